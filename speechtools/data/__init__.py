@@ -1,0 +1,1 @@
+"""Corpora, manifests, mixing and labels: everything between a folder of recordings and a batch."""

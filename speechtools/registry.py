@@ -1,0 +1,211 @@
+"""Names for parts: a part is a class or function filed as ``kind/name``.
+
+The same token is used in Python, yaml, on the command line and in errors::
+
+    @plugin("encoder/my-net")
+    class MyNet(torch.nn.Module): ...
+
+    speechtools.build("encoder/my-net", input_size=40)
+
+Parts come from three places: this package, modules that a recipe imports (``__plugins: !module:my_net``), and other
+packages, through the entry-point group ``speechtools.plugins``. This file imports neither torch nor SpeechBrain; the
+modules that hold the parts are imported when their kind is first asked for.
+"""
+
+import difflib
+import importlib
+import inspect
+import re
+import warnings
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from importlib.metadata import entry_points
+
+from speechtools.errors import PluginError
+
+ENTRY_POINT_GROUP = "speechtools.plugins"
+
+#: Where the parts of each kind live in this package. Importing a module files its parts.
+KIND_MODULES: dict[str, tuple[str, ...]] = {
+    "corpus": ("speechtools.data.corpora",),
+    "features": ("speechtools.features",),
+    "quality": ("speechtools.quality",),
+}
+
+_TOKEN = re.compile(r"[a-z][a-z0-9-]*/[a-z0-9][a-z0-9-]*")
+_parts: dict[str, Callable] = {}
+_imported_kinds: set[str] = set()
+_entry_points_loaded = False
+
+
+def plugin(name: str) -> Callable[[Callable], Callable]:
+    """Decorator that files a class or function under ``kind/name`` and returns it unchanged.
+
+    Raises
+    ------
+    PluginError
+        The name is not of the form ``kind/name`` (lower case, digits and hyphens), or another part has it already.
+
+    Example
+    -------
+    >>> @plugin("features/zero-crossings")
+    ... def zero_crossings(wavs): ...
+    >>> find("features/zero-crossings") is zero_crossings
+    True
+    """
+    if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        raise PluginError(
+            f"{name!r} is no plugin name: it must read kind/name in lower case letters, digits and hyphens, "
+            "as in 'encoder/my-net'. Rename the plugin."
+        )
+
+    def file_part(part: Callable) -> Callable:
+        other = _parts.get(name)
+        if other is not None and _identity(other) != _identity(part):
+            raise PluginError(
+                f"The plugin name {name!r} is taken: {place(other)} files it already, and {place(part)} would too. "
+                "Give one of the two another name."
+            )
+        _parts[name] = part
+        return part
+
+    return file_part
+
+
+def available(pattern: str | None = None) -> list[str]:
+    """The filed names, sorted: all of them, those of a kind (``"encoder"``) or those matching ``"encoder/*lstm*"``.
+
+    Raises
+    ------
+    PluginError
+        No such kind.
+    """
+    if pattern is None:
+        for kind in KIND_MODULES:
+            _import_kind(kind)
+        _load_entry_points()
+        return sorted(_parts)
+    kind = pattern.split("/")[0]
+    _import_kind(kind)
+    names = sorted(name for name in _parts if name.split("/")[0] == kind)
+    if not names and kind not in KIND_MODULES:
+        raise PluginError(f"There is no kind of plugin called {kind!r}.{_nearest(kind, kinds())}")
+    return [name for name in names if "/" not in pattern or fnmatchcase(name, pattern)]
+
+
+def kinds() -> list[str]:
+    """Every kind that has a part or a place in this package."""
+    _load_entry_points()
+    return sorted(set(KIND_MODULES) | {name.split("/")[0] for name in _parts})
+
+
+def find(name: str) -> Callable:
+    """The class or function filed under ``kind/name``.
+
+    Raises
+    ------
+    PluginError
+        No such part; the message lists the nearest spelling and the parts of that kind.
+    """
+    if not isinstance(name, str) or "/" not in name:
+        raise PluginError(
+            f"{name!r} names no plugin: write kind/name, as in 'features/magnitude'. Kinds: {', '.join(kinds())}."
+        )
+    kind = name.split("/")[0]
+    names = available(kind)
+    if name not in names:
+        raise PluginError(
+            f"There is no plugin {name!r}.{_nearest(name, names)} The kind {kind!r} has: {', '.join(names) or 'none'}."
+        )
+    return _parts[name]
+
+
+def build(plugin: str, **arguments):
+    """Find a part and call it, once its arguments have been checked against its signature.
+
+    In a yaml: ``encoder: !apply:speechtools.build {plugin: !ref encoder/<encoder_name>, input_size: 40}``.
+
+    Raises
+    ------
+    PluginError
+        No such part, an argument it does not take, or a missing one. The message gives the nearest spelling and the
+        whole signature.
+
+    Example
+    -------
+    >>> import torch
+    >>> build("features/magnitude")(torch.randn(2, 16000)).shape
+    torch.Size([2, 62, 257])
+    """
+    part = find(plugin)
+    parameters = inspect.signature(part).parameters
+    full = f"The signature is {signature(plugin)}"
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for given in arguments:
+        if given not in parameters and not takes_any:
+            raise PluginError(f"{plugin} takes no parameter {given!r}.{_nearest(given, parameters)} {full}")
+    missing = [
+        key
+        for key, p in parameters.items()
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and key not in arguments
+    ]
+    if missing:
+        raise PluginError(f"{plugin} needs {', '.join(repr(key) for key in missing)}, which was not given. {full}")
+    return part(**arguments)
+
+
+def signature(name: str) -> str:
+    """``kind/name(parameter=default, …)``, as errors and ``speechtools show`` print it."""
+    return name + str(inspect.signature(find(name)))
+
+
+def place(part: Callable) -> str:
+    """File and line where a part is defined."""
+    target = inspect.unwrap(part)
+    try:
+        return f"{inspect.getsourcefile(target)}:{inspect.getsourcelines(target)[1]}"
+    except (OSError, TypeError):  # built without source, or typed into a shell
+        return f"{target.__module__}.{target.__qualname__}"
+
+
+def _identity(part: Callable) -> tuple:
+    # A module imported again (reload, pytest's importlib mode) files the same part anew: that is no second part.
+    try:
+        source = inspect.getsourcefile(inspect.unwrap(part))
+    except TypeError:
+        source = part.__module__
+    return source, part.__qualname__
+
+
+def _nearest(word: str, choices) -> str:
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _import_kind(kind: str) -> None:
+    if kind not in _imported_kinds:
+        for module in KIND_MODULES.get(kind, ()):
+            importlib.import_module(module)
+        _imported_kinds.add(kind)
+    _load_entry_points()
+
+
+def _load_entry_points() -> None:
+    """Import the plugins of other packages, once. A broken one is named in a warning, and leaves nothing behind."""
+    global _entry_points_loaded
+    if _entry_points_loaded:
+        return
+    _entry_points_loaded = True  # first, since the imported modules may ask the registry themselves
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        before = dict(_parts)
+        try:
+            point.load()
+        except Exception as error:  # whatever another package does wrong must not take this program down
+            _parts.clear()
+            _parts.update(before)
+            owner = point.dist.name if point.dist is not None else "an unknown package"
+            warnings.warn(
+                f"The plugins of the package {owner!r} (entry point {point.name} = {point.value}) were skipped: "
+                f"{type(error).__name__}: {error}. Mend or uninstall that package.",
+                stacklevel=2,
+            )
