@@ -183,11 +183,15 @@ def _nearest(word: str, choices) -> str:
 
 
 def _import_kind(kind: str) -> None:
+    _import_own(kind)
+    _load_entry_points()
+
+
+def _import_own(kind: str) -> None:
     if kind not in _imported_kinds:
         for module in KIND_MODULES.get(kind, ()):
             importlib.import_module(module)
         _imported_kinds.add(kind)
-    _load_entry_points()
 
 
 def _load_entry_points() -> None:
@@ -200,12 +204,27 @@ def _load_entry_points() -> None:
         before = dict(_parts)
         try:
             point.load()
-        except Exception as error:  # whatever another package does wrong must not take this program down
-            _parts.clear()
-            _parts.update(before)
+            guests = _take_guests(before)
+            for name, part in guests.items():
+                _import_own(name.split("/")[0])  # ours first: a package cannot take a name of this one
+                plugin(name)(part)
+        except (Exception, SystemExit) as error:  # whatever another package does wrong must not take this program down
+            _take_guests(before)
             owner = point.dist.name if point.dist is not None else "an unknown package"
             warnings.warn(
                 f"The plugins of the package {owner!r} (entry point {point.name} = {point.value}) were skipped: "
-                f"{type(error).__name__}: {error}. Mend or uninstall that package.",
+                f"{type(error).__name__}: {str(error).rstrip('.')}. Mend or uninstall that package.",
                 stacklevel=2,
             )
+
+
+def _take_guests(before: dict[str, Callable]) -> dict[str, Callable]:
+    """Remove and return what other packages filed since ``before``. Parts of this one that came along stay filed."""
+    guests = {
+        name: part
+        for name, part in _parts.items()
+        if name not in before and part.__module__.split(".")[0] != __name__.split(".")[0]
+    }
+    for name in guests:
+        del _parts[name]
+    return guests

@@ -1,0 +1,122 @@
+"""Quality-Net (Fu et al., Interspeech 2018): predict the PESQ of noisy speech, frame by frame, without a reference.
+
+python train.py hparams/qnet.yaml                                      # built-in synthetic corpus
+python train.py hparams/qnet.yaml --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech
+"""
+
+import speechbrain as sb
+import torch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import provides, takes
+
+from speechtools import reports, training
+from speechtools.data import audio, pesq_labels, quality_data
+from speechtools.data.batches import LengthBatchSampler
+from speechtools.features import num_samples
+from speechtools.inference import QualityNet
+from speechtools.quality import quality_objective
+
+
+class QualityBrain(training.RecipeBrain):
+    """Waveforms -> magnitude spectrogram -> BLSTM -> frame scores -> their mean."""
+
+    def compute_forward(self, batch, stage):
+        wavs, lens = batch.to(self.device).wav
+        with torch.no_grad():
+            feats = self.modules.features(wavs, lens)
+            # (batch, time, 257)
+        frame_lens = self.hparams.features.frame_lens(lens, wavs.shape[1])
+        scores, frame_scores = self.modules.quality(feats, frame_lens)
+        return scores, frame_scores, frame_lens
+
+    def compute_objectives(self, predictions, batch, stage):
+        scores, frame_scores, frame_lens = predictions
+        if stage != sb.Stage.TRAIN:
+            counts = num_samples(frame_lens, frame_scores.shape[1]).tolist()
+            for name, score, frames, count in zip(batch.id, scores.tolist(), frame_scores, counts, strict=True):
+                self.tested[name] = score, float(frames[:count].var(unbiased=False))
+        q_max = pesq_labels.scale(self.hparams.scale).maximum
+        return quality_objective(
+            scores, frame_scores, batch.pesq, frame_lens, q_max, self.hparams.alpha, self.hparams.frame_reduction
+        )
+
+    def on_stage_start(self, stage, epoch=None):
+        super().on_stage_start(stage, epoch)
+        self.tested = {}  # score and variance of the frame scores by utterance
+
+    def validate(self, stage):
+        rows = [row for row in self.rows["test" if stage == sb.Stage.TEST else "valid"] if row["ID"] in self.tested]
+        self.test_rows = rows
+        self.predicted = [self.tested[row["ID"]][0] for row in rows]
+        self.true = [float(row["pesq"]) for row in rows]
+        variances = [self.tested[row["ID"]][1] for row in rows if row["subset"] == "clean"]
+        self.figures = reports.quality_figures(self.predicted, self.true, rows, variances)
+        return {key: self.figures["overall"][key] or 0.0 for key in ("mse", "lcc", "srcc")}
+
+
+def dataio_prepare(rows, sample_rate):
+    """A dataset a split; each item is a waveform and its PESQ."""
+
+    @takes("path")
+    @provides("wav")
+    def wav_pipeline(path):
+        return torch.from_numpy(audio.read(path, sample_rate))
+
+    @takes("score")
+    @provides("pesq")
+    def pesq_pipeline(score):
+        return torch.tensor(float(score))
+
+    return {
+        split: DynamicItemDataset(
+            {row["ID"]: {"path": row["path"], "score": row["pesq"]} for row in members},
+            dynamic_items=[wav_pipeline, pesq_pipeline],
+            output_keys=["id", "wav", "pesq"],
+        )
+        for split, members in rows.items()
+    }
+
+
+if __name__ == "__main__":
+    hparams, run_opts = training.start()
+    training.on_main_first(hparams["prepare"])
+    sets = hparams["prepare"]()
+    rows = {split: quality_data.check_rows(path, hparams["sample_rate"]) for split, path in sets.manifests.items()}
+    datasets = dataio_prepare(rows, hparams["sample_rate"])
+    durations = {split: [float(row["duration"]) for row in members] for split, members in rows.items()}
+
+    batches = {
+        split: training.batches_by_length(durations[split], hparams["batch_size"]) for split in ("valid", "test")
+    }
+    batches["train"] = LengthBatchSampler(
+        durations["train"], hparams["batch_size"], hparams["seed"], **training.rank_and_size()
+    )
+    loaders = {
+        split: training.make_loader(datasets[split], batches[split], hparams["num_workers"]) for split in datasets
+    }
+    brain = QualityBrain(
+        hparams["modules"],
+        hparams["opt_class"],
+        hparams,
+        run_opts,
+        hparams["checkpointer"],
+        train_batches=batches["train"],
+    )
+    brain.rows = rows
+    brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
+    reached = brain.evaluate_best(loaders["test"])
+
+    if sb.utils.distributed.if_main_process():
+        facts = {"trained_on": sets.origin, "reached": reached}
+        pretrained = training.export(
+            hparams, ["sample_rate", "scale", "features", "quality"], {"quality": brain.modules["quality"]}, facts
+        )
+        reports.quality_report(
+            hparams["output_folder"],
+            brain.figures,
+            brain.predicted,
+            brain.true,
+            brain.test_rows,
+            QualityNet.from_hparams(pretrained),
+            facts | {"seed": hparams["seed"]},
+        )

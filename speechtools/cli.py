@@ -1,0 +1,162 @@
+"""The command ``speechtools``: see what is registered, look at a part, put it to its laws.
+
+A subcommand is one function that takes the parsed arguments and returns the exit status, and one block in ``_parser``.
+What it needs beyond the registry is imported inside it, so that the others start quickly.
+"""
+
+import argparse
+import difflib
+import inspect
+import os
+import re
+import shutil
+import sys
+import textwrap
+import warnings
+
+from speechtools import __version__, registry
+from speechtools.errors import PluginError, SpeechtoolsError
+
+
+def list_parts(arguments: argparse.Namespace) -> int:
+    """The registered parts, by kind, each with the first line of its docstring."""
+    from speechtools.contracts import CONTRACTS
+
+    names = registry.available(arguments.pattern)
+    if not names:
+        known = registry.available(arguments.pattern.split("/")[0])
+        near = difflib.get_close_matches(arguments.pattern, known, n=1, cutoff=0.5)
+        raise PluginError(
+            f"No plugin matches {arguments.pattern!r}.{f' Did you mean {near[0]!r}?' if near else ''} "
+            f"This kind has: {', '.join(known) or 'none'}."
+        )
+    width = max(map(len, names))
+    for index, kind in enumerate(sorted({name.split("/")[0] for name in names})):
+        print("\n" * (index > 0) + kind)
+        if kind in CONTRACTS:
+            print(_wrapped(CONTRACTS[kind].sentence, "  "), end="\n\n")
+        for name in names:
+            if name.startswith(f"{kind}/"):
+                summary = (inspect.getdoc(registry.find(name)) or "").partition("\n")[0]
+                print(f"  {name:<{width}}  {summary.replace('``', '')}".rstrip())
+    return 0
+
+
+def show_part(arguments: argparse.Namespace) -> int:
+    """The signature, place, docstring and contract of one part."""
+    from speechtools.contracts import CONTRACTS
+
+    part = registry.find(arguments.name)
+    kind = arguments.name.split("/")[0]
+    print(registry.signature(arguments.name))
+    print(f"defined in {registry.place(part)}")
+    print(f"\n{inspect.getdoc(part) or 'It has no docstring.'}")
+    if kind in CONTRACTS:
+        print(f"\nThe contract of the kind {kind}\n{_wrapped(CONTRACTS[kind].sentence, '  ')}")
+        for law in CONTRACTS[kind].laws:
+            print(_wrapped(law.sentence, "    ", "  - "))
+    return 0
+
+
+def check_part(arguments: argparse.Namespace) -> int:
+    """Run the laws of its kind on one part."""
+    from speechtools import contracts
+
+    passed = contracts.check(arguments.name, arguments.data_folder, report=lambda law: print(f"ok  {law}", flush=True))
+    print(f"{arguments.name} keeps its contract ({len(passed)} laws tested).")
+    if arguments.data_folder is None and contracts.needs_data_folder(arguments.name):
+        print("Give --data_folder=… to test what it reads from your copy of the corpus.")
+    return 0
+
+
+def _wrapped(text: str, indent: str, first_indent: str | None = None) -> str:
+    width = min(shutil.get_terminal_size().columns, 120)
+    first_indent = indent if first_indent is None else first_indent
+    wrapper = textwrap.TextWrapper(width, first_indent, indent, break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(text)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with the nearest spelling added to its errors; options are not to be abbreviated."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def error(self, message: str):
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        unknown = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
+        near = []
+        if choice:
+            near = difflib.get_close_matches(choice[1], re.findall(r"[\w-]+", choice[2]), n=1, cutoff=0.5)
+        elif unknown:
+            near = difflib.get_close_matches(unknown[1], self._options(), n=1, cutoff=0.5)
+        super().error(message + (f". Did you mean {near[0]!r}?" if near else ""))
+
+    def _options(self) -> set[str]:
+        # What a subcommand does not know is reported by the parser above it, so its options are looked up too.
+        options = {option for option in self._option_string_actions if option.startswith("--")}
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                options.update(*(parser._options() for parser in action.choices.values()))
+        return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="speechtools",
+        description="Judge speech quality without a reference, and look after the parts that do it.",
+    )
+    parser.add_argument("--version", action="version", version=f"speechtools {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="command")
+
+    command = commands.add_parser("list", help="the registered parts", description=list_parts.__doc__)
+    command.add_argument("pattern", nargs="?", help="a kind (corpus) or a pattern (corpus/*); all kinds if left out")
+    command.set_defaults(run=list_parts)
+
+    command = commands.add_parser("show", help="one part: how to build it, what it does", description=show_part.__doc__)
+    command.add_argument("name", metavar="kind/name", help="as `speechtools list` prints it")
+    command.set_defaults(run=show_part)
+
+    command = commands.add_parser("check", help="whether a part keeps its contract", description=check_part.__doc__)
+    command.add_argument("name", metavar="kind/name", help="as `speechtools list` prints it")
+    command.add_argument("--data_folder", help="for a corpus: a folder of it, whose utterances are then tested too")
+    command.set_defaults(run=check_part)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, 1 after an error message, 130 after an interrupt.
+
+    A mistake in the command line itself, ``--help`` and ``--version`` end in SystemExit, as argparse does it.
+    """
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if not hasattr(arguments, "run"):
+        parser.print_help()
+        return 0
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            status = arguments.run(arguments)
+            sys.stdout.flush()
+            return status
+        except SpeechtoolsError as error:
+            print(f"speechtools: {error}", file=sys.stderr)
+            return 1
+        except BrokenPipeError:  # the reader, say `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except OSError as error:  # a full disk, a folder without permission: nothing a traceback would help with
+            print(f"speechtools: {error}. Nothing more was done: mend this and run it again.", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("speechtools: interrupted.", file=sys.stderr)
+            return 130
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print("speechtools: warning:", " ".join(str(message).split()), file=file or sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

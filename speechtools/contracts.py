@@ -1,0 +1,607 @@
+"""What every plugin of a kind takes and returns: one sentence with shapes, and laws that any part can be put to.
+
+``check`` runs the laws of a part's kind on it, whether it comes from this package, a recipe or a third party; so do
+``speechtools check kind/name`` and the tests, over every registered part. A new kind is one more entry of
+``CONTRACTS``.
+"""
+
+import contextlib
+import functools
+import inspect
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechtools.data.manifests import Utterance
+from speechtools.errors import PluginError, SpeechtoolsError
+from speechtools.registry import build, find, place
+
+#: Largest difference that counts as none, for float32 results of the order of 1; larger ones are compared relatively.
+TOLERANCE = 1e-5
+#: Audio files whose duration is compared with what the corpus reader says of them.
+MAX_AUDIO_CHECKED = 50
+
+_SEED = 20
+_NUM_BINS = 257
+_SPLITS = ("train", "valid", "test", "")
+
+
+class Broken(Exception):
+    """What was seen that the law forbids; ``check`` turns it into a PluginError."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The part under examination: its name, and the folder of a corpus, where one was given or made."""
+
+    name: str
+    data_folder: Path | None = None
+
+    @functools.cached_property
+    def utterances(self) -> list[Utterance]:
+        """What the corpus reads from the folder: once, since a large corpus takes a while."""
+        return _read(self.name, self.data_folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """One promise of a kind. ``test`` raises Broken with what was seen; ``remedy`` says what to do about it."""
+
+    sentence: str
+    test: Callable[[Subject], None]
+    remedy: str
+    applies: Callable[[Subject], bool] = lambda subject: True
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One sentence with shapes, and the laws."""
+
+    sentence: str
+    laws: tuple[Law, ...]
+
+
+def contract(kind: str) -> Contract:
+    """The contract of a kind.
+
+    Raises
+    ------
+    PluginError
+        The kind has none.
+
+    Example
+    -------
+    >>> contract("quality").sentence.split(":")[0]
+    'build(name, input_size=257)(feats, lens)'
+    """
+    if kind not in CONTRACTS:
+        raise PluginError(
+            f"The kind {kind!r} has no contract, so its parts cannot be checked; contracts exist for "
+            f"{', '.join(sorted(CONTRACTS))}. Add an entry to speechtools.contracts.CONTRACTS."
+        )
+    return CONTRACTS[kind]
+
+
+def check(name: str, data_folder: str | Path | None = None, report: Callable[[str], None] | None = None) -> list[str]:
+    """Run the laws of its kind on the part ``kind/name``, and return those that were tested and hold.
+
+    Arguments
+    ---------
+    name : str
+        ``kind/name`` of a registered part.
+    data_folder : str or Path, optional
+        For the kind ``corpus``: a folder of that corpus to read. Without it, only what needs no recordings is tested.
+    report : callable, optional
+        Called with each law as soon as it has passed.
+
+    Raises
+    ------
+    PluginError
+        No such part, no contract for its kind, or a broken law: the message names the part, the law, what was seen and
+        what to do.
+
+    Example
+    -------
+    >>> check("features/magnitude")[0]
+    'wavs (batch, samples) give float32 frames (batch, time, size), of one size for any batch'
+    """
+    part = find(name)
+    kind = name.split("/")[0]
+    laws = contract(kind).laws
+    if data_folder is not None and kind != "corpus":
+        raise PluginError(
+            f"{name} was given data_folder={str(data_folder)!r}, but only a corpus reads a folder. Leave it out."
+        )
+    subject = Subject(name, None if data_folder is None else Path(data_folder))
+    passed = []
+    with contextlib.ExitStack() as stack:
+        if kind == "corpus" and data_folder is None and _makes_its_own_data(name):
+            subject = Subject(name, stack.enter_context(_temporary_folder()))
+        for law in laws:
+            if not law.applies(subject):
+                continue
+            try:
+                law.test(subject)
+            except Exception as error:  # a part that stumbles breaks the law as well; the cause stays attached
+                if kind == "corpus" and isinstance(error, SpeechtoolsError) and not isinstance(error, PluginError):
+                    # The reader refuses the folder, as it should: the fault need not be its own.
+                    raise PluginError(f"{name} could not be checked: {error}") from error
+                seen = str(error) if isinstance(error, Broken) else f"{type(error).__name__}: {error}"
+                raise PluginError(
+                    f"{name} ({place(part)}) breaks a law of the kind {kind!r}: {law.sentence}. "
+                    f"Seen: {seen.rstrip('.')}. {law.remedy}"
+                ) from error
+            passed.append(law.sentence)
+            if report is not None:
+                report(law.sentence)
+    return passed
+
+
+# ---------------------------------------------------------------------------------------------------------- corpus
+
+
+def needs_data_folder(name: str) -> bool:
+    """Whether ``check`` can test this part fully only with a ``data_folder``: a corpus that does not make its own."""
+    return name.split("/")[0] == "corpus" and not _makes_its_own_data(name)
+
+
+def _first_parameter(name: str) -> inspect.Parameter | None:
+    return next(iter(inspect.signature(find(name)).parameters.values()), None)
+
+
+def _makes_its_own_data(name: str) -> bool:
+    first = _first_parameter(name)
+    return first is not None and first.name == "data_folder" and first.default is not first.empty
+
+
+def _read(name: str, data_folder: Path) -> list[Utterance]:
+    sizes = {}
+    if _makes_its_own_data(name):
+        # A few speakers are enough to examine a corpus that would otherwise be made in full.
+        sizes = {
+            key: 4 if "train" in key else 2
+            for key in inspect.signature(find(name)).parameters
+            if re.fullmatch(r"num_\w+_speakers", key)
+        }
+    return list(build(name, data_folder=data_folder, **sizes))
+
+
+def _needs_folder(subject: Subject) -> bool:
+    return not _makes_its_own_data(subject.name)
+
+
+def _has_folder(subject: Subject) -> bool:
+    return subject.data_folder is not None
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="speechtools-check-") as folder:
+        yield Path(folder).resolve()
+
+
+def _data_folder_first(subject: Subject) -> None:
+    first = _first_parameter(subject.name)
+    if first is None or first.name != "data_folder":
+        raise Broken(f"the first parameter is {'none' if first is None else repr(first.name)}")
+
+
+def _refuses(subject: Subject, folder: Path, what: str) -> None:
+    try:
+        utterances = _read(subject.name, folder)
+    except SpeechtoolsError as error:
+        if str(folder) not in str(error):
+            raise Broken(f"for the {what} folder {folder}, a message that does not name it: {error}") from error
+        return
+    except Exception as error:
+        raise Broken(f"for the {what} folder {folder}, {type(error).__name__}: {error}") from error
+    raise Broken(f"for the {what} folder {folder}, {len(utterances)} utterances and no error")
+
+
+def _refuses_missing(subject: Subject) -> None:
+    with _temporary_folder() as folder:
+        _refuses(subject, folder / "missing", "missing")
+
+
+def _refuses_empty(subject: Subject) -> None:
+    with _temporary_folder() as folder:
+        _refuses(subject, folder, "empty")
+
+
+def _well_formed(subject: Subject) -> None:
+    if not subject.utterances:
+        raise Broken(f"no utterance in {subject.data_folder}")
+    seen_ids = set()
+    for number, utterance in enumerate(subject.utterances):
+        if not isinstance(utterance, Utterance):
+            raise Broken(f"item {number} is a {type(utterance).__name__}")
+        where = f"utterance {number}, {utterance.utt_id!r},"
+        for field in ("utt_id", "speaker"):
+            value = getattr(utterance, field)
+            if not isinstance(value, str) or not value.strip():
+                raise Broken(f"{where} has {field}={value!r}")
+        if utterance.utt_id in seen_ids:
+            raise Broken(f"the utt_id {utterance.utt_id!r} comes twice, the second time as utterance {number}")
+        seen_ids.add(utterance.utt_id)
+        if utterance.split not in _SPLITS:
+            raise Broken(f"{where} has split={utterance.split!r}")
+        if utterance.text is not None and not isinstance(utterance.text, str):
+            raise Broken(f"{where} has text={utterance.text!r}")
+
+
+def _durations_true(subject: Subject) -> None:
+    import soundfile
+
+    for number, utterance in enumerate(subject.utterances):
+        where = f"utterance {utterance.utt_id!r}"
+        if not Path(utterance.path).is_file():
+            raise Broken(f"{where} has path={str(utterance.path)!r}, which does not exist")
+        if not utterance.duration > 0:
+            raise Broken(f"{where} has duration={utterance.duration!r}")
+        if number < MAX_AUDIO_CHECKED:
+            info = soundfile.info(str(utterance.path))
+            true = info.frames / info.samplerate
+            if abs(utterance.duration - true) > 0.01 * true:
+                raise Broken(f"{where} has duration={utterance.duration:g} s, and its audio lasts {true:g} s")
+
+
+_CORPUS = Contract(
+    sentence="build(name, data_folder=…): the utterances of a folder, each with utt_id, speaker, split, path, "
+    "duration (s) and text or None (speechtools.data.manifests.Utterance)",
+    laws=(
+        Law(
+            "the first parameter is data_folder, the folder that holds the corpus",
+            _data_folder_first,
+            "Put data_folder first; give it a default only where the corpus makes its own recordings.",
+        ),
+        Law(
+            "a data_folder that does not exist ends in a SpeechtoolsError that names it",
+            _refuses_missing,
+            "Raise a CorpusError that says which folder was looked for, and what it should hold.",
+            applies=_needs_folder,
+        ),
+        Law(
+            "an empty data_folder ends in a SpeechtoolsError that names it",
+            _refuses_empty,
+            "Raise a CorpusError that says which folder held no utterance, and what it should hold.",
+            applies=_needs_folder,
+        ),
+        Law(
+            "there are utterances, with unique non-empty utt_id, a speaker, and a split that is 'train', 'valid', "
+            "'test' or ''",
+            _well_formed,
+            "Mend the reader, or the folder if its recordings are not of this corpus.",
+            applies=_has_folder,
+        ),
+        Law(
+            f"every path exists, and every duration is above 0 and, in the first {MAX_AUDIO_CHECKED}, within 1 % of "
+            "the audio's",
+            _durations_true,
+            "Take the duration from soundfile.info: frames / samplerate, in seconds.",
+            applies=_has_folder,
+        ),
+    ),
+)
+
+
+# ------------------------------------------------------------------------------------ kinds whose parts are tensors
+
+
+@contextlib.contextmanager
+def _examination() -> Iterator:
+    # The caller's random state is left alone, and a verdict is the same every time. One thread: the batches are tiny,
+    # and on a busy machine threads that wait for each other take many times as long.
+    import torch
+
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        torch.set_num_threads(1)
+        try:
+            yield torch
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _must_agree(one, other, what: str) -> None:
+    if one.shape != other.shape:
+        raise Broken(f"{what} have the shapes {tuple(one.shape)} and {tuple(other.shape)}")
+    scale = other.abs().max().clamp(min=1.0)
+    difference = ((one - other).abs().max() / scale).item()
+    if not difference <= TOLERANCE:  # a NaN is a difference too
+        raise Broken(f"{what} differ by {difference:.2g}, where at most {TOLERANCE:g} is allowed")
+
+
+def _must_be(tensor, shape: tuple, what: str) -> None:
+    import torch
+
+    if not isinstance(tensor, torch.Tensor):
+        raise Broken(f"{what}: a {type(tensor).__name__} instead of a tensor")
+    if tensor.dtype != torch.float32 or tuple(tensor.shape) != shape:
+        raise Broken(f"{what}: {tensor.dtype} of shape {tuple(tensor.shape)} instead of torch.float32 of shape {shape}")
+
+
+# -------------------------------------------------------------------------------------------------------- features
+
+_NUM_SAMPLES = 16000
+# Not multiples of any usual hop, so that a wrong rounding of frames shows.
+_ITEM_SAMPLES = (16000, 11203, 8191, 4097)
+
+
+def _features(subject: Subject):
+    import torch
+
+    part = build(subject.name)
+    return part.eval() if isinstance(part, torch.nn.Module) else part
+
+
+def _item_lens(torch):
+    return torch.tensor(_ITEM_SAMPLES, dtype=torch.float32) / _NUM_SAMPLES
+
+
+def _padded_wavs(torch):
+    wavs = torch.zeros(len(_ITEM_SAMPLES), _NUM_SAMPLES)
+    for row, samples in enumerate(_ITEM_SAMPLES):
+        wavs[row, :samples] = 0.1 * torch.randn(samples)
+    return wavs
+
+
+def _frames_have_shape(subject: Subject) -> None:
+    with _examination() as torch:
+        part = _features(subject)
+        sizes = set()
+        for batch, samples in ((3, _NUM_SAMPLES), (1, 9001)):
+            feats = part(0.1 * torch.randn(batch, samples))
+            shown = f"{batch} waveforms of {samples} samples"
+            if not isinstance(feats, torch.Tensor) or feats.dim() != 3:
+                kind = tuple(feats.shape) if isinstance(feats, torch.Tensor) else type(feats).__name__
+                raise Broken(f"{shown} gave {kind} instead of a tensor (batch, time, size)")
+            _must_be(feats, (batch, max(feats.shape[1], 1), max(feats.shape[2], 1)), shown)
+            sizes.add(feats.shape[2])
+        if len(sizes) > 1:
+            raise Broken(f"sizes {sorted(sizes)}")
+
+
+def _frames_finite(subject: Subject) -> None:
+    with _examination() as torch:
+        part = _features(subject)
+        wavs = torch.stack([torch.zeros(_NUM_SAMPLES), 0.1 * torch.randn(_NUM_SAMPLES)])
+        for row, what in enumerate(("digital silence", "noise")):
+            feats = part(wavs[row : row + 1])
+            if not feats.isfinite().all():
+                raise Broken(f"{(~feats.isfinite()).sum().item()} of {feats.numel()} values for {what} are not finite")
+
+
+def _rows_independent(subject: Subject) -> None:
+    with _examination() as torch:
+        part = _features(subject)
+        # Rows of very different level: a normalisation over the batch instead of the row shows.
+        wavs = torch.randn(3, _NUM_SAMPLES) * torch.tensor([[0.5], [0.05], [0.005]])
+        together = part(wavs)
+        for row in range(len(wavs)):
+            _must_agree(together[row : row + 1], part(wavs[row : row + 1]), f"row {row} in a batch and the same alone")
+
+
+def _frame_lens_true(subject: Subject) -> None:
+    with _examination() as torch:
+        part = _features(subject)
+        wavs, lens = _padded_wavs(torch), _item_lens(torch)
+        frame_lens = part.frame_lens(lens, _NUM_SAMPLES)
+        _must_be(frame_lens, (len(lens),), f"frame_lens of {len(lens)} items")
+        longest = part(wavs, lens).shape[1]
+        for row, samples in enumerate(_ITEM_SAMPLES):
+            own = part(wavs[row : row + 1, :samples]).shape[1]
+            said = round(frame_lens[row].item() * longest)
+            if said != own:
+                raise Broken(
+                    f"{samples} samples have {own} frames, and padded to {_NUM_SAMPLES} samples ({longest} frames) "
+                    f"frame_lens says {said}"
+                )
+
+
+def _frames_ignore_padding(subject: Subject) -> None:
+    with _examination() as torch:
+        part = _features(subject)
+        wavs, lens = _padded_wavs(torch), _item_lens(torch)
+        padded = part(wavs, lens)
+        for row, samples in enumerate(_ITEM_SAMPLES):
+            alone = part(wavs[row : row + 1, :samples])[0]
+            what = f"the frames of {samples} samples, alone and padded to {_NUM_SAMPLES},"
+            _must_agree(padded[row, : len(alone)], alone, what)
+
+
+def _features_default_lens(subject: Subject) -> None:
+    with _examination() as torch:
+        part = _features(subject)
+        wavs = 0.1 * torch.randn(2, _NUM_SAMPLES)
+        _must_agree(part(wavs), part(wavs, torch.ones(2)), "features without lens and with lens of 1")
+
+
+_FEATURES = Contract(
+    sentence="build(name)(wavs, lens): wavs (batch, samples) float32 and relative lens (batch,) or None -> "
+    "features (batch, time, size) float32; frame_lens(lens, num_samples) -> relative lengths of the features (batch,)",
+    laws=(
+        Law(
+            "wavs (batch, samples) give float32 frames (batch, time, size), of one size for any batch",
+            _frames_have_shape,
+            "Return frames second and their features last, with defaults for all arguments.",
+        ),
+        Law(
+            "features are finite, for digital silence too",
+            _frames_finite,
+            "Add a small floor before a logarithm or a division.",
+        ),
+        Law(
+            "a row's features do not depend on the other rows of the batch",
+            _rows_independent,
+            "Take peaks, means and other statistics over each row alone.",
+        ),
+        Law(
+            "lens=None means that every row is full",
+            _features_default_lens,
+            "Let forward(wavs, lens=None) treat None as lens of 1.",
+        ),
+        Law(
+            "frame_lens(lens, num_samples) * time rounds to each item's own number of frames",
+            _frame_lens_true,
+            "Count the frames of round(lens * num_samples) samples, and divide by those of num_samples.",
+        ),
+        Law(
+            "padding with zeros on the right changes none of an item's frames",
+            _frames_ignore_padding,
+            "Frame each item as if it ended at its own length; reflecting or centring at the batch's end moves frames.",
+        ),
+    ),
+)
+
+
+# --------------------------------------------------------------------------------------------------------- quality
+
+_NUM_FRAMES = 60
+_ITEM_FRAMES = (60, 41, 23, 7)
+
+
+def _quality(subject: Subject):
+    import torch
+
+    part = build(subject.name, input_size=_NUM_BINS)
+    if not isinstance(part, torch.nn.Module):
+        raise Broken(f"build gave a {type(part).__name__} instead of a torch.nn.Module")
+    return part.eval()
+
+
+def _padded_feats(torch):
+    feats = torch.rand(len(_ITEM_FRAMES), _NUM_FRAMES, _NUM_BINS)
+    lens = torch.tensor(_ITEM_FRAMES, dtype=torch.float32) / _NUM_FRAMES
+    return feats, lens
+
+
+def _assess(part, feats, lens=None):
+    outcome = part(feats, lens)
+    if not isinstance(outcome, tuple) or len(outcome) != 2:
+        raise Broken(f"forward returned a {type(outcome).__name__} instead of the pair (scores, frame_scores)")
+    return outcome
+
+
+def _scores_have_shape(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        part = _quality(subject)
+        for batch, time in ((4, _NUM_FRAMES), (1, 1)):
+            scores, frame_scores = _assess(part, torch.rand(batch, time, _NUM_BINS))
+            shown = f"feats {(batch, time, _NUM_BINS)}"
+            _must_be(scores, (batch,), f"scores for {shown}")
+            _must_be(frame_scores, (batch, time), f"frame_scores for {shown}")
+
+
+def _scores_finite(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        scores, frame_scores = _assess(_quality(subject), torch.zeros(2, _NUM_FRAMES, _NUM_BINS))
+        if not (scores.isfinite().all() and frame_scores.isfinite().all()):
+            raise Broken(f"scores {scores.tolist()} for features that are all 0")
+
+
+def _score_is_mean(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        feats, lens = _padded_feats(torch)
+        scores, frame_scores = _assess(_quality(subject), feats, lens)
+        for row, frames in enumerate(_ITEM_FRAMES):
+            mean = frame_scores[row, :frames].mean()
+            what = f"the score of an item of {frames} of {_NUM_FRAMES} frames and the mean of its frame scores"
+            _must_agree(scores[row], mean, what)
+
+
+def _scores_default_lens(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        part = _quality(subject)
+        feats, _ = _padded_feats(torch)
+        scores, frame_scores = _assess(part, feats)
+        scores_of_ones, frame_scores_of_ones = _assess(part, feats, torch.ones(len(feats)))
+        _must_agree(scores, scores_of_ones, "scores without lens and with lens of 1")
+        _must_agree(frame_scores, frame_scores_of_ones, "frame scores without lens and with lens of 1")
+
+
+def _scores_ignore_padding(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        part = _quality(subject)
+        feats, lens = _padded_feats(torch)
+        for row, frames in enumerate(_ITEM_FRAMES):
+            feats[row, frames:] = 100 * torch.randn(_NUM_FRAMES - frames, _NUM_BINS)
+        scores, frame_scores = _assess(part, feats, lens)
+        for row, frames in enumerate(_ITEM_FRAMES):
+            alone, frames_alone = _assess(part, feats[row : row + 1, :frames])
+            what = f"of {frames} frames, alone and padded with noise to {_NUM_FRAMES},"
+            _must_agree(scores[row : row + 1], alone, f"scores {what}")
+            _must_agree(frame_scores[row : row + 1, :frames], frames_alone, f"frame scores {what}")
+
+
+def _order_is_nothing(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        part = _quality(subject)
+        feats, lens = _padded_feats(torch)
+        order = torch.tensor([2, 0, 3, 1])
+        scores, _ = _assess(part, feats, lens)
+        shuffled, _ = _assess(part, feats[order], lens[order])
+        _must_agree(shuffled, scores[order], "scores of a batch and of the same batch in another order")
+
+
+def _gradients_arrive(subject: Subject) -> None:
+    with _examination() as torch:
+        part = _quality(subject).train()
+        feats, lens = _padded_feats(torch)
+        feats.requires_grad_()
+        scores, _ = _assess(part, feats, lens)
+        scores.sum().backward()
+        for name, parameter in [*part.named_parameters(), ("the input feats", feats)]:
+            if not parameter.requires_grad:
+                continue
+            if parameter.grad is None or not parameter.grad.any():
+                raise Broken(f"no gradient in {name}")
+            if not parameter.grad.isfinite().all():
+                raise Broken(f"a gradient in {name} that is not finite")
+
+
+_QUALITY = Contract(
+    sentence="build(name, input_size=257)(feats, lens): feats (batch, time, input_size) float32 and relative lens "
+    "(batch,) or None -> scores (batch,) and frame_scores (batch, time), a score being the mean of its valid frames",
+    laws=(
+        Law(
+            "feats (batch, time, input_size) give float32 scores (batch,) and frame_scores (batch, time)",
+            _scores_have_shape,
+            "Return the pair (scores, frame_scores), without a trailing dimension of 1.",
+        ),
+        Law(
+            "scores are finite for features that are all 0",
+            _scores_finite,
+            "Look for a division or logarithm of the features' own size.",
+        ),
+        Law(
+            "a score is the mean of the scores of its item's valid frames",
+            _score_is_mean,
+            "Divide the sum over the first round(lens * time) frames by their number.",
+        ),
+        Law(
+            "lens=None means that every item is full",
+            _scores_default_lens,
+            "Let forward(feats, lens=None) treat None as lens of 1.",
+        ),
+        Law(
+            "padding, whatever it holds, changes neither a score nor a valid frame score",
+            _scores_ignore_padding,
+            "Mask the mean and the recurrence by round(lens * time); a backward LSTM must begin at the item's own end.",
+        ),
+        Law(
+            "the order of the batch changes no score",
+            _order_is_nothing,
+            "Keep statistics over the batch out of the part.",
+        ),
+        Law(
+            "a gradient reaches every parameter and the input",
+            _gradients_arrive,
+            "Remove unused layers, and detach() or no_grad() on the way to the score.",
+        ),
+    ),
+)
+
+CONTRACTS: dict[str, Contract] = {"corpus": _CORPUS, "features": _FEATURES, "quality": _QUALITY}

@@ -1,0 +1,52 @@
+"""A corpus without lists: one folder a speaker."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from speechtools.data import audio
+from speechtools.data.corpora import _layout
+from speechtools.data.manifests import Utterance
+from speechtools.errors import CorpusError
+from speechtools.registry import plugin
+
+
+@plugin("corpus/folder")
+def folder(data_folder: str | Path) -> Iterator[Utterance]:
+    """One folder a speaker: ``<speaker>/<utterance>.wav``, with any folders in between.
+
+    Folders named train, dev (or valid, val) and test (or eval), in any case, divide the corpus and hold the speakers;
+    without them the split is ``""``. Ids are the path inside ``data_folder`` without its suffix, joined by hyphens:
+    ``train-anna-monday-001``. There are no transcripts. Sorted by id.
+
+    Raises
+    ------
+    CorpusError
+        The folder is missing, without audio, or in a layout that another reader knows; a file lies outside the folders
+        of the speakers or of the splits; an id comes twice (``001.wav`` beside ``001.flac``); or no file can be read.
+        Single unreadable files are left out with one warning.
+
+    Example
+    -------
+    >>> speakers = {u.speaker for u in folder("/corpora/my-voices")}  # doctest: +SKIP
+    """
+    root = audio.existing_folder(data_folder)
+    files = audio.find_audio(root)
+    if _layout.recognise(root, files) != "folder":
+        raise _layout.wrong_layout(root, "folder", "<speaker>/<utterance>.wav (or another audio format)", files)
+    names = {path: path.relative_to(root) for path in files}
+    divided = any(len(name.parts) > 1 and name.parts[0].lower() in _layout.SPLITS for name in names.values())
+    drafts = []
+    for path, name in names.items():
+        split = _layout.SPLITS.get(name.parts[0].lower()) if divided else ""
+        speaker_and_rest = name.parts[1:] if divided else name.parts
+        if split is None:
+            raise CorpusError(
+                f"{root} is divided into splits ({', '.join(_layout.SPLITS)}), but {name} lies outside of them. "
+                "Move it into one of them, or out of the corpus."
+            )
+        if len(speaker_and_rest) < 2:
+            raise CorpusError(
+                f"{name} lies in no speaker's folder in the corpus {root}. Move it into one, or out of the corpus."
+            )
+        drafts.append(Utterance("-".join(name.with_suffix("").parts), speaker_and_rest[0], split, path, 0.0))
+    return _layout.with_durations(root, drafts)

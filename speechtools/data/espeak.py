@@ -1,0 +1,189 @@
+"""Speech on the spot: a small binding to espeak-ng, through the wheel ``espeakng-loader`` (library and voices inside).
+
+espeak-ng keeps state from one utterance to the next (the phase of its flutter, its filters, its random numbers), and
+no call of its interface resets all of it. Here the library is loaded anew for every utterance, which costs about a
+millisecond, so that an utterance depends on the arguments alone and not on what was spoken before, or in which process.
+"""
+
+import _ctypes
+import contextlib
+import ctypes
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from speechtools.errors import SpeechtoolsError
+
+_AUDIO_OUTPUT_SYNCHRONOUS = 2
+_DONT_EXIT = 0x8000  # without it, espeak-ng ends the whole program when its data are missing
+_CHARS_UTF8 = 1
+_POS_CHARACTER = 1
+_RATE, _VOLUME, _PITCH, _RANGE, _WORD_GAP = 1, 2, 3, 4, 7
+_LONGEST_DATA_PATH = 150  # characters; espeak-ng keeps the path in a buffer of 160 and silently cuts a longer one
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+class Synthesizer:
+    """espeak-ng as a function from text to samples, without memory.
+
+    Two synthesizers, or two threads, may be used at once (they take turns); so may forked processes.
+
+    Raises
+    ------
+    SpeechtoolsError
+        The package espeakng-loader is not installed, or its library or voices cannot be read.
+
+    Example
+    -------
+    >>> synthesizer = Synthesizer()
+    >>> samples = synthesizer.speak("Seven boats are waiting outside the harbour.", voice="en-us+f3")
+    >>> samples.dtype, synthesizer.sample_rate, 2.0 < len(samples) / synthesizer.sample_rate < 4.0
+    (dtype('float32'), 22050, True)
+    """
+
+    sample_rate = 22050  # Hz, espeak-ng's own
+    _lock = threading.Lock()
+
+    def __init__(self):
+        try:
+            import espeakng_loader
+        except ImportError as error:
+            raise SpeechtoolsError(
+                "Synthetic speech needs the package espeakng-loader, which is not installed. "
+                'Install it with: pip install "speechtools[recipes]"'
+            ) from error
+        self._library_path = Path(espeakng_loader.get_library_path())
+        self._data_path = Path(espeakng_loader.get_data_path())
+        for path in (self._library_path, self._data_path / "phontab"):
+            if not path.is_file():
+                raise SpeechtoolsError(
+                    f"The installed espeakng-loader has no {path}. Install it anew with: "
+                    'pip install --force-reinstall espeakng-loader (or "speechtools[recipes]").'
+                )
+        self._variants = {path.name for path in (self._data_path / "voices" / "!v").iterdir()}
+
+    def speak(
+        self, text: str, voice: str = "en-us", pitch: int = 50, pitch_range: int = 50, rate: int = 175, seed: int = 1
+    ) -> np.ndarray:
+        """Speak a text.
+
+        Parameters
+        ----------
+        text : str
+            What to say.
+        voice : str
+            A language of espeak-ng, with a voice variant behind a plus sign, as in ``"en-gb-scotland+f2"``.
+        pitch : int
+            0 to 99; 50 is the variant's own. The fundamental is about 2 ** ((pitch - 50) / 50) times the variant's.
+        pitch_range : int
+            0 (monotone) to 99; 50 is normal.
+        rate : int
+            Words a minute, 80 to 450.
+        seed : int
+            Seeds the noise in breathy voices.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 samples in [-1, 1) at ``sample_rate``, shape (samples,).
+            A text with nothing to say gives a few milliseconds of silence.
+
+        Raises
+        ------
+        SpeechtoolsError
+            No such voice, a number outside its range, or espeak-ng refuses.
+        """
+        limits = (("pitch", pitch, 0, 99), ("pitch_range", pitch_range, 0, 99), ("rate", rate, 80, 450))
+        for name, value, low, high in limits:
+            if not low <= value <= high:
+                raise SpeechtoolsError(
+                    f"espeak-ng takes a {name} from {low} to {high}; got {value}. Choose one in there."
+                )
+        unknown_voice = SpeechtoolsError(
+            f"espeak-ng has no voice {voice!r}. A voice is a language ('en-us', 'en-gb-scotland', …), with or without "
+            f"one of its variants ('en-us+f3'), which are the files of {self._data_path / 'voices/!v'}."
+        )
+        variant = voice.partition("+")[2]
+        if variant and variant not in self._variants:  # espeak-ng would speak without it and say nothing
+            raise unknown_voice
+        blocks: list[bytes] = []
+        failures: list[BaseException] = []
+
+        def receive(samples, count, events):
+            try:
+                if samples and count > 0:
+                    blocks.append(ctypes.string_at(samples, 2 * count))
+                return 0
+            except BaseException as error:  # ctypes would print it and go on; it is raised again below
+                failures.append(error)
+                return 1  # stop speaking
+
+        callback = _CALLBACK(receive)
+        with self._lock, self._data_folder() as data_folder, self._fresh_library() as library:
+            initialized = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, os.fsencode(data_folder), _DONT_EXIT)
+            if initialized != self.sample_rate:
+                raise SpeechtoolsError(
+                    f"espeak-ng could not start from {self._data_path} (it answered {initialized}). "
+                    "Install it anew with: pip install --force-reinstall espeakng-loader"
+                )
+            try:
+                library.espeak_SetSynthCallback(callback)
+                if library.espeak_SetVoiceByName(voice.encode()) != 0:
+                    raise unknown_voice
+                settings = {_RATE: rate, _VOLUME: 60, _PITCH: pitch, _RANGE: pitch_range, _WORD_GAP: 0}
+                for parameter, value in settings.items():
+                    _check(library.espeak_SetParameter(parameter, int(value), 0), "set a parameter")
+                library.espeak_ng_SetRandSeed(ctypes.c_long(1 + seed % (2**31 - 2)))
+                encoded = text.encode()
+                status = library.espeak_Synth(
+                    encoded, ctypes.c_size_t(len(encoded) + 1), 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None
+                )
+            finally:
+                library.espeak_Terminate()
+        if failures:
+            raise failures[0]
+        _check(status, f"speak {text!r}")
+        return np.frombuffer(b"".join(blocks), dtype=np.int16).astype(np.float32) / 32768.0  # (samples,)
+
+    @contextlib.contextmanager
+    def _fresh_library(self) -> Iterator[ctypes.CDLL]:
+        library = ctypes.CDLL(str(self._library_path))
+        if library.espeak_ng_GetSampleRate() == 0:  # not initialized by anyone: its state is as on the disk
+            try:
+                yield library
+            finally:
+                _unload(library)
+            return
+        # Somebody else in this process (another text-to-speech package) uses the same file: leave theirs alone.
+        _unload(library)
+        with tempfile.TemporaryDirectory(prefix="speechtools-") as folder:
+            copy = ctypes.CDLL(shutil.copy(self._library_path, folder))
+            try:
+                yield copy
+            finally:
+                _unload(copy)
+
+    @contextlib.contextmanager
+    def _data_folder(self) -> Iterator[Path]:
+        if len(os.fsencode(self._data_path)) <= _LONGEST_DATA_PATH:
+            yield self._data_path
+            return
+        with tempfile.TemporaryDirectory(prefix="speechtools-") as folder:
+            link = Path(folder, "espeak-ng-data")
+            link.symlink_to(self._data_path, target_is_directory=True)
+            yield link
+
+
+def _check(status: int, doing: str) -> None:
+    if status != 0:
+        raise SpeechtoolsError(f"espeak-ng could not {doing}: it answered with error {status}. Check text and voice.")
+
+
+def _unload(library: ctypes.CDLL) -> None:
+    unload = _ctypes.FreeLibrary if os.name == "nt" else _ctypes.dlclose
+    unload(library._handle)

@@ -1,0 +1,457 @@
+"""The Quality-Net paper's mixing protocol (section 3.1), for any corpus and any folder of noises.
+
+Training: every utterance is used once; ``num_clean`` stay clean, each of the others meets one noise type at one SNR.
+Test: every chosen utterance clean, and with every unseen noise type at every SNR. Validation is made as the test is,
+from speakers and noise types that neither of the others has.
+
+A *noise type* is what is kept apart between the splits: a file that lies directly in a noise folder is a type of its
+own (G. Hu's 100 sounds), files in a subfolder share the type that the subfolder is named after (ESC-10's classes).
+"""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from speechtools.data import audio
+from speechtools.data.manifests import Utterance
+from speechtools.data.processes import process_context
+from speechtools.errors import AudioError, ConfigError, CorpusError
+
+NoiseTypes = dict[str, list[Path]]
+
+#: A mixture never exceeds this absolute sample, so that nothing clips; it is scaled down as a whole where it would.
+PEAK_LIMIT = 0.99
+#: One step of 16-bit audio: what never exceeds it is digital silence.
+DIGITAL_SILENCE = 1.5 / 32768
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """One file to be made: an utterance, clean or with a noise at an SNR (dB). ``seed`` chooses the noise's offset."""
+
+    mixture_id: str
+    split: str
+    subset: str
+    utt_id: str
+    speaker: str
+    speech: Path
+    noise_type: str = ""
+    noise: Path | None = None
+    snr_db: float | None = None
+    seed: int = 0
+
+
+# ---------------------------------------------------------------------------------------------- noises and speakers
+
+
+def read_noise_types(noise_folders: str | Path | Sequence[str | Path]) -> NoiseTypes:
+    """Noise types and their files, sorted; from one folder or several.
+
+    Raises
+    ------
+    CorpusError
+        A folder is missing or holds no audio, or two folders have a type of the same name.
+    """
+    if isinstance(noise_folders, (str, Path)):
+        noise_folders = [noise_folders]
+    types: NoiseTypes = {}
+    for root in map(Path, noise_folders):
+        if not root.is_dir():
+            raise CorpusError(f"The noise folder {root} does not exist. Give a folder of noise recordings.")
+        found: NoiseTypes = {}
+        for path in audio.find_audio(root):
+            inside = path.relative_to(root)
+            found.setdefault(inside.parts[0] if len(inside.parts) > 1 else path.stem, []).append(path)
+        if not found:
+            raise CorpusError(f"The noise folder {root} holds no audio file. Give a folder of noise recordings.")
+        twice = sorted(set(found) & set(types))
+        if twice:
+            raise CorpusError(
+                f"The noise type {twice[0]!r} is in {root} and in an earlier noise folder, so training and test could "
+                "not be kept apart by type. Rename one of the two."
+            )
+        types.update(found)
+    return dict(sorted(types.items()))
+
+
+def select_noises(types: NoiseTypes, patterns: dict[str, Sequence[str]] | Sequence[str], role: str) -> NoiseTypes:
+    """The types that match shell-style patterns. A mapping also groups and renames: ``{street: [n12, n13]}``.
+
+    Raises
+    ------
+    ConfigError
+        A pattern matches no type.
+    """
+    if not isinstance(patterns, dict):
+        patterns = {name: [pattern] for pattern in patterns for name in types if fnmatchcase(name, pattern)} | {
+            pattern: [pattern] for pattern in patterns if not any(fnmatchcase(name, pattern) for name in types)
+        }
+    chosen: NoiseTypes = {}
+    for name, group in patterns.items():
+        for pattern in [group] if isinstance(group, str) else group:
+            matching = [known for known in types if fnmatchcase(known, pattern)]
+            if not matching:
+                raise ConfigError(
+                    f"{role}: no noise type matches {pattern!r}. The noise folder has: {_some(types)}. Mend the pattern."
+                )
+            for known in matching:
+                chosen.setdefault(name, []).extend(types[known])
+    return chosen
+
+
+def split_noises(
+    types: NoiseTypes,
+    test: dict[str, Sequence[str]] | Sequence[str],
+    valid: Sequence[str] | int,
+    num_train: int | None,
+    seed: int,
+    test_types: NoiseTypes | None = None,
+) -> dict[str, NoiseTypes]:
+    """Noise types of training, validation and test, no file in two of them.
+
+    Arguments
+    ---------
+    types : dict
+        All types of the noise folder.
+    test : dict or list
+        Patterns of the test types, looked up in ``test_types`` (a folder of their own), or else in ``types``.
+    valid : list or int
+        Patterns of the validation types, or how many to draw.
+    num_train : int or None
+        How many types to train on, drawn from the rest; None takes all.
+    seed : int
+        Of the draws.
+
+    Raises
+    ------
+    ConfigError
+        A pattern matches nothing, fewer types are there than asked for, or a type would be in two splits.
+    """
+    chosen = {"test": select_noises(types if test_types is None else test_types, test, "test_noises")}
+    used = {path for files in chosen["test"].values() for path in files}
+    rest = {name: files for name, files in types.items() if not used & set(files)}
+    names = [str(name) for name in np.random.default_rng([seed, 1]).permutation(list(rest))]
+    if isinstance(valid, int):
+        if not 0 < valid < len(names):
+            raise ConfigError(
+                f"valid_noises={valid}: {len(names)} noise types remain beside those of the test, and training needs at "
+                "least one. Give more noises or a smaller number."
+            )
+        # Drawn from the end, so that the training types are the same whatever the number for validation.
+        chosen["valid"] = {name: rest[name] for name in sorted(names[-valid:])}
+    else:
+        chosen["valid"] = select_noises(types, valid, "valid_noises")
+        both = used & {path for files in chosen["valid"].values() for path in files}
+        if both:
+            raise ConfigError(f"valid_noises and test_noises share {sorted(both)[0]}. Give them different types.")
+    used |= {path for files in chosen["valid"].values() for path in files}
+    names = [name for name in names if not used & set(rest[name])]
+    if num_train is not None:
+        if not 0 < num_train <= len(names):
+            raise ConfigError(
+                f"num_train_noises={num_train}, but {len(names)} noise types remain beside those of validation and "
+                "test. Give more noises or a smaller number."
+            )
+        names = names[:num_train]
+    if not names:
+        raise ConfigError("No noise type is left for training. Give more noises, or fewer to validation and test.")
+    chosen["train"] = {name: rest[name] for name in sorted(names)}
+    return chosen
+
+
+def split_speakers(
+    utterances: Iterable[Utterance], heldout_share: float, valid_share: float, seed: int
+) -> dict[str, list[Utterance]]:
+    """Utterances of training, validation and test, no speaker in two of them.
+
+    A corpus's own division is kept. Where it has no test speakers, ``heldout_share`` of all speakers is drawn for
+    validation and test; where it has no validation speakers, ``valid_share`` of the test speakers is drawn for them.
+
+    Raises
+    ------
+    CorpusError
+        A speaker is in two splits of the corpus, or a split would be empty.
+    """
+    by_speaker: dict[str, list[Utterance]] = {}
+    for utterance in utterances:
+        by_speaker.setdefault(utterance.speaker, []).append(utterance)
+    split_of = {}
+    for speaker, spoken in by_speaker.items():
+        splits = {utterance.split for utterance in spoken}
+        if len(splits) > 1:
+            raise CorpusError(
+                f"Speaker {speaker!r} is in several splits of the corpus ({', '.join(sorted(splits))}), so the test "
+                "would not be on unheard speakers. Mend the corpus's lists."
+            )
+        split_of[speaker] = splits.pop()
+    rng = np.random.default_rng([seed, 2])
+    if "test" not in split_of.values():
+        free = sorted(speaker for speaker, split in split_of.items() if split != "valid")
+        for speaker in rng.permutation(free)[: round(heldout_share * len(free))]:
+            split_of[str(speaker)] = "test"
+    if "valid" not in split_of.values():
+        heldout = sorted(speaker for speaker, split in split_of.items() if split == "test")
+        for speaker in rng.permutation(heldout)[: round(valid_share * len(heldout))]:
+            split_of[str(speaker)] = "valid"
+    groups: dict[str, list[Utterance]] = {"train": [], "valid": [], "test": []}
+    for speaker, spoken in by_speaker.items():
+        groups[split_of[speaker] or "train"] += spoken
+    for split, members in groups.items():
+        if not members:
+            raise CorpusError(
+                f"The corpus has {len(by_speaker)} speakers, which leaves none for {split}. Use a corpus of more "
+                "speakers, or raise heldout_share."
+            )
+        members.sort(key=lambda utterance: utterance.utt_id)
+    return groups
+
+
+# --------------------------------------------------------------------------------------------------------- the plans
+
+
+def plan_training(
+    utterances: Sequence[Utterance],
+    noises: NoiseTypes,
+    snrs_db: Sequence[float],
+    num_clean: int,
+    mixtures_per_utterance: int,
+    seed: int,
+) -> list[Mixture]:
+    """Every utterance used once: ``num_clean`` stay clean, the others get one noise type and one SNR each.
+
+    Types and SNRs are dealt so that each occurs as often as the others. ``mixtures_per_utterance`` above 1 departs
+    from the paper: the noisy utterances are used so often, each time with another noise and SNR (for small corpora).
+    """
+    if not 0 <= num_clean <= len(utterances):
+        raise ConfigError(
+            f"num_clean_train={num_clean}, but the training split has {len(utterances)} utterances. Give a smaller number."
+        )
+    rng = np.random.default_rng([seed, 3])
+    order = rng.permutation(len(utterances))
+    mixtures = [_clean("train", utterances[i]) for i in sorted(order[:num_clean])]
+    noisy = np.tile(np.sort(order[num_clean:]), mixtures_per_utterance)
+    types = _deal(rng, list(noises), len(noisy))
+    snrs = _deal(rng, list(snrs_db), len(noisy))
+    for number, (i, noise_type, snr_db) in enumerate(zip(noisy, types, snrs, strict=True)):
+        files = noises[noise_type]
+        noise = files[int(rng.integers(len(files)))]
+        mixtures.append(_noisy("train", utterances[i], noise_type, noise, float(snr_db), number, seed))
+    return mixtures
+
+
+def plan_test(
+    utterances: Sequence[Utterance],
+    noises: NoiseTypes,
+    snrs_db: Sequence[float],
+    num_utterances: int,
+    split: str,
+    seed: int,
+) -> list[Mixture]:
+    """``num_utterances`` drawn utterances: each clean, and each with every noise type at every SNR.
+
+    Where a type has several files, each utterance meets one of them in turn.
+    """
+    if not 0 < num_utterances <= len(utterances):
+        raise ConfigError(
+            f"num_{split}_utterances={num_utterances}, but the {split} speakers have {len(utterances)} utterances. "
+            "Give a smaller number."
+        )
+    rng = np.random.default_rng([seed, 4 if split == "test" else 5])
+    drawn = [utterances[i] for i in sorted(rng.permutation(len(utterances))[:num_utterances])]
+    mixtures = [_clean(split, utterance) for utterance in drawn]
+    for utterance_number, utterance in enumerate(drawn):
+        for noise_type, files in noises.items():
+            for snr_db in snrs_db:
+                noise = files[utterance_number % len(files)]
+                mixtures.append(_noisy(split, utterance, noise_type, noise, float(snr_db), len(mixtures), seed))
+    return mixtures
+
+
+def _clean(split: str, utterance: Utterance) -> Mixture:
+    return Mixture(
+        f"{split}-clean-{utterance.utt_id}", split, "clean", utterance.utt_id, utterance.speaker, utterance.path
+    )
+
+
+def _noisy(split, utterance, noise_type, noise, snr_db, number, seed) -> Mixture:
+    mixture_id = f"{split}-noisy-{number:06d}-{utterance.utt_id}"
+    return Mixture(
+        mixture_id,
+        split,
+        "noisy",
+        utterance.utt_id,
+        utterance.speaker,
+        utterance.path,
+        noise_type,
+        noise,
+        snr_db,
+        seed * 1_000_003 + number,
+    )
+
+
+def _deal(rng: np.random.Generator, values: list, count: int) -> list:
+    """``count`` values in random order, each as often as the others (to within one)."""
+    rounds = [rng.permutation(len(values)) for _ in range(-(-count // len(values)))]
+    return [values[i] for i in np.concatenate(rounds)[:count]] if count else []
+
+
+# ------------------------------------------------------------------------------------------------------- the mixing
+
+
+def mix_at_snr(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """``speech + g * noise`` with g such that the powers over the whole utterance stand at ``snr_db``.
+
+    Arguments
+    ---------
+    speech, noise : np.ndarray
+        (samples,), of one length.
+    snr_db : float
+        10 log10 of the power of the speech over that of the scaled noise.
+
+    Raises
+    ------
+    AudioError
+        Either is silent or their lengths differ.
+
+    Example
+    -------
+    >>> mix_at_snr(np.array([1.0, -1.0]), np.array([0.5, 0.5]), 0.0)
+    array([2., 0.])
+    """
+    if speech.shape != noise.shape:
+        raise AudioError(
+            f"Speech {speech.shape} and noise {noise.shape} differ in length. Cut the noise to the speech."
+        )
+    speech_power = float(np.mean(np.square(speech, dtype=np.float64)))
+    noise_power = float(np.mean(np.square(noise, dtype=np.float64)))
+    if speech_power == 0 or noise_power == 0:
+        which = "speech" if speech_power == 0 else "noise"
+        raise AudioError(f"The {which} is silent, so no SNR can be set. Leave this file out.")
+    gain = np.sqrt(speech_power / noise_power / 10 ** (snr_db / 10))
+    return speech + (gain * noise).astype(speech.dtype)
+
+
+def cut_noise(noise: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    """``samples`` of a noise from a seeded offset, looped where it is shorter; digital silence at its ends is skipped.
+
+    Raises
+    ------
+    AudioError
+        The whole recording is digitally silent.
+    """
+    loud = np.flatnonzero(np.abs(noise) > DIGITAL_SILENCE)
+    if loud.size == 0:
+        raise AudioError("The noise is digitally silent throughout. Leave this file out.")
+    noise = noise[loud[0] : loud[-1] + 1]
+    rng = np.random.default_rng(seed)
+    for _ in range(20):
+        cut = _loop_from(noise, int(rng.integers(noise.size)), samples)
+        if np.abs(cut).max() > DIGITAL_SILENCE:
+            return cut
+    # A recording of rare sounds between long silences: begin at its loudest sample.
+    return _loop_from(noise, int(np.abs(noise).argmax()), samples)
+
+
+def _loop_from(noise: np.ndarray, offset: int, samples: int) -> np.ndarray:
+    repeats = -(-(offset + samples) // noise.size)
+    return np.tile(noise, repeats)[offset : offset + samples]
+
+
+def partly_noisy(speech: np.ndarray, noise: np.ndarray, snr_db: float, start: int, end: int) -> np.ndarray:
+    """Speech with noise between two samples only, at ``snr_db`` there, scaled down as a whole where it would clip."""
+    mixed = speech.copy()
+    mixed[start:end] = mix_at_snr(speech[start:end], cut_noise(noise, end - start, seed=0), snr_db)
+    return mixed * min(1.0, PEAK_LIMIT / float(np.abs(mixed).max()))
+
+
+def make_mixture(mixture: Mixture, path: Path, sample_rate: int) -> float:
+    """Write one mixture as 16-bit WAV and return its duration in seconds.
+
+    Raises
+    ------
+    AudioError
+        The speech or the noise cannot be read or is silent.
+    """
+    samples = audio.read(mixture.speech, sample_rate)
+    if not np.any(samples):
+        raise AudioError(f"{mixture.speech} is silent, so it cannot serve as speech. Leave it out.")
+    if mixture.noise is not None:
+        noise = cut_noise(_cached_noise(mixture.noise, sample_rate), samples.size, mixture.seed)
+        samples = mix_at_snr(samples, noise, mixture.snr_db)
+    peak = float(np.abs(samples).max())
+    audio.write(path, samples * min(1.0, PEAK_LIMIT / peak), sample_rate)
+    return samples.size / sample_rate
+
+
+_noise_cache: dict[tuple[Path, int], np.ndarray] = {}
+
+
+def _cached_noise(path: Path, sample_rate: int) -> np.ndarray:
+    """A noise recording, kept in memory: a few files serve thousands of mixtures."""
+    if (path, sample_rate) not in _noise_cache:
+        if len(_noise_cache) >= 200:
+            _noise_cache.clear()
+        _noise_cache[path, sample_rate] = audio.read(path, sample_rate)
+    return _noise_cache[path, sample_rate]
+
+
+def make_mixtures(
+    mixtures: Sequence[Mixture], folder: str | Path, sample_rate: int, num_workers: int, progress: bool = True
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Write the mixtures that are not there yet as ``folder/<mixture_id>.wav``, in worker processes.
+
+    Returns
+    -------
+    durations : dict
+        Seconds by mixture id.
+    rejected : dict
+        The reason by mixture id, of files that could not be made.
+
+    Raises
+    ------
+    CorpusError
+        The disk is full or the folder cannot be written. What is made stays and is not made again.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    work = partial(_make_one, folder=folder, sample_rate=sample_rate)
+    durations, rejected = {}, {}
+    with ProcessPoolExecutor(num_workers, mp_context=process_context()) as pool:
+        # Neighbours in the list share noises, so a worker takes a run of them.
+        results = pool.map(work, mixtures, chunksize=16)
+        try:
+            for mixture, (seconds, reason) in zip(
+                mixtures, tqdm(results, "mixing", len(mixtures), unit="file", disable=not progress), strict=True
+            ):
+                if reason:
+                    rejected[mixture.mixture_id] = reason
+                else:
+                    durations[mixture.mixture_id] = seconds
+        except OSError as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise CorpusError(
+                f"Writing mixtures to {folder} failed: {error}. Free some space (16-bit audio at {sample_rate} Hz takes "
+                f"{sample_rate * 2 * 3600 / 1e6:.0f} MB an hour) and start again: {len(durations)} finished files are kept."
+            ) from error
+    return durations, rejected
+
+
+def _make_one(mixture: Mixture, folder: Path, sample_rate: int) -> tuple[float, str]:
+    path = folder / f"{mixture.mixture_id}.wav"
+    try:
+        if path.exists():
+            return audio.duration(path), ""
+        return make_mixture(mixture, path, sample_rate), ""
+    except AudioError as error:
+        return 0.0, str(error)
+
+
+def _some(names: Iterable[str], count: int = 12) -> str:
+    names = list(names)
+    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")

@@ -1,0 +1,109 @@
+"""Features (kind ``features``): from waveforms to frames, batched, differentiable, on any device.
+
+``(batch, samples) -> (batch, time, size)``. A batch is padded on the right; ``lens`` are SpeechBrain's relative lengths
+in (0, 1]. What lies beyond an item's length changes none of its frames, and ``frame_lens`` converts the lengths of
+waveforms into those of frames exactly.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from speechtools.errors import ConfigError
+from speechtools.registry import plugin
+
+
+def num_samples(lens: Tensor, longest: int) -> Tensor:
+    """Relative lengths (batch,) as whole numbers of samples or frames (batch,), at least 1."""
+    return (lens * longest).round().long().clamp(1, longest)
+
+
+def length_mask(counts: Tensor, longest: int) -> Tensor:
+    """Booleans (batch, longest): true within the first ``counts[i]`` positions of row i."""
+    return torch.arange(longest, device=counts.device) < counts.unsqueeze(1)
+
+
+@plugin("features/magnitude")
+class Magnitude(nn.Module):
+    """Magnitude spectrogram of the peak-normalised waveform (Quality-Net paper, section 2).
+
+    Windows of ``n_fft`` samples every ``hop_length``; the end of an utterance is filled with zeros to a whole window,
+    so every sample counts and an utterance of ``n`` samples has ``1 + ceil(max(n - n_fft, 0) / hop_length)`` frames.
+
+    Arguments
+    ---------
+    n_fft, hop_length : int
+        Window and step in samples: 512 and 256 at 16 kHz, as the paper's authors use (32 and 16 ms).
+    window : str
+        ``"hamming"`` or ``"hann"``.
+    peak_normalize : bool
+        Divide every waveform by its largest absolute sample, which makes the score independent of the level.
+    log1p : bool
+        Return log(1 + magnitude) instead of the magnitude: a narrower range, easier to learn from.
+
+    Shape
+    -----
+    wavs (batch, samples), lens (batch,) -> (batch, time, n_fft // 2 + 1)
+
+    Example
+    -------
+    >>> Magnitude()(torch.randn(2, 16000)).shape
+    torch.Size([2, 62, 257])
+    """
+
+    def __init__(
+        self,
+        n_fft: int = 512,
+        hop_length: int = 256,
+        window: str = "hamming",
+        peak_normalize: bool = True,
+        log1p: bool = False,
+    ):
+        super().__init__()
+        windows = {"hamming": torch.hamming_window, "hann": torch.hann_window}
+        if window not in windows:
+            raise ConfigError(f"features/magnitude knows no window {window!r}; it has {', '.join(windows)}.")
+        if not 0 < hop_length <= n_fft:
+            raise ConfigError(
+                f"hop_length={hop_length} must lie between 1 and n_fft={n_fft}: a longer step would skip samples."
+            )
+        self.n_fft, self.hop_length = n_fft, hop_length
+        self.peak_normalize, self.log1p = peak_normalize, log1p
+        self.register_buffer("window", windows[window](n_fft), persistent=False)
+
+    @property
+    def size(self) -> int:
+        """Number of frequency bins a frame."""
+        return self.n_fft // 2 + 1
+
+    def num_frames(self, samples):
+        """Frames of an utterance of so many samples (int or integer tensor)."""
+        beyond = samples - self.n_fft
+        beyond = beyond.clamp(min=0) if isinstance(beyond, Tensor) else max(beyond, 0)
+        return 1 + (beyond + self.hop_length - 1) // self.hop_length
+
+    def frame_lens(self, lens: Tensor, samples: int) -> Tensor:
+        """Relative lengths (batch,) of the frames, for waveforms of relative lengths ``lens`` in a batch of ``samples``."""
+        return self.num_frames(num_samples(lens, samples)).to(lens.dtype) / self.num_frames(samples)
+
+    def forward(self, wavs: Tensor, lens: Tensor | None = None, peaks: Tensor | None = None) -> Tensor:
+        """Frames of a padded batch.
+
+        ``peaks`` (batch,) replaces each waveform's own largest absolute sample in the normalisation: a piece of a long
+        recording is then scaled like the whole.
+        """
+        samples = wavs.shape[1]
+        if lens is not None:
+            wavs = wavs * length_mask(num_samples(lens, samples), samples)
+        if self.peak_normalize:
+            if peaks is None:
+                peaks = wavs.abs().amax(dim=1)
+            # A silent waveform has no peak: it is left as it is instead of becoming NaN.
+            wavs = wavs / torch.where(peaks > 0, peaks, torch.ones_like(peaks)).unsqueeze(1)
+        whole = (self.num_frames(samples) - 1) * self.hop_length + self.n_fft
+        wavs = nn.functional.pad(wavs, (0, whole - samples))
+        spectrum = torch.stft(
+            wavs, self.n_fft, self.hop_length, window=self.window, center=False, return_complex=True
+        ).transpose(1, 2)
+        # (batch, time, bins)
+        magnitude = spectrum.abs()
+        return torch.log1p(magnitude) if self.log1p else magnitude

@@ -1,0 +1,127 @@
+"""Reports of a test: figures of merit overall and by group, on the screen and as JSON."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from speechtools import metrics, plots
+from speechtools.data import audio, mixing
+from speechtools.data.manifests import write_aside
+
+
+def quality_figures(predicted, true, rows: Sequence[dict], clean_variances: Sequence[float]) -> dict:
+    """MSE, LCC and SRCC overall, by subset, by noise type and by SNR (Quality-Net paper, section 3).
+
+    Arguments
+    ---------
+    predicted, true : array-like
+        Utterance scores (utterances,).
+    rows : sequence of dict
+        Their manifest rows, in the same order: ``subset``, ``noise_type``, ``snr_db``.
+    clean_variances : sequence of float
+        For every clean utterance the variance of its frame scores; their mean is table 1's last column.
+
+    Returns
+    -------
+    dict
+        ``overall``, and ``by_subset``, ``by_noise``, ``by_snr_db``, each a mapping from the group to its figures; and
+        ``clean_frame_variance``. An undefined correlation (of a constant) is None.
+    """
+    predicted, true = metrics.validate(predicted, true)
+    return {
+        "overall": _figures(predicted, true),
+        "by_subset": _grouped(predicted, true, [row["subset"] for row in rows]),
+        "by_noise": _grouped(predicted, true, [row["noise_type"] for row in rows]),
+        "by_snr_db": _grouped(predicted, true, [row["snr_db"] for row in rows], order=float),
+        "clean_frame_variance": float(np.mean(clean_variances)) if len(clean_variances) else None,
+    }
+
+
+def _figures(predicted: np.ndarray, true: np.ndarray) -> dict:
+    values = {"mse": metrics.mse(predicted, true), "lcc": metrics.lcc(predicted, true)}
+    values["srcc"] = metrics.srcc(predicted, true)
+    return {"utterances": len(true)} | {key: None if math.isnan(v) else v for key, v in values.items()}
+
+
+def _grouped(predicted: np.ndarray, true: np.ndarray, groups: list[str], order=str) -> dict:
+    groups = np.asarray(groups)
+    # Clean utterances have neither noise nor SNR.
+    names = sorted({str(name) for name in groups if name != ""}, key=order)
+    return {name: _figures(predicted[groups == name], true[groups == name]) for name in names}
+
+
+def print_quality(figures: dict, title: str, console: Console | None = None) -> None:
+    """The figures as a table."""
+    table = Table(title=title, title_style="bold")
+    table.add_column("group")
+    for column in ("utterances", "MSE", "LCC", "SRCC"):
+        table.add_column(column, justify="right")
+
+    def add(name, values, end=False):
+        cells = ("–" if values[key] is None else f"{values[key]:.4f}" for key in ("mse", "lcc", "srcc"))
+        table.add_row(name, str(values["utterances"]), *cells, end_section=end)
+
+    add("all", figures["overall"], end=True)
+    for key, unit in (("by_subset", ""), ("by_noise", ""), ("by_snr_db", " dB")):
+        items = list(figures[key].items())
+        for number, (name, values) in enumerate(items, start=1):
+            add(name + unit, values, end=number == len(items))
+    console = console or Console()
+    console.print(table)
+    if figures["clean_frame_variance"] is not None:
+        console.print(f"Variance of frame scores on clean speech (mean): {figures['clean_frame_variance']:.4f}")
+
+
+def quality_report(run: str | Path, figures: dict, predicted, true, rows: Sequence[dict], net, facts: dict) -> None:
+    """Everything that a test of Quality-Net leaves: a table on the screen, ``results.json``, and figures in ``run``.
+
+    ``net`` is the exported model, loaded again; ``facts`` say what was trained on what, and must hold ``trained_on``.
+    """
+    run = Path(run)
+    write_json(run / "results.json", facts | {"scale": net.scale} | figures)
+    drawn = quality_figures_drawn(run / "figures", predicted, true, rows, net, facts["trained_on"])
+    console = Console()
+    print_quality(figures, f"Test on {facts['trained_on']}", console)
+    for what, path in (("results", run / "results.json"), ("model", run / "pretrained")):
+        console.print(f"{what}: {path}", soft_wrap=True)
+    for path in drawn:
+        console.print(f"figure: {path}", soft_wrap=True)
+
+
+def quality_figures_drawn(folder: str | Path, predicted, true, rows: Sequence[dict], net, origin: str) -> list[Path]:
+    """The paper's figure 4 of a test, and its figures 2 and 3 for one of its utterances, clean and partly noisy.
+
+    ``net`` is a QualityNet, ``rows`` the manifest rows in the order of the scores. The noise fills the middle third, at
+    0 dB there; it is street noise where the test has it.
+    """
+    folder = Path(folder)
+    subsets = [row["subset"] for row in rows]
+    scatter = plots.score_scatter(folder / "scatter.png", predicted, true, subsets, net.scale, f"Test on {origin}")
+    noisy = [row for row in rows if row["noise"]]
+    noisy = [row for row in noisy if row["noise_type"] == "street"] or noisy
+    clean = [row for row in rows if row["subset"] == "clean"]
+    if not noisy or not clean:
+        return [scatter]
+    rate = net.sample_rate
+    speech = audio.read(clean[0]["path"], rate)
+    start, end = len(speech) // 3, 2 * len(speech) // 3
+    partly = mixing.partly_noisy(speech, audio.read(noisy[0]["noise"], rate), 0.0, start, end)
+    name = f"{noisy[0]['noise_type']} noise at 0 dB inside the dashed frame"
+    recordings = [
+        (title, samples, net.assess_samples(samples)) for title, samples in (("clean speech", speech), (name, partly))
+    ]
+    examples = plots.frame_scores(
+        folder / "frame_scores.png", recordings, rate, marked={name: (start / rate, end / rate)}
+    )
+    return [scatter, examples]
+
+
+def write_json(path: str | Path, content: dict) -> None:
+    """Write results as JSON, atomically; NaN is refused, since other programs cannot read it."""
+    with write_aside(path) as aside:
+        aside.write_text(json.dumps(content, indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")

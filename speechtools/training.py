@@ -1,0 +1,391 @@
+"""What every recipe repeats, and nothing of its science: start-up, bookkeeping, exact resume, export.
+
+A recipe's train.py reads::
+
+    hparams, run_opts = training.start()
+    ...
+    brain = MyBrain(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
+    brain.fit(hparams["epoch_counter"], train_loader, valid_loader)
+    brain.evaluate_best(test_loader)
+    training.export(hparams, keys=["features", "quality"], modules={"quality": brain.modules.quality})
+"""
+
+import difflib
+import io
+import json
+import logging
+import random
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import ruamel.yaml
+import speechbrain as sb
+import torch
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.utils.checkpoints import Checkpointer, mark_as_loader, mark_as_saver, register_checkpoint_hooks
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
+from torch.utils.data import DataLoader
+
+from speechtools.data.manifests import write_aside
+from speechtools.errors import ConfigError, SpeechtoolsError
+
+logger = logging.getLogger(__name__)
+
+#: Options that a run may be continued with in spite of another value: they change how, not what, is computed.
+FREE_TO_CHANGE = {"number_of_epochs", "num_workers", "ckpt_interval_steps", "ckpt_interval_minutes", "noprogressbar"}
+
+
+# ---------------------------------------------------------------------------------------------------------- start-up
+
+
+def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
+    """Read the recipe's yaml and the command line, and prepare the run's folder.
+
+    A yaml that begins with ``base: other.yaml`` is a variant: it holds only what differs from the other one, which
+    lies beside it. Options on the command line come last.
+
+    Returns
+    -------
+    hparams : dict
+        The yaml, loaded: parts are built.
+    run_opts : RunOptions
+        SpeechBrain's own options (``--device``, ``--precision``, …), to be handed to the Brain.
+
+    Raises
+    ------
+    ConfigError
+        The yaml is missing, an option is not one of its keys, or the output folder holds a run with other options.
+        Uncaught, it ends the program with its message alone.
+    """
+    sys.excepthook = _message_only(sys.excepthook)
+    hparams_file, run_opts, overrides = sb.core.RunOptions.from_command_line_args(argv)
+    sb.utils.distributed.ddp_init_group(run_opts)
+    text, overrides = read_variant(Path(hparams_file), overrides)
+    _check_options(text, overrides)
+    resolved = resolve_references(text, overrides).getvalue()
+    plain = _plain(resolved)
+    folder = Path(plain["output_folder"])
+    if if_main_process():
+        _check_same_run(folder, plain)
+    sb.create_experiment_directory(folder, save_env_desc=True)
+    sys.excepthook = _message_only(sys.excepthook)
+    if if_main_process():
+        with write_aside(folder / "hyperparams.yaml") as aside:
+            aside.write_text(f"# All options of this run, resolved from {hparams_file}\n{resolved}", encoding="utf-8")
+    ddp_barrier()
+    return load_hyperpyyaml(text, overrides), run_opts
+
+
+def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, dict]:
+    """A recipe's yaml as a stream that knows its file name, and the overrides of the variant and the command line.
+
+    Raises
+    ------
+    ConfigError
+        The file does not exist or is no yaml mapping.
+    """
+    parser = ruamel.yaml.YAML()
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise ConfigError(
+            f"There is no file {path}. "
+            + (f"{path.parent} has {', '.join(near)}." if near else "Give the path of a recipe's yaml.")
+        )
+    try:
+        content = parser.load(path.read_text(encoding="utf-8"))
+        given = (parser.load(overrides) if isinstance(overrides, str) else overrides) or {}
+    except ruamel.yaml.error.YAMLError as error:
+        raise ConfigError(f"{path} or an option given with it is no valid yaml: {error}") from error
+    if not isinstance(content, dict) or not isinstance(given, dict):
+        raise ConfigError(f"{path} must hold a yaml mapping (key: value), and options read --key=value.")
+    if "base" in content:
+        base = path.parent / content.pop("base")
+        return read_variant(base, {**content, **given})
+    stream = io.StringIO(path.read_text(encoding="utf-8"))
+    stream.name = str(path)  # !include: is looked up beside this file
+    return stream, dict(given)
+
+
+def _check_options(text: io.StringIO, overrides: dict) -> None:
+    keys = ruamel.yaml.YAML().load(text)
+    text.seek(0)
+    for key in overrides:
+        if key not in keys:
+            near = difflib.get_close_matches(str(key), [str(known) for known in keys], n=1, cutoff=0.5)
+            raise ConfigError(
+                f"--{key} is no option of {Path(text.name).name}."
+                + (f" Did you mean --{near[0]}?" if near else "")
+                + f" It has: {', '.join(keys)}."
+            )
+
+
+def _plain(resolved: str) -> dict:
+    """The scalars and lists of a resolved yaml, without the objects."""
+    tree = ruamel.yaml.YAML().load(resolved)
+    return {
+        key: value
+        for key, value in json.loads(json.dumps(tree, default=str)).items()
+        if not getattr(getattr(tree[key], "tag", None), "value", None)
+    }
+
+
+def _check_same_run(folder: Path, plain: dict) -> None:
+    """A folder with checkpoints is continued only by a run with the same options."""
+    earlier = folder / "hyperparams.yaml"
+    if not earlier.is_file() or not any(folder.glob("save/CKPT*")):
+        return
+    before = _plain(earlier.read_text(encoding="utf-8"))
+    for key, value in plain.items():
+        if key not in FREE_TO_CHANGE and key in before and before[key] != value:
+            raise ConfigError(
+                f"{folder} holds a run with {key}={before[key]!r}, and this one has {key}={value!r}: its checkpoints "
+                "would be continued with other options. Give this run a folder of its own (--output_folder=…), or "
+                "delete that one."
+            )
+
+
+def _message_only(otherwise):
+    """An excepthook that shows our own errors as one message, and hands every other to ``otherwise``."""
+
+    def hook(kind, error, traceback):
+        if issubclass(kind, SpeechtoolsError):
+            logger.error("%s", error)
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            otherwise(kind, error, traceback)
+
+    return hook
+
+
+# ------------------------------------------------------------------------------------------------------ exact resume
+
+
+class AtomicCheckpointer(Checkpointer):
+    """SpeechBrain's checkpointer, whose checkpoints appear whole or not at all.
+
+    The original writes the file that marks a folder as a checkpoint first, so a run that is killed while it saves
+    leaves one that cannot be loaded. Here a checkpoint is written aside and renamed.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> checkpointer = AtomicCheckpointer(tempfile.mkdtemp(), {"net": torch.nn.Linear(1, 1)})
+    >>> checkpointer.save_checkpoint().path.name.startswith("CKPT")
+    True
+    """
+
+    ASIDE = ".saving-"
+
+    def save_checkpoint(self, *args, **kwargs):
+        """As SpeechBrain's; returns the checkpoint, or None on other processes than the first."""
+        checkpoint = super().save_checkpoint(*args, **kwargs)
+        ddp_barrier()
+        if checkpoint is None:
+            return None
+        final = checkpoint.path.with_name(checkpoint.path.name.removeprefix(self.ASIDE))
+        if final != checkpoint.path:
+            checkpoint.path.rename(final)
+        files = {name: final / file.name for name, file in checkpoint.paramfiles.items()}
+        return checkpoint._replace(path=final, paramfiles=files)
+
+    def load_checkpoint(self, checkpoint):
+        """As SpeechBrain's; a checkpoint that cannot be loaded is a ConfigError that says what to do."""
+        try:
+            super().load_checkpoint(checkpoint)
+        except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
+            raise ConfigError(
+                f"The checkpoint {checkpoint.path} cannot be loaded ({type(error).__name__}: "
+                f"{str(error).splitlines()[0] if str(error) else 'cut short'}). It was cut short or belongs to a model "
+                "of another size. Delete that folder, and the run goes on from the checkpoint before it, or anew."
+            ) from error
+
+    def _new_checkpoint_dirpath(self):
+        for leftover in self.checkpoints_dir.glob(f"{self.ASIDE}*"):
+            shutil.rmtree(leftover)
+        path = super()._new_checkpoint_dirpath()
+        return path.with_name(self.ASIDE + path.name)
+
+
+@register_checkpoint_hooks
+class RandomState:
+    """The states of Python's, numpy's and torch's random generators, as a recoverable."""
+
+    @mark_as_saver
+    def save(self, path):
+        """Write the states of this process."""
+        state = {
+            "python": random.getstate(),
+            "numpy": np.random.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+        torch.save(state, path)
+
+    @mark_as_loader
+    def load(self, path, end_of_epoch):
+        """Restore them."""
+        # Our own file, which holds tuples and numpy arrays besides tensors.
+        state = torch.load(path, weights_only=False)
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda"])
+
+
+# ------------------------------------------------------------------------------------------------------- the run
+
+
+class RecipeBrain(sb.Brain):
+    """A Brain that logs, keeps the best checkpoint, stops early and resumes exactly; the science is a subclass's.
+
+    The subclass defines ``compute_forward``, ``compute_objectives`` and ``validate(stage)``, which returns the figures
+    of a validation or test as a dict of floats; ``selection_key`` names the one (lower is better) that chooses the
+    checkpoint. ``train_batches`` is the batch sampler, whose order must depend on its ``set_position(epoch, batches)``
+    alone: a run that was killed then goes on with the very batches it would have seen.
+    """
+
+    selection_key = "mse"
+
+    def __init__(self, *args, train_batches=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.train_batches = train_batches
+        self.writer = None
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable("random_state", RandomState())
+
+    def validate(self, stage: sb.Stage) -> dict[str, float]:
+        """Figures of the validation or test that has just been run."""
+        raise SpeechtoolsError(f"{type(self).__name__} does not define validate(stage). Add it to the recipe's Brain.")
+
+    def on_stage_start(self, stage, epoch=None):
+        """Put the sampler where the run is: at the epoch's start, or behind the batches a resumed run has done."""
+        self.stage_began = time.time()
+        if stage == sb.Stage.TRAIN and self.train_batches is not None:
+            self.train_batches.set_position(epoch, self.step)
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Log; after a validation also save a checkpoint and keep the best and the last."""
+        if stage == sb.Stage.TRAIN:
+            self.train_stats = {"loss": float(stage_loss), "seconds": time.time() - self.stage_began}
+            return
+        figures = {key: float(value) for key, value in self.validate(stage).items()}
+        if stage == sb.Stage.TEST:
+            self.test_figures = figures
+            return
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.hparams.train_logger.log_stats(
+            {"epoch": epoch, "lr": rate},
+            train_stats=self.train_stats,
+            valid_stats={"loss": float(stage_loss)} | figures,
+        )
+        self._tensorboard(epoch, {"loss/train": self.train_stats["loss"], "loss/valid": float(stage_loss), "lr": rate})
+        self._tensorboard(epoch, {f"valid/{key}": value for key, value in figures.items()})
+        counter = self.hparams.epoch_counter
+        if hasattr(counter, "update_metric"):
+            counter.update_metric(figures[self.selection_key])
+        # The epoch is over: what a later run must know is that none of the next one's batches is done.
+        self.checkpointer.save_and_keep_only(
+            meta={"epoch": epoch, **figures}, min_keys=[self.selection_key], num_to_keep=1, keep_recent=True
+        )
+
+    def evaluate_best(self, test_loader) -> dict[str, float]:
+        """Test the checkpoint that validated best, and return its figures."""
+        checkpoint = self.checkpointer.find_checkpoint(min_key=self.selection_key)
+        if checkpoint is None:
+            raise ConfigError(
+                f"{self.checkpointer.checkpoints_dir} holds no checkpoint with a validated {self.selection_key}, so "
+                "there is nothing to test. Train first (number_of_epochs of at least 1, without --test_only)."
+            )
+        logger.info("Testing the checkpoint of epoch %d", checkpoint.meta["epoch"])
+        self.evaluate(test_loader, min_key=self.selection_key)
+        self.test_figures["epoch"] = checkpoint.meta["epoch"]
+        return self.test_figures
+
+    @sb.utils.distributed.main_process_only
+    def _tensorboard(self, epoch: int, values: dict[str, float]) -> None:
+        if self.writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # Events after the epoch that a resumed run starts from were written by the run that was killed.
+            self.writer = SummaryWriter(Path(self.hparams.output_folder) / "tensorboard", purge_step=epoch)
+        for tag, value in values.items():
+            self.writer.add_scalar(tag, value, epoch)
+        self.writer.flush()
+
+
+def on_main_first(prepare) -> None:
+    """Call ``prepare`` on the first process while the others wait; they then find its work done."""
+    sb.utils.distributed.run_on_main(prepare)
+
+
+def rank_and_size() -> dict[str, int]:
+    """This process's ``rank`` and the ``world_size``; 0 and 1 without torchrun."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return {
+        "rank": torch.distributed.get_rank() if distributed else 0,
+        "world_size": torch.distributed.get_world_size() if distributed else 1,
+    }
+
+
+def make_loader(dataset, batches, num_workers: int = 0) -> DataLoader:
+    """A DataLoader of SpeechBrain's PaddedBatches in the order of ``batches`` (a batch sampler or list of index lists)."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=PaddedBatch,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def batches_by_length(durations, batch_size: int) -> list[list[int]]:
+    """All indices in batches of similar length, longest first: for validation and test, where the order is free."""
+    order = np.argsort(-np.asarray(durations, dtype=np.float64), kind="stable")
+    return [order[i : i + batch_size].tolist() for i in range(0, len(order), batch_size)]
+
+
+# --------------------------------------------------------------------------------------------------------- export
+
+
+@sb.utils.distributed.main_process_only
+def export(hparams: dict, keys: list[str], modules: dict[str, torch.nn.Module], facts: dict | None = None) -> Path:
+    """Write ``pretrained/``, a folder that ``from_hparams`` of the pretrained interfaces loads as it is.
+
+    Arguments
+    ---------
+    hparams : dict
+        The run's, for its output folder; the parts are copied from the ``hyperparams.yaml`` there.
+    keys : list of str
+        Its keys that inference needs: the definitions of parts, rates, scales.
+    modules : dict
+        Trained modules, which are among the keys, by name.
+    facts : dict
+        Further keys: how the model was trained and what it reached.
+    """
+    run = Path(hparams["output_folder"])
+    yaml = ruamel.yaml.YAML()
+    tree = yaml.load((run / "hyperparams.yaml").read_text(encoding="utf-8"))
+    chosen = ruamel.yaml.comments.CommentedMap({key: tree[key] for key in keys})
+    text = io.StringIO()
+    yaml.dump(chosen, text)
+    yaml.dump(json.loads(json.dumps(facts or {}, default=str)), text) if facts else None
+    names = "".join(f"\n    {name}: !ref <{name}>" for name in modules)
+    folder = run / "pretrained"
+    with write_aside(folder / "hyperparams.yaml") as aside:
+        aside.write_text(
+            "# Written by the recipe at the end of its training; load it with from_hparams(source=<this folder>).\n"
+            f"{text.getvalue()}modules:{names}\n"
+            f"pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer\n    loadables:{names.replace('    ', '        ')}\n",
+            encoding="utf-8",
+        )
+    for name, module in modules.items():
+        module = getattr(module, "module", module)  # out of its DDP wrapper
+        with write_aside(folder / f"{name}.ckpt") as aside:
+            torch.save({key: value.cpu() for key, value in module.state_dict().items()}, aside)
+    return folder

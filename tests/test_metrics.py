@@ -1,0 +1,113 @@
+"""Laws of the figures of merit."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from speechtools import metrics
+from speechtools.errors import SpeechtoolsError
+
+METRICS = [metrics.mse, metrics.lcc, metrics.srcc]
+CORRELATIONS = [metrics.lcc, metrics.srcc]
+
+
+@pytest.fixture
+def scores():
+    random = np.random.default_rng(3)
+    true = random.uniform(1.0, 4.5, 200)
+    return true + random.normal(0, 0.5, 200), true
+
+
+# -------------------------------------------------------------------------------------------------------- values
+
+
+def test_values_by_hand():
+    # deviations: predicted -1.5 -0.5 0.5 1.5, true -1.5 0.5 -0.5 1.5; products 2.25 -0.25 -0.25 2.25; squares sum to 5
+    predicted, true = [1, 2, 3, 4], [1, 3, 2, 4]
+    assert metrics.mse(predicted, true) == 0.5
+    assert metrics.lcc(predicted, true) == pytest.approx(0.8)
+    # 1 - 6 * (0 + 1 + 1 + 0) / (4 * 15)
+    assert metrics.srcc(predicted, true) == pytest.approx(0.8)
+
+
+def test_lcc_and_srcc_part_ways_where_the_relation_is_bent():
+    predicted, true = [1, 2, 3], [1, 10, 1000]
+    assert metrics.srcc(predicted, true) == pytest.approx(1.0)
+    # deviations of true from their mean 337: -336 -327 663
+    assert metrics.lcc(predicted, true) == pytest.approx(999 / math.sqrt(2 * (336**2 + 327**2 + 663**2)))
+
+
+def test_agreement_with_scipy(scores):
+    assert metrics.lcc(*scores) == pytest.approx(np.corrcoef(*scores)[0, 1])
+    assert metrics.srcc(*scores) == pytest.approx(np.corrcoef(*map(stats.rankdata, scores))[0, 1])
+
+
+def test_ties_have_their_mean_rank():
+    # ranks 1.5 1.5 3 and 1 2 3: deviations -.5 -.5 1 and -1 0 1, so 1.5 / sqrt(1.5 * 2)
+    assert metrics.srcc([1, 1, 2], [5, 6, 7]) == pytest.approx(1.5 / math.sqrt(3))
+
+
+# ----------------------------------------------------------------------------------------------------- invariances
+
+
+@pytest.mark.parametrize("slope, offset", [(2.0, 0.0), (1e-3, 7.0), (40.0, -90.0)])
+def test_lcc_ignores_scale_and_offset(scores, slope, offset):
+    predicted, true = scores
+    assert metrics.lcc(slope * predicted + offset, true) == pytest.approx(metrics.lcc(predicted, true), abs=1e-9)
+    assert metrics.lcc(-slope * predicted + offset, true) == pytest.approx(-metrics.lcc(predicted, true), abs=1e-9)
+
+
+@pytest.mark.parametrize("bend", [np.exp, np.arctan, lambda x: x**3])
+def test_srcc_ignores_any_increasing_bend(scores, bend):
+    predicted, true = scores
+    assert metrics.srcc(bend(predicted), true) == pytest.approx(metrics.srcc(predicted, true), abs=1e-12)
+    assert metrics.srcc(-bend(predicted), true) == pytest.approx(-metrics.srcc(predicted, true), abs=1e-12)
+
+
+def test_mse_of_an_offset_is_its_square(scores):
+    _, true = scores
+    assert metrics.mse(true + 0.25, true) == pytest.approx(0.0625)
+    assert metrics.mse(true, true) == 0.0
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_neither_side_nor_order_matters(scores, metric):
+    predicted, true = scores
+    order = np.random.default_rng(4).permutation(len(true))
+    assert metric(predicted, true) == pytest.approx(metric(true, predicted), abs=1e-12)
+    assert metric(predicted[order], true[order]) == pytest.approx(metric(predicted, true), abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_any_array_like_gives_a_plain_float(metric):
+    # A checkpoint whose meta data holds a numpy scalar cannot be listed again.
+    outcomes = [metric(kind([1, 2, 4]), kind([2, 1, 5])) for kind in (list, tuple, np.array, np.float32)]
+    assert {type(outcome) for outcome in outcomes} == {float}
+    assert outcomes == pytest.approx([outcomes[0]] * len(outcomes))
+
+
+# ------------------------------------------------------------------------------------------------- what has no value
+
+
+@pytest.mark.parametrize("metric", CORRELATIONS)
+@pytest.mark.parametrize("predicted, true", [([2, 2, 2], [1, 2, 3]), ([1, 2, 3], [4, 4, 4]), ([1], [2])])
+def test_correlation_with_a_constant_is_nan(metric, predicted, true):
+    assert math.isnan(metric(predicted, true))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_non_finite_scores_are_refused_and_their_side_named(metric, bad):
+    with pytest.raises(SpeechtoolsError, match="1 of 3 predicted scores are NaN or infinite"):
+        metric([1, bad, 2], [1, 2, 3])
+    with pytest.raises(SpeechtoolsError, match="2 of 3 true scores are NaN or infinite"):
+        metric([1, 2, 3], [bad, bad, 3])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("predicted, true", [([1, 2], [1, 2, 3]), ([[1, 2]], [[1, 2]]), ([], []), (1.0, 2.0)])
+def test_other_shapes_are_refused(metric, predicted, true):
+    with pytest.raises(SpeechtoolsError, match="must be vectors of one length, at least 1"):
+        metric(predicted, true)
