@@ -69,6 +69,28 @@ def check_part(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def score_files(arguments: argparse.Namespace) -> int:
+    """Predict the quality of recordings, without a reference. Folders are searched for audio files.
+
+    A file that cannot be scored becomes a row with its reason; the others are scored, and the exit status is then 1.
+    """
+    from speechtools import scoring
+    from speechtools.inference import BUNDLED_QUALITY_NET, QualityNet
+
+    outputs = [path for path in (arguments.csv, arguments.jsonl) if path]
+    paths = scoring.find_recordings(arguments.paths)
+    run_opts = {"device": arguments.device} if arguments.device else None
+    net = QualityNet.from_hparams(arguments.model or BUNDLED_QUALITY_NET, run_opts=run_opts)
+    rows = scoring.score(net, paths, arguments.batch_size, arguments.below, arguments.png)
+    rows = scoring.write(rows, arguments.csv, arguments.jsonl, to_screen=not outputs)
+    failed = [row for row in rows if row["error"]]
+    for path in outputs:
+        print(f"{len(rows) - len(failed)} recordings scored on the scale {net.scale}: {path}")
+    for row in failed:
+        print(f"speechtools: not scored: {row['error']}", file=sys.stderr)
+    return 1 if failed else 0
+
+
 def _wrapped(text: str, indent: str, first_indent: str | None = None) -> str:
     width = min(shutil.get_terminal_size().columns, 120)
     first_indent = indent if first_indent is None else first_indent
@@ -121,6 +143,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("name", metavar="kind/name", help="as `speechtools list` prints it")
     command.add_argument("--data_folder", help="for a corpus: a folder of it, whose utterances are then tested too")
     command.set_defaults(run=check_part)
+
+    command = commands.add_parser("score", help="predict the quality of recordings", description=score_files.__doc__)
+    command.add_argument("paths", nargs="+", metavar="file_or_folder")
+    command.add_argument("--model", help="a trained `pretrained` folder or hub id; default: the one in the package")
+    command.add_argument("--csv", help="write a CSV file: file, score, seconds, degraded seconds, error")
+    command.add_argument("--jsonl", help="write JSON lines, which also hold the frame scores and their times")
+    command.add_argument("--png", metavar="FOLDER", help="draw a spectrogram with its frame scores for every file")
+    command.add_argument("--below", type=float, default=2.5, help="frames scored lower count as degraded (2.5)")
+    command.add_argument("--batch_size", type=int, default=32, help="recordings scored together (32)")
+    command.add_argument("--device", help="cpu, cuda or cuda:1; default: a GPU where there is one")
+    command.set_defaults(run=score_files)
     return parser
 
 

@@ -115,6 +115,11 @@ def quality_figures_drawn(folder: str | Path, predicted, true, rows: Sequence[di
     recordings = [
         (title, samples, net.assess_samples(samples)) for title, samples in (("clean speech", speech), (name, partly))
     ]
+    # The recordings of the figures, to listen to and to try the model on.
+    audio.write(folder.parent / "examples" / "clean.wav", speech, rate)
+    audio.write(folder.parent / "examples" / "partly_noisy.wav", partly, rate)
+    whole = mixing.partly_noisy(speech, audio.read(noisy[0]["noise"], rate), 0.0, 0, len(speech))
+    audio.write(folder.parent / "examples" / "noisy_0dB.wav", whole, rate)
     examples = plots.frame_scores(
         folder / "frame_scores.png", recordings, rate, marked={name: (start / rate, end / rate)}
     )

@@ -36,7 +36,7 @@ def sphere(samples, rate=16000, promised=None):
 # finding
 
 
-def test_finds_every_suffix_in_any_case_sorted_and_nothing_hidden(tmp_path):
+def test_finds_every_suffix_in_any_case_sorted_and_nothing_hidden(tmp_path, monkeypatch):
     names = ["b/SA1.WAV", "b/a.flac", "a.ogg", "c/d/e.Mp3", "c/x.sph", "z.aiff"]
     others = ["b/SA1.TXT", ".hidden.wav", "._a.wav", ".git/a.wav", "notes.md"]
     for name in names + others:
@@ -45,6 +45,8 @@ def test_finds_every_suffix_in_any_case_sorted_and_nothing_hidden(tmp_path):
     found = audio.find_audio(tmp_path)
     assert found == sorted(tmp_path / name for name in names)
     assert audio.find_audio(str(tmp_path)) == found
+    monkeypatch.chdir(tmp_path.parent)
+    assert audio.find_audio(tmp_path.name) == [path.relative_to(tmp_path.parent) for path in found]
 
 
 def test_finding_follows_a_link_but_not_in_circles(tmp_path):
@@ -377,12 +379,12 @@ def test_a_full_disk_is_called_so_and_leaves_what_was_there(tmp_path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(AudioError, match="the disk is full. Free some space"):
+    with pytest.raises(CorpusError, match="the disk is full. Free some space"):
         audio.write(path, tone(1.0))
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_place_that_takes_no_files(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(AudioError, match=r"a\.wav cannot be written: .* Write to another place"):
+    with pytest.raises(CorpusError, match=r"a\.wav cannot be written: .* Write to another place"):
         audio.write(tmp_path / "file" / "a.wav", tone())

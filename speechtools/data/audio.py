@@ -69,15 +69,17 @@ def existing_folder(folder: str | Path) -> Path:
 def find_audio(folder: str | Path) -> list[Path]:
     """All audio files in a folder and the folders below it, sorted; hidden files and folders are skipped.
 
-    A file counts as audio by its suffix, in either case (:data:`SUFFIXES`). Links to folders are followed, once.
+    A file counts as audio by its suffix, in either case (:data:`SUFFIXES`). Links to folders are followed, once. The
+    paths start with ``folder`` as it was given, absolute or not.
 
     Raises
     ------
     CorpusError
         The folder does not exist or is a file.
     """
+    existing_folder(folder)
     found, seen = [], set()
-    for parent, folders, names in os.walk(existing_folder(folder), followlinks=True):
+    for parent, folders, names in os.walk(Path(folder).expanduser(), followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()
@@ -191,8 +193,10 @@ def write(path: str | Path, samples: np.ndarray, sample_rate: int = 16000) -> No
     Raises
     ------
     AudioError
-        The samples are not one-dimensional, empty, not finite or beyond [-1, 1] (which would clip), the suffix is
-        another, or the file cannot be written, a full disk included.
+        The samples are not one-dimensional, empty, not finite or beyond [-1, 1] (which would clip), or the suffix or
+        rate is one that cannot be.
+    CorpusError
+        The place cannot be written to: the disk is full, say. No other file would fare better there.
     """
     path = Path(path)
     container = {".wav": "WAV", ".flac": "FLAC"}.get(path.suffix.lower())
@@ -229,7 +233,7 @@ def write(path: str | Path, samples: np.ndarray, sample_rate: int = 16000) -> No
             reason, remedy = "the disk is full", "Free some space, or write to another disk, and start again"
         else:
             reason, remedy = error.strerror, "Write to another place, or mend that one"
-        raise AudioError(f"{path} cannot be written: {reason}. {remedy}; no part of the file was left.") from error
+        raise CorpusError(f"{path} cannot be written: {reason}. {remedy}; no part of the file was left.") from error
 
 
 def _open(path: Path) -> soundfile.SoundFile:
@@ -275,23 +279,24 @@ def _check_header(file: soundfile.SoundFile, path: Path) -> None:
             f"{path} does not say how long it is: it was encoded into a pipe. Encode it again into a file "
             "(for example ffmpeg -i old.flac new.flac)."
         )
-    promised, held, unit = _promised_and_held(file, path)
+    log = file.extra_info
+    promised, held, unit = _promised_and_held(file, path, log)
     if promised > held:
         raise AudioError(
             f"{path} is truncated: its header promises {promised} {unit} and the file holds {held}. {_COPY_AGAIN}"
         )
-    if any(note in file.extra_info for note in _CUT_NOTES):
+    if any(note in log for note in _CUT_NOTES):
         raise AudioError(f"{path} is truncated: it stops in the middle of its data. {_COPY_AGAIN}")
 
 
-def _promised_and_held(file: soundfile.SoundFile, path: Path) -> tuple[int, int, str]:
+def _promised_and_held(file: soundfile.SoundFile, path: Path, log: str) -> tuple[int, int, str]:
     """How much the header promises, how much the file holds, and of what; nothing where libsndfile has no doubts."""
     if file.format == "NIST":  # SPHERE: libsndfile counts the bytes and never looks at this field
         with open(path, "rb") as opened:
             field = re.search(rb"\nsample_count -i (\d+)", opened.read(1024))
         return int(field[1]) if field else 0, file.frames, "samples"
     for pattern, unit in _PROMISED_AND_HELD.items():
-        if match := pattern.search(file.extra_info):
+        if match := pattern.search(log):
             promised = int(match["promised"])
             return promised if promised < _STREAMED_BYTES else 0, int(match["held"]), unit
     return 0, 0, ""

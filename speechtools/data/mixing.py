@@ -83,18 +83,21 @@ def read_noise_types(noise_folders: str | Path | Sequence[str | Path]) -> NoiseT
 def select_noises(types: NoiseTypes, patterns: dict[str, Sequence[str]] | Sequence[str], role: str) -> NoiseTypes:
     """The types that match shell-style patterns. A mapping also groups and renames: ``{street: [n12, n13]}``.
 
+    A name without patterns (null) is left out: so a yaml's entry is taken away from the command line.
+
     Raises
     ------
     ConfigError
         A pattern matches no type.
     """
     if not isinstance(patterns, dict):
-        patterns = {name: [pattern] for pattern in patterns for name in types if fnmatchcase(name, pattern)} | {
-            pattern: [pattern] for pattern in patterns if not any(fnmatchcase(name, pattern) for name in types)
+        # A list keeps the types' own names; a pattern that matches none stays, to be reported below.
+        patterns = {
+            name: [name] for pattern in patterns for name in [n for n in types if fnmatchcase(n, pattern)] or [pattern]
         }
     chosen: NoiseTypes = {}
     for name, group in patterns.items():
-        for pattern in [group] if isinstance(group, str) else group:
+        for pattern in [group] if isinstance(group, str) else group or []:
             matching = [known for known in types if fnmatchcase(known, pattern)]
             if not matching:
                 raise ConfigError(
@@ -433,10 +436,10 @@ def make_mixtures(
                     rejected[mixture.mixture_id] = reason
                 else:
                     durations[mixture.mixture_id] = seconds
-        except OSError as error:
+        except (OSError, CorpusError) as error:
             pool.shutdown(wait=False, cancel_futures=True)
             raise CorpusError(
-                f"Writing mixtures to {folder} failed: {error}. Free some space (16-bit audio at {sample_rate} Hz takes "
+                f"Writing mixtures to {folder} failed: {error} Free some space (16-bit audio at {sample_rate} Hz takes "
                 f"{sample_rate * 2 * 3600 / 1e6:.0f} MB an hour) and start again: {len(durations)} finished files are kept."
             ) from error
     return durations, rejected

@@ -81,7 +81,7 @@ def write_noises(folder: str | Path, seed: int = 0, seconds: float = 10.0) -> Pa
     ------
     ConfigError
         A length outside 1 to 3600 seconds.
-    AudioError
+    CorpusError
         The folder cannot be written, or the disk is full.
     """
     folder = Path(folder)

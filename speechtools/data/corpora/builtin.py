@@ -28,7 +28,7 @@ from speechtools.data.manifests import Utterance, fingerprint, write_aside, writ
 from speechtools.data.noise_generators import TEST_NOISES, make_noise, training_noises
 from speechtools.data.processes import cpu_count, process_context
 from speechtools.data.sentences import SA, SI, SX, composed
-from speechtools.errors import AudioError, ConfigError, CorpusError
+from speechtools.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
 from speechtools.registry import plugin
 
 SAMPLE_RATE = 16000
@@ -149,6 +149,7 @@ def builtin(
         ("num_train_speakers", num_train_speakers, 1),
         ("num_test_speakers", num_test_speakers, 1),
         ("seed", seed, 0),
+        ("num_workers", 1 if num_workers is None else num_workers, 1),
     ):
         _check_at_least(name, value, least)
     options = {"seed": seed, "num_train_speakers": num_train_speakers, "num_test_speakers": num_test_speakers}
@@ -157,7 +158,7 @@ def builtin(
     durations = [_said(folder / item.relative) for item in plan]  # s, 0 where there is no whole file
     missing = [item for item, duration in zip(plan, durations, strict=True) if not duration]
     manifest = folder / "manifest.csv"
-    if missing or not manifest.is_file():
+    if missing or not os.path.isfile(manifest):
         if missing:
             Synthesizer()  # a missing package is told before any worker starts
         readme = _README.format(speakers=num_train_speakers + num_test_speakers, seed=seed)
@@ -188,6 +189,7 @@ def builtin_noises(data_folder: str | Path | None = None, seed: int = 0, num_wor
         The folder cannot be written, or the disk is full. What was made before is kept.
     """
     _check_at_least("seed", seed, 0)
+    _check_at_least("num_workers", 1 if num_workers is None else num_workers, 1)
     folder = _cache_folder(data_folder) / f"noises-{fingerprint({'version': _VERSION, 'seed': seed})}"
     names = [*training_noises(), *TEST_NOISES]
     missing = [name for name in names if not _duration(folder / f"{name}.wav")]
@@ -217,7 +219,8 @@ def _speakers(seed: int, num_train: int, num_test: int) -> list[_Speaker]:
         tract, height = np.mod(offsets[variant] + uses[variant] * np.array([0.7549, 0.5698]), 1.0)
         uses[variant] += 1
         warp = 0.90 * (1.13 / 0.90) ** tract
-        fundamental = np.clip(VARIANTS[variant] * 2 ** (0.7 * (height - 0.5)), 80, 280)  # Hz
+        lowest, highest = max(80, 0.78 * VARIANTS[variant]), min(280, 1.28 * VARIANTS[variant])  # Hz
+        fundamental = lowest * (highest / lowest) ** height  # Hz
         pitch = 50 + 50 * np.log2(fundamental / (VARIANTS[variant] * warp))
         letter = "F" if fundamental >= 160 else "M"
         while (name := letter + "".join(rng.choice(list("ABCDEFGHJKLMNPRSTW"), 3)) + "0") in names:
@@ -317,14 +320,14 @@ def _cache_folder(data_folder: str | Path | None) -> Path:
 def _duration(path: Path) -> float:
     """Seconds of an audio file that is there and whole, 0 otherwise."""
     try:
-        return audio.duration(path) if path.is_file() else 0.0
+        return audio.duration(path) if os.path.isfile(path) else 0.0
     except AudioError:  # cut short by a crash of the machine, or by hand: it is made again
         return 0.0
 
 
 def _said(path: Path) -> float:
     """Seconds of an utterance that is there and whole with its text, 0 otherwise."""
-    return _duration(path) if path.with_suffix(".TXT").is_file() else 0.0
+    return _duration(path) if os.path.isfile(path.with_suffix(".TXT")) else 0.0
 
 
 def _row(item: _Item, duration: float) -> dict:
@@ -341,7 +344,7 @@ def _write_text(path: Path, text: str) -> None:
 def _write_audio(path: Path, samples: np.ndarray) -> None:
     try:
         audio.write(path, samples, SAMPLE_RATE)
-    except AudioError as error:
+    except SpeechtoolsError as error:
         if isinstance(error.__cause__, OSError):  # the whole preparation stops, with one message about the folder
             raise error.__cause__ from None
         raise
@@ -353,15 +356,15 @@ def _telling_disk_errors(folder: Path, what: str, count: int, megabytes_each: fl
     try:
         yield
     except OSError as error:
-        elsewhere = "choose another place with data_folder or the environment variable SPEECHTOOLS_CACHE"
+        remedy = "choose another place with data_folder or the environment variable SPEECHTOOLS_CACHE, and start again"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            size = max(1, round(count * megabytes_each))
             raise CorpusError(
-                f"The disk is full: to write the {what} to {folder}, about {max(1, round(count * megabytes_each))} MB are "
-                f"needed for the {count} files that were missing at the start. Nothing already made is lost: free that "
-                f"much, or {elsewhere}, and start again."
+                f"The disk is full: the {what} in {folder} needs about {size} MB for the {count} files that were "
+                f"missing at the start. Nothing already made is lost: free that much, or {remedy}."
             ) from error
         raise CorpusError(
-            f"The {what} cannot be written to {folder}: {error}. Nothing already made is lost: mend that, or {elsewhere}."
+            f"The {what} cannot be written to {folder}: {error}. Nothing already made is lost: mend that, or {remedy}."
         ) from error
 
 
@@ -369,7 +372,6 @@ def _in_processes(function: Callable, items: list, num_workers: int | None, doin
     """Call ``function`` on every item, in processes where that pays."""
     if num_workers is None:
         num_workers = cpu_count()
-    _check_at_least("num_workers", num_workers, 1)
     bar = functools.partial(tqdm, total=len(items), desc=doing, disable=None, leave=False)
     if num_workers == 1 or len(items) < 20:
         for item in bar(items):

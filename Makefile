@@ -1,0 +1,35 @@
+# Everything that a fresh machine needs is made here: Python 3.10 or newer with venv and pip, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+QUALITY := recipes/TIMIT/quality
+RUN := $(QUALITY)/results/qnet-builtin/1234
+
+.PHONY: demo test bench lint clean
+
+# Install once, and again when what is to be installed has changed.
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+# Train Quality-Net on the built-in synthetic corpus, then score a few recordings with the model just trained.
+demo: $(VENV)/installed
+	cd $(QUALITY) && $(CURDIR)/$(BIN)/python train.py hparams/qnet.yaml
+	$(BIN)/speechtools score $(RUN)/examples --model $(RUN)/pretrained --csv $(RUN)/scores.csv --png $(RUN)/examples
+	@cat $(RUN)/scores.csv
+	@echo; echo "report:  $(RUN)/results.json"; echo "figures: $(RUN)/figures and $(RUN)/examples"
+	@echo "model:   $(RUN)/pretrained, as in: $(BIN)/speechtools score your.wav --model $(RUN)/pretrained"
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/quality.py
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) build *.egg-info

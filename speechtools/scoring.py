@@ -1,0 +1,106 @@
+"""Scores of many recordings, as rows: what ``speechtools score`` prints and writes."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from tqdm import tqdm
+
+from speechtools import plots
+from speechtools.data import audio
+from speechtools.data.manifests import write_aside
+from speechtools.errors import AudioError, ConfigError
+
+#: Columns of the CSV. ``score`` and ``seconds`` are empty where ``error`` is not.
+FIELDS = ["file", "score", "seconds", "degraded_seconds", "error"]
+
+
+def find_recordings(paths: Iterable[str | Path]) -> list[Path]:
+    """The files given, and the audio files in the folders given, each once.
+
+    Raises
+    ------
+    ConfigError
+        A folder holds no audio file. A file that does not exist is left to its row.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = audio.find_audio(path)
+            if not inside:
+                raise ConfigError(f"The folder {path} holds no audio file. Give files, or a folder of recordings.")
+            found.update(dict.fromkeys(inside))
+        else:
+            found[path] = None
+    return list(found)
+
+
+def score(net, paths: list[Path], batch_size: int = 32, below: float = 2.5, png: str | None = None) -> Iterator[dict]:
+    """One row a recording, in order; ``net`` is a QualityNet.
+
+    Arguments
+    ---------
+    below : float
+        Frame scores lower than this make up ``degraded_regions`` and ``degraded_seconds``.
+    png : str
+        A folder for one figure a recording.
+    """
+    drawn: set[str] = set()
+    results = net.assess_files(paths, batch_size)
+    for path, result in tqdm(results, "scoring", len(paths), unit="file", disable=None):
+        row = {"file": str(path), "score": "", "seconds": "", "degraded_seconds": "", "error": ""}
+        if isinstance(result, AudioError):
+            yield row | {"error": str(result)}
+            continue
+        regions = result.degraded_regions(below)
+        row |= {
+            "score": round(result.score, 4),
+            "seconds": round(result.duration, 3),
+            "degraded_seconds": round(sum(region.end - region.start for region in regions), 3),
+            "degraded_regions": [[round(r.start, 3), round(r.end, 3), round(r.score, 3)] for r in regions],
+            "times": [round(float(time), 4) for time in result.times],
+            "frame_scores": [round(float(value), 4) for value in result.frame_scores],
+        }
+        if png is not None:
+            name = _free_name(path, drawn)
+            samples = audio.read(path, net.sample_rate)
+            plots.frame_scores(Path(png) / name, [(path.name, samples, result)], net.sample_rate)
+            row["figure"] = str(Path(png) / name)
+        yield row
+
+
+def write(rows: Iterable[dict], csv_path: str | None, jsonl_path: str | None, to_screen: bool) -> list[dict]:
+    """Write rows as they come; the files appear at the end, whole. Returns the rows without their frames."""
+    kept = []
+    with ExitStack() as stack:
+        table = lines = None
+        if csv_path:
+            file = stack.enter_context(
+                open(stack.enter_context(write_aside(csv_path)), "w", newline="", encoding="utf-8")
+            )
+            table = csv.DictWriter(file, FIELDS, extrasaction="ignore")
+            table.writeheader()
+        if jsonl_path:
+            lines = stack.enter_context(open(stack.enter_context(write_aside(jsonl_path)), "w", encoding="utf-8"))
+        for row in rows:
+            if table:
+                table.writerow(row)
+            if lines:
+                lines.write(json.dumps({key: None if value == "" else value for key, value in row.items()}) + "\n")
+            if to_screen and not row["error"]:
+                tqdm.write(f"{row['score']:.2f}\t{row['file']}", file=sys.stdout)
+            kept.append({key: row[key] for key in FIELDS})
+    return kept
+
+
+def _free_name(path: Path, taken: set[str]) -> str:
+    """``name.png``; files of one name in several folders get a number."""
+    name, number = f"{path.stem}.png", 1
+    while name in taken:
+        number += 1
+        name = f"{path.stem}-{number}.png"
+    taken.add(name)
+    return name

@@ -1,0 +1,58 @@
+"""Laws of the length batches: every utterance once, similar lengths, an order of seed and epoch alone."""
+
+import numpy as np
+import pytest
+
+from speechtools.data.batches import LengthBatchSampler
+from speechtools.errors import ConfigError
+
+DURATIONS = np.random.default_rng(0).uniform(1, 9, 333)
+
+
+def epoch_of(sampler, epoch, done=0):
+    sampler.set_position(epoch, done)
+    return list(sampler)
+
+
+def test_every_utterance_is_in_one_batch():
+    sampler = LengthBatchSampler(DURATIONS, 16)
+    batches = epoch_of(sampler, 1)
+    assert sorted(sum(batches, [])) == list(range(333))
+    assert len(batches) == len(sampler) == 21
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    one, other = LengthBatchSampler(DURATIONS, 16, seed=1), LengthBatchSampler(DURATIONS, 16, seed=1)
+    assert epoch_of(one, 3) == epoch_of(other, 3)
+    assert epoch_of(one, 3) != epoch_of(one, 4)
+    assert epoch_of(one, 3) != epoch_of(LengthBatchSampler(DURATIONS, 16, seed=2), 3)
+
+
+@pytest.mark.parametrize("done", [0, 1, 20, 21])
+def test_a_resumed_epoch_goes_on_where_it_was(done):
+    sampler = LengthBatchSampler(DURATIONS, 16)
+    assert epoch_of(sampler, 5, done) == epoch_of(sampler, 5)[done:]
+    assert len(list(sampler)) == 21, "the position is for one epoch only"
+
+
+def test_batches_pad_less_than_random_ones():
+    def padding(batches):
+        return np.mean([DURATIONS[batch].max() - DURATIONS[batch].mean() for batch in batches])
+
+    random = np.random.default_rng(0).permutation(320).reshape(-1, 16)
+    assert padding(epoch_of(LengthBatchSampler(DURATIONS, 16), 0)) < 0.25 * padding(random)
+
+
+def test_processes_share_nothing_and_have_equally_many_batches():
+    parts = [epoch_of(LengthBatchSampler(DURATIONS, 16, rank=rank, world_size=2), 7) for rank in range(2)]
+    assert len(parts[0]) == len(parts[1]) == 10
+    assert not set(sum(parts[0], [])) & set(sum(parts[1], []))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [(([], 4), "of 0 utterances"), (([1.0], 0), "batch_size=0"), (([1.0], 4, 0, 20, 0, 2), "fewer batches of 4 than")],
+)
+def test_impossible_batches(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        LengthBatchSampler(*arguments)

@@ -1,0 +1,89 @@
+"""Laws of the features: frames counted exactly, padding harmless, level irrelevant, the transform as scipy has it."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import signal
+
+from speechtools.errors import ConfigError
+from speechtools.features import Magnitude, length_mask, num_samples
+
+
+def test_frames_are_the_spectra_of_hamming_windows():
+    """By the book: float64 scipy windows of the peak-normalised waveform."""
+    wav = np.random.default_rng(0).standard_normal(4000)
+    normal = np.pad(wav / np.abs(wav).max(), (0, 512))
+    window = signal.get_window("hamming", 512)  # periodic, as torch's
+    starts = range(0, 4000 - 512 + 256, 256)
+    expected = np.stack([np.abs(np.fft.rfft(normal[s : s + 512] * window)) for s in starts])
+    feats = Magnitude()(torch.tensor(wav, dtype=torch.float32)[None])[0]
+    np.testing.assert_allclose(feats.numpy(), expected[: len(feats)], atol=2e-5)
+    assert len(feats) == 1 + -(-(4000 - 512) // 256)
+
+
+@pytest.mark.parametrize("samples, frames", [(1, 1), (511, 1), (512, 1), (513, 2), (768, 2), (769, 3), (16000, 62)])
+def test_number_of_frames(samples, frames):
+    part = Magnitude()
+    assert part.num_frames(samples) == frames
+    assert part(torch.randn(1, samples)).shape == (1, frames, 257)
+    assert int(part.num_frames(torch.tensor([samples]))) == frames
+
+
+def test_every_sample_counts():
+    wav = torch.zeros(1, 1000)
+    wav[0, -1] = 1.0
+    assert Magnitude()(wav)[0, -1].sum() > 0
+
+
+def test_padding_changes_no_frame_even_when_it_is_not_zero():
+    torch.manual_seed(0)
+    part = Magnitude(log1p=True)
+    lengths = [700, 3000, 5001]
+    wavs = [torch.randn(n) for n in lengths]
+    batch = 9.0 * torch.ones(3, 5001)
+    for row, wav in zip(batch, wavs, strict=True):
+        row[: len(wav)] = wav
+    lens = torch.tensor(lengths) / 5001
+    feats = part(batch, lens)
+    counts = num_samples(part.frame_lens(lens, 5001), feats.shape[1])
+    assert counts.tolist() == [part.num_frames(n) for n in lengths]
+    for row, wav, count in zip(feats, wavs, counts.tolist(), strict=True):
+        torch.testing.assert_close(row[:count], part(wav[None])[0], atol=1e-5, rtol=0)
+
+
+def test_level_does_not_matter_unless_asked_to():
+    wav = torch.randn(1, 2000)
+    torch.testing.assert_close(Magnitude()(0.01 * wav), Magnitude()(wav), atol=1e-5, rtol=1e-4)
+    plain = Magnitude(peak_normalize=False)
+    torch.testing.assert_close(plain(2 * wav), 2 * plain(wav))
+
+
+def test_silence_is_finite():
+    assert torch.equal(Magnitude()(torch.zeros(2, 2000)), torch.zeros(2, 7, 257))
+
+
+def test_given_peaks_replace_the_waveforms_own():
+    wav = torch.randn(1, 2000)
+    torch.testing.assert_close(Magnitude()(wav, peaks=2 * wav.abs().amax(1)), Magnitude()(wav) / 2)
+
+
+def test_log1p_is_the_logarithm_of_one_plus_the_magnitude():
+    wav = torch.randn(1, 2000)
+    torch.testing.assert_close(Magnitude(log1p=True)(wav).expm1(), Magnitude()(wav), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"window": "kaiser"}, "knows no window 'kaiser'"),
+        ({"hop_length": 600}, "hop_length=600 must lie between 1 and"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        Magnitude(**arguments)
+
+
+def test_lengths():
+    assert num_samples(torch.tensor([0.0, 0.5, 1.0]), 10).tolist() == [1, 5, 10]
+    assert length_mask(torch.tensor([1, 3]), 3).tolist() == [[True, False, False], [True, True, True]]
