@@ -52,7 +52,7 @@ def score_scatter(path: str | Path, predicted, true, subsets: list[str], scale: 
         aspect="equal",
     )
     axes.set_title(title, fontsize=10)
-    axes.legend(loc="upper left", title="utterances", frameon=False)
+    axes.legend(loc="upper left", title="utterances", frameon=False, markerscale=2.5)
     axes.text(
         0.97,
         0.03,
@@ -96,6 +96,7 @@ def frame_scores(
             ha="right",
             va="top",
             color=COLORS["enhanced"],
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1},
         )
         lower.set(xlabel="time (s)", xlim=(0, report.duration))
         lower.grid(alpha=0.25)

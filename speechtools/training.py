@@ -66,7 +66,10 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     sb.utils.distributed.ddp_init_group(run_opts)
     text, overrides = read_variant(Path(hparams_file), overrides)
     _check_options(text, overrides)
-    resolved = resolve_references(text, overrides).getvalue()
+    try:
+        resolved = resolve_references(text, overrides).getvalue()
+    except ValueError as error:  # a placeholder left, or a mapping given where a value stands
+        raise ConfigError(f"The options of {hparams_file} do not fit together: {error}") from error
     plain = _plain(resolved)
     folder = Path(plain["output_folder"])
     if if_main_process():
@@ -74,10 +77,15 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     sb.create_experiment_directory(folder, save_env_desc=True)
     sys.excepthook = _message_only(sys.excepthook)
     if if_main_process():
+        # SpeechBrain copies the file that called it, which is this one; what made the run is the recipe's script.
+        (folder / Path(__file__).name).unlink(missing_ok=True)
+        script = getattr(sys.modules["__main__"], "__file__", None)
+        if script:
+            shutil.copy(script, folder)
         with write_aside(folder / "hyperparams.yaml") as aside:
             aside.write_text(f"# All options of this run, resolved from {hparams_file}\n{resolved}", encoding="utf-8")
     ddp_barrier()
-    return load_hyperpyyaml(text, overrides), run_opts
+    return load_hyperpyyaml(resolved), run_opts
 
 
 def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, dict]:
@@ -182,13 +190,15 @@ class AtomicCheckpointer(Checkpointer):
 
     def save_checkpoint(self, *args, **kwargs):
         """As SpeechBrain's; returns the checkpoint, or None on other processes than the first."""
-        checkpoint = super().save_checkpoint(*args, **kwargs)
+        verbosity = kwargs.pop("verbosity", logging.INFO)
+        checkpoint = super().save_checkpoint(*args, verbosity=logging.DEBUG, **kwargs)
         ddp_barrier()
         if checkpoint is None:
             return None
         final = checkpoint.path.with_name(checkpoint.path.name.removeprefix(self.ASIDE))
         if final != checkpoint.path:
             checkpoint.path.rename(final)
+        logger.log(verbosity, "Saved a checkpoint in %s", final)
         files = {name: final / file.name for name, file in checkpoint.paramfiles.items()}
         return checkpoint._replace(path=final, paramfiles=files)
 
@@ -372,6 +382,10 @@ def export(hparams: dict, keys: list[str], modules: dict[str, torch.nn.Module], 
     yaml = ruamel.yaml.YAML()
     tree = yaml.load((run / "hyperparams.yaml").read_text(encoding="utf-8"))
     chosen = ruamel.yaml.comments.CommentedMap({key: tree[key] for key in keys})
+    for value in chosen.values():
+        if hasattr(value, "ca"):  # comments that stood between this key and the next
+            value.ca.comment = None
+            value.ca.items.clear()
     text = io.StringIO()
     yaml.dump(chosen, text)
     yaml.dump(json.loads(json.dumps(facts or {}, default=str)), text) if facts else None

@@ -7,6 +7,7 @@ import itertools
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -351,6 +352,23 @@ def test_only_what_is_missing_is_made_again(tmp_path, monkeypatch):
     made.clear()
     assert list(builtin(tmp_path, **FEW)) == utterances
     assert made == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the workers are forked on Linux only")
+def test_a_killed_run_leaves_no_worker_and_is_resumed(tmp_path):
+    options = {**FEW, "num_train_speakers": 14, "num_workers": 2}
+    code = f"from speechtools.data.corpora.builtin import builtin; builtin({str(tmp_path)!r}, **{options})"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        while not list(tmp_path.rglob("*.WAV")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+        process.communicate(timeout=20)  # returns when no worker holds the pipe any longer
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("S*.WAV")}
+    assert 0 < len(kept) < 150
+    assert not list(tmp_path.rglob("manifest.csv"))
+    assert len(list(builtin(tmp_path, **options))) == 150
+    assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
 
 
 def test_manifest_lists_every_file_and_the_readme_says_synthetic(corpus):

@@ -74,7 +74,8 @@ def prepare(
     save_folder
         Here a folder named after the fingerprint of all these options is made.
     noise_folder
-        Noises of training and validation; empty means the built-in, generated ones.
+        Noises of training and validation: a folder or several; empty means the built-in, generated ones, and a list
+        may also hold ``builtin``, to train on them besides recordings.
     test_noise_folder
         Noises of the test; empty means: those of ``noise_folder`` where they match ``test_noises``, else the built-in.
     corpus_options
@@ -164,7 +165,9 @@ def describe(corpus: str | Sequence[str], noise_folder) -> str:
     """Words that stand wherever figures of these sets are printed; synthetic speech is called so."""
     names = [corpus] if isinstance(corpus, str) else list(corpus)
     speech = " + ".join("built-in synthetic speech" if name == "builtin" else name for name in names)
-    return f"{speech}, {'generated noises' if not noise_folder else 'recorded noises'}"
+    folders = [noise_folder] if isinstance(noise_folder, (str, Path)) else list(noise_folder)
+    kinds = {"generated" if str(folder) in ("", "builtin") else "recorded" for folder in folders}
+    return f"{speech}, {' and '.join(sorted(kinds, reverse=True))} noises"
 
 
 def check_rows(manifest: str | Path, sample_rate: int = 16000) -> list[dict]:
@@ -265,20 +268,25 @@ def _range_of(utterance: Utterance, sample_rate: int) -> float:
 
 
 def _read_noises(noise_folder, test_noise_folder, test_noises, valid_noises, num_train_noises, seed):
-    own = builtin_noises()
-    types = mixing.read_noise_types(noise_folder or own)
-    if not noise_folder:
-        test_types = types
-    elif test_noise_folder:
-        test_types = mixing.read_noise_types(test_noise_folder)
-    else:
-        test_types = types
+    folders = [noise_folder] if isinstance(noise_folder, (str, Path)) else list(noise_folder)
+    recorded = [folder for folder in folders if str(folder) not in ("", "builtin")]
+    types = mixing.read_noise_types(recorded) if recorded else {}
+    if len(recorded) < len(folders):
+        generated = mixing.read_noise_types(builtin_noises())
+        if recorded:  # beside recordings the generated test noises have no place: they would be trained on
+            generated = {name: files for name, files in generated.items() if name not in TEST_NOISES}
+        twice = sorted(set(types) & set(generated))
+        if twice:
+            raise CorpusError(f"The noise type {twice[0]!r} is in {recorded} and among the built-in ones. Rename it.")
+        types |= generated
+    test_types = mixing.read_noise_types(test_noise_folder) if test_noise_folder else types
+    if recorded and not test_noise_folder:
         try:
             mixing.select_noises(types, test_noises, "test_noises")
         except ConfigError:
-            test_types = mixing.read_noise_types(own)
+            test_types = mixing.read_noise_types(builtin_noises())
             logger.warning(
-                "%s has none of the test noises %s: the test uses the generated ones. Set test_noise_folder or "
+                "%s has not all of the test noises %s: the test uses the generated ones. Set test_noise_folder or "
                 "test_noises to use recordings.",
                 noise_folder,
                 list(test_noises),

@@ -10,7 +10,9 @@ import contextlib
 import errno
 import functools
 import itertools
+import multiprocessing.connection
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -378,7 +380,7 @@ def _in_processes(function: Callable, items: list, num_workers: int | None, doin
             function(item)
         return
     try:
-        with ProcessPoolExecutor(num_workers, mp_context=process_context()) as pool:
+        with ProcessPoolExecutor(num_workers, process_context(), initializer=_end_with_parent) as pool:
             for _ in bar(pool.map(function, items, chunksize=4)):
                 pass
     except BrokenProcessPool as error:
@@ -386,3 +388,13 @@ def _in_processes(function: Callable, items: list, num_workers: int | None, doin
             f"{doing}: a worker process was killed, perhaps for want of memory. Nothing already made is lost: start "
             "again, with a smaller num_workers if it happens again."
         ) from error
+
+
+def _end_with_parent() -> None:
+    """Let this worker end when its parent is killed; by itself it would wait for work for ever."""
+
+    def watch():
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
