@@ -387,8 +387,8 @@ def _load_weights(module: nn.Module, path: Path) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise ConfigError(
-            f"The checkpoint {path} ({path.stat().st_size} bytes) cannot be read: it was cut short or is no checkpoint. "
-            "Copy it again, or export the model again."
+            f"The checkpoint {path} ({path.stat().st_size} bytes) cannot be read: it was cut short or is no "
+            "checkpoint. Copy it again, or export the model again."
         ) from error
     try:
         module.load_state_dict(state)

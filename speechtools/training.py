@@ -343,7 +343,7 @@ def rank_and_size() -> dict[str, int]:
 
 
 def make_loader(dataset, batches, num_workers: int = 0) -> DataLoader:
-    """A DataLoader of SpeechBrain's PaddedBatches in the order of ``batches`` (a batch sampler or list of index lists)."""
+    """A DataLoader of SpeechBrain's PaddedBatches, in the order of ``batches``: a batch sampler or lists of indices."""
     return DataLoader(
         dataset,
         batch_sampler=batches,
@@ -389,13 +389,14 @@ def export(hparams: dict, keys: list[str], modules: dict[str, torch.nn.Module], 
     text = io.StringIO()
     yaml.dump(chosen, text)
     yaml.dump(json.loads(json.dumps(facts or {}, default=str)), text) if facts else None
-    names = "".join(f"\n    {name}: !ref <{name}>" for name in modules)
     folder = run / "pretrained"
+    references = {depth: "".join(f"\n{depth * ' '}{name}: !ref <{name}>" for name in modules) for depth in (4, 8)}
     with write_aside(folder / "hyperparams.yaml") as aside:
         aside.write_text(
             "# Written by the recipe at the end of its training; load it with from_hparams(source=<this folder>).\n"
-            f"{text.getvalue()}modules:{names}\n"
-            f"pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer\n    loadables:{names.replace('    ', '        ')}\n",
+            f"{text.getvalue()}modules:{references[4]}\n"
+            "pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer\n"
+            f"    loadables:{references[8]}\n",
             encoding="utf-8",
         )
     for name, module in modules.items():

@@ -226,9 +226,11 @@ def test_a_noise_that_cannot_be_made_is_refused(name, seconds):
 
 
 def test_noise_files_are_written_and_completed(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "training_noises", lambda: ["rain-01", "clicks-02"])
+    monkeypatch.setattr(noise_generators, "training_noises", lambda: ["rain-01", "clicks-02"])
     made = []
-    monkeypatch.setattr(module, "make_noise", lambda name, seed: made.append(name) or np.full(1600, 0.1, np.float32))
+    monkeypatch.setattr(
+        noise_generators, "make_noise", lambda name, seed: made.append(name) or np.full(1600, 0.1, np.float32)
+    )
     folder = builtin_noises(tmp_path, seed=1)
     assert sorted(path.stem for path in folder.iterdir()) == sorted(made)
     made.clear()

@@ -59,8 +59,8 @@ class LengthBatchSampler(Sampler[list[int]]):
         self.rank, self.world_size = rank, world_size
         if len(self) == 0:
             raise ConfigError(
-                f"{len(durations)} utterances make fewer batches of {batch_size} than there are processes ({world_size}). "
-                "Use fewer processes or smaller batches."
+                f"{len(durations)} utterances make fewer batches of {batch_size} than there are processes "
+                f"({world_size}). Use fewer processes or smaller batches."
             )
         self.set_position(epoch=0)
 

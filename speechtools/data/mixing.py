@@ -9,18 +9,16 @@ own (G. Hu's 100 sounds), files in a subfolder share the type that the subfolder
 """
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from speechtools.data import audio
 from speechtools.data.manifests import Utterance
-from speechtools.data.processes import process_context
+from speechtools.data.processes import map_in_processes
 from speechtools.errors import AudioError, ConfigError, CorpusError
 
 NoiseTypes = dict[str, list[Path]]
@@ -101,7 +99,8 @@ def select_noises(types: NoiseTypes, patterns: dict[str, Sequence[str]] | Sequen
             matching = [known for known in types if fnmatchcase(known, pattern)]
             if not matching:
                 raise ConfigError(
-                    f"{role}: no noise type matches {pattern!r}. The noise folder has: {_some(types)}. Mend the pattern."
+                    f"{role}: no noise type matches {pattern!r}. The noise folder has: {_some(types)}. "
+                    "Mend the pattern."
                 )
             for known in matching:
                 chosen.setdefault(name, []).extend(types[known])
@@ -143,8 +142,8 @@ def split_noises(
     if isinstance(valid, int):
         if not 0 < valid < len(names):
             raise ConfigError(
-                f"valid_noises={valid}: {len(names)} noise types remain beside those of the test, and training needs at "
-                "least one. Give more noises or a smaller number."
+                f"valid_noises={valid}: {len(names)} noise types remain beside those of the test, and training "
+                "needs at least one. Give more noises or a smaller number."
             )
         # Drawn from the end, so that the training types are the same whatever the number for validation.
         chosen["valid"] = {name: rest[name] for name in sorted(names[-valid:])}
@@ -233,7 +232,8 @@ def plan_training(
     """
     if not 0 <= num_clean <= len(utterances):
         raise ConfigError(
-            f"num_clean_train={num_clean}, but the training split has {len(utterances)} utterances. Give a smaller number."
+            f"num_clean_train={num_clean}, but the training split has {len(utterances)} utterances. "
+            "Give a smaller number."
         )
     rng = np.random.default_rng([seed, 3])
     order = rng.permutation(len(utterances))
@@ -425,23 +425,18 @@ def make_mixtures(
     folder.mkdir(parents=True, exist_ok=True)
     work = partial(_make_one, folder=folder, sample_rate=sample_rate)
     durations, rejected = {}, {}
-    with ProcessPoolExecutor(num_workers, mp_context=process_context()) as pool:
-        # Neighbours in the list share noises, so a worker takes a run of them.
-        results = pool.map(work, mixtures, chunksize=16)
-        try:
-            for mixture, (seconds, reason) in zip(
-                mixtures, tqdm(results, "mixing", len(mixtures), unit="file", disable=not progress), strict=True
-            ):
-                if reason:
-                    rejected[mixture.mixture_id] = reason
-                else:
-                    durations[mixture.mixture_id] = seconds
-        except (OSError, CorpusError) as error:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise CorpusError(
-                f"Writing mixtures to {folder} failed: {error} Free some space (16-bit audio at {sample_rate} Hz takes "
-                f"{sample_rate * 2 * 3600 / 1e6:.0f} MB an hour) and start again: {len(durations)} finished files are kept."
-            ) from error
+    results = map_in_processes(work, mixtures, num_workers, "mixing", progress, chunksize=16)
+    try:
+        for mixture, (seconds, reason) in zip(mixtures, results, strict=True):
+            if reason:
+                rejected[mixture.mixture_id] = reason
+            else:
+                durations[mixture.mixture_id] = seconds
+    except (OSError, CorpusError) as error:
+        raise CorpusError(
+            f"Writing mixtures to {folder} failed: {error} Free some space (16-bit audio at {sample_rate} Hz takes "
+            f"{sample_rate * 2 * 3600 / 1e6:.0f} MB an hour) and start again: {len(durations)} finished files are kept."
+        ) from error
     return durations, rejected
 
 

@@ -335,7 +335,7 @@ def _check_pair(reference: np.ndarray, degraded: np.ndarray, sample_rate: int, w
         )
     seconds = len(reference) / sample_rate
     if seconds < MIN_SECONDS:
-        raise AudioError(f"The audio lasts {seconds:.3f} s and PESQ needs at least {MIN_SECONDS} s. Leave it out.")
+        raise AudioError(f"The audio lasts {seconds:.4f} s and PESQ needs at least {MIN_SECONDS} s. Leave it out.")
     if seconds > MAX_SECONDS:
         raise AudioError(_too_long(seconds))
     for name, signal_ in (("reference", reference), ("degraded signal", degraded)):
@@ -348,7 +348,8 @@ def _check_pair(reference: np.ndarray, degraded: np.ndarray, sample_rate: int, w
         if count > MAX_UTTERANCES:
             raise AudioError(
                 f"The reference has about {count} utterances separated by pauses, and PESQ has room for "
-                f"{_ROOM_FOR_UTTERANCES}, beyond which its scores are wrong. Cut the files into pieces of at most {MAX_UTTERANCES} utterances."
+                f"{_ROOM_FOR_UTTERANCES}, beyond which its scores are wrong. Cut the files into pieces of at most "
+                f"{MAX_UTTERANCES} utterances."
             )
 
 
@@ -435,7 +436,8 @@ def _score_all(
                             break
                         again.append(item)  # not lost if the pool breaks here
                         args = (str(item[1].reference), str(item[1].degraded), wanted.name)
-                        in_flight[pool.schedule(_attempt, args=args, timeout=timeout_s)] = again.pop()
+                        future = pool.schedule(_attempt, args=args, timeout=timeout_s)
+                        in_flight[future] = again.pop()
                     if not in_flight:
                         return
                     for future in wait(in_flight, return_when=FIRST_COMPLETED).done:

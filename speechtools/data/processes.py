@@ -1,8 +1,20 @@
-"""How worker processes are started."""
+"""Work in several processes: how they are started, and how they end."""
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from speechtools.errors import CorpusError
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 def process_context() -> multiprocessing.context.BaseContext:
@@ -17,3 +29,50 @@ def process_context() -> multiprocessing.context.BaseContext:
 def cpu_count() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def progress_bar(iterable, description: str, total: int, progress: bool = True):
+    """A tqdm bar over files; in a log file it writes a line every half minute at most."""
+    interval = 0.1 if sys.stderr.isatty() else 30.0
+    return tqdm(iterable, description, total, unit="file", mininterval=interval, disable=not progress)
+
+
+def map_in_processes(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    num_workers: int | None,
+    description: str,
+    progress: bool = True,
+    chunksize: int = 8,
+) -> Iterator[Result]:
+    """The results in order, with a progress bar; in this process where there is one worker or little to do.
+
+    Raises
+    ------
+    CorpusError
+        A worker process was killed.
+    """
+    num_workers = cpu_count() if num_workers is None else num_workers
+    if num_workers == 1 or len(items) < 2 * chunksize:
+        yield from progress_bar(map(function, items), description, len(items), progress)
+        return
+    pool = ProcessPoolExecutor(num_workers, process_context(), initializer=end_with_parent)
+    try:
+        yield from progress_bar(pool.map(function, items, chunksize=chunksize), description, len(items), progress)
+    except BrokenProcessPool as error:
+        raise CorpusError(
+            f"{description}: a worker process was killed, perhaps for want of memory. What is finished is kept: start "
+            "again, with a smaller num_workers if it happens again."
+        ) from error
+    finally:  # also when the caller stops halfway: what is queued need not be done
+        pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """Let this worker end when its parent is killed; by itself it would wait for work for ever."""
+
+    def watch():
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

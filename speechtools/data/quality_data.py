@@ -4,12 +4,11 @@ The four steps (read and divide the corpus, plan the mixtures, make them, label 
 moment and started again: finished files stay, and a folder whose manifests are there is used as it is.
 """
 
-import dataclasses
+import functools
 import json
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from speechtools.data import audio, mixing, pesq_labels
 from speechtools.data.corpora.builtin import builtin_noises
 from speechtools.data.manifests import Utterance, fingerprint, read_rows, write_aside, write_rows
 from speechtools.data.noise_generators import TEST_NOISES
-from speechtools.data.processes import cpu_count, process_context
+from speechtools.data.processes import cpu_count, map_in_processes
 from speechtools.errors import AudioError, ConfigError, CorpusError
 from speechtools.registry import build, find
 
@@ -217,7 +216,8 @@ def _read_and_divide(
     folders = [data_folder] if isinstance(data_folder, (str, Path)) else list(data_folder)
     if len(names) != len(folders):
         raise ConfigError(
-            f"{len(names)} corpora ({', '.join(names)}) but {len(folders)} data folders. Give one folder for each corpus."
+            f"{len(names)} corpora ({', '.join(names)}) but {len(folders)} data folders. "
+            "Give one folder for each corpus."
         )
     unknown = [name for name in corpus_options if f"corpus/{name}" != find_token(name)]
     if unknown:
@@ -248,8 +248,8 @@ def find_token(name: str) -> str:
 
 
 def _quiet_background(utterances, min_range_db, sample_rate, num_workers) -> list[Utterance]:
-    with ProcessPoolExecutor(num_workers, mp_context=process_context()) as pool:
-        ranges = list(pool.map(_range_of, utterances, [sample_rate] * len(utterances), chunksize=32))
+    work = functools.partial(_range_of, sample_rate=sample_rate)
+    ranges = list(map_in_processes(work, utterances, num_workers, "measuring levels", chunksize=32))
     kept = [u for u, range_db in zip(utterances, ranges, strict=True) if range_db >= min_range_db]
     logger.info("%d of %d utterances have a level range of at least %g dB", len(kept), len(utterances), min_range_db)
     if not kept:

@@ -37,7 +37,13 @@ class QualityBrain(training.RecipeBrain):
                 self.tested[name] = score, float(frames[:count].var(unbiased=False))
         q_max = pesq_labels.scale(self.hparams.scale).maximum
         return quality_objective(
-            scores, frame_scores, batch.pesq.to(scores), frame_lens, q_max, self.hparams.alpha, self.hparams.frame_reduction
+            scores,
+            frame_scores,
+            batch.pesq.to(scores),
+            frame_lens,
+            q_max,
+            self.hparams.alpha,
+            self.hparams.frame_reduction,
         )
 
     def on_stage_start(self, stage, epoch=None):

@@ -10,25 +10,18 @@ import contextlib
 import errno
 import functools
 import itertools
-import multiprocessing.connection
 import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soxr
-from scipy.signal import lfilter
-from tqdm import tqdm
 
 from speechtools.data import audio
 from speechtools.data.espeak import Synthesizer
 from speechtools.data.manifests import Utterance, fingerprint, write_aside, write_rows
-from speechtools.data.noise_generators import TEST_NOISES, make_noise, training_noises
-from speechtools.data.processes import cpu_count, process_context
+from speechtools.data.processes import map_in_processes
 from speechtools.data.sentences import SA, SI, SX, composed
 from speechtools.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
 from speechtools.registry import plugin
@@ -166,7 +159,10 @@ def builtin(
         readme = _README.format(speakers=num_train_speakers + num_test_speakers, seed=seed)
         with _telling_disk_errors(folder, "built-in corpus", len(missing), megabytes_each=0.12):
             _write_text(folder / "README.txt", readme)
-            _in_processes(functools.partial(_make, folder), missing, num_workers, "Speaking the built-in corpus")
+            for _ in map_in_processes(
+                functools.partial(_make, folder), missing, num_workers, "Speaking the built-in corpus"
+            ):
+                pass
             durations = [_said(folder / item.relative) for item in plan]
             write_rows(manifest, _MANIFEST_FIELDS, map(_row, plan, durations))
     return itertools.starmap(
@@ -193,10 +189,15 @@ def builtin_noises(data_folder: str | Path | None = None, seed: int = 0, num_wor
     _check_at_least("seed", seed, 0)
     _check_at_least("num_workers", 1 if num_workers is None else num_workers, 1)
     folder = _cache_folder(data_folder) / f"noises-{fingerprint({'version': _VERSION, 'seed': seed})}"
+    from speechtools.data.noise_generators import TEST_NOISES, training_noises  # scipy, which is slow to load
+
     names = [*training_noises(), *TEST_NOISES]
     missing = [name for name in names if not _duration(folder / f"{name}.wav")]
     with _telling_disk_errors(folder, "built-in noises", len(missing), megabytes_each=0.32):
-        _in_processes(functools.partial(_make_noise, folder, seed), missing, num_workers, "Making the noises")
+        for _ in map_in_processes(
+            functools.partial(_make_noise, folder, seed), missing, num_workers, "Making the noises"
+        ):
+            pass
     return folder
 
 
@@ -267,6 +268,8 @@ def _plan(seed: int, num_train: int, num_test: int) -> list[_Item]:
 
 def _speak(item: _Item) -> np.ndarray:
     """The samples of one utterance, float32, 16 kHz, shape (samples,)."""
+    from scipy.signal import lfilter  # slow to load, and needed only when speaking
+
     speaker, rng = item.speaker, np.random.default_rng(item.seed)
     samples = Synthesizer().speak(
         item.text,
@@ -303,6 +306,8 @@ def _make(folder: Path, item: _Item) -> None:
 
 
 def _make_noise(folder: Path, seed: int, name: str) -> None:
+    from speechtools.data.noise_generators import make_noise
+
     _write_audio(folder / f"{name}.wav", make_noise(name, seed))
 
 
@@ -368,33 +373,3 @@ def _telling_disk_errors(folder: Path, what: str, count: int, megabytes_each: fl
         raise CorpusError(
             f"The {what} cannot be written to {folder}: {error}. Nothing already made is lost: mend that, or {remedy}."
         ) from error
-
-
-def _in_processes(function: Callable, items: list, num_workers: int | None, doing: str) -> None:
-    """Call ``function`` on every item, in processes where that pays."""
-    if num_workers is None:
-        num_workers = cpu_count()
-    bar = functools.partial(tqdm, total=len(items), desc=doing, disable=None, leave=False)
-    if num_workers == 1 or len(items) < 20:
-        for item in bar(items):
-            function(item)
-        return
-    try:
-        with ProcessPoolExecutor(num_workers, process_context(), initializer=_end_with_parent) as pool:
-            for _ in bar(pool.map(function, items, chunksize=4)):
-                pass
-    except BrokenProcessPool as error:
-        raise CorpusError(
-            f"{doing}: a worker process was killed, perhaps for want of memory. Nothing already made is lost: start "
-            "again, with a smaller num_workers if it happens again."
-        ) from error
-
-
-def _end_with_parent() -> None:
-    """Let this worker end when its parent is killed; by itself it would wait for work for ever."""
-
-    def watch():
-        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
