@@ -82,7 +82,7 @@ class Magnitude(nn.Module):
         return 1 + (beyond + self.hop_length - 1) // self.hop_length
 
     def frame_lens(self, lens: Tensor, samples: int) -> Tensor:
-        """Relative lengths (batch,) of frames, from those of waveforms, ``lens`` (batch,), in a batch of ``samples``."""
+        """Relative lengths (batch,) of frames, from those of waveforms, ``lens`` (batch,), padded to ``samples``."""
         return self.num_frames(num_samples(lens, samples)).to(lens.dtype) / self.num_frames(samples)
 
     def forward(self, wavs: Tensor, lens: Tensor | None = None, peaks: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Laws of the mixing protocol: SNRs exact, splits apart, counts as asked, nothing clips, the same seed the same plan."""
+"""Laws of the mixing protocol: SNRs exact, splits apart, counts as asked, nothing clips, one seed one plan."""
 
 from collections import Counter
 from pathlib import Path

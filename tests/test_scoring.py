@@ -1,0 +1,89 @@
+"""`speechtools score`: files and folders in, a table out; a bad file costs a row and the exit status, nothing else."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechtools.cli import main
+from speechtools.inference import QualityNet
+
+
+@pytest.fixture
+def recordings(tone, tmp_path):
+    folder = tmp_path / "calls"
+    for name, rate in (("a.wav", 16000), ("deep/a.flac", 44100), ("deep/b.ogg", 8000)):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, tone(1.0, rate, seed=len(name)), rate)
+    return folder
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_to_csv_and_json(recordings, pretrained, tmp_path, capsys):
+    table, lines = tmp_path / "scores.csv", tmp_path / "scores.jsonl"
+    assert main(["score", str(recordings), "--model", str(pretrained), "--csv", str(table), "--jsonl", str(lines)]) == 0
+    net = QualityNet.from_hparams(pretrained)
+    rows = rows_of(table)
+    assert [row["file"] for row in rows] == sorted(str(p) for p in recordings.rglob("*.*"))
+    for row, line in zip(rows, map(json.loads, lines.read_text().splitlines()), strict=True):
+        report = net.assess_file(row["file"])
+        assert float(row["score"]) == line["score"] == pytest.approx(report.score, abs=1e-3)
+        assert float(row["seconds"]) == pytest.approx(1.0, abs=1e-3)
+        np.testing.assert_allclose(line["frame_scores"], report.frame_scores, atol=1e-3)
+        assert len(line["times"]) == len(line["frame_scores"]) and line["error"] is None
+        below = sum(region.end - region.start for region in report.degraded_regions(2.5))
+        assert float(row["degraded_seconds"]) == pytest.approx(below, abs=2e-3)
+    assert "3 recordings scored on the scale raw_nb" in capsys.readouterr().out
+
+
+def test_scores_on_the_screen(recordings, pretrained, capsys):
+    assert main(["score", str(recordings / "a.wav"), "--model", str(pretrained)]) == 0
+    score, name = capsys.readouterr().out.split()
+    assert name.endswith("a.wav") and np.isfinite(float(score))
+
+
+def test_a_bad_file_is_a_row_and_status_1(recordings, pretrained, tmp_path, capsys):
+    (recordings / "broken.wav").write_text("no audio")
+    table = tmp_path / "scores.csv"
+    gone = recordings / "gone.wav"
+    assert main(["score", str(recordings), str(gone), "--model", str(pretrained), "--csv", str(table)]) == 1
+    rows = {row["file"].rpartition("/")[2]: row for row in rows_of(table)}
+    assert "cannot be read as audio" in rows["broken.wav"]["error"] and rows["broken.wav"]["score"] == ""
+    assert "does not exist" in rows["gone.wav"]["error"]
+    assert rows["a.wav"]["score"] and rows["b.ogg"]["score"]
+    messages = capsys.readouterr().err
+    assert "Traceback" not in messages and "broken.wav" in messages and "gone.wav" in messages
+
+
+def test_figures(recordings, pretrained, tmp_path):
+    assert main(["score", str(recordings), "--model", str(pretrained), "--png", str(tmp_path / "png")]) == 0
+    drawn = sorted(path.name for path in (tmp_path / "png").iterdir())
+    assert drawn == ["a-2.png", "a.png", "b.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "png").iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["empty"], "holds no audio file"),
+        (["calls", "--model", "no-such-model"], "There is no folder no-such-model"),
+    ],
+)
+def test_what_cannot_be_done_is_one_message(recordings, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert main(["score", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+def test_the_bundled_model_scores_without_any_option(recordings, capsys):
+    assert main(["score", str(recordings / "a.wav")]) == 0
+    assert capsys.readouterr().out.strip().endswith("a.wav")
