@@ -1,0 +1,169 @@
+"""Preparation of the quality sets: counts, disjointness, labels, resuming, and manifests that tell the truth."""
+
+import csv
+from collections import Counter
+
+import numpy as np
+import pesq
+import pytest
+import soundfile
+
+from speechtools.data import audio, pesq_labels, quality_data
+from speechtools.data.corpora.builtin import builtin_noises
+from speechtools.errors import ConfigError, CorpusError, PluginError
+
+SMALL = dict(
+    corpus_options={"builtin": {"num_train_speakers": 4, "num_test_speakers": 6}},
+    num_clean_train=6,
+    num_train_noises=20,
+    num_valid_utterances=2,
+    num_test_utterances=2,
+    test_snrs_db=(0, 12),
+    num_workers=2,
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, builtin_cache):
+    folder = tmp_path_factory.mktemp("prepared")
+    return folder, quality_data.prepare(save_folder=folder, **SMALL)
+
+
+def rows_by_split(sets):
+    return {split: quality_data.check_rows(path) for split, path in sets.manifests.items()}
+
+
+def test_counts_of_the_protocol(made):
+    rows = rows_by_split(made[1])
+    assert {split: Counter(row["subset"] for row in members) for split, members in rows.items()} == {
+        "train": {"clean": 6, "noisy": 34},
+        "valid": {"clean": 2, "noisy": 2 * 4 * 2},
+        "test": {"clean": 2, "noisy": 2 * 4 * 2},
+    }
+    assert {row["noise_type"] for row in rows["test"]} == {"", "engine", "white", "street", "baby_cry"}
+    assert len({row["noise_type"] for row in rows["train"]} - {""}) == 20
+
+
+def test_splits_share_no_speaker_and_no_noise(made):
+    rows = rows_by_split(made[1])
+    for key in ("speaker", "noise", "noise_type"):
+        seen = {split: {row[key] for row in members} - {""} for split, members in rows.items()}
+        assert all(seen.values())
+        assert sum(map(len, seen.values())) == len(set.union(*seen.values())), key
+
+
+def test_labels_are_the_pesq_of_the_files(made):
+    for row in rows_by_split(made[1])["test"][::5]:
+        speech, degraded = audio.read(row["speech"]), audio.read(row["path"])
+        raw = pesq_labels.raw_from_nb(pesq.pesq(16000, speech, degraded, "nb"))
+        assert float(row["pesq"]) == pytest.approx(raw, abs=1e-5)
+        assert float(row["duration"]) == pytest.approx(len(speech) / 16000, abs=1e-5)
+
+
+def test_clean_utterances_score_the_maximum(made):
+    clean = [float(row["pesq"]) for row in rows_by_split(made[1])["test"] if row["subset"] == "clean"]
+    np.testing.assert_allclose(clean, pesq_labels.scale("raw_nb").maximum, atol=0.01)
+
+
+def test_a_complete_set_is_used_as_it_is(made, monkeypatch):
+    folder, sets = made
+    monkeypatch.setattr(quality_data.mixing, "make_mixtures", None)  # would fail if anything were made
+    assert quality_data.prepare(save_folder=folder, **SMALL) == sets
+
+
+def test_a_changed_option_never_meets_a_stale_manifest(made):
+    folder, sets = made
+    other = quality_data.prepare(save_folder=folder, **{**SMALL, "test_snrs_db": (6,)})
+    assert other.folder != sets.folder
+    assert {row["snr_db"] for row in quality_data.check_rows(other.manifests["test"])} == {"", "6"}
+
+
+def test_a_lost_file_is_made_again_and_labelled_again(made):
+    folder, sets = made
+    before = sets.manifests["test"].read_text()
+    victim = quality_data.check_rows(sets.manifests["test"])[3]["path"]
+    kept = {path: path.stat().st_mtime_ns for path in (sets.folder / "audio").iterdir() if str(path) != victim}
+    (sets.folder / "audio" / victim).unlink()
+    with pytest.raises(CorpusError, match="Row 5 of .*test.csv .* does not exist.*Delete the manifest and start again"):
+        quality_data.check_rows(sets.manifests["test"])
+    sets.manifests["test"].unlink()
+    quality_data.prepare(save_folder=folder, **SMALL)
+    assert sets.manifests["test"].read_text() == before
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_a_row_whose_file_is_shorter_than_it_says(made, tmp_path):
+    rows = quality_data.check_rows(made[1].manifests["valid"])
+    short = tmp_path / "short.wav"
+    soundfile.write(short, np.ones(800) * 0.1, 16000)
+    with open(tmp_path / "valid.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, quality_data.FIELDS)
+        writer.writeheader()
+        writer.writerow(rows[0] | {"path": short})
+    with pytest.raises(CorpusError, match=r"says .* s, but .*short.wav holds 0.050 s: the file was cut"):
+        quality_data.check_rows(tmp_path / "valid.csv")
+
+
+def test_two_corpora_are_joined_and_their_speakers_kept_apart(tmp_path, made):
+    for corpus in ("one", "two"):
+        for speaker in range(8):
+            for number in range(2):
+                path = tmp_path / corpus / f"s{speaker}" / f"u{number}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                source = quality_data.check_rows(made[1].manifests["train"])[speaker]["speech"]
+                soundfile.write(path, soundfile.read(source)[0], 16000)
+    sets = quality_data.prepare(
+        corpus=["folder", "folder"],
+        data_folder=[tmp_path / "one", tmp_path / "two"],
+        save_folder=tmp_path / "out",
+        noise_folder=[builtin_noises()],
+        **{**SMALL, "corpus_options": None, "num_clean_train": 2, "num_test_utterances": 1, "heldout_share": 0.5},
+    )
+    rows = sum(rows_by_split(sets).values(), [])
+    assert {row["speaker"].split("-")[0] for row in rows} == {"folder0", "folder1"}
+    assert sets.origin == "folder + folder, recorded noises"
+
+
+def test_the_built_in_speech_is_called_synthetic(made):
+    assert made[1].origin == "built-in synthetic speech, generated noises"
+    assert quality_data.describe("timit", ["/noises", "builtin"]) == "timit, recorded and generated noises"
+
+
+def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(tmp_path, caplog, made):
+    noises = tmp_path / "noises"
+    for name in range(8):
+        (noises / f"n{name}.wav").parent.mkdir(exist_ok=True)
+        soundfile.write(noises / f"n{name}.wav", np.random.default_rng(name).uniform(-0.3, 0.3, 16000), 16000)
+    options = {**SMALL, "num_train_noises": None, "num_valid_utterances": 1}
+    sets = quality_data.prepare(noise_folder=noises, save_folder=tmp_path / "out", **options)
+    assert "the test uses the generated ones" in caplog.text
+    assert {row["noise_type"] for row in quality_data.check_rows(sets.manifests["test"])} >= {"white", "street"}
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"corpus": "timid"}, PluginError, "no plugin 'corpus/timid'. Did you mean 'corpus/timit'"),
+        ({"scale": "mos"}, ConfigError, "mos"),
+        ({"noise_folder": "/nowhere"}, CorpusError, "noise folder /nowhere does not exist"),
+        ({"corpus": "timit", "data_folder": "/nowhere"}, CorpusError, "/nowhere does not exist"),
+        ({"corpus": ["builtin", "timit"]}, ConfigError, "2 corpora .* but 1 data folders"),
+        ({"corpus_options": {"buildin": {}}}, PluginError, "Did you mean 'corpus/builtin'"),
+        ({"corpus_options": {"builtin": {"speakers": 3}}}, PluginError, "takes no parameter 'speakers'"),
+        ({"num_train_utterances": 10**6}, ConfigError, "num_train_utterances=1000000, but the training speakers have"),
+        ({"min_range_db": 300}, ConfigError, "No utterance has a level range of 300 dB; the largest is"),
+        ({"test_noises": ["volcano"]}, ConfigError, "test_noises: no noise type matches 'volcano'"),
+    ],
+)
+def test_wrong_options(tmp_path, made, options, error, message):
+    with pytest.raises(error, match=message):
+        quality_data.prepare(save_folder=tmp_path, **{**SMALL, **options})
+
+
+def test_level_range_tells_a_quiet_background_from_a_loud_one():
+    rng = np.random.default_rng(0)
+    speech = np.repeat([1.0, 0.0] * 10, 4000) * rng.standard_normal(80000)
+    for floor_db in (-20, -50):
+        noisy = speech + 10 ** (floor_db / 20) * rng.standard_normal(80000)
+        assert quality_data.level_range_db(noisy, 16000) == pytest.approx(-floor_db, abs=2)
+    assert quality_data.level_range_db(np.zeros(10), 16000) == 0

@@ -1,0 +1,140 @@
+"""Every recipe trains, tests, exports and reloads on the built-in corpus; killed, it ends with the same weights."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+QUALITY = ROOT / "recipes" / "TIMIT" / "quality"
+SMALL = [
+    "--corpus_options={builtin: {num_train_speakers: 5, num_test_speakers: 6}}",
+    "--num_clean_train=10",
+    "--num_train_noises=20",
+    "--num_valid_utterances=1",
+    "--num_test_utterances=2",
+    "--test_snrs_db=[0, 12]",
+    "--hidden_size=8",
+    "--number_of_epochs=3",
+    "--num_workers=1",
+    "--batch_size=8",
+    "--noprogressbar",
+]
+#: Runs a recipe's script as `python train.py` does, and kills the process with SIGKILL after so many optimizer steps.
+KILLED = """
+import os, runpy, signal, sys
+from speechtools import training
+steps = int(sys.argv.pop(1))
+def count(self, batch, outputs, loss, should_step):
+    if self.optimizer_step == steps:
+        os.kill(os.getpid(), signal.SIGKILL)
+training.RecipeBrain.on_fit_batch_end = count
+sys.argv[0] = "train.py"
+runpy.run_path("train.py", run_name="__main__")
+"""
+
+
+def train(folder, prepared, *options, yaml="hparams/qnet.yaml", script=("train.py",)):
+    command = [sys.executable, *script, yaml, f"--output_folder={folder}", f"--prepared_folder={prepared}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        [*command, *SMALL, *options], cwd=QUALITY, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def weights(folder):
+    return torch.load(Path(folder) / "pretrained" / "quality.ckpt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, builtin_cache):
+    """A run that was never interrupted: its folder, the prepared folder and what it printed."""
+    folder = tmp_path_factory.mktemp("quality")
+    done = train(folder / "run", folder / "prepared")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder / "run", folder / "prepared", done.stdout
+
+
+def test_what_a_run_leaves(run):
+    folder, _, output = run
+    for name in ("hyperparams.yaml", "train_log.txt", "results.json", "train.py", "figures/scatter.png"):
+        assert (folder / name).is_file(), name
+    assert (folder / "figures/frame_scores.png").read_bytes().startswith(b"\x89PNG")
+    assert list((folder / "tensorboard").glob("events*"))
+    assert len((folder / "train_log.txt").read_text().splitlines()) == 3
+    assert "synthetic" in output and "LCC" in output
+
+
+def test_results_agree_with_the_exported_model(run):
+    """The round trip: the test figures are those of the model loaded from `pretrained`, file by file."""
+    from speechtools import metrics
+    from speechtools.data.quality_data import check_rows
+    from speechtools.inference import QualityNet
+
+    folder, prepared, _ = run
+    results = json.loads((folder / "results.json").read_text())
+    rows = check_rows(next(prepared.glob("quality-*/test.csv")))
+    net = QualityNet.from_hparams(folder / "pretrained")
+    reports = [report for _, report in net.assess_files([row["path"] for row in rows])]
+    predicted, true = [report.score for report in reports], [float(row["pesq"]) for row in rows]
+    assert results["overall"]["mse"] == pytest.approx(metrics.mse(predicted, true), rel=1e-4)
+    assert results["overall"]["lcc"] == pytest.approx(metrics.lcc(predicted, true), abs=1e-4)
+    variances = [r.frame_scores.var() for r, row in zip(reports, rows, strict=True) if row["subset"] == "clean"]
+    assert results["clean_frame_variance"] == pytest.approx(np.mean(variances), rel=1e-3)
+    assert results["by_subset"]["noisy"]["utterances"] == 16
+    assert set(results["by_noise"]) == {"engine", "white", "street", "baby_cry"}
+    assert "synthetic" in results["trained_on"]
+
+
+@pytest.mark.parametrize("steps, interval", [(3, 2), (8, 2), (9, 100)])
+def test_a_killed_run_ends_with_the_same_weights(run, tmp_path, steps, interval):
+    """Five batches an epoch: killed in the first epoch, and in the second with and without a checkpoint within it."""
+    folder, prepared, _ = run
+    option = f"--ckpt_interval_steps={interval}"
+    killed = train(tmp_path / "run", prepared, option, script=("-c", KILLED, str(steps)))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
+    assert not (tmp_path / "run" / "pretrained").exists()
+    done = train(tmp_path / "run", prepared, option)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ours, theirs = weights(tmp_path / "run"), weights(folder)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert json.loads((tmp_path / "run/results.json").read_text()) == json.loads((folder / "results.json").read_text())
+
+
+def test_a_finished_run_is_only_tested_again(run):
+    folder, prepared, _ = run
+    before = weights(folder)
+    done = train(folder, prepared)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Going into epoch" not in done.stdout
+    assert all(torch.equal(value, before[name]) for name, value in weights(folder).items())
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--corpus=timid"], "Did you mean 'corpus/timit'"),
+        (["--corpus=timit", "--data_folder=/nowhere"], "The folder /nowhere does not exist"),
+        (["--noise_folder=/nowhere"], "The noise folder /nowhere does not exist"),
+        (["--forget_gate_bais=1"], "Did you mean --forget_gate_bias"),
+        (["--quality_name=blsm"], "Did you mean 'quality/blstm'"),
+        (["--scale=mos"], "'mos'"),
+    ],
+)
+def test_mistakes_end_in_one_message(run, tmp_path, options, message):
+    done = train(tmp_path / "run", run[1], *options)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_another_run_does_not_continue_this_one(run):
+    done = train(run[0], run[1], "--alpha=0")
+    assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout
+    assert "holds a run with alpha=1.0, and this one has alpha=0" in done.stderr
