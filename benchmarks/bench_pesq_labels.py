@@ -1,7 +1,7 @@
 """Labelling with worker processes, against a plain loop over ``pesq`` on the same files in the same run.
 
-Run it with ``python benchmarks/bench_pesq_labels.py``. The two are timed in turns, and the best time of each is taken: on
-a machine with other work the disturbance only ever adds. The machine needs as many idle cores as there are processes.
+Run it with ``python benchmarks/bench_pesq_labels.py``. The two are timed in turns, and the best time of each is taken:
+on a machine with other work, the disturbance only ever adds. It needs as many idle cores as there are processes.
 """
 
 import json
