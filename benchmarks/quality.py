@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from speechtools import training
+from speechtools.allocation import keep_freed_memory
 from speechtools.data.batches import LengthBatchSampler
 from speechtools.data.corpora.builtin import builtin
 from speechtools.features import Magnitude, length_mask, num_samples
@@ -247,6 +248,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS))
     parser.add_argument("--train_on", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    keep_freed_memory()  # as training.start() and the command line do
     if arguments.train_on:
         train_on(arguments.train_on)
         return

@@ -75,8 +75,10 @@ def score_files(arguments: argparse.Namespace) -> int:
     A file that cannot be scored becomes a row with its reason; the others are scored, and the exit status is then 1.
     """
     from speechtools import scoring
+    from speechtools.allocation import keep_freed_memory
     from speechtools.inference import BUNDLED_QUALITY_NET, QualityNet
 
+    keep_freed_memory()
     outputs = [path for path in (arguments.csv, arguments.jsonl) if path]
     paths = scoring.find_recordings(arguments.paths)
     run_opts = {"device": arguments.device} if arguments.device else None

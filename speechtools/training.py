@@ -30,6 +30,7 @@ from speechbrain.utils.checkpoints import Checkpointer, mark_as_loader, mark_as_
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from torch.utils.data import DataLoader
 
+from speechtools.allocation import keep_freed_memory
 from speechtools.data.manifests import write_aside
 from speechtools.errors import ConfigError, SpeechtoolsError
 
@@ -62,6 +63,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
         Uncaught, it ends the program with its message alone.
     """
     sys.excepthook = _message_only(sys.excepthook)
+    keep_freed_memory()
     hparams_file, run_opts, overrides = sb.core.RunOptions.from_command_line_args(argv)
     sb.utils.distributed.ddp_init_group(run_opts)
     text, overrides = read_variant(Path(hparams_file), overrides)
