@@ -32,6 +32,7 @@ from speechtools.quality import QualityBLSTM, quality_objective
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "TIMIT" / "quality" / "train.py"
 RATE = 16000
+TRAINING = {"input_dropout": 0.0, "lr": 1e-4, "lr_decay": 1.0}
 
 
 def in_turns(*functions, repeats: int) -> list[float]:
@@ -117,7 +118,7 @@ def bench_epoch(num_utterances: int = 640) -> list[dict]:
         torch.manual_seed(0)
         batches = LengthBatchSampler([u.duration for u in utterances], 16)
         features, net = Magnitude(), QualityBLSTM()
-        hparams = {"features": features, "scale": "raw_nb", "alpha": 1.0, "frame_reduction": "sum"}
+        hparams = {"features": features, "scale": "raw_nb", "alpha": 1.0, "frame_reduction": "sum", **TRAINING}
         brain = recipe.QualityBrain(
             {"features": features, "quality": net},
             lambda parameters: torch.optim.RMSprop(parameters, lr=1e-4),
@@ -207,7 +208,7 @@ def train_on(num_utterances: int) -> None:
         brain = recipe.QualityBrain(
             {"features": features, "quality": QualityBLSTM()},
             lambda parameters: torch.optim.RMSprop(parameters, lr=1e-4),
-            {"features": features, "scale": "raw_nb", "alpha": 1.0, "frame_reduction": "sum"},
+            {"features": features, "scale": "raw_nb", "alpha": 1.0, "frame_reduction": "sum", **TRAINING},
             {"device": "cpu", "noprogressbar": True},
             train_batches=batches,
         )

@@ -353,6 +353,8 @@ def make_loader(dataset, batches, num_workers: int = 0) -> DataLoader:
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
+        # Its own, since a resumed run makes its loader anew: drawing from the global generator would shift dropout.
+        generator=torch.Generator(),
     )
 
 

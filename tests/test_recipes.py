@@ -24,6 +24,8 @@ SMALL = [
     "--number_of_epochs=3",
     "--num_workers=1",
     "--batch_size=8",
+    "--input_dropout=0.1",
+    "--lr_decay=0.9",
     "--noprogressbar",
 ]
 #: Runs a recipe's script as `python train.py` does, and kills the process with SIGKILL after so many optimizer steps.

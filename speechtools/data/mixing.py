@@ -225,9 +225,9 @@ def plan_training(
     mixtures_per_utterance: int,
     seed: int,
 ) -> list[Mixture]:
-    """Every utterance used once: ``num_clean`` stay clean, the others get one noise type and one SNR each.
+    """Every utterance used once: ``num_clean`` stay clean, the others get one noise and one SNR each.
 
-    Types and SNRs are dealt so that each occurs as often as the others. ``mixtures_per_utterance`` above 1 departs
+    Noise recordings and SNRs are dealt so that each occurs as often as the others. ``mixtures_per_utterance`` above 1 departs
     from the paper: the noisy utterances are used so often, each time with another noise and SNR (for small corpora).
     """
     if not 0 <= num_clean <= len(utterances):
@@ -239,11 +239,10 @@ def plan_training(
     order = rng.permutation(len(utterances))
     mixtures = [_clean("train", utterances[i]) for i in sorted(order[:num_clean])]
     noisy = np.tile(np.sort(order[num_clean:]), mixtures_per_utterance)
-    types = _deal(rng, list(noises), len(noisy))
+    recordings = [(noise_type, path) for noise_type, files in noises.items() for path in files]
+    dealt = _deal(rng, recordings, len(noisy))
     snrs = _deal(rng, list(snrs_db), len(noisy))
-    for number, (i, noise_type, snr_db) in enumerate(zip(noisy, types, snrs, strict=True)):
-        files = noises[noise_type]
-        noise = files[int(rng.integers(len(files)))]
+    for number, (i, (noise_type, noise), snr_db) in enumerate(zip(noisy, dealt, snrs, strict=True)):
         mixtures.append(_noisy("train", utterances[i], noise_type, noise, float(snr_db), number, seed))
     return mixtures
 

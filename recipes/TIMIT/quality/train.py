@@ -25,6 +25,7 @@ class QualityBrain(training.RecipeBrain):
         with torch.no_grad():
             feats = self.modules.features(wavs, lens)
             # (batch, time, 257)
+            feats = torch.nn.functional.dropout(feats, self.hparams.input_dropout, training=stage == sb.Stage.TRAIN)
         frame_lens = self.hparams.features.frame_lens(lens, wavs.shape[1])
         scores, frame_scores = self.modules.quality(feats, frame_lens)
         return scores, frame_scores, frame_lens
@@ -48,6 +49,9 @@ class QualityBrain(training.RecipeBrain):
 
     def on_stage_start(self, stage, epoch=None):
         super().on_stage_start(stage, epoch)
+        if stage == sb.Stage.TRAIN:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.hparams.lr * self.hparams.lr_decay ** (epoch - 1)
         self.tested = {}  # score and variance of the frame scores by utterance
 
     def validate(self, stage):
