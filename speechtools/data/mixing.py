@@ -227,8 +227,8 @@ def plan_training(
 ) -> list[Mixture]:
     """Every utterance used once: ``num_clean`` stay clean, the others get one noise and one SNR each.
 
-    Noise recordings and SNRs are dealt so that each occurs as often as the others. ``mixtures_per_utterance`` above 1 departs
-    from the paper: the noisy utterances are used so often, each time with another noise and SNR (for small corpora).
+    Noise recordings and SNRs are dealt so that each occurs as often as the others. ``mixtures_per_utterance`` above 1
+    departs from the paper, for small corpora: the noisy utterances are used so often, with other noises and SNRs.
     """
     if not 0 <= num_clean <= len(utterances):
         raise ConfigError(

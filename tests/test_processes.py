@@ -1,0 +1,95 @@
+"""Work in processes: results in order, a killed worker told, no orphans."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from speechtools.allocation import keep_freed_memory
+from speechtools.data.processes import map_in_processes
+from speechtools.errors import CorpusError
+
+
+def square(number):
+    return number * number
+
+
+def die(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_order(workers):
+    results = map_in_processes(square, range(100), workers, "squaring", progress=False)
+    assert list(results) == [n * n for n in range(100)]
+
+
+def test_a_killed_worker_is_told():
+    with pytest.raises(
+        CorpusError, match="dying: a worker process was killed.*start again, with a smaller num_workers"
+    ):
+        list(map_in_processes(die, range(100), 2, "dying", progress=False))
+
+
+def test_errors_of_the_function_come_through():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        list(map_in_processes(square, [object()] * 50, 2, "failing", progress=False))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_end_when_their_parent_is_killed():
+    script = """
+import os, time
+from speechtools.data.processes import map_in_processes
+def work(n):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+list(map_in_processes(work, range(50), 2, "sleeping", progress=False))
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    workers = {int(parent.stdout.readline()), int(parent.stdout.readline())}
+    assert len(workers) == 2
+    parent.kill()
+    parent.wait()
+    deadline = time.time() + 20
+    while time.time() < deadline and any(is_running(pid) for pid in workers):
+        time.sleep(0.1)
+    assert not any(is_running(pid) for pid in workers)
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_keeping_freed_memory_spares_page_faults():
+    """In a process of its own, since it cannot be undone: tensors made again and again are not faulted in anew."""
+    script = """
+import resource, sys
+import torch
+from speechtools.allocation import keep_freed_memory
+done = keep_freed_memory() if sys.argv[1] == "yes" else True
+for _ in range(3):
+    torch.ones(12_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.ones(12_000_000)
+print(int(done), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = {}
+    for choice in ("no", "yes"):
+        done, count = subprocess.check_output([sys.executable, "-c", script, choice], text=True).split()
+        faults[choice] = int(count)
+        if done == "0":
+            pytest.skip("not glibc")
+    assert faults["yes"] < 0.5 * faults["no"]
+
+
+def test_it_tells_whether_it_was_done():
+    assert keep_freed_memory() in (True, False)

@@ -1,0 +1,56 @@
+"""Real recordings, where the folder that the environment variable SPEECHTOOLS_DATA names holds them."""
+
+import csv
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import speechtools
+from speechtools.data import audio, mixing
+from speechtools.data.quality_data import level_range_db
+from speechtools.inference import QualityNet
+
+DATA = Path(os.environ.get("SPEECHTOOLS_DATA", "/nonexistent"))
+pytestmark = [pytest.mark.real_data, pytest.mark.skipif(not DATA.is_dir(), reason="SPEECHTOOLS_DATA names no folder")]
+
+
+def test_speechocean762_as_kaldi_lists():
+    utterances = list(speechtools.build("corpus/kaldi", data_folder=DATA / "speechocean762"))
+    assert Counter(u.split for u in utterances) == {"train": 1000, "test": 600}
+    assert len({u.speaker for u in utterances}) == 200
+    with open(DATA / "speechocean762" / "utt2info.tsv") as file:
+        listed = {row["utt"]: row for row in csv.DictReader(file, delimiter="\t")}
+    assert {u.utt_id for u in utterances} == set(listed)
+    for utterance in utterances[::40]:
+        row = listed[utterance.utt_id]
+        assert utterance.duration == pytest.approx(float(row["seconds"]), abs=1e-3)
+        assert level_range_db(audio.read(utterance.path), 16000) == pytest.approx(float(row["range_db"]), abs=1.0)
+
+
+def test_librispeech():
+    utterances = list(speechtools.build("corpus/librispeech", data_folder=DATA / "LibriSpeech-dev-clean-15"))
+    assert len(utterances) == 225 and len({u.speaker for u in utterances}) == 15
+    assert all(u.text for u in utterances)
+
+
+def test_noise_types_are_the_classes():
+    types = mixing.read_noise_types(DATA / "ESC-10")
+    assert len(types) == 10 and all(len(files) == 20 for files in types.values())
+
+
+def test_the_bundled_model_hears_where_real_noise_is():
+    net = QualityNet.from_hparams()
+    utterances = list(speechtools.build("corpus/librispeech", data_folder=DATA / "LibriSpeech-dev-clean-15"))
+    noise = audio.read(DATA / "noise-misc/max-audio-classifier/car_engine.flac")
+    lower = []
+    for utterance in utterances[::25]:
+        speech = audio.read(utterance.path)
+        start, end = len(speech) // 3, 2 * len(speech) // 3
+        partly = net.assess_samples(mixing.partly_noisy(speech, noise, 0.0, start, end))
+        inside = (partly.times > start / 16000) & (partly.times < end / 16000)
+        lower.append(partly.frame_scores[inside].mean() < partly.frame_scores[~inside].mean() - 0.3)
+        assert net.assess_samples(speech).score > partly.score
+    assert np.mean(lower) >= 0.8
