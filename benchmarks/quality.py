@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.optim.swa_utils import AveragedModel
 
 from speechtools import training
 from speechtools.allocation import keep_freed_memory
@@ -32,7 +33,14 @@ from speechtools.quality import QualityBLSTM, quality_objective
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "TIMIT" / "quality" / "train.py"
 RATE = 16000
-TRAINING = {"input_dropout": 0.0, "lr": 1e-4, "lr_decay": 1.0}
+TRAINING = {
+    "scale": "raw_nb",
+    "alpha": 1.0,
+    "frame_reduction": "sum",
+    "input_dropout": 0.0,
+    "lr": 1e-4,
+    "lr_decay": 1.0,
+}
 
 
 def in_turns(*functions, repeats: int) -> list[float]:
@@ -118,7 +126,7 @@ def bench_epoch(num_utterances: int = 640) -> list[dict]:
         torch.manual_seed(0)
         batches = LengthBatchSampler([u.duration for u in utterances], 16)
         features, net = Magnitude(), QualityBLSTM()
-        hparams = {"features": features, "scale": "raw_nb", "alpha": 1.0, "frame_reduction": "sum", **TRAINING}
+        hparams = {"features": features, "quality": net, "averaged": AveragedModel(net), **TRAINING}
         brain = recipe.QualityBrain(
             {"features": features, "quality": net},
             lambda parameters: torch.optim.RMSprop(parameters, lr=1e-4),
@@ -158,7 +166,7 @@ def bench_scoring() -> list[dict]:
     def plain():
         normal = wavs / wavs.abs().amax(1, keepdim=True)
         spectrum = torch.stft(normal, 512, 256, window=window, center=False, return_complex=True).abs()
-        return packed(torch.log1p(spectrum).transpose(1, 2), lens)[0]
+        return packed((torch.log1p(spectrum) if model.features.log1p else spectrum).transpose(1, 2), lens)[0]
 
     @torch.inference_mode()
     def ours():
@@ -204,11 +212,11 @@ def train_on(num_utterances: int) -> None:
             items.append({"ID": str(number), "path": str(path), "pesq": "2.5"})
         dataset = recipe.dataio_prepare({"train": items}, RATE)["train"]
         batches = LengthBatchSampler([3.0] * num_utterances, 16)
-        features = Magnitude()
+        features, net = Magnitude(), QualityBLSTM()
         brain = recipe.QualityBrain(
-            {"features": features, "quality": QualityBLSTM()},
+            {"features": features, "quality": net},
             lambda parameters: torch.optim.RMSprop(parameters, lr=1e-4),
-            {"features": features, "scale": "raw_nb", "alpha": 1.0, "frame_reduction": "sum", **TRAINING},
+            {"features": features, "quality": net, "averaged": AveragedModel(net), **TRAINING},
             {"device": "cpu", "noprogressbar": True},
             train_batches=batches,
         )

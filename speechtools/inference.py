@@ -68,8 +68,13 @@ class PretrainedModel(Pretrained):
         try:
             with open(yaml, encoding="utf-8") as stream:
                 hparams = load_hyperpyyaml(stream)
-        except YAMLError as error:
-            raise ConfigError(f"{yaml} is no valid yaml ({error}). Export the model again.") from error
+        except SpeechtoolsError:
+            raise
+        except (YAMLError, ImportError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(
+                f"{yaml} cannot be loaded ({type(error).__name__}: {error}). It was edited or exported by another "
+                "version, or needs a module that is not installed: export the model again."
+            ) from error
         hparams = hparams or {}
         modules = hparams.get("modules", {})
         missing = [key for key in cls.HPARAMS_NEEDED if key not in hparams]
@@ -81,7 +86,14 @@ class PretrainedModel(Pretrained):
             )
         for name, module in modules.items():
             _load_weights(module, folder / f"{name}.ckpt")
-        model = cls(modules, hparams, run_opts)
+        try:
+            model = cls(modules, hparams, run_opts)
+        except (RuntimeError, AssertionError) as error:
+            device = (run_opts or {}).get("device", "its device")
+            raise ConfigError(
+                f"The model cannot be put on {device}: {str(error).splitlines()[0]} "
+                "Use cpu, or a GPU that this machine has."
+            ) from error
         # Parameters stay frozen, but cuDNN hands gradients through to the waveform only in training mode, which
         # for a recurrent layer without dropout is the same.
         for module in model.mods.modules():
@@ -263,11 +275,16 @@ class QualityNet(PretrainedModel):
         result : QualityReport or AudioError
             The report, or the reason why this file has none. One bad file does not end the others.
         """
+        if batch_size < 1:
+            raise ConfigError(
+                f"batch_size={batch_size}: at least one recording must be scored at a time. Give 1 or more."
+            )
         paths = map(Path, paths)
+        # Two groups are in memory at a time, each of recordings of at most CHUNK_SECONDS.
         with ThreadPoolExecutor(2) as pool:
-            ahead = self._read_ahead(pool, paths, 4 * batch_size)
+            ahead = self._read_ahead(pool, paths, 2 * batch_size)
             while ahead:
-                group, ahead = ahead, self._read_ahead(pool, paths, 4 * batch_size)
+                group, ahead = ahead, self._read_ahead(pool, paths, 2 * batch_size)
                 yield from self._assess_group(group, batch_size)
 
     def _read_ahead(self, pool, paths, count):

@@ -110,7 +110,8 @@ def frame_scores(
 
 
 def _spectrogram(axes, samples: np.ndarray, sample_rate: int):
-    size, hop = 512, 128
+    # No more columns than a figure can show: an hour takes no more memory than a minute.
+    size, hop = 512, max(128, len(samples) // 2000)
     padded = np.pad(samples, (0, max(0, size - len(samples))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * np.hamming(size)
     # (time, size)

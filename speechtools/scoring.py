@@ -65,35 +65,49 @@ def score(net, paths: list[Path], batch_size: int = 32, below: float = 2.5, png:
             "frame_scores": [round(float(value), 4) for value in result.frame_scores],
         }
         if png is not None:
-            name = _free_name(path, drawn)
-            samples = audio.read(path, net.sample_rate)
-            plots.frame_scores(Path(png) / name, [(path.name, samples, result)], net.sample_rate)
-            row["figure"] = str(Path(png) / name)
+            figure = Path(png) / _free_name(path, drawn)
+            try:
+                samples = audio.read(path, net.sample_rate)
+                plots.frame_scores(figure, [(path.name, samples, result)], net.sample_rate)
+                row["figure"] = str(figure)
+            except (AudioError, OSError) as error:  # the score stays
+                row["error"] = f"{path} was scored, but its figure {figure} cannot be drawn: {error}"
         yield row
 
 
 def write(rows: Iterable[dict], csv_path: str | None, jsonl_path: str | None, to_screen: bool) -> list[dict]:
-    """Write rows as they come; the files appear at the end, whole. Returns the rows without their frames."""
-    kept = []
+    """Write rows as they come; the files appear at the end, whole. Returns the rows without their frames.
+
+    An interrupt (Ctrl-C) ends the scoring; what is scored by then is written before it is passed on.
+    """
+    kept, interrupt = [], None
     with ExitStack() as stack:
         table = lines = None
         if csv_path:
-            file = stack.enter_context(
-                open(stack.enter_context(write_aside(csv_path)), "w", newline="", encoding="utf-8")
-            )
-            table = csv.DictWriter(file, FIELDS, extrasaction="ignore")
+            table = csv.DictWriter(_open(stack, csv_path), FIELDS, extrasaction="ignore")
             table.writeheader()
         if jsonl_path:
-            lines = stack.enter_context(open(stack.enter_context(write_aside(jsonl_path)), "w", encoding="utf-8"))
-        for row in rows:
-            if table:
-                table.writerow(row)
-            if lines:
-                lines.write(json.dumps({key: None if value == "" else value for key, value in row.items()}) + "\n")
-            if to_screen and not row["error"]:
-                tqdm.write(f"{row['score']:.2f}\t{row['file']}", file=sys.stdout)
-            kept.append({key: row[key] for key in FIELDS})
+            lines = _open(stack, jsonl_path)
+        try:
+            for row in rows:
+                if table:
+                    table.writerow(row)
+                if lines:
+                    lines.write(json.dumps({key: None if value == "" else value for key, value in row.items()}) + "\n")
+                if to_screen and row["score"] != "":
+                    tqdm.write(f"{row['score']:.2f}\t{row['file']}", file=sys.stdout)
+                kept.append({key: row[key] for key in FIELDS})
+        except KeyboardInterrupt as caught:
+            interrupt = caught
+    if interrupt is not None:
+        raise interrupt
     return kept
+
+
+def _open(stack: ExitStack, path: str):
+    # A file name that is no valid UTF-8 is written with escapes: it must not cost the other rows.
+    aside = stack.enter_context(write_aside(path))
+    return stack.enter_context(open(aside, "w", newline="", encoding="utf-8", errors="backslashreplace"))
 
 
 def _free_name(path: Path, taken: set[str]) -> str:

@@ -25,6 +25,7 @@ import ruamel.yaml
 import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml, resolve_references
+from hyperpyyaml.core import recursive_update
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.checkpoints import Checkpointer, mark_as_loader, mark_as_saver, register_checkpoint_hooks
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
@@ -114,8 +115,20 @@ def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, d
         raise ConfigError(f"{path} must hold a yaml mapping (key: value), and options read --key=value.")
     if "base" in content:
         base = path.parent / content.pop("base")
-        return read_variant(base, {**content, **given})
-    stream = io.StringIO(path.read_text(encoding="utf-8"))
+        try:
+            recursive_update(content, given)
+        except TypeError as error:
+            raise ConfigError(f"An option given with {path} is a mapping where it has none: {error}") from error
+        return read_variant(base, content)
+    # A variant's own `__plugins: !module:my_net` must be imported before the parts that it holds are built.
+    imports = ruamel.yaml.comments.CommentedMap(
+        {key: given[key] for key in given if str(key).startswith("__") and key not in content}
+    )
+    stream = io.StringIO()
+    if imports:
+        parser.dump(imports, stream)
+    stream.write(path.read_text(encoding="utf-8"))
+    stream.seek(0)
     stream.name = str(path)  # !include: is looked up beside this file
     return stream, dict(given)
 
@@ -163,8 +176,12 @@ def _message_only(otherwise):
 
     def hook(kind, error, traceback):
         if issubclass(kind, SpeechtoolsError):
-            logger.error("%s", error)
-            print(f"error: {error}", file=sys.stderr)
+            # What a loader process met arrives with its whole traceback in the message.
+            message = str(error)
+            if "Original Traceback" in message:
+                message = message.rstrip().rpartition("Error: ")[2]
+            logger.error("%s", message)
+            print(f"error: {message}", file=sys.stderr)
         else:
             otherwise(kind, error, traceback)
 
@@ -235,18 +252,24 @@ class RandomState:
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
-        torch.save(state, path)
+        torch.save(state, self._of_this_process(path))
 
     @mark_as_loader
     def load(self, path, end_of_epoch):
         """Restore them."""
         # Our own file, which holds tuples and numpy arrays besides tensors.
-        state = torch.load(path, weights_only=False)
+        state = torch.load(self._of_this_process(path), weights_only=False)
         random.setstate(state["python"])
         np.random.set_state(state["numpy"])
         torch.set_rng_state(state["torch"])
         if state["cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda"])
+
+    @staticmethod
+    def _of_this_process(path) -> Path:
+        # Every process draws its own dropout; the first one's file has the name that the checkpointer gave.
+        rank = rank_and_size()["rank"]
+        return Path(path) if rank == 0 else Path(f"{path}.{rank}")
 
 
 # ------------------------------------------------------------------------------------------------------- the run
@@ -346,11 +369,14 @@ def rank_and_size() -> dict[str, int]:
 
 def make_loader(dataset, batches, num_workers: int = 0) -> DataLoader:
     """A DataLoader of SpeechBrain's PaddedBatches, in the order of ``batches``: a batch sampler or lists of indices."""
+    if sys.platform != "linux":
+        num_workers = 0  # a recipe's pipelines are functions within a function, which only a fork carries over
     return DataLoader(
         dataset,
         batch_sampler=batches,
         collate_fn=PaddedBatch,
         num_workers=num_workers,
+        multiprocessing_context="fork" if num_workers else None,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
         # Its own, since a resumed run makes its loader anew: drawing from the global generator would shift dropout.
@@ -367,9 +393,10 @@ def batches_by_length(durations, batch_size: int) -> list[list[int]]:
 # --------------------------------------------------------------------------------------------------------- export
 
 
-@sb.utils.distributed.main_process_only
 def export(hparams: dict, keys: list[str], modules: dict[str, torch.nn.Module], facts: dict | None = None) -> Path:
     """Write ``pretrained/``, a folder that ``from_hparams`` of the pretrained interfaces loads as it is.
+
+    To be called on the first process alone.
 
     Arguments
     ---------

@@ -182,13 +182,41 @@ def test_noise_types_are_files_and_folders(tmp_path):
     assert {name: len(files) for name, files in types.items()} == {"fan": 1, "rain": 2}
 
 
-def test_noise_folders_are_joined_and_must_not_share_a_type(tmp_path):
-    write(tmp_path / "one" / "fan.wav", [0.1])
-    write(tmp_path / "two" / "rain.wav", [0.1])
-    assert list(mixing.read_noise_types([tmp_path / "one", tmp_path / "two"])) == ["fan", "rain"]
-    write(tmp_path / "two" / "fan.wav", [0.1])
-    with pytest.raises(CorpusError, match="type 'fan' is in .*two and in an earlier"):
-        mixing.read_noise_types([tmp_path / "one", tmp_path / "two"])
+def test_files_that_differ_in_their_number_are_one_type(tmp_path):
+    for name in ("rain-01", "rain-02", "n1", "n2", "car-engine"):
+        write(tmp_path / f"{name}.wav", [0.1])
+    assert {k: len(v) for k, v in mixing.read_noise_types(tmp_path).items()} == {
+        "car-engine": 1,
+        "n1": 1,
+        "n2": 1,
+        "rain": 2,
+    }
+
+
+def test_a_type_that_two_folders_have_is_one_type(tmp_path):
+    for name in ("one/fan", "two/rain", "two/fan"):
+        write(tmp_path / f"{name}.wav", [0.1])
+    types = mixing.read_noise_types([tmp_path / "one", tmp_path / "two"])
+    assert {name: len(files) for name, files in types.items()} == {"fan": 2, "rain": 1}
+
+
+def test_a_test_type_from_another_folder_is_kept_out_of_training_by_its_name():
+    types = noise_types(6) | {"engine": [Path("/noise/engine.wav")]}
+    split = mixing.split_noises(types, ["engine"], 1, None, 0, test_types={"engine": [Path("/other/engine.wav")]})
+    assert split["test"] == {"engine": [Path("/other/engine.wav")]}
+    assert "engine" not in split["train"] | split["valid"]
+    grouped = mixing.split_noises(types, {"motor": ["engine"]}, 1, None, 0)
+    assert "engine" not in grouped["train"] | grouped["valid"]
+
+
+def test_the_number_of_training_noises_counts_recordings():
+    types = {f"family{i}": [Path(f"/f{i}-{j}.wav") for j in range(3)] for i in range(8)}
+    split = mixing.split_noises(types, ["family0"], 2, 10, 0)
+    assert sum(map(len, split["train"].values())) == 10
+
+
+def test_one_pattern_may_be_given_as_text():
+    assert list(mixing.select_noises(noise_types(3), "n01", "valid_noises")) == ["n01"]
 
 
 def test_missing_and_empty_noise_folders(tmp_path):
@@ -220,7 +248,7 @@ def test_a_test_noise_left_out_with_null():
         (dict(test=["engine"], valid=1, num_train=None), "test_noises: no noise type matches 'engine'"),
         (dict(test=["n00"], valid=["n00"], num_train=None), "valid_noises and test_noises share"),
         (dict(test=["n00"], valid=3, num_train=None), "valid_noises=3: 3 noise types remain"),
-        (dict(test=["n00"], valid=1, num_train=3), "num_train_noises=3, but 2 noise types remain"),
+        (dict(test=["n00"], valid=1, num_train=3), "num_train_noises=3, but 2 noise recordings remain"),
         (dict(test=["n00"], valid=["n01", "n02", "n03"], num_train=None), "No noise type is left for training"),
     ],
 )

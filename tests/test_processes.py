@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from speechtools.allocation import keep_freed_memory
 from speechtools.data.processes import map_in_processes
 from speechtools.errors import CorpusError
 
@@ -73,7 +72,6 @@ def test_keeping_freed_memory_spares_page_faults():
     script = """
 import resource, sys
 import torch
-from speechtools.allocation import keep_freed_memory
 done = keep_freed_memory() if sys.argv[1] == "yes" else True
 for _ in range(3):
     torch.ones(12_000_000)
@@ -89,7 +87,3 @@ print(int(done), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
         if done == "0":
             pytest.skip("not glibc")
     assert faults["yes"] < 0.5 * faults["no"]
-
-
-def test_it_tells_whether_it_was_done():
-    assert keep_freed_memory() in (True, False)

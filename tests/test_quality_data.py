@@ -41,7 +41,7 @@ def test_counts_of_the_protocol(made):
         "test": {"clean": 2, "noisy": 2 * 4 * 2},
     }
     assert {row["noise_type"] for row in rows["test"]} == {"", "engine", "white", "street", "baby_cry"}
-    assert len({row["noise_type"] for row in rows["train"]} - {""}) == 20
+    assert len({row["noise"] for row in rows["train"]} - {""}) == 20
 
 
 def test_splits_share_no_speaker_and_no_noise(made):
@@ -69,6 +69,15 @@ def test_a_complete_set_is_used_as_it_is(made, monkeypatch):
     folder, sets = made
     monkeypatch.setattr(quality_data.mixing, "make_mixtures", None)  # would fail if anything were made
     assert quality_data.prepare(save_folder=folder, **SMALL) == sets
+
+
+def test_a_set_is_found_again_from_another_folder(made, monkeypatch, tmp_path):
+    folder, sets = made
+    monkeypatch.chdir(folder.parent)
+    again = quality_data.prepare(save_folder=folder.name, **SMALL)
+    assert again == sets
+    monkeypatch.chdir(tmp_path)
+    assert quality_data.check_rows(again.manifests["test"])
 
 
 def test_a_changed_option_never_meets_a_stale_manifest(made):
@@ -121,12 +130,14 @@ def test_two_corpora_are_joined_and_their_speakers_kept_apart(tmp_path, made):
     )
     rows = sum(rows_by_split(sets).values(), [])
     assert {row["speaker"].split("-")[0] for row in rows} == {"folder0", "folder1"}
-    assert sets.origin == "folder + folder, recorded noises"
+    assert sets.origin == "folder + folder, generated noises", "the folder given is the built-in one"
 
 
 def test_the_built_in_speech_is_called_synthetic(made):
     assert made[1].origin == "built-in synthetic speech, generated noises"
-    assert quality_data.describe("timit", ["/noises", "builtin"]) == "timit, recorded and generated noises"
+    own = builtin_noises()
+    noises = {"train": {"a": [own / "a.wav"], "b": [own.parent / "b.wav"]}, "test": {"c": [own / "c.wav"]}}
+    assert quality_data.describe("timit", noises) == "timit, recorded and generated noises, test noises generated"
 
 
 def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(tmp_path, caplog, made):
@@ -137,6 +148,7 @@ def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(t
     options = {**SMALL, "num_train_noises": None, "num_valid_utterances": 1}
     sets = quality_data.prepare(noise_folder=noises, save_folder=tmp_path / "out", **options)
     assert "the test uses the generated ones" in caplog.text
+    assert sets.origin.endswith("recorded noises, test noises generated")
     assert {row["noise_type"] for row in quality_data.check_rows(sets.manifests["test"])} >= {"white", "street"}
 
 
@@ -152,6 +164,10 @@ def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(t
         ({"corpus_options": {"builtin": {"speakers": 3}}}, PluginError, "takes no parameter 'speakers'"),
         ({"num_train_utterances": 10**6}, ConfigError, "num_train_utterances=1000000, but the training speakers have"),
         ({"min_range_db": 300}, ConfigError, "No utterance has a level range of 300 dB; the largest is"),
+        ({"train_snrs_db": 5}, ConfigError, "train_snrs_db=5 must be a list of one or more SNRs"),
+        ({"test_snrs_db": []}, ConfigError, r"test_snrs_db=\[\] must be a list"),
+        ({"mixtures_per_utterance": 0}, ConfigError, "mixtures_per_utterance=0 would leave no noisy speech"),
+        ({"test_noises": {"street": ["sreet"]}}, ConfigError, "test_noises: no noise type matches 'sreet'"),
         ({"test_noises": ["volcano"]}, ConfigError, "test_noises: no noise type matches 'volcano'"),
     ],
 )

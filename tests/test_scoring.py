@@ -62,6 +62,27 @@ def test_a_bad_file_is_a_row_and_status_1(recordings, pretrained, tmp_path, caps
     assert "Traceback" not in messages and "broken.wav" in messages and "gone.wav" in messages
 
 
+def test_a_figure_that_cannot_be_drawn_costs_no_score(recordings, pretrained, tmp_path):
+    (tmp_path / "png").write_text("a file where the folder should be")
+    table = tmp_path / "scores.csv"
+    options = ["--model", str(pretrained), "--csv", str(table), "--png", str(tmp_path / "png")]
+    assert main(["score", str(recordings), *options]) == 1
+    assert all(row["score"] and "was scored, but its figure" in row["error"] for row in rows_of(table))
+
+
+def test_an_interrupt_keeps_what_is_scored(recordings, pretrained, tmp_path, monkeypatch):
+    original = QualityNet.assess_files
+
+    def interrupted(self, paths, batch_size=32):
+        yield from list(original(self, paths[:2], batch_size))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(QualityNet, "assess_files", interrupted)
+    table = tmp_path / "scores.csv"
+    assert main(["score", str(recordings), "--model", str(pretrained), "--csv", str(table)]) == 130
+    assert len(rows_of(table)) == 2
+
+
 def test_figures(recordings, pretrained, tmp_path):
     assert main(["score", str(recordings), "--model", str(pretrained), "--png", str(tmp_path / "png")]) == 0
     drawn = sorted(path.name for path in (tmp_path / "png").iterdir())
@@ -74,6 +95,9 @@ def test_figures(recordings, pretrained, tmp_path):
     [
         (["empty"], "holds no audio file"),
         (["calls", "--model", "no-such-model"], "There is no folder no-such-model"),
+        (["calls", "--batch_size", "0"], "batch_size=0: at least one recording"),
+        (["calls", "--device", "cuda:99"], "cannot be put on cuda:99"),
+        (["calls", "--device", "gpu"], "cannot be put on gpu"),
     ],
 )
 def test_what_cannot_be_done_is_one_message(recordings, tmp_path, monkeypatch, capsys, arguments, message):

@@ -32,6 +32,19 @@ def test_a_variant_holds_only_what_differs(recipe):
     assert overrides == {"name": "variant", "snrs": [2], "seed": 7}
 
 
+def test_a_single_entry_of_a_variants_mapping_can_be_given(recipe):
+    (recipe / "sizes.yaml").write_text("base: base.yaml\nsizes: {small: 5, large: 6}\n")
+    _, overrides = training.read_variant(recipe / "sizes.yaml", "sizes: {large: 7}")
+    assert overrides["sizes"] == {"small": 5, "large": 7}
+
+
+def test_a_variants_own_plugins_are_imported_first(recipe):
+    (recipe / "mine.yaml").write_text("base: base.yaml\n__plugins: !module:my_net\n")
+    stream, overrides = training.read_variant(recipe / "mine.yaml")
+    assert stream.getvalue().startswith("__plugins: !module:my_net")
+    training._check_options(stream, overrides)
+
+
 def test_the_command_line_comes_last(recipe):
     _, overrides = training.read_variant(recipe / "variant.yaml", "snrs: [9]")
     assert overrides["snrs"] == [9]
@@ -77,10 +90,10 @@ def test_a_checkpoint_appears_whole_or_not_at_all(checkpointer, monkeypatch):
 
     def killed(obj, path):
         path.write_bytes(b"half")
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("in the middle of saving")
 
     monkeypatch.setitem(checkpointer.custom_save_hooks, "net", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="in the middle of saving"):
         checkpointer.save_checkpoint()
     assert [c.path for c in checkpointer.list_checkpoints()] == [first.path]
     monkeypatch.delitem(checkpointer.custom_save_hooks, "net")

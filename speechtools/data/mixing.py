@@ -4,10 +4,12 @@ Training: every utterance is used once; ``num_clean`` stay clean, each of the ot
 Test: every chosen utterance clean, and with every unseen noise type at every SNR. Validation is made as the test is,
 from speakers and noise types that neither of the others has.
 
-A *noise type* is what is kept apart between the splits: a file that lies directly in a noise folder is a type of its
-own (G. Hu's 100 sounds), files in a subfolder share the type that the subfolder is named after (ESC-10's classes).
+A *noise type* is what is kept apart between the splits. Files in a subfolder of a noise folder share the type that the
+subfolder is named after (ESC-10's classes); a file that lies directly in it is a type of its own (G. Hu's 100 sounds),
+but for a number behind a hyphen: ``rain-01.wav`` and ``rain-02.wav`` are both ``rain``.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -27,6 +29,8 @@ NoiseTypes = dict[str, list[Path]]
 PEAK_LIMIT = 0.99
 #: One step of 16-bit audio: what never exceeds it is digital silence.
 DIGITAL_SILENCE = 1.5 / 32768
+#: Each worker keeps so many samples of noise in memory: 128 MB, 35 minutes at 16 kHz.
+NOISE_CACHE_SAMPLES = 2**25
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ def read_noise_types(noise_folders: str | Path | Sequence[str | Path]) -> NoiseT
     Raises
     ------
     CorpusError
-        A folder is missing or holds no audio, or two folders have a type of the same name.
+        A folder is missing or holds no audio.
     """
     if isinstance(noise_folders, (str, Path)):
         noise_folders = [noise_folders]
@@ -65,16 +69,12 @@ def read_noise_types(noise_folders: str | Path | Sequence[str | Path]) -> NoiseT
         found: NoiseTypes = {}
         for path in audio.find_audio(root):
             inside = path.relative_to(root)
-            found.setdefault(inside.parts[0] if len(inside.parts) > 1 else path.stem, []).append(path)
+            name = inside.parts[0] if len(inside.parts) > 1 else re.sub(r"-\d+$", "", path.stem)
+            found.setdefault(name, []).append(path)
         if not found:
             raise CorpusError(f"The noise folder {root} holds no audio file. Give a folder of noise recordings.")
-        twice = sorted(set(found) & set(types))
-        if twice:
-            raise CorpusError(
-                f"The noise type {twice[0]!r} is in {root} and in an earlier noise folder, so training and test could "
-                "not be kept apart by type. Rename one of the two."
-            )
-        types.update(found)
+        for name, files in found.items():  # a type that two folders have is one type
+            types.setdefault(name, []).extend(files)
     return dict(sorted(types.items()))
 
 
@@ -88,6 +88,8 @@ def select_noises(types: NoiseTypes, patterns: dict[str, Sequence[str]] | Sequen
     ConfigError
         A pattern matches no type.
     """
+    if isinstance(patterns, str):
+        patterns = [patterns]
     if not isinstance(patterns, dict):
         # A list keeps the types' own names; a pattern that matches none stays, to be reported below.
         patterns = {
@@ -126,7 +128,7 @@ def split_noises(
     valid : list or int
         Patterns of the validation types, or how many to draw.
     num_train : int or None
-        How many types to train on, drawn from the rest; None takes all.
+        How many recordings to train on, of types drawn from the rest; None takes all.
     seed : int
         Of the draws.
 
@@ -135,9 +137,12 @@ def split_noises(
     ConfigError
         A pattern matches nothing, fewer types are there than asked for, or a type would be in two splits.
     """
-    chosen = {"test": select_noises(types if test_types is None else test_types, test, "test_noises")}
+    source = types if test_types is None else test_types
+    chosen = {"test": select_noises(source, test, "test_noises")}
     used = {path for files in chosen["test"].values() for path in files}
-    rest = {name: files for name, files in types.items() if not used & set(files)}
+    # A type is kept out of training by its name too: the test may come from another folder that has it as well.
+    of_test = set(chosen["test"]) | {name for name, files in source.items() if used & set(files)}
+    rest = {name: files for name, files in types.items() if name not in of_test}
     names = [str(name) for name in np.random.default_rng([seed, 1]).permutation(list(rest))]
     if isinstance(valid, int):
         if not 0 < valid < len(names):
@@ -149,21 +154,25 @@ def split_noises(
         chosen["valid"] = {name: rest[name] for name in sorted(names[-valid:])}
     else:
         chosen["valid"] = select_noises(types, valid, "valid_noises")
-        both = used & {path for files in chosen["valid"].values() for path in files}
+        both = of_test & set(chosen["valid"])
         if both:
-            raise ConfigError(f"valid_noises and test_noises share {sorted(both)[0]}. Give them different types.")
-    used |= {path for files in chosen["valid"].values() for path in files}
-    names = [name for name in names if not used & set(rest[name])]
-    if num_train is not None:
-        if not 0 < num_train <= len(names):
-            raise ConfigError(
-                f"num_train_noises={num_train}, but {len(names)} noise types remain beside those of validation and "
-                "test. Give more noises or a smaller number."
-            )
-        names = names[:num_train]
+            raise ConfigError(f"valid_noises and test_noises share {sorted(both)[0]!r}. Give them different types.")
+    names = [name for name in names if name not in chosen["valid"]]
     if not names:
         raise ConfigError("No noise type is left for training. Give more noises, or fewer to validation and test.")
-    chosen["train"] = {name: rest[name] for name in sorted(names)}
+    left = sum(len(rest[name]) for name in names)
+    if num_train is not None and not 0 < num_train <= left:
+        raise ConfigError(
+            f"num_train_noises={num_train}, but {left} noise recordings remain beside the types of validation and "
+            "test. Give more noises or a smaller number."
+        )
+    wanted = left if num_train is None else num_train
+    chosen["train"] = {}
+    for name in names:
+        if wanted > 0:
+            chosen["train"][name] = rest[name][:wanted]
+            wanted -= len(rest[name])
+    chosen["train"] = dict(sorted(chosen["train"].items()))
     return chosen
 
 
@@ -397,7 +406,7 @@ _noise_cache: dict[tuple[Path, int], np.ndarray] = {}
 def _cached_noise(path: Path, sample_rate: int) -> np.ndarray:
     """A noise recording, kept in memory: a few files serve thousands of mixtures."""
     if (path, sample_rate) not in _noise_cache:
-        if len(_noise_cache) >= 200:
+        if sum(samples.size for samples in _noise_cache.values()) > NOISE_CACHE_SAMPLES:
             _noise_cache.clear()
         _noise_cache[path, sample_rate] = audio.read(path, sample_rate)
     return _noise_cache[path, sample_rate]
@@ -431,7 +440,9 @@ def make_mixtures(
                 rejected[mixture.mixture_id] = reason
             else:
                 durations[mixture.mixture_id] = seconds
-    except (OSError, CorpusError) as error:
+    except CorpusError as error:
+        if not isinstance(error.__cause__, OSError) and "cannot be written" not in str(error):
+            raise
         raise CorpusError(
             f"Writing mixtures to {folder} failed: {error} Free some space (16-bit audio at {sample_rate} Hz takes "
             f"{sample_rate * 2 * 3600 / 1e6:.0f} MB an hour) and start again: {len(durations)} finished files are kept."

@@ -90,12 +90,15 @@ def prepare(
     CorpusError, ConfigError
         As the readers, the mixing and the labelling raise them; each names what to do.
     """
+    # A relative path means another folder when the run is started from elsewhere.
+    data_folder, noise_folder, test_noise_folder = map(_absolute, (data_folder, noise_folder, test_noise_folder))
     options = {key: value for key, value in locals().items() if key not in ("save_folder", "num_workers")}
+    _check_options(options)
     num_workers = num_workers or cpu_count()
-    pesq_labels.scale(scale)
-    folder = Path(save_folder) / f"quality-{fingerprint(options | {'version': VERSION})}"
+    folder = Path(save_folder).absolute() / f"quality-{fingerprint(options | {'version': VERSION})}"
     manifests = {split: folder / f"{split}.csv" for split in SPLITS}
-    sets = QualitySets(folder, manifests, describe(corpus, noise_folder))
+    noises = _read_noises(noise_folder, test_noise_folder, test_noises, valid_noises, num_train_noises, seed)
+    sets = QualitySets(folder, manifests, describe(corpus, noises))
     if all(path.exists() for path in manifests.values()):
         logger.info("The sets in %s are complete and used as they are.", folder)
         return sets
@@ -112,7 +115,6 @@ def prepare(
         seed,
         num_workers,
     )
-    noises = _read_noises(noise_folder, test_noise_folder, test_noises, valid_noises, num_train_noises, seed)
     if num_train_utterances is not None:
         if not 0 < num_train_utterances <= len(groups["train"]):
             raise ConfigError(
@@ -135,14 +137,11 @@ def prepare(
         for mixture in made
     ]
     labels = pesq_labels.label(jobs, folder / "labels.csv", scale, num_workers)
-    if rejected:
-        write_rows(
-            folder / "rejected_mixtures.csv", ["id", "reason"], [{"id": k, "reason": v} for k, v in rejected.items()]
-        )
+    _add_rejected(folder / "rejected.csv", rejected)
     lost = len(plan) - len(labels)
     if lost:
         logger.warning(
-            "%d of %d files were rejected; %s/rejected*.csv list them with their reasons.", lost, len(plan), folder
+            "%d of %d files were rejected; %s/rejected.csv lists them with their reasons.", lost, len(plan), folder
         )
     with write_aside(folder / "about.json") as aside:
         aside.write_text(json.dumps({"origin": sets.origin, **options}, indent=1, default=str))
@@ -154,19 +153,26 @@ def prepare(
         ]
         if not rows:
             raise CorpusError(
-                f"Every file of the {split} set was rejected; {folder}/rejected*.csv give the reasons. Mend the corpus."
+                f"Every file of the {split} set was rejected; {folder}/rejected.csv gives the reasons. Mend the corpus."
             )
         write_rows(manifests[split], FIELDS, rows)
     return sets
 
 
-def describe(corpus: str | Sequence[str], noise_folder) -> str:
-    """Words that stand wherever figures of these sets are printed; synthetic speech is called so."""
+def describe(corpus: str | Sequence[str], noises: dict[str, mixing.NoiseTypes]) -> str:
+    """Words that stand wherever figures of these sets are printed; synthetic speech and noise are called so."""
     names = [corpus] if isinstance(corpus, str) else list(corpus)
     speech = " + ".join("built-in synthetic speech" if name == "builtin" else name for name in names)
-    folders = [noise_folder] if isinstance(noise_folder, (str, Path)) else list(noise_folder)
-    kinds = {"generated" if str(folder) in ("", "builtin") else "recorded" for folder in folders}
-    return f"{speech}, {' and '.join(sorted(kinds, reverse=True))} noises"
+    kinds = {split: _kind(types) for split, types in noises.items()}
+    if kinds["test"] == kinds["train"]:
+        return f"{speech}, {kinds['test']} noises"
+    return f"{speech}, {kinds['train']} noises, test noises {kinds['test']}"
+
+
+def _kind(types: mixing.NoiseTypes) -> str:
+    own = builtin_noises()
+    kinds = {"generated" if path.parent == own else "recorded" for files in types.values() for path in files}
+    return " and ".join(sorted(kinds, reverse=True))
 
 
 def check_rows(manifest: str | Path, sample_rate: int = 16000) -> list[dict]:
@@ -268,30 +274,56 @@ def _range_of(utterance: Utterance, sample_rate: int) -> float:
 
 
 def _read_noises(noise_folder, test_noise_folder, test_noises, valid_noises, num_train_noises, seed):
-    folders = [noise_folder] if isinstance(noise_folder, (str, Path)) else list(noise_folder)
-    recorded = [folder for folder in folders if str(folder) not in ("", "builtin")]
+    folders = [noise_folder] if isinstance(noise_folder, str) else noise_folder
+    recorded = [folder for folder in folders if folder not in ("", "builtin")]
     types = mixing.read_noise_types(recorded) if recorded else {}
-    if len(recorded) < len(folders):
-        generated = mixing.read_noise_types(builtin_noises())
-        if recorded:  # beside recordings the generated test noises have no place: they would be trained on
-            generated = {name: files for name, files in generated.items() if name not in TEST_NOISES}
-        twice = sorted(set(types) & set(generated))
-        if twice:
-            raise CorpusError(f"The noise type {twice[0]!r} is in {recorded} and among the built-in ones. Rename it.")
-        types |= generated
+    generated = mixing.read_noise_types(builtin_noises())
+    if not recorded:
+        types = generated
+    elif len(recorded) < len(folders):
+        for name, files in generated.items():
+            if name not in TEST_NOISES:  # beside recordings they have no place: they would be trained on
+                types.setdefault(name, []).extend(files)
+        types = dict(sorted(types.items()))
     test_types = mixing.read_noise_types(test_noise_folder) if test_noise_folder else types
-    if recorded and not test_noise_folder:
-        try:
-            mixing.select_noises(types, test_noises, "test_noises")
-        except ConfigError:
-            test_types = mixing.read_noise_types(builtin_noises())
+    if test_types is types and recorded and set(test_noises) == set(TEST_NOISES) and not set(TEST_NOISES) & set(types):
+        asked = [test_noises[name] for name in TEST_NOISES] if isinstance(test_noises, dict) else list(TEST_NOISES)
+        if asked == list(TEST_NOISES):
+            test_types = generated
             logger.warning(
-                "%s has not all of the test noises %s: the test uses the generated ones. Set test_noise_folder or "
+                "%s has none of the test noises %s: the test uses the generated ones. Set test_noise_folder or "
                 "test_noises to use recordings.",
-                noise_folder,
-                list(test_noises),
+                recorded,
+                ", ".join(TEST_NOISES),
             )
     return mixing.split_noises(types, test_noises, valid_noises, num_train_noises, seed, test_types)
+
+
+def _absolute(folders):
+    """Paths as absolute text; "" and "builtin" stand for what is made, and a list stays one."""
+    if isinstance(folders, (str, Path)):
+        return str(folders) if str(folders) in ("", "builtin") else str(Path(folders).expanduser().absolute())
+    return [_absolute(folder) for folder in folders]
+
+
+def _check_options(options: dict) -> None:
+    pesq_labels.scale(options["scale"])
+    for name in ("train_snrs_db", "test_snrs_db"):
+        values = options[name]
+        if not isinstance(values, (list, tuple)) or not values or not all(isinstance(v, (int, float)) for v in values):
+            raise ConfigError(f"{name}={values!r} must be a list of one or more SNRs in dB, as in [-6, 0, 6].")
+    if options["mixtures_per_utterance"] < 1:
+        raise ConfigError(
+            f"mixtures_per_utterance={options['mixtures_per_utterance']} would leave no noisy speech to train on. "
+            "Give 1 or more."
+        )
+
+
+def _add_rejected(path: Path, reasons: dict[str, str]) -> None:
+    """Files that could not be mixed join those that could not be labelled."""
+    fields = ["id", "degraded", "reason"]
+    rows = read_rows(path, fields) if path.exists() else []
+    write_rows(path, fields, rows + [{"id": name, "degraded": "", "reason": why} for name, why in reasons.items()])
 
 
 def _row(mixture: mixing.Mixture, seconds: float, folder: Path, pesq: float) -> dict:

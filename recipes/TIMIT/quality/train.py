@@ -27,7 +27,8 @@ class QualityBrain(training.RecipeBrain):
             # (batch, time, 257)
             feats = torch.nn.functional.dropout(feats, self.hparams.input_dropout, training=stage == sb.Stage.TRAIN)
         frame_lens = self.hparams.features.frame_lens(lens, wavs.shape[1])
-        scores, frame_scores = self.modules.quality(feats, frame_lens)
+        quality = self.modules.quality if stage == sb.Stage.TRAIN else self.hparams.averaged
+        scores, frame_scores = quality(feats, frame_lens)
         return scores, frame_scores, frame_lens
 
     def compute_objectives(self, predictions, batch, stage):
@@ -46,6 +47,9 @@ class QualityBrain(training.RecipeBrain):
             self.hparams.alpha,
             self.hparams.frame_reduction,
         )
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        self.hparams.averaged.update_parameters(self.hparams.quality)
 
     def on_stage_start(self, stage, epoch=None):
         super().on_stage_start(stage, epoch)
@@ -112,6 +116,7 @@ if __name__ == "__main__":
         hparams["checkpointer"],
         train_batches=batches["train"],
     )
+    hparams["averaged"].to(brain.device).eval()
     brain.rows = rows
     brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
     reached = brain.evaluate_best(loaders["test"])
@@ -119,7 +124,7 @@ if __name__ == "__main__":
     if sb.utils.distributed.if_main_process():
         facts = {"trained_on": sets.origin, "reached": reached}
         pretrained = training.export(
-            hparams, ["sample_rate", "scale", "features", "quality"], {"quality": brain.modules["quality"]}, facts
+            hparams, ["sample_rate", "scale", "features", "quality"], {"quality": hparams["averaged"].module}, facts
         )
         reports.quality_report(
             hparams["output_folder"],
