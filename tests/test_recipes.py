@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,24 @@ def test_a_killed_run_ends_with_the_same_weights(run, tmp_path, steps, interval)
     ours, theirs = weights(tmp_path / "run"), weights(folder)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert json.loads((tmp_path / "run/results.json").read_text()) == json.loads((folder / "results.json").read_text())
+
+
+def test_two_processes_train_test_and_export(run, tmp_path):
+    """torchrun on CPUs: each process sees its half of the batches; the first one tests, exports and reports."""
+    script = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}", "train.py")
+    options = ("--distributed_backend=gloo", "--device=cpu", "--number_of_epochs=1")
+    done = train(tmp_path / "run", run[1], *options, script=script)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["overall"]["utterances"] == 18
+    assert not all(torch.equal(value, weights(run[0])[name]) for name, value in weights(tmp_path / "run").items())
+    assert (tmp_path / "run" / "figures" / "scatter.png").is_file()
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
 
 
 def test_a_finished_run_is_only_tested_again(run):
