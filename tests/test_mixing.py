@@ -111,6 +111,13 @@ def test_more_mixtures_an_utterance_differ_from_each_other():
     assert len({m.mixture_id for m in plan}) == len({m.seed for m in plan if m.noise}) + 6 == len(plan)
 
 
+def test_clean_copies_add_every_noisy_utterance_once_more():
+    plan = mixing.plan_training(utterances(10), noise_types(9), [0], 6, 2, 0, clean_copies=True)
+    assert sorted(m.utt_id for m in plan if m.subset == "clean") == sorted(u.utt_id for u in utterances(10))
+    without = mixing.plan_training(utterances(10), noise_types(9), [0], 6, 2, 0)
+    assert plan[: len(without)] == without
+
+
 def test_the_papers_test_set_has_2500_files():
     noises = {name: [Path(f"/{name}.wav")] for name in ("engine", "white", "street", "baby_cry")}
     plan = mixing.plan_test(utterances(60), noises, [-6, 0, 6, 12, 18, 24], 100, "test", seed=0)

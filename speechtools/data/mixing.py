@@ -233,11 +233,13 @@ def plan_training(
     num_clean: int,
     mixtures_per_utterance: int,
     seed: int,
+    clean_copies: bool = False,
 ) -> list[Mixture]:
     """Every utterance used once: ``num_clean`` stay clean, the others get one noise and one SNR each.
 
     Noise recordings and SNRs are dealt so that each occurs as often as the others. ``mixtures_per_utterance`` above 1
-    departs from the paper, for small corpora: the noisy utterances are used so often, with other noises and SNRs.
+    departs from the paper, for small corpora: the noisy utterances are used so often, with other noises and SNRs. So
+    does ``clean_copies``, which adds the noisy utterances once more as they are, clean.
     """
     if not 0 <= num_clean <= len(utterances):
         raise ConfigError(
@@ -253,6 +255,8 @@ def plan_training(
     snrs = _deal(rng, list(snrs_db), len(noisy))
     for number, (i, (noise_type, noise), snr_db) in enumerate(zip(noisy, dealt, snrs, strict=True)):
         mixtures.append(_noisy("train", utterances[i], noise_type, noise, float(snr_db), number, seed))
+    if clean_copies:
+        mixtures += [_clean("train", utterances[i]) for i in np.sort(order[num_clean:])]
     return mixtures
 
 

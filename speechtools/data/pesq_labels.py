@@ -29,11 +29,10 @@ from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from speechtools.data import audio
 from speechtools.data.manifests import write_rows
-from speechtools.data.processes import cpu_count, process_context
+from speechtools.data.processes import cpu_count, process_context, progress_bar
 from speechtools.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
 
 logger = logging.getLogger(__name__)
@@ -291,7 +290,7 @@ def label(
         if to_do:
             with (
                 _Journal(journal_path) as journal,
-                tqdm(total=len(jobs), initial=done, unit="file", desc=f"PESQ {scale}", disable=not progress) as bar,
+                progress_bar(None, f"PESQ {scale}", len(jobs), progress, initial=done) as bar,
                 closing(_score_all(numbered, wanted, min(num_workers, len(to_do)), timeout_s)) as run,
             ):
                 for finished in run:

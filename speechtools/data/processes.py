@@ -31,10 +31,10 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def progress_bar(iterable, description: str, total: int, progress: bool = True):
+def progress_bar(iterable, description: str, total: int, progress: bool = True, initial: int = 0):
     """A tqdm bar over files; in a log file it writes a line every half minute at most."""
     interval = 0.1 if sys.stderr.isatty() else 30.0
-    return tqdm(iterable, description, total, unit="file", mininterval=interval, disable=not progress)
+    return tqdm(iterable, description, total, initial=initial, unit="file", mininterval=interval, disable=not progress)
 
 
 def map_in_processes(

@@ -52,6 +52,7 @@ def prepare(
     num_clean_train: int = 250,
     num_train_utterances: int | None = None,
     mixtures_per_utterance: int = 1,
+    clean_copies: bool = False,
     train_snrs_db: Sequence[float] = (-10, -5, 0, 5, 10, 15, 20, 25),
     num_train_noises: int | None = 90,
     num_valid_utterances: int = 10,
@@ -124,7 +125,7 @@ def prepare(
         drawn = np.random.default_rng([seed, 6]).permutation(len(groups["train"]))[:num_train_utterances]
         groups["train"] = [groups["train"][i] for i in sorted(drawn)]
     plan = mixing.plan_training(
-        groups["train"], noises["train"], train_snrs_db, num_clean_train, mixtures_per_utterance, seed
+        groups["train"], noises["train"], train_snrs_db, num_clean_train, mixtures_per_utterance, seed, clean_copies
     )
     plan += mixing.plan_test(groups["valid"], noises["valid"], test_snrs_db, num_valid_utterances, "valid", seed)
     plan += mixing.plan_test(groups["test"], noises["test"], test_snrs_db, num_test_utterances, "test", seed)
