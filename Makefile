@@ -1,4 +1,4 @@
-# Everything that a fresh machine needs is made here: Python 3.10 or newer with venv and pip, nothing else.
+# Everything that a fresh machine needs is made here, from Python 3.10 or newer with venv and pip, and a C compiler.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,6 +9,8 @@ RUN := $(QUALITY)/results/qnet-builtin/1234
 
 # Install once, and again when what is to be installed has changed.
 $(VENV)/installed: setup.cfg pyproject.toml
+	@command -v cc >/dev/null || command -v gcc >/dev/null || { echo "The package pesq comes as C source:" \
+		"install a C compiler and Python's headers first (Debian: build-essential python3-dev)." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@

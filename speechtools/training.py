@@ -353,9 +353,13 @@ class RecipeBrain(sb.Brain):
         self.writer.flush()
 
 
-def on_main_first(prepare) -> None:
-    """Call ``prepare`` on the first process while the others wait; they then find its work done."""
-    sb.utils.distributed.run_on_main(prepare)
+def on_main_first(prepare):
+    """The result of ``prepare``, called on the first process while the others wait; they then find its work done."""
+    try:
+        result = prepare() if if_main_process() else None
+    finally:
+        ddp_barrier()
+    return result if if_main_process() else prepare()
 
 
 def rank_and_size() -> dict[str, int]:

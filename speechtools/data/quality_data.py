@@ -101,9 +101,9 @@ def prepare(
     noises = _read_noises(noise_folder, test_noise_folder, test_noises, valid_noises, num_train_noises, seed)
     sets = QualitySets(folder, manifests, describe(corpus, noises))
     if all(path.exists() for path in manifests.values()):
-        logger.info("The sets in %s are complete and used as they are.", folder)
+        logger.info("The sets in %s are complete and used as they are: %s", folder, sets.origin)
         return sets
-    logger.info("Preparing the sets in %s", folder)
+    logger.info("Preparing the sets in %s: %s", folder, sets.origin)
 
     groups = _read_and_divide(
         corpus,

@@ -93,8 +93,7 @@ def dataio_prepare(rows, sample_rate):
 
 if __name__ == "__main__":
     hparams, run_opts = training.start()
-    training.on_main_first(hparams["prepare"])
-    sets = hparams["prepare"]()
+    sets = training.on_main_first(hparams["prepare"])
     rows = {split: quality_data.check_rows(path, hparams["sample_rate"]) for split, path in sets.manifests.items()}
     datasets = dataio_prepare(rows, hparams["sample_rate"])
     durations = {split: [float(row["duration"]) for row in members] for split, members in rows.items()}
