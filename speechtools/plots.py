@@ -1,5 +1,6 @@
 """Figures, as PNG files, drawn without a display: predicted against true scores, and scores frame by frame."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def score_scatter(path: str | Path, predicted, true, subsets: list[str], scale: 
         ylim=(low - margin, high + margin),
         aspect="equal",
     )
-    axes.set_title(title, fontsize=10)
+    axes.set_title(textwrap.fill(title, 60), fontsize=10)
     axes.legend(loc="upper left", title="utterances", frameon=False, markerscale=2.5)
     axes.text(
         0.97,

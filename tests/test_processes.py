@@ -72,6 +72,7 @@ def test_keeping_freed_memory_spares_page_faults():
     script = """
 import resource, sys
 import torch
+from speechtools.allocation import keep_freed_memory
 done = keep_freed_memory() if sys.argv[1] == "yes" else True
 for _ in range(3):
     torch.ones(12_000_000)

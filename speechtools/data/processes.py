@@ -52,6 +52,8 @@ def map_in_processes(
     CorpusError
         A worker process was killed.
     """
+    if len(items) == 0:
+        return
     num_workers = cpu_count() if num_workers is None else num_workers
     if num_workers == 1 or len(items) < 2 * chunksize:
         yield from progress_bar(map(function, items), description, len(items), progress)
