@@ -241,7 +241,11 @@ class AtomicCheckpointer(Checkpointer):
 
 @register_checkpoint_hooks
 class RandomState:
-    """The states of Python's, numpy's and torch's random generators, as a recoverable."""
+    """The states of Python's, numpy's and torch's random generators, as a recoverable.
+
+    SpeechBrain saves on the first process alone, so of several processes only that one is restored: the others draw
+    other dropout after a resumed start than they would have.
+    """
 
     @mark_as_saver
     def save(self, path):
@@ -252,24 +256,20 @@ class RandomState:
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
-        torch.save(state, self._of_this_process(path))
+        torch.save(state, path)
 
     @mark_as_loader
     def load(self, path, end_of_epoch):
-        """Restore them."""
+        """Restore them on the process that saved them."""
+        if not if_main_process():
+            return
         # Our own file, which holds tuples and numpy arrays besides tensors.
-        state = torch.load(self._of_this_process(path), weights_only=False)
+        state = torch.load(path, weights_only=False)
         random.setstate(state["python"])
         np.random.set_state(state["numpy"])
         torch.set_rng_state(state["torch"])
         if state["cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda"])
-
-    @staticmethod
-    def _of_this_process(path) -> Path:
-        # Every process draws its own dropout; the first one's file has the name that the checkpointer gave.
-        rank = rank_and_size()["rank"]
-        return Path(path) if rank == 0 else Path(f"{path}.{rank}")
 
 
 # ------------------------------------------------------------------------------------------------------- the run
