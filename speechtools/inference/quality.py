@@ -1,4 +1,4 @@
-"""Pretrained interfaces: load a trained model and use it on tensors, files and folders.
+"""Speech quality without a reference, by a trained Quality-Net: on tensors, files and folders.
 
 >>> net = QualityNet.from_hparams()
 >>> scores, frame_scores = net.assess_batch(torch.randn(2, 32000))
@@ -6,8 +6,6 @@
 (torch.Size([2]), torch.Size([2, 124]))
 """
 
-import pickle
-import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,90 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hyperpyyaml import load_hyperpyyaml
-from ruamel.yaml.error import YAMLError
-from speechbrain.inference.interfaces import Pretrained
-from torch import Tensor, nn
+from torch import Tensor
 
 from speechtools.data import audio
-from speechtools.errors import AudioError, ConfigError, SpeechtoolsError
+from speechtools.errors import AudioError, ConfigError
+from speechtools.inference.pretrained import PretrainedModel
 
 #: The model that comes with the package: its folder's README tells how it was trained.
-BUNDLED_QUALITY_NET = Path(__file__).parent / "pretrained" / "quality-net"
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-
-
-class PretrainedModel(Pretrained):
-    """A trained model loaded from its ``pretrained/`` folder; subclasses say what they need of it and what it does.
-
-    A folder is read where it lies. SpeechBrain's own loader goes through a cache of links instead, in which an older
-    model of the same name wins over a changed source, and takes a mistyped path for a name on the hub.
-    """
-
-    @classmethod
-    def from_hparams(cls, source, hparams_file: str = "hyperparams.yaml", run_opts: dict | None = None, savedir=None):
-        """Load a trained model.
-
-        Arguments
-        ---------
-        source : str or Path
-            A folder that a recipe's ``pretrained/`` is, or the id ``owner/name`` of a repository on the Hugging Face
-            hub that holds such a folder's files. Only the latter touches the network.
-        hparams_file : str
-            The yaml in it.
-        run_opts : dict
-            SpeechBrain's options, as ``{"device": "cuda"}``.
-        savedir : str or Path
-            Where a model from the hub is kept; its default is the hub's own cache.
-
-        Raises
-        ------
-        ConfigError
-            The source does not exist, lacks a file, holds a checkpoint that was cut short, or a model of another kind.
-        """
-        folder = _fetch(source, hparams_file, savedir)
-        yaml = folder / hparams_file
-        if not yaml.is_file():
-            raise ConfigError(
-                f"{folder} holds no {hparams_file}, so it is no trained model. Give the folder `pretrained` that a "
-                "recipe writes at the end of its training."
-            )
-        try:
-            with open(yaml, encoding="utf-8") as stream:
-                hparams = load_hyperpyyaml(stream)
-        except SpeechtoolsError:
-            raise
-        except (YAMLError, ImportError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(
-                f"{yaml} cannot be loaded ({type(error).__name__}: {error}). It was edited or exported by another "
-                "version, or needs a module that is not installed: export the model again."
-            ) from error
-        hparams = hparams or {}
-        modules = hparams.get("modules", {})
-        missing = [key for key in cls.HPARAMS_NEEDED if key not in hparams]
-        missing += [f"modules: {key}" for key in cls.MODULES_NEEDED if key not in modules]
-        if missing:
-            raise ConfigError(
-                f"{yaml} lacks {', '.join(missing)}, which {cls.__name__} needs: it is a model of another kind, or was "
-                "exported by another version. Load it with the interface it was made for, or export it again."
-            )
-        for name, module in modules.items():
-            _load_weights(module, folder / f"{name}.ckpt")
-        try:
-            model = cls(modules, hparams, run_opts)
-        except (RuntimeError, AssertionError) as error:
-            device = (run_opts or {}).get("device", "its device")
-            raise ConfigError(
-                f"The model cannot be put on {device}: {str(error).splitlines()[0]} "
-                "Use cpu, or a GPU that this machine has."
-            ) from error
-        # Parameters stay frozen, but cuDNN hands gradients through to the waveform only in training mode, which
-        # for a recurrent layer without dropout is the same.
-        for module in model.mods.modules():
-            if isinstance(module, nn.RNNBase) and module.dropout == 0:
-                module.train()
-        return model
+BUNDLED_QUALITY_NET = Path(__file__).parents[1] / "pretrained" / "quality-net"
 
 
 @dataclass(frozen=True)
@@ -370,50 +292,3 @@ class QualityNet(PretrainedModel):
         return QualityReport(
             score, frame_scores, np.minimum(times, duration), duration, hop / self.sample_rate, self.scale
         )
-
-
-def _fetch(source: str | Path, hparams_file: str, savedir) -> Path:
-    """The local folder of a model: itself, or downloaded from the hub where ``source`` is an id."""
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise ConfigError(f"{source} is a file. Give the folder `pretrained` that a recipe writes, which holds it.")
-    is_id = isinstance(source, str) and _HUB_ID.fullmatch(source) and not Path(source.split("/")[0]).exists()
-    if not is_id:
-        nearest = next(parent for parent in folder.absolute().parents if parent.exists())
-        raise ConfigError(
-            f"There is no folder {source} (the nearest one that exists is {nearest}). Give the folder `pretrained` "
-            "that a recipe writes at the end of its training, or the id owner/name of a model on the hub."
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(source, allow_patterns=[hparams_file, "*.ckpt"], local_dir=savedir))
-    except Exception as error:  # the hub's client raises many kinds, all of them meaning: not to be had
-        raise ConfigError(
-            f"{source!r} is no folder here, and as the id of a model on the hub it could not be fetched "
-            f"({type(error).__name__}: {str(error).splitlines()[0]}). Mend the path, or check the id and the network."
-        ) from error
-
-
-def _load_weights(module: nn.Module, path: Path) -> None:
-    if not path.is_file():
-        raise ConfigError(f"The model's weights {path} are missing. Export the model again, or copy the whole folder.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise ConfigError(
-            f"The checkpoint {path} ({path.stat().st_size} bytes) cannot be read: it was cut short or is no "
-            "checkpoint. Copy it again, or export the model again."
-        ) from error
-    try:
-        module.load_state_dict(state)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise ConfigError(
-            f"The checkpoint {path} does not fit the model that the yaml beside it describes: {error} "
-            "The two files must come from one export."
-        ) from error
-
-
-__all__ = ["BUNDLED_QUALITY_NET", "QualityNet", "QualityReport", "Region", "SpeechtoolsError"]

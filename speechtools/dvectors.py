@@ -1,0 +1,112 @@
+"""d-vectors of whole utterances: sliding windows, the encoder, L2 norm, mean (GE2E paper, section 3.2 and figure 4).
+
+Features are computed once an utterance, and the windows of many utterances go through the encoder in one batch.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from speechtools.errors import ConfigError
+
+#: Windows that go through the encoder at a time: enough to keep a GPU busy, and some 60 MB with 40 features a frame.
+BATCH_WINDOWS = 512
+
+
+def window_starts(num_frames: int, window_frames: int = 160, hop_frames: int = 80) -> list[int]:
+    """First frames of the windows over an utterance.
+
+    A window every ``hop_frames``; where frames are left at the end, one more that ends with the utterance, so that
+    every frame is heard. An utterance shorter than a window is one window, as long as it is.
+
+    Raises
+    ------
+    ConfigError
+        A length is not positive, or the step is longer than the window, so that frames would be skipped.
+
+    Example
+    -------
+    >>> window_starts(400), window_starts(170), window_starts(100)
+    ([0, 80, 160, 240], [0, 10], [0])
+    """
+    if not 1 <= hop_frames <= window_frames or num_frames < 1:
+        raise ConfigError(
+            f"Windows of {window_frames} frames every {hop_frames} cannot cover {num_frames} frames: all must be at "
+            "least 1, and the step no longer than the window, or frames would be skipped."
+        )
+    last = max(num_frames - window_frames, 0)
+    starts = list(range(0, last + 1, hop_frames))
+    return starts if starts[-1] == last else [*starts, last]
+
+
+@torch.no_grad()
+def window_dvectors(
+    encoder,
+    feats: Sequence[Tensor],
+    window_frames: int = 160,
+    hop_frames: int = 80,
+    batch_windows: int = BATCH_WINDOWS,
+) -> list[Tensor]:
+    """Unit d-vectors of the sliding windows of several utterances.
+
+    Arguments
+    ---------
+    encoder : callable
+        ``encoder(feats, lens)`` -> d-vectors, as every part of the kind ``encoder``.
+    feats : sequence of Tensor
+        Features of each utterance, (frames, size), on the encoder's device.
+    window_frames, hop_frames : int
+        Length of a window and step to the next: 160 and 80 in the paper, (lb + ub) / 2 with 50 % overlap.
+    batch_windows : int
+        Windows a batch: bounds the memory, changes no result.
+
+    Returns
+    -------
+    list of Tensor
+        (windows, embedding_size) for each utterance.
+    """
+    places = [
+        (number, start)
+        for number, frames in enumerate(feats)
+        for start in window_starts(len(frames), window_frames, hop_frames)
+    ]
+    # Windows of similar length together: only utterances shorter than a window have shorter ones.
+    order = sorted(range(len(places)), key=lambda i: -len(feats[places[i][0]]))
+    parts: list[Tensor | None] = [None] * len(places)
+    for first in range(0, len(order), batch_windows):
+        chosen = order[first : first + batch_windows]
+        windows = [feats[number][start : start + window_frames] for number, start in (places[i] for i in chosen)]
+        longest = len(windows[0])
+        batch = torch.nn.utils.rnn.pad_sequence(windows, batch_first=True)
+        # (windows, longest, size)
+        lens = torch.tensor([len(window) / longest for window in windows], device=batch.device)
+        for index, dvector in zip(chosen, unit(encoder(batch, lens)), strict=True):
+            parts[index] = dvector
+    counts = [len(window_starts(len(frames), window_frames, hop_frames)) for frames in feats]
+    return [torch.stack(group) for group in _grouped(parts, counts)]
+
+
+def _grouped(items: Iterable, counts: Iterable[int]) -> Iterator[list]:
+    items = iter(items)
+    for count in counts:
+        yield [next(items) for _ in range(count)]
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """L2 normalisation of the last dimension (equation 4)."""
+    return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+def utterance_dvector(windows: Tensor) -> Tensor:
+    """The d-vector of an utterance: the mean of its windows' unit d-vectors, (windows, emb) -> (emb,).
+
+    The paper averages and does not normalise again; a cosine does not notice.
+    """
+    return unit(windows).mean(dim=0)
+
+
+def cosine_scores(models: Tensor, tests: Tensor) -> Tensor:
+    """Cosine of every voiceprint with every test d-vector: (models, emb), (tests, emb) -> (models, tests)."""
+    return unit(models) @ unit(tests).T
+    # (models, tests)

@@ -1,0 +1,6 @@
+"""Pretrained interfaces: load a trained model and use it on tensors, files and folders."""
+
+from speechtools.inference.pretrained import PretrainedModel
+from speechtools.inference.quality import BUNDLED_QUALITY_NET, QualityNet, QualityReport, Region
+
+__all__ = ["BUNDLED_QUALITY_NET", "PretrainedModel", "QualityNet", "QualityReport", "Region"]
