@@ -147,7 +147,8 @@ def bench_epoch(num_utterances: int = 640) -> list[dict]:
 
         bare = partial(bare_epoch, bare_net, optimizer, ready)
         whole, bare_s = in_turns(partial(brain._fit_train, loader, 0, False), bare, repeats=5)
-        what = f"training epoch of {num_utterances} utterances, {threads} thread(s) and 1 loader process"
+        readers = f"{threads} thread(s) and {loader.num_workers} loader process(es)"
+        what = f"training epoch of {num_utterances} utterances, {readers}"
         rows.append(_row(what, f"{bare_s:.2f} s bare steps", f"{whole:.2f} s", whole / bare_s, "≤ 1.15×"))
     return rows
 

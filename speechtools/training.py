@@ -33,6 +33,7 @@ from torch.utils.data import DataLoader
 
 from speechtools.allocation import keep_freed_memory
 from speechtools.data.manifests import write_aside
+from speechtools.data.processes import cpu_count
 from speechtools.errors import ConfigError, SpeechtoolsError
 
 logger = logging.getLogger(__name__)
@@ -372,7 +373,13 @@ def rank_and_size() -> dict[str, int]:
 
 
 def make_loader(dataset, batches, num_workers: int = 0) -> DataLoader:
-    """A DataLoader of SpeechBrain's PaddedBatches, in the order of ``batches``: a batch sampler or lists of indices."""
+    """A DataLoader of SpeechBrain's PaddedBatches, in the order of ``batches``: a batch sampler or lists of indices.
+
+    ``num_workers`` processes read ahead where cores are left for them. Without a GPU, torch's threads compute on all
+    cores, and would wait for the one that a reading process takes from them: there the main process reads by itself.
+    """
+    if not torch.cuda.is_available():
+        num_workers = max(0, min(num_workers, cpu_count() - torch.get_num_threads()))
     if sys.platform != "linux":
         num_workers = 0  # a recipe's pipelines are functions within a function, which only a fork carries over
     return DataLoader(
