@@ -93,6 +93,75 @@ def score_files(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def embed_files(arguments: argparse.Namespace) -> int:
+    """Write the d-vectors of recordings to a file. Folders are searched for audio files.
+
+    The file (.npz) holds `files` (n,) and `dvectors` (n, size). A recording without a d-vector is named with its
+    reason; the others are embedded, and the exit status is then 1.
+    """
+    import numpy as np
+    from tqdm import tqdm
+
+    from speechtools import scoring
+    from speechtools.data.manifests import write_aside
+    from speechtools.errors import AudioError
+
+    encoder = _speaker_model(arguments, "SpeakerEncoder")
+    paths = scoring.find_recordings(arguments.paths)
+    found, failed = [], []
+    for path, result in tqdm(encoder.encode_files(paths), "embedding", len(paths), unit="file", disable=None):
+        (failed if isinstance(result, AudioError) else found).append((path, result))
+    names = np.array([str(path) for path, _ in found], dtype=str)
+    vectors = np.stack([result.numpy() for _, result in found]) if found else np.zeros((0, encoder.embedding_size))
+    with write_aside(arguments.out) as aside, open(aside, "wb") as stream:
+        np.savez(stream, files=names, dvectors=vectors)
+    print(f"{len(found)} d-vectors of size {encoder.embedding_size}: {arguments.out}")
+    for _, error in failed:
+        print(f"speechtools: not embedded: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def enroll_voice(arguments: argparse.Namespace) -> int:
+    """Enrol a voice from recordings of it, in a file of voices that `speechtools verify` reads.
+
+    The file is made if it is not there; an earlier voice of the same name in it is replaced.
+    """
+    verifier = _speaker_model(arguments, "SpeakerVerification")
+    if os.path.exists(arguments.voices):
+        verifier.load_voices(arguments.voices)
+    verifier.enroll(arguments.name, arguments.recordings)
+    verifier.save_voices(arguments.voices)
+    print(f"{arguments.name} enrolled from {len(arguments.recordings)} recordings: {arguments.voices}")
+    print(f"voices: {', '.join(sorted(verifier.voices))}")
+    return 0
+
+
+def verify_voice(arguments: argparse.Namespace) -> int:
+    """Tell whether two recordings are of one voice; or, with --voices, whether a recording is an enrolled voice.
+
+    The score is a cosine, from -1 to 1. It is accepted where it reaches the threshold. The exit status is 0 either way.
+    """
+    verifier = _speaker_model(arguments, "SpeakerVerification")
+    if arguments.voices:
+        verifier.load_voices(arguments.voices)
+        verdict = verifier.verify(arguments.claimed, arguments.recording, arguments.threshold)
+    else:
+        verdict = verifier.verify_files(arguments.claimed, arguments.recording, arguments.threshold)
+    threshold = verifier.threshold if arguments.threshold is None else arguments.threshold
+    word = "accepted" if verdict.accepted else "rejected"
+    print(f"{word}\tscore {verdict.score:.4f}\tthreshold {threshold:.4f}")
+    return 0
+
+
+def _speaker_model(arguments: argparse.Namespace, interface: str):
+    from speechtools import inference
+    from speechtools.allocation import keep_freed_memory
+
+    keep_freed_memory()
+    run_opts = {"device": arguments.device} if arguments.device else None
+    return getattr(inference, interface).from_hparams(arguments.model, run_opts=run_opts)
+
+
 def _wrapped(text: str, indent: str, first_indent: str | None = None) -> str:
     width = min(shutil.get_terminal_size().columns, 120)
     first_indent = indent if first_indent is None else first_indent
@@ -128,7 +197,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="speechtools",
-        description="Judge speech quality without a reference, and look after the parts that do it.",
+        description="Judge speech quality without a reference, tell voices apart, and look after the parts that do it.",
     )
     parser.add_argument("--version", action="version", version=f"speechtools {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="command")
@@ -156,7 +225,33 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--batch_size", type=int, default=32, help="recordings scored together (32)")
     command.add_argument("--device", help="cpu, cuda or cuda:1; default: a GPU where there is one")
     command.set_defaults(run=score_files)
+
+    command = commands.add_parser("embed", help="d-vectors of recordings", description=embed_files.__doc__)
+    command.add_argument("paths", nargs="+", metavar="file_or_folder")
+    command.add_argument("--out", required=True, help="the file (.npz) to write")
+    _add_speaker_model(command)
+    command.set_defaults(run=embed_files)
+
+    command = commands.add_parser("enroll", help="enrol a voice", description=enroll_voice.__doc__)
+    command.add_argument("name", help="what the voice is to be called")
+    command.add_argument("recordings", nargs="+", metavar="recording", help="of it: three or more are better")
+    command.add_argument("--voices", required=True, help="the file of voices (.npz), made or added to")
+    _add_speaker_model(command)
+    command.set_defaults(run=enroll_voice)
+
+    command = commands.add_parser("verify", help="whether a voice is who it claims", description=verify_voice.__doc__)
+    command.add_argument("claimed", help="a recording; with --voices, the name of an enrolled voice")
+    command.add_argument("recording", help="the recording to verify")
+    command.add_argument("--voices", help="a file of voices (.npz) that `speechtools enroll` wrote")
+    command.add_argument("--threshold", type=float, help="accept from this score on; default: the model's own")
+    _add_speaker_model(command)
+    command.set_defaults(run=verify_voice)
     return parser
+
+
+def _add_speaker_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", required=True, help="a trained `pretrained` folder or hub id")
+    command.add_argument("--device", help="cpu, cuda or cuda:1; default: a GPU where there is one")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,6 +5,8 @@ in (0, 1]. What lies beyond an item's length changes none of its frames, and ``f
 waveforms into those of frames exactly.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -110,3 +112,118 @@ class Magnitude(nn.Module):
         else:  # twice as fast, but its gradient at zero would be NaN
             magnitude = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).sqrt_()
         return torch.log1p(magnitude) if self.log1p else magnitude
+
+
+@plugin("features/log-mel")
+class LogMel(nn.Module):
+    """Log-mel-filterbank energies (GE2E paper, section 3): 40 of them, of 25 ms every 10 ms.
+
+    Only whole windows count, so no frame of an utterance reaches into the padding behind it: ``n`` samples have
+    ``1 + floor((n - window) / hop)`` frames. What is shorter than a window is filled with zeros to one.
+
+    Arguments
+    ---------
+    sample_rate : int
+        In Hz.
+    n_mels : int
+        Number of filters, from ``f_min`` to ``f_max`` (Hz; None: half the sample rate).
+    window_ms, hop_ms : float
+        Length of a Hann window and step to the next, in milliseconds.
+    n_fft : int
+        Points of the Fourier transform, at least a window.
+    scale : str
+        ``"log"``: the natural logarithm of the energy; ``"db"``: ten times its decimal one.
+    mean_norm : bool
+        Subtract from every utterance its mean over time, which takes level and channel out.
+    floor : float
+        Added to the energies before the logarithm: about that of the rounding noise of 16 bit audio.
+
+    Shape
+    -----
+    wavs (batch, samples), lens (batch,) -> (batch, time, n_mels)
+
+    Example
+    -------
+    >>> LogMel()(torch.randn(2, 16000)).shape
+    torch.Size([2, 98, 40])
+    """
+
+    def __init__(
+        self,
+        sample_rate: int = 16000,
+        n_mels: int = 40,
+        window_ms: float = 25.0,
+        hop_ms: float = 10.0,
+        n_fft: int = 512,
+        f_min: float = 20.0,
+        f_max: float | None = None,
+        scale: str = "log",
+        mean_norm: bool = False,
+        floor: float = 1e-6,
+    ):
+        super().__init__()
+        from torchaudio.functional import melscale_fbanks
+
+        factors = {"log": 1.0, "db": 10.0 / math.log(10.0)}
+        if scale not in factors:
+            raise ConfigError(f"scale={scale!r} is unknown: log-mel energies are on the scale 'log' or 'db'.")
+        self.win_length = round(window_ms * sample_rate / 1000)
+        self.hop_length = round(hop_ms * sample_rate / 1000)
+        if not 0 < self.hop_length <= self.win_length <= n_fft:
+            raise ConfigError(
+                f"window_ms={window_ms:g} and hop_ms={hop_ms:g} are {self.win_length} and {self.hop_length} samples at "
+                f"{sample_rate} Hz, and n_fft={n_fft}: the hop must not be longer than the window, nor that than n_fft."
+            )
+        f_max = sample_rate / 2 if f_max is None else f_max
+        if not 0 <= f_min < f_max <= sample_rate / 2:
+            raise ConfigError(
+                f"Filters from f_min={f_min:g} to f_max={f_max:g} Hz cannot be: give 0 <= f_min < f_max <= "
+                f"{sample_rate / 2:g}, half the sample rate."
+            )
+        self.n_fft, self.mean_norm, self.floor, self.factor = n_fft, mean_norm, floor, factors[scale]
+        filters = melscale_fbanks(n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate)
+        self.register_buffer("filters", filters, persistent=False)
+        # (bins, n_mels)
+        self.register_buffer("window", torch.hann_window(self.win_length), persistent=False)
+
+    @property
+    def size(self) -> int:
+        """Number of filters."""
+        return self.filters.shape[1]
+
+    def num_frames(self, samples):
+        """Frames of an utterance of so many samples (int or integer tensor)."""
+        beyond = samples - self.win_length
+        beyond = beyond.clamp(min=0) if isinstance(beyond, Tensor) else max(beyond, 0)
+        return 1 + beyond // self.hop_length
+
+    def num_samples(self, frames: int) -> int:
+        """The fewest samples that make so many frames."""
+        return self.win_length + (frames - 1) * self.hop_length
+
+    def frame_lens(self, lens: Tensor, samples: int) -> Tensor:
+        """Relative lengths (batch,) of frames, from those of waveforms, ``lens`` (batch,), padded to ``samples``."""
+        return self.num_frames(num_samples(lens, samples)).to(lens.dtype) / self.num_frames(samples)
+
+    def forward(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor:
+        samples = wavs.shape[1]
+        counts = None
+        if lens is not None:
+            counts = num_samples(lens, samples)
+            wavs = wavs * length_mask(counts, samples)
+        wavs = nn.functional.pad(wavs, (0, max(self.win_length - samples, 0)))
+        frames = wavs.unfold(1, self.win_length, self.hop_length) * self.window
+        # (batch, time, win_length)
+        spectrum = torch.fft.rfft(frames, self.n_fft)
+        # (batch, time, bins)
+        power = spectrum.real.square() + spectrum.imag.square()
+        feats = self.factor * torch.log(power @ self.filters + self.floor)
+        # (batch, time, n_mels)
+        if not self.mean_norm:
+            return feats
+        if counts is None:
+            return feats - feats.mean(dim=1, keepdim=True)
+        frame_counts = self.num_frames(counts)
+        mask = length_mask(frame_counts, feats.shape[1]).unsqueeze(2)
+        # (batch, time, 1)
+        return feats - (feats * mask).sum(dim=1, keepdim=True) / frame_counts.view(-1, 1, 1)

@@ -8,6 +8,7 @@ correlation over fewer than two points, or of a constant) is ``nan``, never a si
 Metrics
 -------
 mse, lcc, srcc : the three of the Quality-Net paper's tables (section 3.1).
+eer, min_dcf, det_curve : of speaker verification, from the scores of target and non-target trials.
 """
 
 import numpy as np
@@ -68,3 +69,92 @@ def srcc(predicted, true) -> float:
     from scipy import stats
 
     return float(stats.spearmanr(predicted, true).statistic)
+
+
+# --------------------------------------------------------------------------------------------- speaker verification
+
+
+def det_curve(target_scores, nontarget_scores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Miss and false-alarm rate at every threshold that matters: a trial is accepted where its score reaches it.
+
+    Returns
+    -------
+    p_miss, p_fa, thresholds : np.ndarray
+        (points,), by rising threshold: the distinct scores, and infinity, where everything is refused. Equal scores are
+        accepted or refused together.
+
+    Raises
+    ------
+    SpeechtoolsError
+        A side has no trials, or a score is NaN or infinite.
+
+    Example
+    -------
+    >>> p_miss, p_fa, thresholds = det_curve([2.0, 3.0], [1.0, 2.0])
+    >>> p_miss.tolist(), p_fa.tolist(), thresholds.tolist()
+    ([0.0, 0.0, 0.5, 1.0], [1.0, 0.5, 0.0, 0.0], [1.0, 2.0, 3.0, inf])
+    """
+    sides = []
+    for name, scores in (("target", target_scores), ("non-target", nontarget_scores)):
+        scores = np.asarray(scores, dtype=np.float64).ravel()
+        if scores.size == 0:
+            raise SpeechtoolsError(f"There are no {name} trials, and error rates need both sides. Add such trials.")
+        if not np.isfinite(scores).all():
+            raise SpeechtoolsError(
+                f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} {name} scores are NaN or infinite, so no "
+                "error rate computed from them would mean anything. Mend the model or leave out these recordings."
+            )
+        sides.append(np.sort(scores))
+    targets, nontargets = sides
+    thresholds = np.append(np.unique(np.concatenate(sides)), np.inf)
+    p_miss = np.searchsorted(targets, thresholds, side="left") / targets.size
+    p_fa = 1 - np.searchsorted(nontargets, thresholds, side="left") / nontargets.size
+    return p_miss, p_fa, thresholds
+
+
+def eer(target_scores, nontarget_scores) -> tuple[float, float]:
+    """Equal error rate, and the threshold at which it is reached.
+
+    Between two neighbouring thresholds both rates are taken as linear: the EER is where the lines cross, and the
+    threshold is interpolated in the same place. Ties are as in :func:`det_curve`.
+
+    Returns
+    -------
+    rate : float
+        In [0, 1].
+    threshold : float
+        Accept what reaches it.
+
+    >>> eer([2.0, 3.0, 4.0], [0.0, 1.0])[0]
+    0.0
+    >>> eer([1.0, 2.0], [1.0, 2.0])[0]
+    0.5
+    """
+    p_miss, p_fa, thresholds = det_curve(target_scores, nontarget_scores)
+    # The difference rises from -1 (everything accepted) to 1 (everything refused).
+    difference = p_miss - p_fa
+    after = int(np.argmax(difference >= 0))
+    before = after - 1
+    share = -difference[before] / (difference[after] - difference[before])
+    rate = p_miss[before] + share * (p_miss[after] - p_miss[before])
+    high = thresholds[after] if np.isfinite(thresholds[after]) else thresholds[before]
+    return float(rate), float(thresholds[before] + share * (high - thresholds[before]))
+
+
+def min_dcf(target_scores, nontarget_scores, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0) -> float:
+    """The smallest detection cost over all thresholds, divided by that of the better decision without listening.
+
+    Accepting nobody costs ``c_miss * p_target``, accepting everybody ``c_fa * (1 - p_target)``; 1 means that the system
+    is of no use at this operating point.
+
+    >>> min_dcf([2.0, 3.0], [0.0, 1.0])
+    0.0
+    """
+    if not 0 < p_target < 1 or c_miss <= 0 or c_fa <= 0:
+        raise SpeechtoolsError(
+            f"p_target={p_target}, c_miss={c_miss}, c_fa={c_fa}: the share of targets must lie between 0 and 1, and "
+            "the costs must be positive."
+        )
+    p_miss, p_fa, _ = det_curve(target_scores, nontarget_scores)
+    cost = c_miss * p_target * p_miss + c_fa * (1 - p_target) * p_fa
+    return float(cost.min() / min(c_miss * p_target, c_fa * (1 - p_target)))

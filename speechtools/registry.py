@@ -28,8 +28,11 @@ ENTRY_POINT_GROUP = "speechtools.plugins"
 #: Where the parts of each kind live in this package. Importing a module files its parts.
 KIND_MODULES: dict[str, tuple[str, ...]] = {
     "corpus": ("speechtools.data.corpora",),
+    "encoder": ("speechtools.encoders",),
     "features": ("speechtools.features",),
+    "loss": ("speechtools.ge2e", "speechtools.te2e", "speechtools.softmax"),
     "quality": ("speechtools.quality",),
+    "vad": ("speechtools.vad",),
 }
 
 _TOKEN = re.compile(r"[a-z][a-z0-9-]*/[a-z0-9][a-z0-9-]*")
@@ -120,10 +123,13 @@ def find(name: str) -> Callable:
     return _parts[name]
 
 
-def build(plugin: str, **arguments):
+def build(plugin: str, offered: dict | None = None, **arguments):
     """Find a part and call it, once its arguments have been checked against its signature.
 
     In a yaml: ``encoder: !apply:speechtools.build {plugin: !ref encoder/<encoder_name>, input_size: 40}``.
+
+    What is ``offered`` reaches the part only where its signature has a parameter of that name: in a slot whose parts
+    have different arguments, a recipe offers them all.
 
     Raises
     ------
@@ -139,6 +145,7 @@ def build(plugin: str, **arguments):
     """
     part = find(plugin)
     parameters = inspect.signature(part).parameters
+    arguments = {key: value for key, value in (offered or {}).items() if key in parameters} | arguments
     full = f"The signature is {signature(plugin)}"
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for given in arguments:

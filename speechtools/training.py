@@ -276,8 +276,28 @@ class RandomState:
 # ------------------------------------------------------------------------------------------------------- the run
 
 
+@register_checkpoint_hooks
+class Stopwatch:
+    """Seconds spent in finished training epochs, validations not counted, as a recoverable."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    @mark_as_saver
+    def save(self, path):
+        """Write the seconds as text."""
+        Path(path).write_text(repr(self.seconds))
+
+    @mark_as_loader
+    def load(self, path, end_of_epoch):
+        """Go on from where the checkpoint was."""
+        self.seconds = float(Path(path).read_text())
+
+
 class RecipeBrain(sb.Brain):
     """A Brain that logs, keeps the best checkpoint, stops early and resumes exactly; the science is a subclass's.
+
+    Where the yaml has a ``budget_seconds``, training ends with the epoch in which so many seconds of training are over.
 
     The subclass defines ``compute_forward``, ``compute_objectives`` and ``validate(stage)``, which returns the figures
     of a validation or test as a dict of floats; ``selection_key`` names the one (lower is better) that chooses the
@@ -291,8 +311,10 @@ class RecipeBrain(sb.Brain):
         super().__init__(*args, **kwargs)
         self.train_batches = train_batches
         self.writer = None
+        self.stopwatch = Stopwatch()
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("random_state", RandomState())
+            self.checkpointer.add_recoverable("stopwatch", self.stopwatch)
 
     def validate(self, stage: sb.Stage) -> dict[str, float]:
         """Figures of the validation or test that has just been run."""
@@ -307,7 +329,8 @@ class RecipeBrain(sb.Brain):
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log; after a validation also save a checkpoint and keep the best and the last."""
         if stage == sb.Stage.TRAIN:
-            self.train_stats = {"loss": float(stage_loss), "seconds": time.time() - self.stage_began}
+            self.stopwatch.seconds += time.time() - self.stage_began
+            self.train_stats = {"loss": float(stage_loss), "seconds": self.stopwatch.seconds}
             return
         figures = {key: float(value) for key, value in self.validate(stage).items()}
         if stage == sb.Stage.TEST:
@@ -324,13 +347,19 @@ class RecipeBrain(sb.Brain):
         counter = self.hparams.epoch_counter
         if hasattr(counter, "update_metric"):
             counter.update_metric(figures[self.selection_key])
+            budget = getattr(self.hparams, "budget_seconds", None)
+            if budget and self.stopwatch.seconds >= budget:
+                counter.should_stop = True
         # The epoch is over: what a later run must know is that none of the next one's batches is done.
         self.checkpointer.save_and_keep_only(
             meta={"epoch": epoch, **figures}, min_keys=[self.selection_key], num_to_keep=1, keep_recent=True
         )
 
     def evaluate_best(self, test_loader) -> dict[str, float]:
-        """Test the checkpoint that validated best, and return its figures."""
+        """Test the checkpoint that validated best, and return its figures.
+
+        ``self.validated`` are then those of its validation.
+        """
         checkpoint = self.checkpointer.find_checkpoint(min_key=self.selection_key)
         if checkpoint is None:
             raise ConfigError(
@@ -339,6 +368,7 @@ class RecipeBrain(sb.Brain):
             )
         logger.info("Testing the checkpoint of epoch %d", checkpoint.meta["epoch"])
         self.evaluate(test_loader, min_key=self.selection_key)
+        self.validated = dict(checkpoint.meta)
         self.test_figures["epoch"] = checkpoint.meta["epoch"]
         return self.test_figures
 

@@ -253,3 +253,12 @@ def test_importing_the_package_is_light(tmp_path):
         """,
     )
     assert seen["of the package"] == seen["of the corpora"] == []
+
+
+def test_what_is_offered_reaches_the_part_only_where_it_has_such_a_parameter():
+    part = speechtools.build("features/magnitude", offered={"n_fft": 256, "hidden_size": 100}, hop_length=128)
+    assert (part.n_fft, part.hop_length) == (256, 128)
+    with pytest.raises(PluginError, match="takes no parameter 'hidden_size'"):
+        speechtools.build("features/magnitude", hidden_size=100)
+    part = speechtools.build("features/magnitude", offered={"n_fft": 256, "hop_length": 64}, hop_length=128)
+    assert part.hop_length == 128

@@ -1,0 +1,197 @@
+"""Voice activity detection (kind ``vad``): which frames of a recording hold speech.
+
+``(batch, samples) -> booleans (batch, time)``, one for each ``hop_length`` samples, the last of which may be shorter.
+Beyond an item's length nothing is speech.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from speechtools.errors import ConfigError
+from speechtools.features import length_mask, num_samples
+from speechtools.registry import plugin
+
+
+def speech_samples(wav: Tensor, speech: Tensor, hop_length: int) -> Tensor:
+    """The samples of the frames that hold speech: (samples,) and booleans (time,) -> (kept,)."""
+    return wav[speech.repeat_interleave(hop_length)[: len(wav)]]
+
+
+@plugin("vad/energy")
+class EnergyVAD(nn.Module):
+    """Speech is what rises above the recording's own background.
+
+    The level of 30 ms around each frame, the recording's constant offset taken out, is compared with a threshold that
+    lies between its background (10th percentile of the levels) and its loud frames (95th). Gaps shorter than
+    ``hangover_ms`` are closed, and then bursts shorter than ``min_speech_ms`` removed, unless nothing would be left. A
+    recording of even level is speech throughout; digital silence never is.
+
+    Arguments
+    ---------
+    sample_rate : int
+        In Hz.
+    hop_ms : float
+        Length of a frame in milliseconds.
+    threshold : float
+        Share of the way, in dB, from the background to the loud frames.
+    max_range_db : float
+        What lies further below the loud frames than this is never speech: a floor for recordings without background.
+    min_range_db : float
+        Recordings whose loud frames are less than this above their background are of even level.
+    hangover_ms, min_speech_ms : float
+        In milliseconds.
+
+    Shape
+    -----
+    wavs (batch, samples), lens (batch,) -> (batch, time), time = ceil(samples / hop_length)
+
+    Example
+    -------
+    >>> wav = torch.cat([torch.zeros(8000), torch.randn(8000)]).unsqueeze(0)
+    >>> speech = EnergyVAD()(wav)
+    >>> speech.shape, speech[0, :45].any().item(), speech[0, 52:].all().item()
+    (torch.Size([1, 100]), False, True)
+    """
+
+    def __init__(
+        self,
+        sample_rate: int = 16000,
+        hop_ms: float = 10.0,
+        threshold: float = 0.35,
+        max_range_db: float = 35.0,
+        min_range_db: float = 10.0,
+        hangover_ms: float = 200.0,
+        min_speech_ms: float = 100.0,
+    ):
+        super().__init__()
+        self.hop_length = round(hop_ms * sample_rate / 1000)
+        if self.hop_length < 1 or not 0 < threshold < 1 or min(hangover_ms, min_speech_ms, min_range_db) < 0:
+            raise ConfigError(
+                f"vad/energy cannot work with hop_ms={hop_ms}, threshold={threshold}, hangover_ms={hangover_ms}, "
+                f"min_speech_ms={min_speech_ms}: a hop of at least a sample, a threshold between 0 and 1, and "
+                "durations of at least 0 are needed."
+            )
+        self.threshold, self.max_range_db, self.min_range_db = threshold, max_range_db, min_range_db
+        self.hangover_frames = round(hangover_ms / hop_ms)
+        self.min_speech_frames = round(min_speech_ms / hop_ms)
+
+    @torch.no_grad()
+    def forward(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor:
+        batch, samples = wavs.shape
+        counts = wavs.new_full((batch,), samples, dtype=torch.long) if lens is None else num_samples(lens, samples)
+        inside = length_mask(counts, samples)
+        # (batch, samples)
+        offset = (wavs * inside).sum(dim=1) / counts
+        centred = (wavs - offset.unsqueeze(1)) * inside
+        # Rounding leaves a little of a constant: that is no signal.
+        peaks, offsets = centred.abs().amax(dim=1), offset.abs()
+        sounding = peaks > 1e-5 * offsets
+        time = -(-samples // self.hop_length)
+        padded = nn.functional.pad(centred, (0, time * self.hop_length - samples))
+        energy = padded.view(batch, time, self.hop_length).square().mean(dim=2)
+        # (batch, time)
+        energy = nn.functional.avg_pool1d(energy.unsqueeze(1), 3, 1, 1, count_include_pad=False).squeeze(1)
+        frames = -(-counts // self.hop_length)
+        valid = length_mask(frames, time)
+        levels = 10 * torch.log10(energy + 1e-12).masked_fill(~valid, math.inf)
+        ordered = levels.sort(dim=1).values
+        # Positions of percentiles among an item's own frames; what is beyond its length was sorted to the end.
+        background = _at_share(ordered, frames, 0.10)
+        loud = _at_share(ordered, frames, 0.95)
+        loudest = _at_share(ordered, frames, 1.0)
+        loud = torch.where(loudest - loud > self.max_range_db, loudest, loud)  # a click or a word in a long silence
+        background = torch.maximum(background, loud - self.max_range_db / (1 - self.threshold))
+        limit = background + self.threshold * (loud - background)
+        limit = torch.where(loud - background < self.min_range_db, background - 1, limit)
+        speech = (levels >= limit.unsqueeze(1)) & valid & sounding.unsqueeze(1)
+        # (batch, time)
+        closed = _erode(_dilate(speech, self.hangover_frames), self.hangover_frames) & valid | speech
+        kept = _dilate(_erode(closed, self.min_speech_frames), self.min_speech_frames) & closed
+        kept = torch.where(kept.any(dim=1, keepdim=True), kept, closed)
+        return kept & sounding.unsqueeze(1)
+
+
+def _at_share(ordered: Tensor, counts: Tensor, share: float) -> Tensor:
+    """The value at a share of the first ``counts[i]`` ordered values of each row: (batch, time) -> (batch,)."""
+    index = ((counts - 1) * share).floor().long()
+    return ordered.gather(1, index.unsqueeze(1)).squeeze(1)
+
+
+def _dilate(mask: Tensor, width: int) -> Tensor:
+    """True where any of the ``width`` frames that begin here is; with :func:`_erode` behind it, closes gaps."""
+    if width < 2:
+        return mask
+    padded = nn.functional.pad(mask.float().unsqueeze(1), (width - 1, 0))
+    return nn.functional.max_pool1d(padded, width, 1).squeeze(1) > 0
+
+
+def _erode(mask: Tensor, width: int) -> Tensor:
+    """True where all of the ``width`` frames that begin here are; beyond the end counts as true."""
+    if width < 2:
+        return mask
+    padded = nn.functional.pad((~mask).float().unsqueeze(1), (0, width - 1))
+    return ~(nn.functional.max_pool1d(padded, width, 1).squeeze(1) > 0)
+
+
+@plugin("vad/webrtc")
+class WebRTCVAD:
+    """The detector of the WebRTC project, through the package ``webrtcvad-wheels`` (``pip install speechtools[vad]``).
+
+    Arguments
+    ---------
+    sample_rate : int
+        8000, 16000, 32000 or 48000 Hz.
+    aggressiveness : int
+        0 to 3: the higher, the less passes as speech.
+    hop_ms : int
+        10, 20 or 30 milliseconds.
+
+    Shape
+    -----
+    wavs (batch, samples), lens (batch,) -> (batch, time), time = ceil(samples / hop_length)
+    """
+
+    def __init__(self, sample_rate: int = 16000, aggressiveness: int = 1, hop_ms: int = 10):
+        try:
+            import webrtcvad
+        except ImportError as error:
+            raise ConfigError(
+                "vad/webrtc needs the package webrtcvad-wheels, which is not installed: pip install speechtools[vad], "
+                "or use vad/energy."
+            ) from error
+        if (
+            sample_rate not in (8000, 16000, 32000, 48000)
+            or hop_ms not in (10, 20, 30)
+            or aggressiveness not in range(4)
+        ):
+            raise ConfigError(
+                f"vad/webrtc cannot work with sample_rate={sample_rate}, hop_ms={hop_ms}, "
+                f"aggressiveness={aggressiveness}: it takes 8000, 16000, 32000 or 48000 Hz, 10, 20 or 30 ms, 0 to 3."
+            )
+        self.make, self.aggressiveness = webrtcvad.Vad, aggressiveness
+        self.sample_rate, self.hop_length = sample_rate, sample_rate * hop_ms // 1000
+
+    def __call__(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor:
+        samples = wavs.shape[1]
+        time = -(-samples // self.hop_length)
+        counts = [samples] * len(wavs) if lens is None else num_samples(lens, samples).tolist()
+        speech = torch.zeros(len(wavs), time, dtype=torch.bool)
+        for row, count in enumerate(counts):
+            wav = wavs[row, :count].detach().cpu().double().numpy()
+            wav = wav - wav.mean()
+            peak = np.abs(wav).max()
+            if peak < 1e-9:
+                continue
+            # Its own thresholds are absolute: a quiet recording is brought to a usual level.
+            pcm = np.zeros(-(-count // self.hop_length) * self.hop_length, dtype=np.int16)
+            pcm[:count] = np.round(wav / peak * 0.7 * 32767)
+            detector = self.make(self.aggressiveness)
+            frames = pcm.reshape(-1, self.hop_length)
+            found = torch.tensor([detector.is_speech(f.tobytes(), self.sample_rate) for f in frames])
+            # Never nothing for audio with a signal in it.
+            found = found if found.any() else torch.from_numpy(np.abs(frames.astype(np.int32)).max(axis=1) > 0)
+            speech[row, : len(found)] = found
+        return speech.to(wavs.device)
