@@ -604,4 +604,251 @@ _QUALITY = Contract(
     ),
 )
 
-CONTRACTS: dict[str, Contract] = {"corpus": _CORPUS, "features": _FEATURES, "quality": _QUALITY}
+# ------------------------------------------------------------------------------------------------------------- vad
+
+
+def _bursts(torch):
+    """A second of faint noise with half a second of loud noise in its middle, one row with an offset, one padded."""
+    wavs = 0.001 * torch.randn(3, _NUM_SAMPLES)
+    wavs[:, 4000:12000] += 0.3 * torch.randn(3, 8000)
+    wavs[1] += 0.2
+    return wavs
+
+
+def _speech_has_shape(subject: Subject) -> None:
+    with _examination() as torch:
+        part = build(subject.name)
+        for batch, samples in ((3, _NUM_SAMPLES), (1, 9001), (1, 7)):
+            speech = part(0.1 * torch.randn(batch, samples))
+            shape = (batch, -(-samples // part.hop_length))
+            if not isinstance(speech, torch.Tensor) or speech.dtype != torch.bool or tuple(speech.shape) != shape:
+                seen = (
+                    (speech.dtype, tuple(speech.shape)) if isinstance(speech, torch.Tensor) else type(speech).__name__
+                )
+                raise Broken(f"{batch} waveforms of {samples} samples gave {seen} instead of booleans {shape}")
+
+
+def _silence_is_silent(subject: Subject) -> None:
+    with _examination() as torch:
+        if build(subject.name)(torch.zeros(1, _NUM_SAMPLES)).any():
+            raise Broken("speech in digital silence")
+
+
+def _never_nothing(subject: Subject) -> None:
+    with _examination() as torch:
+        part = build(subject.name)
+        click = torch.zeros(1, _NUM_SAMPLES)
+        click[0, 5000] = 0.5
+        short = 0.1 * torch.randn(1, 100)
+        for what, wavs in (("a single click", click), ("100 samples of noise", short), ("bursts", _bursts(torch))):
+            if not part(wavs).any(dim=1).all():
+                raise Broken(f"no speech in {what}")
+
+
+def _speech_ignores_padding(subject: Subject) -> None:
+    with _examination() as torch:
+        part = build(subject.name)
+        wavs = _bursts(torch)
+        alone = part(wavs[:1])[0]
+        padded = part(torch.nn.functional.pad(wavs[:1], (0, 8000)), torch.tensor([2 / 3]))[0]
+        if padded[len(alone) :].any():
+            raise Broken("speech beyond an item's length")
+        if not torch.equal(padded[: len(alone)], alone):
+            raise Broken("other frames for a waveform when it is padded")
+
+
+_VAD = Contract(
+    sentence="build(name)(wavs, lens): wavs (batch, samples) float32 and relative lens (batch,) or None -> booleans "
+    "(batch, time), one for each hop_length samples, true where there is speech",
+    laws=(
+        Law(
+            "wavs (batch, samples) give booleans (batch, ceil(samples / hop_length))",
+            _speech_has_shape,
+            "Give the part an attribute hop_length, and a decision for the last, shorter frame too.",
+        ),
+        Law("digital silence holds no speech", _silence_is_silent, "Treat a waveform of zeros before all else."),
+        Law(
+            "a waveform with any signal holds some speech",
+            _never_nothing,
+            "Fall back to the loudest frame where the thresholds leave nothing.",
+        ),
+        Law(
+            "padding changes no decision, and there is no speech beyond an item's length",
+            _speech_ignores_padding,
+            "Take levels and percentiles over each item's own frames.",
+        ),
+    ),
+)
+
+
+# --------------------------------------------------------------------------------------------------------- encoder
+
+_NUM_MELS = 40
+
+
+def _encoder(subject: Subject):
+    import torch
+
+    part = build(subject.name, input_size=_NUM_MELS)
+    if not isinstance(part, torch.nn.Module):
+        raise Broken(f"build gave a {type(part).__name__} instead of a torch.nn.Module")
+    return part.eval()
+
+
+def _mel_feats(torch):
+    feats = torch.randn(len(_ITEM_FRAMES), _NUM_FRAMES, _NUM_MELS)
+    return feats, torch.tensor(_ITEM_FRAMES, dtype=torch.float32) / _NUM_FRAMES
+
+
+def _dvectors_are_unit(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        part = _encoder(subject)
+        for batch, time in ((4, _NUM_FRAMES), (1, 1)):
+            dvectors = part(torch.randn(batch, time, _NUM_MELS))
+            _must_be(dvectors, (batch, part.embedding_size), f"d-vectors of feats {(batch, time, _NUM_MELS)}")
+            _must_agree(dvectors.norm(dim=1), torch.ones(batch), "the lengths of d-vectors and 1")
+
+
+def _dvectors_ignore_padding(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        part = _encoder(subject)
+        feats, lens = _mel_feats(torch)
+        for row, frames in enumerate(_ITEM_FRAMES):
+            feats[row, frames:] = 100 * torch.randn(_NUM_FRAMES - frames, _NUM_MELS)
+        together = part(feats, lens)
+        for row, frames in enumerate(_ITEM_FRAMES):
+            what = f"the d-vector of {frames} frames, alone and padded with noise to {_NUM_FRAMES},"
+            _must_agree(together[row : row + 1], part(feats[row : row + 1, :frames]), what)
+
+
+def _dvectors_default_lens(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        part = _encoder(subject)
+        feats, lens = _mel_feats(torch)
+        _must_agree(part(feats), part(feats, torch.ones_like(lens)), "d-vectors without lens and with lens of 1")
+
+
+def _dvector_gradients_arrive(subject: Subject) -> None:
+    with _examination() as torch:
+        part = _encoder(subject).train()
+        feats, lens = _mel_feats(torch)
+        (part(feats, lens) * torch.randn(part.embedding_size)).sum().backward()
+        for name, parameter in part.named_parameters():
+            if parameter.requires_grad and (parameter.grad is None or not parameter.grad.any()):
+                raise Broken(f"no gradient in {name}")
+
+
+_ENCODER = Contract(
+    sentence="build(name, input_size=40)(feats, lens): feats (batch, time, input_size) float32 and relative lens "
+    "(batch,) or None -> d-vectors (batch, embedding_size) of length 1",
+    laws=(
+        Law(
+            "feats (batch, time, input_size) give float32 d-vectors (batch, embedding_size) of length 1",
+            _dvectors_are_unit,
+            "End with torch.nn.functional.normalize, and give the part an attribute embedding_size.",
+        ),
+        Law(
+            "lens=None means that every item is full",
+            _dvectors_default_lens,
+            "Let forward(feats, lens=None) treat None as lens of 1.",
+        ),
+        Law(
+            "padding, whatever it holds, changes no d-vector",
+            _dvectors_ignore_padding,
+            "Take the last frame, or the mean, of the first round(lens * time) frames.",
+        ),
+        Law("a gradient reaches every parameter", _dvector_gradients_arrive, "Remove layers that are not used."),
+    ),
+)
+
+
+# ------------------------------------------------------------------------------------------------------------ loss
+
+_SPEAKERS, _UTTERANCES, _EMBEDDING = 5, 4, 16
+
+
+def _loss(subject: Subject):
+    import torch
+
+    part = build(subject.name)
+    if hasattr(part, "set_speakers"):
+        part.set_speakers(_SPEAKERS, _EMBEDDING)
+        # What a classifier learns: speaker k along the axis k.
+        for parameter in part.parameters():
+            if parameter.dim() == 2:
+                with torch.no_grad():
+                    parameter.copy_(torch.eye(_SPEAKERS, _EMBEDDING))
+    return part
+
+
+def _clustered(torch, spread: float):
+    centres = torch.eye(_SPEAKERS, _EMBEDDING).unsqueeze(1)
+    noisy = centres + spread * torch.randn(_SPEAKERS, _UTTERANCES, _EMBEDDING)
+    return torch.nn.functional.normalize(noisy, dim=2)
+
+
+def _loss_is_scalar(subject: Subject) -> None:
+    with _examination() as torch:
+        part, labels = _loss(subject), torch.arange(_SPEAKERS)
+        for spread in (0.0, 0.3, 100.0):
+            loss = part(_clustered(torch, spread), labels)
+            if not isinstance(loss, torch.Tensor) or loss.dim() != 0 or not loss.isfinite():
+                raise Broken(f"{loss} for d-vectors around their speakers with a spread of {spread}")
+
+
+def _flat_equals_regular(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        part, labels = _loss(subject), torch.arange(_SPEAKERS)
+        dvectors = _clustered(torch, 0.5)
+        flat = part(dvectors.flatten(0, 1), labels.repeat_interleave(_UTTERANCES))
+        _must_agree(flat, part(dvectors, labels), "the loss of (batch, emb) with labels and of (speakers, …)")
+
+
+def _apart_is_better(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        part, labels = _loss(subject), torch.arange(_SPEAKERS)
+        apart, mixed = part(_clustered(torch, 0.05), labels), part(_clustered(torch, 100.0), labels)
+        if not apart < mixed:
+            raise Broken(f"{apart.item():.4g} for speakers far apart, and {mixed.item():.4g} for d-vectors at random")
+
+
+def _loss_gradients_arrive(subject: Subject) -> None:
+    with _examination() as torch:
+        part, dvectors = _loss(subject), _clustered(torch, 0.5).requires_grad_()
+        part(dvectors, torch.arange(_SPEAKERS)).backward()
+        for name, value in [*part.named_parameters(), ("the d-vectors", dvectors)]:
+            if value.grad is None or not value.grad.any() or not value.grad.isfinite().all():
+                raise Broken(f"no finite gradient in {name}")
+
+
+_LOSS = Contract(
+    sentence="build(name)(dvectors, speakers): dvectors (speakers, utterances, emb) and one label a speaker, or "
+    "(batch, emb) and one label each -> scalar; set_speakers(num_speakers, embedding_size) first, where it has that",
+    laws=(
+        Law("d-vectors and labels give a finite scalar", _loss_is_scalar, "Reduce over the batch, without a log of 0."),
+        Law(
+            "(speakers, utterances, emb) and (batch, emb) with labels give the same loss",
+            _flat_equals_regular,
+            "Let the labels alone say which d-vectors belong together.",
+        ),
+        Law(
+            "speakers far apart have a lower loss than d-vectors at random",
+            _apart_is_better,
+            "Look at the sign: the paper's equations 3 and 6 are printed as they are maximised.",
+        ),
+        Law(
+            "a finite gradient reaches the d-vectors and every parameter",
+            _loss_gradients_arrive,
+            "Look for a clamp or a detach() on the way.",
+        ),
+    ),
+)
+
+CONTRACTS: dict[str, Contract] = {
+    "corpus": _CORPUS,
+    "encoder": _ENCODER,
+    "features": _FEATURES,
+    "loss": _LOSS,
+    "quality": _QUALITY,
+    "vad": _VAD,
+}

@@ -1,4 +1,4 @@
-"""Figures, as PNG files, drawn without a display: predicted against true scores, and scores frame by frame."""
+"""Figures, as PNG files, drawn without a display: scores of quality, and of speaker verification."""
 
 import textwrap
 from pathlib import Path
@@ -129,3 +129,111 @@ def _spectrogram(axes, samples: np.ndarray, sample_rate: int):
         cmap="magma",
         interpolation="nearest",
     )
+
+
+# --------------------------------------------------------------------------------------------- speaker verification
+
+#: Error rates (in %) that the axes of a DET curve name.
+_DET_TICKS = (0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80)
+_MARKERS = "osD^vP*X"
+
+
+def det(path: str | Path, curves: dict[str, tuple], title: str) -> Path:
+    """Misses against false alarms on normal-deviate axes, the EER of each curve marked.
+
+    ``curves`` are pairs of target and non-target scores, by label.
+    """
+    from scipy.stats import norm
+
+    figure = Figure(figsize=(5.2, 5.2), layout="constrained")
+    axes = figure.add_subplot()
+    # An error rate of 0 has no place on these axes: it stands at their edge.
+    edges = norm.ppf([0.0005, 0.9])
+    for label, (targets, nontargets) in curves.items():
+        p_miss, p_fa, _ = metrics.det_curve(targets, nontargets)
+        rate, _ = metrics.eer(targets, nontargets)
+        (line,) = axes.plot(
+            np.clip(norm.ppf(p_fa), *edges),
+            np.clip(norm.ppf(p_miss), *edges),
+            drawstyle="steps-post",
+            linewidth=1.3,
+            label=f"{label} (EER {100 * rate:.2f} %)",
+        )
+        at = np.clip(norm.ppf(rate), *edges)
+        axes.plot(at, at, "o", color=line.get_color(), markersize=5)
+    axes.plot(edges, edges, color="0.7", linewidth=0.8, linestyle=":", zorder=0)
+    ticks = norm.ppf(np.array(_DET_TICKS) / 100)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in _DET_TICKS])
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in _DET_TICKS])
+    axes.set(xlabel="false alarms (%)", ylabel="misses (%)", xlim=edges, ylim=edges, aspect="equal")
+    axes.set_title(textwrap.fill(title, 60), fontsize=10)
+    axes.legend(loc="upper right", frameon=False)
+    axes.grid(alpha=0.25)
+    return save(figure, path)
+
+
+def similarity_matrix(
+    path: str | Path, dvectors: np.ndarray, speakers: np.ndarray, names: list[str], title: str, max_speakers: int = 16
+) -> Path:
+    """Cosines of utterances with each other, speaker after speaker (the matrix of the GE2E paper's figure 1).
+
+    ``dvectors`` (utterances, emb) and the label of each one's speaker (utterances,); the first ``max_speakers`` only.
+    """
+    chosen, members = _chosen(speakers, max_speakers, 12)
+    unit = dvectors[members] / np.maximum(np.linalg.norm(dvectors[members], axis=1, keepdims=True), 1e-12)
+    cosines = unit @ unit.T
+    # (utterances, utterances)
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(cosines, vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
+    counts = np.array([np.count_nonzero(speakers[members] == label) for label in chosen])
+    ends = np.cumsum(counts)
+    for end in ends[:-1]:
+        axes.axhline(end - 0.5, color="black", linewidth=0.4)
+        axes.axvline(end - 0.5, color="black", linewidth=0.4)
+    labels = [str(names[label])[-12:] for label in chosen]
+    axes.set_xticks(ends - counts / 2 - 0.5, labels, rotation=90, fontsize=7)
+    axes.set_yticks(ends - counts / 2 - 0.5, labels, fontsize=7)
+    axes.set(xlabel="utterances, by speaker", ylabel="utterances, by speaker")
+    axes.set_title(textwrap.fill(title, 60), fontsize=10)
+    figure.colorbar(image, ax=axes, label="cosine of the d-vectors")
+    return save(figure, path)
+
+
+def projection(
+    path: str | Path, dvectors: np.ndarray, speakers: np.ndarray, names: list[str], title: str, max_speakers: int = 16
+) -> Path:
+    """The d-vectors of some speakers on the two axes along which they differ most (principal components)."""
+    chosen, members = _chosen(speakers, max_speakers, 100)
+    centred = dvectors[members] - dvectors[members].mean(axis=0)
+    _, values, axes_of_change = np.linalg.svd(centred, full_matrices=False)
+    points = centred @ axes_of_change[:2].T
+    # (utterances, 2)
+    shares = 100 * values**2 / np.maximum((values**2).sum(), 1e-12)
+    figure = Figure(figsize=(7.0, 5.2), layout="constrained")
+    axes = figure.add_subplot()
+    for number, label in enumerate(chosen):
+        mine = speakers[members] == label
+        axes.scatter(
+            *points[mine].T,
+            s=22,
+            marker=_MARKERS[number // 8 % len(_MARKERS)],
+            color=f"C{number % 8}",
+            linewidths=0,
+            alpha=0.8,
+            label=str(names[label])[-14:],
+        )
+    axes.set(
+        xlabel=f"first principal component ({shares[0]:.0f} % of the variance)",
+        ylabel=f"second principal component ({shares[1]:.0f} %)",
+    )
+    axes.set_title(textwrap.fill(title, 70), fontsize=10)
+    figure.legend(loc="outside right upper", title="speakers", fontsize=7, frameon=False)
+    axes.grid(alpha=0.25)
+    return save(figure, path)
+
+
+def _chosen(speakers: np.ndarray, max_speakers: int, max_utterances: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first speakers' labels, and the indices of their first utterances, speaker after speaker."""
+    chosen = np.unique(speakers)[:max_speakers]
+    return chosen, np.concatenate([np.flatnonzero(speakers == label)[:max_utterances] for label in chosen])

@@ -177,12 +177,13 @@ def split_noises(
 
 
 def split_speakers(
-    utterances: Iterable[Utterance], heldout_share: float, valid_share: float, seed: int
+    utterances: Iterable[Utterance], heldout_share: float, valid_share: float, seed: int, valid_from: str = "test"
 ) -> dict[str, list[Utterance]]:
     """Utterances of training, validation and test, no speaker in two of them.
 
     A corpus's own division is kept. Where it has no test speakers, ``heldout_share`` of all speakers is drawn for
-    validation and test; where it has no validation speakers, ``valid_share`` of the test speakers is drawn for them.
+    validation and test; where it has no validation speakers, ``valid_share`` of the test speakers is drawn for them,
+    or of the training speakers, but at least 2, with ``valid_from="train"``.
 
     Raises
     ------
@@ -207,8 +208,9 @@ def split_speakers(
         for speaker in rng.permutation(free)[: round(heldout_share * len(free))]:
             split_of[str(speaker)] = "test"
     if "valid" not in split_of.values():
-        heldout = sorted(speaker for speaker, split in split_of.items() if split == "test")
-        for speaker in rng.permutation(heldout)[: round(valid_share * len(heldout))]:
+        pool = sorted(speaker for speaker, split in split_of.items() if (split or "train") == valid_from)
+        fewest = 2 if valid_from == "train" else 0
+        for speaker in rng.permutation(pool)[: max(fewest, round(valid_share * len(pool)))]:
             split_of[str(speaker)] = "valid"
     groups: dict[str, list[Utterance]] = {"train": [], "valid": [], "test": []}
     for speaker, spoken in by_speaker.items():

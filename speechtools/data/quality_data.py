@@ -8,8 +8,8 @@ import functools
 import json
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,8 @@ from speechtools.data.corpora.builtin import builtin_noises
 from speechtools.data.manifests import Utterance, fingerprint, read_rows, write_aside, write_rows
 from speechtools.data.noise_generators import TEST_NOISES
 from speechtools.data.processes import cpu_count, map_in_processes
+from speechtools.data.reading import each_corpus
 from speechtools.errors import AudioError, ConfigError, CorpusError
-from speechtools.registry import build, find
 
 logger = logging.getLogger(__name__)
 
@@ -221,37 +221,16 @@ def _read_and_divide(
 ) -> dict[str, list[Utterance]]:
     names = [corpus] if isinstance(corpus, str) else list(corpus)
     folders = [data_folder] if isinstance(data_folder, (str, Path)) else list(data_folder)
-    if len(names) != len(folders):
-        raise ConfigError(
-            f"{len(names)} corpora ({', '.join(names)}) but {len(folders)} data folders. "
-            "Give one folder for each corpus."
-        )
-    unknown = [name for name in corpus_options if f"corpus/{name}" != find_token(name)]
-    if unknown:
-        raise ConfigError(f"corpus_options names {unknown[0]!r}, which is no corpus.")
-    groups: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
-    for number, (name, root) in enumerate(zip(names, folders, strict=True)):
-        arguments = dict(corpus_options.get(name, {}))
-        if str(root):
-            arguments["data_folder"] = root
-        utterances: Iterable[Utterance] = build(f"corpus/{name}", **arguments)
+
+    def usable(utterances):
         utterances = [u for u in utterances if pesq_labels.MIN_SECONDS <= u.duration <= pesq_labels.MAX_SECONDS]
-        if min_range_db > 0:
-            utterances = _quiet_background(utterances, min_range_db, sample_rate, num_workers)
-        if len(names) > 1:  # two corpora may both have a speaker "1"
-            utterances = [
-                replace(u, utt_id=f"{name}{number}-{u.utt_id}", speaker=f"{name}{number}-{u.speaker}")
-                for u in utterances
-            ]
-        for split, members in mixing.split_speakers(utterances, heldout_share, valid_share, seed).items():
+        return _quiet_background(utterances, min_range_db, sample_rate, num_workers) if min_range_db > 0 else utterances
+
+    groups: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
+    for utterances in each_corpus(names, folders, corpus_options):
+        for split, members in mixing.split_speakers(usable(utterances), heldout_share, valid_share, seed).items():
             groups[split] += members
     return groups
-
-
-def find_token(name: str) -> str:
-    """``corpus/name`` if there is such a reader; raises PluginError with the nearest spelling if not."""
-    find(f"corpus/{name}")
-    return f"corpus/{name}"
 
 
 def _quiet_background(utterances, min_range_db, sample_rate, num_workers) -> list[Utterance]:

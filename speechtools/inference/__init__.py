@@ -2,5 +2,16 @@
 
 from speechtools.inference.pretrained import PretrainedModel
 from speechtools.inference.quality import BUNDLED_QUALITY_NET, QualityNet, QualityReport, Region
+from speechtools.inference.speaker import SpeakerEncoder, SpeakerVerification, Verdict, WindowDVectors
 
-__all__ = ["BUNDLED_QUALITY_NET", "PretrainedModel", "QualityNet", "QualityReport", "Region"]
+__all__ = [
+    "BUNDLED_QUALITY_NET",
+    "PretrainedModel",
+    "QualityNet",
+    "QualityReport",
+    "Region",
+    "SpeakerEncoder",
+    "SpeakerVerification",
+    "Verdict",
+    "WindowDVectors",
+]

@@ -1,0 +1,87 @@
+"""Table 3 of the GE2E paper: softmax, TE2E and GE2E, each trained for the same number of seconds.
+
+python reproduce.py                                             # the built-in synthetic corpus
+python reproduce.py --corpus=librispeech --data_folder=/corpora/LibriSpeech --budget_seconds=20000 --device=cuda
+
+What is finished is kept: started again, it goes on where it was. Options that it does not know go to train.py.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from speechtools.reports import write_json
+
+HERE = Path(__file__).parent
+LOSSES = {"softmax": 4.06, "te2e": 3.64, "ge2e-softmax": 3.30}  # the paper's EER in %
+_LOG_LINE = re.compile(r"train seconds: ([\d.e+-]+) .*valid eer: ([\d.e+-]+)")
+
+
+def learning_curve(run: Path) -> list[tuple[float, float]]:
+    """Seconds of training and validation EER after every epoch of a run."""
+    found = (_LOG_LINE.search(line) for line in (run / "train_log.txt").read_text().splitlines())
+    return [(float(match[1]), float(match[2])) for match in found if match]
+
+
+def seconds_to(curve: list[tuple[float, float]], eer: float) -> float | None:
+    """Seconds of training after which the validation EER was first as low as ``eer``; None if it never was."""
+    return next((seconds for seconds, reached in curve if reached <= eer), None)
+
+
+def train(yaml: str, loss: str, folder: Path, budget_seconds: float, options: list[str]) -> dict:
+    """Run the recipe with one loss, and return what its results.json says."""
+    run = folder / loss
+    if not (run / "results.json").is_file():
+        command = [sys.executable, "train.py", yaml, f"--loss_name={loss}", f"--output_folder={run}"]
+        # Enough epochs for any budget, and no early end: all three are to have the same time.
+        command += [f"--budget_seconds={budget_seconds}", "--number_of_epochs=1000000", "--patience=1000000", *options]
+        subprocess.run(command, cwd=HERE, check=True)
+    return json.loads((run / "results.json").read_text())
+
+
+def main() -> None:
+    """Train what is missing and print the table; ``table3.json`` keeps it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--yaml", default="hparams/ge2e.yaml")
+    parser.add_argument("--budget_seconds", type=float, default=240.0, help="of training, for each loss (240)")
+    parser.add_argument("--output_folder", type=Path, default=HERE / "results" / "table3")
+    arguments, options = parser.parse_known_args()
+    folder = arguments.output_folder.absolute()
+    try:
+        results = {loss: train(arguments.yaml, loss, folder, arguments.budget_seconds, options) for loss in LOSSES}
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)  # train.py has said why
+    curves = {loss: learning_curve(folder / loss) for loss in LOSSES}
+    # The EER that each of them reached at some time: the slowest one's best.
+    common = max(min(eer for _, eer in curve) for curve in curves.values())
+    rows = {
+        loss: {
+            "eer": result["eer"],
+            "valid_eer": min(eer for _, eer in curves[loss]),
+            "seconds_to_common_eer": seconds_to(curves[loss], common),
+            "paper_eer": LOSSES[loss] / 100,
+        }
+        for loss, result in results.items()
+    }
+    origin = next(iter(results.values()))["trained_on"]
+    facts = {"trained_on": origin, "budget_seconds": arguments.budget_seconds, "common_valid_eer": common}
+    write_json(folder / "table3.json", facts | {"losses": rows})
+    table = Table(title=f"Table 3: {arguments.budget_seconds:g} s of training each, on {origin}", title_style="bold")
+    for column in ("loss", "test EER (%)", f"s to a validation EER of {100 * common:.2f} %", "paper's EER (%)"):
+        table.add_column(column, justify="left" if column == "loss" else "right")
+    for loss, row in rows.items():
+        table.add_row(
+            loss, f"{100 * row['eer']:.2f}", f"{row['seconds_to_common_eer']:.0f}", f"{100 * row['paper_eer']:.2f}"
+        )
+    Console().print(table)
+    Console().print(f"results: {folder / 'table3.json'}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

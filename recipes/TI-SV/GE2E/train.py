@@ -1,0 +1,109 @@
+"""Generalized end-to-end loss (Wan et al., ICASSP 2018): d-vectors for text-independent speaker verification.
+
+python train.py hparams/ge2e.yaml                                      # built-in synthetic corpus
+python train.py hparams/ge2e.yaml --corpus=librispeech --data_folder=/corpora/LibriSpeech --device=cuda
+"""
+
+import speechbrain as sb
+import torch
+
+from speechtools import dvectors, evaluation, training
+from speechtools.data.speaker_batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
+from speechtools.gathering import gather_dvectors
+from speechtools.inference import SpeakerVerification
+
+
+class SpeakerBrain(training.RecipeBrain):
+    """Partial utterances -> log-mel features -> LSTM -> d-vectors -> GE2E loss over N speakers x M utterances."""
+
+    selection_key = "eer"
+
+    def compute_forward(self, batch, stage):
+        batch = batch.to(self.device)
+        if stage != sb.Stage.TRAIN:
+            return self.whole_utterances(batch)
+        wavs, speakers = batch.wavs, batch.speakers
+        # (speakers * utterances, samples)
+        with torch.no_grad():
+            if self.hparams.augment:
+                wavs, _ = self.hparams.augment(wavs, torch.ones(len(wavs), device=self.device))
+            feats = self.modules.features(wavs)
+            # (speakers * utterances, frames, mels)
+            if self.hparams.augment_feats:
+                feats, _ = self.hparams.augment_feats(feats, torch.ones(len(feats), device=self.device))
+        embedded = self.modules.encoder(feats)
+        # (speakers * utterances, emb)
+        return embedded.view(len(speakers), -1, embedded.shape[1]), speakers
+
+    def whole_utterances(self, batch):
+        """Section 3.2: the mean of the d-vectors of sliding windows, one for each utterance."""
+        feats = [self.modules.features(wav.unsqueeze(0))[0] for wav in batch.wavs]
+        windows = dvectors.window_dvectors(
+            self.hparams.encoder, feats, self.hparams.window_frames, self.hparams.window_hop_frames
+        )
+        return torch.stack([dvectors.utterance_dvector(each) for each in windows]), batch.speakers
+
+    def compute_objectives(self, predictions, batch, stage):
+        embedded, speakers = predictions
+        if stage != sb.Stage.TRAIN:
+            self.embedded.append(embedded.float().cpu())
+            return torch.zeros(())  # the EER tells, which unlike the loss does not depend on N and M
+        # Every utterance meets the centroids of the speakers of all processes.
+        return self.modules.loss(*gather_dvectors(embedded, speakers))
+
+    def on_fit_batch_start(self, batch, should_step):
+        halvings = self.optimizer_step // self.hparams.halve_every
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.hparams.lr * 0.5**halvings
+
+    def on_stage_start(self, stage, epoch=None):
+        super().on_stage_start(stage, epoch)
+        self.embedded = []
+
+    def validate(self, stage):
+        split = "test" if stage == sb.Stage.TEST else "valid"
+        self.result = evaluation.evaluate(torch.cat(self.embedded), self.trials[split])
+        return {key: self.result.figures[key] for key in ("eer", "min_dcf", "threshold")}
+
+
+if __name__ == "__main__":
+    hparams, run_opts = training.start()
+    sets = training.on_main_first(hparams["prepare"])
+    stores = sets.open()
+
+    features = hparams["features"]
+    batches = SpeakerBatches(
+        stores["train"],
+        hparams["speakers_per_batch"],
+        hparams["utterances_per_speaker"],
+        min_samples=features.num_samples(hparams["min_frames"]),
+        max_samples=features.num_samples(hparams["max_frames"]),
+        step_samples=features.hop_length,
+        seed=hparams["seed"],
+        **training.rank_and_size(),
+    )
+    steps = StepSampler(hparams["steps_per_epoch"])
+    train_loader = speaker_loader(batches, steps, hparams["num_workers"])
+    whole = {
+        split: speaker_loader(WholeUtterances(stores[split], hparams["sample_rate"])) for split in ("valid", "test")
+    }
+    if hasattr(hparams["loss"], "set_speakers"):
+        hparams["loss"].set_speakers(len(stores["train"].speakers), hparams["encoder"].embedding_size)
+
+    brain = SpeakerBrain(
+        hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"], train_batches=steps
+    )
+    brain.trials = {
+        split: evaluation.trials_of(stores[split], hparams["num_enrolment"], hparams["data_seed"], published)
+        for split, published in (("valid", None), ("test", hparams["trials"]))
+    }
+    brain.fit(hparams["epoch_counter"], train_loader, whole["valid"])
+    reached = brain.evaluate_best(whole["test"])
+    threshold = brain.validated["threshold"]  # of speakers that are neither in training nor in the test
+
+    if sb.utils.distributed.if_main_process():
+        facts = {"trained_on": sets.origin, "reached": reached, "threshold": threshold, "seed": hparams["seed"]}
+        keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder"]
+        pretrained = training.export(hparams, keys, {"encoder": hparams["encoder"]}, facts)
+        SpeakerVerification.from_hparams(pretrained)
+        evaluation.report(hparams["output_folder"], brain.result, facts)

@@ -1,0 +1,48 @@
+"""Reading one corpus or several by the names of their readers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from speechtools.data.manifests import Utterance
+from speechtools.errors import ConfigError
+from speechtools.registry import build, find
+
+
+def each_corpus(
+    names: Sequence[str], folders: Sequence[str | Path], corpus_options: dict | None = None
+) -> Iterator[list[Utterance]]:
+    """The utterances of one corpus after the other. Of several, ids and speakers get the corpus's name before them.
+
+    Arguments
+    ---------
+    names, folders : sequence
+        Names of readers, and the folder that each reads; an empty one leaves it to the reader.
+    corpus_options : dict
+        Further arguments of readers, by their names.
+
+    Raises
+    ------
+    ConfigError
+        The two lists differ in length.
+    PluginError
+        No such reader, or no such argument of it.
+    """
+    if len(names) != len(folders):
+        raise ConfigError(
+            f"{len(names)} corpora ({', '.join(names)}) but {len(folders)} data folders. "
+            "Give one folder for each corpus."
+        )
+    for name in (*names, *(corpus_options or {})):
+        find(f"corpus/{name}")
+    for number, (name, folder) in enumerate(zip(names, folders, strict=True)):
+        arguments = dict((corpus_options or {}).get(name, {}))
+        if str(folder):
+            arguments["data_folder"] = folder
+        utterances = list(build(f"corpus/{name}", **arguments))
+        if len(names) > 1:  # two corpora may both have a speaker "1"
+            utterances = [
+                replace(u, utt_id=f"{name}{number}-{u.utt_id}", speaker=f"{name}{number}-{u.speaker}")
+                for u in utterances
+            ]
+        yield utterances

@@ -1,0 +1,203 @@
+"""From a corpus to stores of speech for GE2E: read, divide the speakers, keep the speech alone (paper, section 3).
+
+Audio is decoded, resampled and cut by voice activity detection once, here, so that training only slices it. A killed
+run keeps its finished shards, and a folder whose manifests are there is used as it is.
+"""
+
+import functools
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from speechtools.data import audio, mixing
+from speechtools.data.manifests import Utterance, fingerprint, write_aside, write_rows
+from speechtools.data.processes import map_in_processes
+from speechtools.data.reading import each_corpus
+from speechtools.data.speaker_store import FIELDS, SpeakerStore
+from speechtools.errors import AudioError, ConfigError, CorpusError
+from speechtools.registry import build
+from speechtools.vad import speech_samples
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("train", "valid", "test")
+#: Utterances a file of audio: what a killed run loses at the most, for each process.
+SHARD_UTTERANCES = 200
+#: Raised by one when a change of the code makes other files from the same options.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class SpeakerSets:
+    """Where the manifests lie, and what the figures made from them must say of their origin."""
+
+    manifests: dict[str, Path]
+    origin: str
+
+    def open(self) -> dict[str, SpeakerStore]:
+        """The store of each split."""
+        return {split: SpeakerStore(path) for split, path in self.manifests.items()}
+
+
+def prepare(
+    corpus: str | Sequence[str] = "builtin",
+    data_folder: str | Path | Sequence[str | Path] = "",
+    save_folder: str | Path = "prepared",
+    corpus_options: dict | None = None,
+    vad: str = "energy",
+    heldout_share: float = 0.25,
+    valid_share: float = 0.1,
+    min_seconds: float = 0.4,
+    sample_rate: int = 16000,
+    seed: int = 0,
+    num_workers: int | None = None,
+) -> SpeakerSets:
+    """Make the stores of training, validation and test, no speaker in two of them; or find them made.
+
+    Arguments
+    ---------
+    corpus, data_folder
+        Name of a corpus reader and the folder it reads; or lists of one length, to join several corpora.
+    save_folder
+        Here a folder named after the fingerprint of all these options is made.
+    corpus_options
+        Further arguments of readers, by their names.
+    vad
+        Name of a voice activity detector.
+    heldout_share, valid_share
+        Share of the speakers for the test, where the corpus has no test speakers; and of the training speakers for
+        validation, where it has none for that.
+    min_seconds
+        Utterances with less speech are rejected.
+
+    Raises
+    ------
+    CorpusError, ConfigError
+        As the readers raise them; or a split is left without two speakers. Each names what to do.
+    """
+    folders = [data_folder] if isinstance(data_folder, (str, Path)) else list(data_folder)
+    folders = [str(Path(each).expanduser().absolute()) if str(each) else "" for each in folders]
+    corpora = [corpus] if isinstance(corpus, str) else list(corpus)
+    options = {
+        "corpus": corpora,
+        "data_folder": folders,
+        "corpus_options": corpus_options or {},
+        "vad": vad,
+        "heldout_share": heldout_share,
+        "valid_share": valid_share,
+        "min_seconds": min_seconds,
+        "sample_rate": sample_rate,
+        "seed": seed,
+    }
+    names = ["built-in synthetic speech" if name == "builtin" else name for name in corpora]
+    folder = Path(save_folder).absolute() / f"speakers-{fingerprint(options | {'version': VERSION})}"
+    sets = SpeakerSets({split: folder / f"{split}.csv" for split in SPLITS}, " + ".join(names))
+    if all(path.exists() for path in sets.manifests.values()):
+        logger.info("The sets in %s are complete and used as they are: %s", folder, sets.origin)
+        return sets
+    if min_seconds <= 0:
+        raise ConfigError(f"min_seconds={min_seconds} must be positive: without speech there is no voice.")
+    build(f"vad/{vad}", offered={"sample_rate": sample_rate})  # a wrong name is told before the corpus is read
+    logger.info("Preparing the sets in %s: %s", folder, sets.origin)
+
+    groups: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
+    for utterances in each_corpus(corpora, folders, corpus_options):
+        divided = mixing.split_speakers(utterances, heldout_share, valid_share, seed, valid_from="train")
+        for split, members in divided.items():
+            groups[split] += members
+    shards = []
+    for split in SPLITS:
+        members = sorted(groups[split], key=lambda utterance: (utterance.speaker, utterance.utt_id))
+        for number, first in enumerate(range(0, len(members), SHARD_UTTERANCES)):
+            shards.append((f"{split}-{number}", members[first : first + SHARD_UTTERANCES]))
+    work = functools.partial(_make_shard, folder=folder, vad=vad, min_seconds=min_seconds, sample_rate=sample_rate)
+    outcomes = map_in_processes(work, shards, num_workers, "keeping the speech", chunksize=1)
+    made = dict(zip((name for name, _ in shards), outcomes, strict=True))
+
+    rejected = [row for outcome in made.values() for row in outcome["rejected"]]
+    write_rows(folder / "rejected.csv", ["utt_id", "path", "reason"], rejected)
+    if rejected:
+        logger.warning("%d utterances were rejected; %s gives the reasons.", len(rejected), folder / "rejected.csv")
+    with write_aside(folder / "about.json") as aside:
+        aside.write_text(json.dumps({"origin": sets.origin, **options}, indent=1, default=str))
+    for split in reversed(SPLITS):
+        rows = [row for name, outcome in made.items() if name.startswith(f"{split}-") for row in outcome["rows"]]
+        speakers = {row["speaker"] for row in rows}
+        if len(speakers) < 2:
+            raise CorpusError(
+                f"The {split} set has {len(speakers)} speaker(s) with usable speech, and verification needs 2 or more; "
+                f"{len(rejected)} utterances were rejected ({folder / 'rejected.csv'}). Use a corpus of more speakers, "
+                "or change heldout_share and valid_share."
+            )
+        write_rows(sets.manifests[split], FIELDS, rows)
+    return sets
+
+
+def _make_shard(
+    shard: tuple[str, list[Utterance]], folder: Path, vad: str, min_seconds: float, sample_rate: int
+) -> dict:
+    """Write the speech of some utterances as one array; returns the rows of its manifest, and what was rejected."""
+    name, utterances = shard
+    audio_path, about = folder / "shards" / f"{name}.npy", folder / "shards" / f"{name}.json"
+    if about.exists() and audio_path.exists():
+        return json.loads(about.read_text(encoding="utf-8"))
+    detector = build(f"vad/{vad}", offered={"sample_rate": sample_rate})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pieces, rows, rejected, start = [], [], [], 0
+    try:
+        for utterance in utterances:
+            try:
+                kept = speech_of(utterance.path, detector, sample_rate)
+                if len(kept) < min_seconds * sample_rate:
+                    raise AudioError(f"{len(kept) / sample_rate:.2f} s of speech, less than min_seconds={min_seconds}.")
+            except AudioError as error:
+                rejected.append({"utt_id": utterance.utt_id, "path": str(utterance.path), "reason": str(error)})
+                continue
+            rows.append(
+                {
+                    "utt_id": utterance.utt_id,
+                    "speaker": utterance.speaker,
+                    "path": str(utterance.path),
+                    "duration": f"{len(kept) / sample_rate:.3f}",
+                    "shard": f"shards/{name}.npy",
+                    "start": start,
+                    "samples": len(kept),
+                }
+            )
+            pieces.append(np.clip(np.round(kept * 32768.0), -32768, 32767).astype(np.int16))
+            start += len(kept)
+    finally:
+        torch.set_num_threads(threads)
+    outcome = {"rows": rows, "rejected": rejected}
+    try:
+        with write_aside(audio_path) as aside, open(aside, "wb") as stream:
+            np.save(stream, np.concatenate(pieces) if pieces else np.zeros(0, np.int16))
+        with write_aside(about) as aside:
+            aside.write_text(json.dumps(outcome), encoding="utf-8")
+    except OSError as error:
+        raise CorpusError(
+            f"{audio_path} cannot be written ({os.strerror(error.errno) if error.errno else error}); it takes "
+            f"{2 * start / 1e6:.0f} MB. Free some space and start again: finished files are kept."
+        ) from error
+    return outcome
+
+
+def speech_of(path: str | Path, detector, sample_rate: int = 16000) -> np.ndarray:
+    """The speech (samples,) in an audio file, pauses left out.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be read, is cut short or silent.
+    """
+    samples = audio.read(path, sample_rate)
+    audio.check_signal(samples, path)
+    wav = torch.from_numpy(samples)
+    return speech_samples(wav, detector(wav.unsqueeze(0))[0], detector.hop_length).numpy()

@@ -1,0 +1,212 @@
+"""Trials of speaker verification: voiceprints of a few utterances, and who is compared with whom (GE2E paper, 3).
+
+Two forms of files are read: our own, ``model utterance target|nontarget``, with the enrolment of the models beside it;
+and VoxCeleb's, ``1 utterance utterance`` or ``0 …``, where a single utterance is the voiceprint.
+"""
+
+import difflib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speechtools.data.manifests import write_aside
+from speechtools.errors import ConfigError, CorpusError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Models, each enrolled from utterances, and the trials against them.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the models.
+    enrolments : list of np.ndarray
+        For each model the indices of its utterances.
+    models, tests : np.ndarray
+        (trials,): index of the model, and of the utterance that claims to be it.
+    targets : np.ndarray
+        (trials,) booleans: whether it is.
+    """
+
+    names: list[str]
+    enrolments: list[np.ndarray]
+    models: np.ndarray
+    tests: np.ndarray
+    targets: np.ndarray
+
+    def scores(self, dvectors: np.ndarray) -> np.ndarray:
+        """Cosines (trials,) of voiceprints and tests: all of them in one product. ``dvectors`` (utterances, emb).
+
+        Raises
+        ------
+        CorpusError
+            A d-vector holds NaN or infinite values.
+        """
+        dvectors = np.asarray(dvectors, dtype=np.float64)
+        bad = np.flatnonzero(~np.isfinite(dvectors).all(axis=1))
+        if bad.size:
+            raise CorpusError(
+                f"{bad.size} of {len(dvectors)} d-vectors are NaN or infinite, the first that of utterance {bad[0]}: "
+                "no score made from them would mean anything. Mend the model."
+            )
+        prints = np.stack([dvectors[members].mean(axis=0) for members in self.enrolments])
+        # (models, emb)
+        used, place = np.unique(self.tests, return_inverse=True)
+        matrix = _unit(prints) @ _unit(dvectors[used]).T
+        # (models, used)
+        return matrix[self.models, place]
+
+    def write(self, folder: str | Path, utt_ids: Sequence[str]) -> None:
+        """Write ``trials.txt`` and ``enrolments.txt``, as :func:`read_trials` reads them."""
+        with write_aside(Path(folder) / "enrolments.txt") as aside:
+            lines = (
+                " ".join([name, *(utt_ids[i] for i in members)])
+                for name, members in zip(self.names, self.enrolments, strict=True)
+            )
+            aside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        with write_aside(Path(folder) / "trials.txt") as aside, open(aside, "w", encoding="utf-8") as stream:
+            for model, test, target in zip(self.models, self.tests, self.targets, strict=True):
+                stream.write(f"{self.names[model]} {utt_ids[test]} {'target' if target else 'nontarget'}\n")
+
+
+def make_trials(speakers: np.ndarray, names: Sequence[str], num_enrolment: int = 4, seed: int = 0) -> Trials:
+    """Every speaker enrolled from ``num_enrolment`` drawn utterances, against all the other utterances of everybody.
+
+    Arguments
+    ---------
+    speakers : np.ndarray
+        (utterances,): the label of each one's speaker.
+    names : sequence of str
+        The speakers' names, by label.
+    num_enrolment : int
+        k; a speaker with no more utterances than that is left out, with a warning.
+    seed : int
+        Of the drawing.
+
+    Raises
+    ------
+    ConfigError
+        ``num_enrolment`` is less than 1, or fewer than two speakers have enough utterances.
+
+    Example
+    -------
+    >>> trials = make_trials(np.array([0, 0, 0, 1, 1, 1]), ["a", "b"], num_enrolment=2)
+    >>> len(trials.targets), int(trials.targets.sum())
+    (4, 2)
+    """
+    if num_enrolment < 1:
+        raise ConfigError(f"num_enrolment={num_enrolment}: a voiceprint needs at least 1 utterance.")
+    rng = np.random.default_rng([seed, 3])
+    labels, enrolments, left_out = [], [], []
+    for label in np.unique(speakers):
+        members = np.flatnonzero(speakers == label)
+        if len(members) <= num_enrolment:
+            left_out.append(names[label])
+            continue
+        labels.append(label)
+        enrolments.append(np.sort(rng.permutation(members)[:num_enrolment]))
+    if left_out:
+        logger.warning(
+            "%d speakers have no more than %d utterances, and are neither enrolled nor tested: %s%s",
+            len(left_out),
+            num_enrolment,
+            ", ".join(left_out[:5]),
+            " …" if len(left_out) > 5 else "",
+        )
+    if len(labels) < 2:
+        raise ConfigError(
+            f"{len(labels)} of {len(np.unique(speakers))} speakers have more than num_enrolment={num_enrolment} "
+            "utterances, and verification needs at least 2 such. Lower num_enrolment, or use a larger corpus."
+        )
+    tests = np.setdiff1d(np.flatnonzero(np.isin(speakers, labels)), np.concatenate(enrolments))
+    models, tests = np.meshgrid(np.arange(len(labels)), tests, indexing="ij")
+    models, tests = models.ravel(), tests.ravel()
+    targets = np.asarray(labels)[models] == speakers[tests]
+    return Trials([names[label] for label in labels], enrolments, models, tests, targets)
+
+
+def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
+    """Read a list of trials over known utterances.
+
+    Arguments
+    ---------
+    path : str or Path
+        ``trials.txt`` as :meth:`Trials.write` makes it, ``enrolments.txt`` beside it; or a list in VoxCeleb's form.
+    utt_ids : sequence of str
+        The ids of the utterances at hand. Paths of a list are looked up with and without their ending.
+
+    Raises
+    ------
+    CorpusError
+        The file is missing or empty, has a line of another form, an unknown id, or trials of one kind only.
+    """
+    path = Path(path)
+    place = {utt_id: index for index, utt_id in enumerate(utt_ids)}
+    lines = [line.split() for line in _lines(path)]
+    voxceleb = lines[0][0] in ("0", "1")
+    known: dict[str, list[int]] = {}
+    if not voxceleb:
+        enrolment = path.with_name("enrolments.txt")
+        for number, line in enumerate(map(str.split, _lines(enrolment)), start=1):
+            known[line[0]] = [_find(utt_id, place, enrolment, number) for utt_id in line[1:]]
+    names, models, tests, targets = {}, [], [], []
+    for number, line in enumerate(lines, start=1):
+        target, model, test = ("", "", "") if len(line) != 3 else line if voxceleb else (line[2], line[0], line[1])
+        if target not in ({"0", "1"} if voxceleb else {"target", "nontarget"}):
+            raise CorpusError(
+                f"Line {number} of {path} reads {' '.join(line)!r}, and a trial is `model utterance target`, "
+                "`… nontarget`, or in VoxCeleb's form `1 utterance utterance`, `0 …`. Mend the list."
+            )
+        if voxceleb and model not in known:
+            known[model] = [_find(model, place, path, number)]
+        if model not in known:
+            raise CorpusError(
+                f"Line {number} of {path} names the model {model!r}, which {path.with_name('enrolments.txt')} does not "
+                f"enrol.{_nearest(model, known)}"
+            )
+        models.append(names.setdefault(model, len(names)))
+        tests.append(_find(test, place, path, number))
+        targets.append(target in ("1", "target"))
+    targets = np.array(targets)
+    if targets.all() or not targets.any():
+        raise CorpusError(
+            f"All {len(targets)} trials of {path} are {'target' if targets.all() else 'non-target'} trials, and error "
+            "rates need both."
+        )
+    enrolments = [np.array(known[name]) for name in names]
+    return Trials(list(names), enrolments, np.array(models), np.array(tests), targets)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"The list {path} cannot be read ({error}). Give the path of a list of trials.") from error
+    if not lines:
+        raise CorpusError(f"The list {path} is empty. Give a list of trials.")
+    return lines
+
+
+def _find(utt_id: str, place: dict[str, int], path: Path, number: int) -> int:
+    for form in (utt_id, utt_id.rpartition(".")[0], utt_id.rpartition(".")[0].replace("/", "-")):
+        if form in place:
+            return place[form]
+    raise CorpusError(
+        f"Line {number} of {path} names the utterance {utt_id!r}, which the test set does not hold."
+        f"{_nearest(utt_id, place)} Give a list of this corpus, or prepare the corpus that it belongs to."
+    )
+
+
+def _nearest(name: str, known) -> str:
+    near = difflib.get_close_matches(name, list(known)[:20000], n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
