@@ -4,11 +4,174 @@ A batch is N speakers with M utterances each, on average. Every utterance is com
 speakers, with its own speaker's centroid made without it.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from speechtools.errors import ConfigError, SpeechtoolsError
 from speechtools.registry import plugin
+
+#: d-vectors whose squared lengths are so near 1 count as normalised (equation 4) and are taken as they are.
+UNIT_TOLERANCE = 1e-5
+
+
+# ---------------------------------------------------------------------------------------------------- the equations
+
+
+def cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
+    """Cosine of every d-vector with every centroid, its own speaker's made without it (equations 1, 8 and 9).
+
+    In closed form: with the sum s of a speaker's d-vectors, its centroid points along s, and without e along s - e. So
+    one product of all d-vectors with all sums gives everything: e·(s - e) = e·s - e·e, and ‖s - e‖² = ‖s‖² - 2 e·s +
+    e·e. In float32 a centroid that is left shorter than about 1/250 of a d-vector is lost in rounding.
+
+    Arguments
+    ---------
+    dvectors : Tensor
+        (batch, emb), of any length. The cosine with, or of, a vector of length 0 is 0, and no gradient is NaN.
+    index : Tensor
+        Speaker of each, from 0 to ``num_speakers`` - 1, (batch,).
+
+    Returns
+    -------
+    Tensor
+        (batch, speakers)
+
+    Example
+    -------
+    >>> dvectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [-2.0, 0.0]])
+    >>> [[round(c, 3) for c in row] for row in cosines(dvectors, torch.tensor([0, 0, 1, 1]), 2).tolist()]
+    [[0.0, -1.0], [0.0, 0.0], [-0.707, 1.0], [-0.707, 1.0]]
+    """
+    own = index.unsqueeze(1)
+    # (batch, 1)
+    sums = dvectors.new_zeros(num_speakers, dvectors.shape[1]).index_add(0, index, dvectors)
+    # (speakers, emb)
+    squares, sum_squares = torch.linalg.vecdot(dvectors, dvectors), torch.linalg.vecdot(sums, sums)
+    # (batch,), (speakers,)
+    inverses = inverse_length(squares)
+    products = dvectors @ sums.T
+    # (batch, speakers)
+    own_product, own_squares = products.gather(1, own).squeeze(1), sum_squares.index_select(0, index)
+    left_squares = own_squares - 2 * own_product + squares
+    # (batch,): what rounding may leave of a length of 0 is no direction
+    rounding = 64 * torch.finfo(dvectors.dtype).eps * (own_squares + squares).detach()
+    own_cosine = (own_product - squares) * inverses * inverse_length(left_squares, rounding)
+    return (products * inverses.unsqueeze(1) * inverse_length(sum_squares)).scatter(1, own, own_cosine.unsqueeze(1))
+
+
+def inverse_length(squares: Tensor, floor: Tensor | float = 0.0) -> Tensor:
+    """1 / length from its square; 0, with no gradient, where the square is not above ``floor``."""
+    return torch.where(squares > floor, squares, torch.inf).rsqrt()
+
+
+def softmax_losses(similarities: Tensor, index: Tensor) -> Tensor:
+    """Equation 6 with its sign turned, so that it is minimised: (batch, speakers) and (batch,) -> (batch,).
+
+    log Σ exp(S_k) - S_j = softplus(log Σ_{k≠j} exp(S_k) - S_j), which keeps its digits where the loss is near 0.
+    """
+    own, others = _own_and_others(similarities, index)
+    return nn.functional.softplus(others.logsumexp(dim=1) - own, threshold=40.0)
+
+
+def contrast_losses(similarities: Tensor, index: Tensor) -> Tensor:
+    """Equation 7: the own centroid against the most similar other one: (batch, speakers), (batch,) -> (batch,)."""
+    own, others = _own_and_others(similarities, index)
+    # 1 - sigmoid(x) = sigmoid(-x); and the sigmoid grows with its argument, so the largest similarity has the largest.
+    return torch.sigmoid(-own) + torch.sigmoid(others.amax(dim=1))
+
+
+def _own_and_others(similarities: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    own = index.unsqueeze(1)
+    return similarities.gather(1, own).squeeze(1), similarities.scatter(1, own, -torch.inf)
+
+
+# ------------------------------------------------------------------------------------------------------- the batch
+
+
+def speaker_index(dvectors: Tensor, speakers: Tensor | None, loss: str = "GE2E") -> tuple[Tensor, Tensor, int]:
+    """A batch in its flat form, checked: unit d-vectors (batch, emb), the speaker of each from 0 on (batch,), and N.
+
+    ``dvectors`` are (speakers, utterances, emb), with ``speakers`` None or one distinct label a speaker; or (batch,
+    emb) with one label an utterance, in any order and number. Those of other lengths than 1 are brought to it
+    (equation 4). ``loss`` is the name in errors.
+
+    Raises
+    ------
+    SpeechtoolsError
+        The shapes do not go together, a value is not finite, there is one speaker only, a speaker has a single
+        utterance, or a label stands for two speakers.
+
+    Example
+    -------
+    >>> _, index, num_speakers = speaker_index(torch.eye(4), torch.tensor([7, 3, 7, 3]))
+    >>> index.tolist(), num_speakers
+    ([1, 0, 1, 0], 2)
+    """
+    check_labels(speakers)
+    if dvectors.dim() == 3 and (speakers is None or speakers.shape == dvectors.shape[:1]):
+        num_speakers, fewest, _ = dvectors.shape
+        labels = range(num_speakers) if speakers is None else speakers.tolist()
+        repeated = sorted({label for label in labels if labels.count(label) > 1}) if speakers is not None else []
+        if repeated:
+            raise SpeechtoolsError(
+                f"The speakers {labels} are not distinct: {repeated[0]} comes {labels.count(repeated[0])} times, and "
+                "would be pushed away from itself. Draw every speaker of a batch once."
+            )
+        index = torch.arange(num_speakers, device=dvectors.device).repeat_interleave(fewest)
+        scarce = labels[0] if num_speakers else None
+        dvectors = dvectors.flatten(0, 1)
+    elif dvectors.dim() == 2 and speakers is not None and speakers.shape == dvectors.shape[:1]:
+        labels, index, counts = torch.unique(speakers.to(dvectors.device), return_inverse=True, return_counts=True)
+        num_speakers = len(labels)
+        fewest, scarce = (int(counts.min()), int(labels[counts.argmin()])) if num_speakers else (0, None)
+    else:
+        given = None if speakers is None else tuple(speakers.shape)
+        raise SpeechtoolsError(
+            f"d-vectors of shape {tuple(dvectors.shape)} with speakers of shape {given} are no batch: give (speakers, "
+            "utterances, emb) with one label a speaker or none, or (batch, emb) with one label an utterance."
+        )
+    if num_speakers < 2:
+        raise SpeechtoolsError(
+            f"{loss} tells speakers from each other, so a batch needs at least 2; got {num_speakers}. "
+            "Raise speakers_per_batch."
+        )
+    if fewest < 2:
+        raise SpeechtoolsError(
+            f"{loss} leaves one utterance out of its own centroid, so a speaker needs at least 2; got {fewest} of "
+            f"speaker {scarce}. Raise utterances_per_speaker."
+        )
+    return unit(dvectors), index, num_speakers
+
+
+def check_labels(speakers: Tensor | None) -> None:
+    """Raises SpeechtoolsError where the labels are no integers."""
+    if speakers is not None and (speakers.is_floating_point() or speakers.dtype == torch.bool):
+        raise SpeechtoolsError(
+            f"The labels of the speakers are {speakers.dtype}: they must be integers. Number the speakers, and give "
+            "each utterance the number of its own."
+        )
+
+
+def unit(dvectors: Tensor) -> Tensor:
+    """Equation 4: d-vectors (batch, emb) of length 1. Those of an encoder have it and come back as they are.
+
+    Raises SpeechtoolsError where a value is not finite.
+    """
+    squares = torch.linalg.vecdot(dvectors, dvectors)
+    if bool(((squares.detach() - 1).abs() <= UNIT_TOLERANCE).all()):
+        return dvectors
+    bad = int((~squares.isfinite()).sum())
+    if bad:
+        raise SpeechtoolsError(
+            f"{bad} of {len(dvectors)} d-vectors hold NaN, infinite or far too large values: the training has "
+            "diverged, or a recording is damaged. Lower the learning rate, or clip the gradient."
+        )
+    return dvectors * inverse_length(squares).unsqueeze(1)
+
+
+# ------------------------------------------------------------------------------------------------------ the modules
 
 
 class _ScaledGradient(torch.autograd.Function):
@@ -28,12 +191,17 @@ class ScaleAndOffset(nn.Module):
     """The learnable w and b of equations 2 and 5: ``w * cosine + b``, with w > 0 by construction.
 
     ``w`` is the softplus of a parameter, which at 10 has almost the same gradient as w itself. The paper starts with
-    (10, -5) and scales the gradients of both by 0.01 (section 3).
+    (10, -5) and scales the gradients of both by 0.01 (section 3): here, not by a hook, so that a copy does it, too.
+
+    Example
+    -------
+    >>> round(ScaleAndOffset()(torch.tensor(0.7)).item(), 5)
+    2.0
     """
 
     def __init__(self, init_weight: float = 10.0, init_bias: float = -5.0, gradient_scale: float = 0.01):
         super().__init__()
-        if init_weight <= 0:
+        if not 0 < init_weight < math.inf:
             raise ConfigError(f"init_weight={init_weight} must be positive: a larger cosine means more alike.")
         start = torch.tensor(float(init_weight), dtype=torch.float64)
         self.raw_weight = nn.Parameter((start + torch.log(-torch.expm1(-start))).float())  # the inverse of softplus
@@ -51,115 +219,6 @@ class ScaleAndOffset(nn.Module):
         return weight.to(cosines.dtype) * cosines + bias.to(cosines.dtype)
 
 
-def speaker_index(dvectors: Tensor, speakers: Tensor | None) -> tuple[Tensor, Tensor, int]:
-    """A batch in its flat form, checked: unit d-vectors (batch, emb), the speaker of each from 0 on (batch,), and N.
-
-    ``dvectors`` are (speakers, utterances, emb), with ``speakers`` None or one distinct label a speaker; or (batch,
-    emb) with one label an utterance, in any order and number. They are brought to length 1 (equation 4), which they
-    usually have.
-
-    Raises
-    ------
-    SpeechtoolsError
-        The shapes do not go together, a value is not finite, there is one speaker only, a speaker has a single
-        utterance, or a label stands for two speakers.
-    """
-    if dvectors.dim() == 3:
-        num_speakers, num_utterances, _ = dvectors.shape
-        if speakers is not None:
-            if speakers.shape != (num_speakers,):
-                raise SpeechtoolsError(
-                    f"{num_speakers} speakers but labels of shape {tuple(speakers.shape)}: give one label a speaker."
-                )
-            if len(torch.unique(speakers)) < num_speakers:
-                raise SpeechtoolsError(
-                    f"The speakers {speakers.tolist()} are not distinct: a speaker twice in a batch would be pushed "
-                    "away from itself. Draw every speaker of a batch once."
-                )
-        index = torch.arange(num_speakers, device=dvectors.device).repeat_interleave(num_utterances)
-        dvectors, fewest = dvectors.flatten(0, 1), num_utterances
-        names = range(num_speakers)
-    elif dvectors.dim() == 2 and speakers is not None and speakers.shape == (len(dvectors),):
-        names, index, counts = torch.unique(speakers, return_inverse=True, return_counts=True)
-        num_speakers = len(names)
-        fewest, names = (int(counts.min()), names[counts < 2].tolist()) if num_speakers else (0, [])
-    else:
-        given = None if speakers is None else tuple(speakers.shape)
-        raise SpeechtoolsError(
-            f"d-vectors of shape {tuple(dvectors.shape)} with speakers of shape {given} are no batch: give (speakers, "
-            "utterances, emb), or (batch, emb) and the speaker of each utterance, (batch,)."
-        )
-    if num_speakers < 2:
-        raise SpeechtoolsError(
-            f"GE2E tells speakers from each other, so a batch needs at least 2; got {num_speakers}. "
-            "Raise speakers_per_batch."
-        )
-    if fewest < 2:
-        raise SpeechtoolsError(
-            f"GE2E leaves one utterance out of its own centroid, so a speaker needs at least 2; got {fewest} of "
-            f"speaker {list(names)[0]}. Raise utterances_per_speaker."
-        )
-    if not torch.isfinite(dvectors).all():
-        raise SpeechtoolsError(
-            "The d-vectors hold NaN or infinite values: the training has diverged, or a recording is damaged. "
-            "Lower the learning rate, or clip the gradient."
-        )
-    return normalized(dvectors), index, num_speakers
-
-
-def cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
-    """Cosine of every d-vector with every centroid, its own speaker's made without it (equations 1, 8 and 9).
-
-    In closed form: with the sum s of a speaker's d-vectors, its centroid points along s, and without e along s - e. So
-    one product of all d-vectors with all sums gives everything.
-
-    Arguments
-    ---------
-    dvectors : Tensor
-        (batch, emb), each of length 1.
-    index : Tensor
-        Speaker of each, from 0 to ``num_speakers`` - 1, (batch,).
-
-    Returns
-    -------
-    Tensor
-        (batch, speakers)
-    """
-    sums = dvectors.new_zeros(num_speakers, dvectors.shape[1]).index_add(0, index, dvectors)
-    # (speakers, emb)
-    others = dvectors @ normalized(sums).T
-    # (batch, speakers)
-    left = sums[index] - dvectors
-    # (batch, emb): by subtraction, since ‖s‖² - 2 e·s + 1 loses digits where the others nearly cancel
-    own = (dvectors * normalized(left)).sum(dim=1, keepdim=True)
-    # (batch, 1)
-    return others.scatter(1, index.unsqueeze(1), own)
-
-
-def normalized(vectors: Tensor) -> Tensor:
-    """Vectors of length 1 (equation 4); a vector of length 0 stays 0."""
-    return nn.functional.normalize(vectors, dim=-1, eps=torch.finfo(vectors.dtype).tiny ** 0.5)
-
-
-def softmax_losses(similarities: Tensor, index: Tensor) -> Tensor:
-    """Equation 6 with its sign turned, so that it is minimised: (batch, speakers) and (batch,) -> (batch,)."""
-    return nn.functional.cross_entropy(similarities, index, reduction="none")
-
-
-def contrast_losses(similarities: Tensor, index: Tensor) -> Tensor:
-    """Equation 7: the own centroid against the most similar other one: (batch, speakers), (batch,) -> (batch,)."""
-    own = index.unsqueeze(1)
-    positive = torch.sigmoid(similarities.gather(1, own)).squeeze(1)
-    # The sigmoid grows with its argument, so the largest similarity has the largest.
-    hardest = similarities.scatter(1, own, -torch.inf).amax(dim=1)
-    return 1 - positive + torch.sigmoid(hardest)
-
-
-def reduced(losses: Tensor, reduction: str) -> Tensor:
-    """``"sum"`` over the utterances, as equation 10, or their ``"mean"``."""
-    return losses.sum() if reduction == "sum" else losses.mean()
-
-
 def check_reduction(reduction: str) -> str:
     """``reduction`` itself; raises ConfigError where it is unknown."""
     if reduction not in ("sum", "mean"):
@@ -167,23 +226,45 @@ def check_reduction(reduction: str) -> str:
     return reduction
 
 
-class _GE2E(nn.Module):
-    def __init__(self, init_weight: float, init_bias: float, gradient_scale: float, reduction: str):
+class CentroidLoss(nn.Module):
+    """What GE2E and TE2E share: w and b, the reduction, and at least float32, whatever autocast says.
+
+    A subclass has a ``name`` for errors, and ``losses(dvectors, index, num_speakers)`` with what ``speaker_index``
+    gives: one loss for each utterance or tuple.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        init_weight: float = 10.0,
+        init_bias: float = -5.0,
+        gradient_scale: float = 0.01,
+        reduction: str = "sum",
+    ):
         super().__init__()
         self.similarity = ScaleAndOffset(init_weight, init_bias, gradient_scale)
         self.reduction = check_reduction(reduction)
 
+    @property
+    def weight(self) -> Tensor:
+        """w, positive."""
+        return self.similarity.weight
+
+    @property
+    def bias(self) -> Tensor:
+        """b."""
+        return self.similarity.bias
+
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
         with torch.autocast(dvectors.device.type, enabled=False):
             dvectors = dvectors if dvectors.dtype == torch.float64 else dvectors.float()
-            dvectors, index, num_speakers = speaker_index(dvectors, speakers)
-            similarities = self.similarity(cosines(dvectors, index, num_speakers))
-            # (batch, speakers)
-            return reduced(self.losses(similarities, index), self.reduction)
+            losses = self.losses(*speaker_index(dvectors, speakers, self.name))
+            return losses.sum() if self.reduction == "sum" else losses.mean()
 
 
 @plugin("loss/ge2e-softmax")
-class GE2ESoftmax(_GE2E):
+class GE2ESoftmax(CentroidLoss):
     """GE2E with the softmax over all speakers of the batch (equations 5, 6, 8, 9, 10): better for free text.
 
     Arguments
@@ -200,6 +281,11 @@ class GE2ESoftmax(_GE2E):
     dvectors (speakers, utterances, emb), speakers None or (speakers,) -> scalar; or
     dvectors (batch, emb), speakers (batch,) -> scalar, for unequal numbers of utterances
 
+    Raises
+    ------
+    SpeechtoolsError
+        In ``forward``: a batch that :func:`speaker_index` refuses.
+
     Example
     -------
     >>> loss = GE2ESoftmax()
@@ -208,20 +294,15 @@ class GE2ESoftmax(_GE2E):
     True
     """
 
-    losses = staticmethod(softmax_losses)
+    name = "GE2E"
 
-    def __init__(
-        self,
-        init_weight: float = 10.0,
-        init_bias: float = -5.0,
-        gradient_scale: float = 0.01,
-        reduction: str = "sum",
-    ):
-        super().__init__(init_weight, init_bias, gradient_scale, reduction)
+    def losses(self, dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
+        """Equation 6, turned, for every utterance: (batch,)."""
+        return softmax_losses(self.similarity(cosines(dvectors, index, num_speakers)), index)
 
 
 @plugin("loss/ge2e-contrast")
-class GE2EContrast(_GE2E):
+class GE2EContrast(CentroidLoss):
     """GE2E with the most similar other speaker alone (equations 5, 7, 8, 9, 10): better for keywords.
 
     Arguments, shapes and errors as of ``loss/ge2e-softmax``.
@@ -232,13 +313,8 @@ class GE2EContrast(_GE2E):
     True
     """
 
-    losses = staticmethod(contrast_losses)
+    name = "GE2E"
 
-    def __init__(
-        self,
-        init_weight: float = 10.0,
-        init_bias: float = -5.0,
-        gradient_scale: float = 0.01,
-        reduction: str = "sum",
-    ):
-        super().__init__(init_weight, init_bias, gradient_scale, reduction)
+    def losses(self, dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
+        """Equation 7 for every utterance: (batch,)."""
+        return contrast_losses(self.similarity(cosines(dvectors, index, num_speakers)), index)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.ge2e import check_reduction
+from speechtools.ge2e import check_labels, check_reduction
 from speechtools.registry import plugin
 
 
@@ -16,16 +16,25 @@ class Softmax(nn.Module):
     ---------
     embedding_size, num_speakers : int
         Size of the d-vectors and number of training speakers. They come from the data: leave them 0 and call
-        :meth:`set_speakers`.
-    scale : float
-        Factor on the d-vectors, which have length 1: without it no speaker could get a probability near 1.
+        :meth:`set_speakers` before the optimizer is made.
     reduction : str
         ``"sum"`` over the utterances or ``"mean"``.
+    scale : float
+        Factor on the d-vectors. They have length 1, so with the small weights that a layer starts with all speakers
+        would long be about equally likely.
 
     Shape
     -----
     dvectors (batch, emb), speakers (batch,) -> scalar; or
     dvectors (speakers, utterances, emb), speakers (speakers,) -> scalar
+
+    Raises
+    ------
+    ConfigError
+        Sizes that cannot be; ``forward`` before ``set_speakers``.
+    SpeechtoolsError
+        In ``forward``: no labels, labels of other speakers than 0 to ``num_speakers`` - 1, shapes that do not go
+        together, NaN or infinite d-vectors.
 
     Example
     -------
@@ -33,37 +42,62 @@ class Softmax(nn.Module):
     torch.Size([])
     """
 
-    def __init__(self, embedding_size: int = 0, num_speakers: int = 0, scale: float = 10.0, reduction: str = "sum"):
+    def __init__(self, embedding_size: int = 0, num_speakers: int = 0, reduction: str = "sum", scale: float = 10.0):
         super().__init__()
         self.linear = None
-        self.scale, self.reduction = scale, check_reduction(reduction)
-        if embedding_size and num_speakers:
+        self.reduction, self.scale = check_reduction(reduction), scale
+        if embedding_size or num_speakers:
             self.set_speakers(num_speakers, embedding_size)
 
     def set_speakers(self, num_speakers: int, embedding_size: int) -> None:
         """Make the layer for so many training speakers."""
-        if num_speakers < 2:
-            raise ConfigError(f"A classifier needs at least 2 training speakers to tell apart; got {num_speakers}.")
+        if num_speakers < 2 or embedding_size < 1:
+            raise ConfigError(
+                f"A classifier needs at least 2 training speakers to tell apart, and d-vectors of at least 1 number; "
+                f"got num_speakers={num_speakers} and embedding_size={embedding_size}. Give both, from the data."
+            )
         self.linear = nn.Linear(embedding_size, num_speakers)
 
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
         if self.linear is None:
-            raise ConfigError("loss/softmax does not know the training speakers yet: call set_speakers first.")
-        if dvectors.dim() == 3 and speakers is not None and len(speakers) == len(dvectors):
-            speakers = speakers.repeat_interleave(dvectors.shape[1])
-            dvectors = dvectors.flatten(0, 1)
-        if speakers is None or dvectors.dim() != 2 or speakers.shape != (len(dvectors),):
-            given = None if speakers is None else tuple(speakers.shape)
-            raise SpeechtoolsError(
-                f"d-vectors of shape {tuple(dvectors.shape)} with speakers of shape {given}: loss/softmax needs the "
-                "speaker of each, (batch,)."
+            raise ConfigError(
+                "loss/softmax does not know the training speakers yet: call set_speakers(num_speakers, "
+                "embedding_size) before the optimizer is made."
             )
-        if int(speakers.min()) < 0 or int(speakers.max()) >= self.linear.out_features:
+        dvectors, speakers = self._flat(dvectors, speakers)
+        if not torch.isfinite(dvectors).all():
             raise SpeechtoolsError(
-                f"Speakers {int(speakers.min())} to {int(speakers.max())} in a batch, but the classifier was made for "
-                f"0 to {self.linear.out_features - 1}. Number the training speakers from 0."
+                "The d-vectors hold NaN or infinite values: the training has diverged, or a recording is damaged. "
+                "Lower the learning rate, or clip the gradient."
             )
         with torch.autocast(dvectors.device.type, enabled=False):
             logits = self.linear(self.scale * dvectors.to(self.linear.weight.dtype))
             # (batch, num_speakers)
             return nn.functional.cross_entropy(logits, speakers, reduction=self.reduction)
+
+    def _flat(self, dvectors: Tensor, speakers: Tensor | None) -> tuple[Tensor, Tensor]:
+        # The batch as (batch, emb) and (batch,), checked.
+        if speakers is None:
+            raise SpeechtoolsError(
+                "loss/softmax learns which training speaker is heard, and got no labels: give the number of the "
+                "speaker of each utterance, (batch,), or of each row of (speakers, utterances, emb)."
+            )
+        check_labels(speakers)
+        size, most = self.linear.in_features, self.linear.out_features - 1
+        regular = dvectors.dim() in (2, 3) and speakers.shape == dvectors.shape[:1]
+        if not regular or dvectors.numel() == 0 or dvectors.shape[-1] != size:
+            raise SpeechtoolsError(
+                f"d-vectors of shape {tuple(dvectors.shape)} with speakers of shape {tuple(speakers.shape)} are no "
+                f"batch: give (batch, {size}) with the speaker of each, (batch,), or (speakers, utterances, {size}) "
+                "with (speakers,)."
+            )
+        lowest, highest = int(speakers.min()), int(speakers.max())
+        if lowest < 0 or highest > most:
+            raise SpeechtoolsError(
+                f"Speakers {lowest} to {highest} in a batch, but the classifier was made for 0 to {most}. Number the "
+                "training speakers from 0, and give set_speakers their number."
+            )
+        speakers = speakers.to(dvectors.device, torch.long)
+        if dvectors.dim() == 3:
+            return dvectors.flatten(0, 1), speakers.repeat_interleave(dvectors.shape[1])
+        return dvectors, speakers

@@ -1,9 +1,9 @@
 """The tuple-based end-to-end loss (GE2E paper, section 1.2, equations 1 to 3; Heigold et al. 2016), kind ``loss``."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from speechtools.ge2e import ScaleAndOffset, check_reduction, normalized, reduced, speaker_index
+from speechtools.ge2e import CentroidLoss, inverse_length
 from speechtools.registry import plugin
 
 
@@ -18,44 +18,63 @@ def tuples(num_speakers: int) -> tuple[list[int], list[bool]]:
     """
     evaluated = list(range(num_speakers))
     others = evaluated[1::2]
-    evaluated[1::2] = [*others[1:], others[0]] if len(others) > 1 else [0]
+    evaluated[1::2] = [*others[1:], others[0]] if len(others) > 1 else [0] * len(others)
     return evaluated, [row % 2 == 0 for row in range(num_speakers)]
 
 
 def tuple_cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> tuple[Tensor, Tensor]:
     """Cosine of every tuple's evaluation utterance with its enrolment centroid (equations 1 and 2).
 
-    A speaker's first utterance of the batch is the one to evaluate, all others enrol.
+    A speaker's first utterance of the batch is the one to evaluate, all others enrol. The speakers form tuples in the
+    order in which they come in the batch, whatever their numbers.
+
+    Arguments
+    ---------
+    dvectors : Tensor
+        (batch, emb), of any length. The cosine with, or of, a vector of length 0 is 0.
+    index : Tensor
+        Speaker of each, from 0 to ``num_speakers`` - 1, (batch,).
 
     Returns
     -------
     cosines : Tensor
-        (speakers,)
+        (speakers,), in the order of the batch
     positive : Tensor
         (speakers,), booleans
     """
-    # The position of every speaker's first utterance.
     positions = torch.arange(len(index), device=index.device)
     first = positions.new_full((num_speakers,), len(index)).scatter_reduce(0, index, positions, "amin")
-    # (speakers,)
-    sums = dvectors.new_zeros(num_speakers, dvectors.shape[1]).index_add(0, index, dvectors)
-    enrolled = sums - dvectors[first]
+    # (speakers,): the position of every speaker's first utterance
+    enrolled = dvectors.new_zeros(num_speakers, dvectors.shape[1])
+    enrolled = enrolled.index_add(0, index, dvectors.index_fill(0, first, 0.0))
     # (speakers, emb): along the centroid
-    evaluated, positive = tuples(num_speakers)
-    cosines = (dvectors[first[evaluated]] * normalized(enrolled)).sum(dim=1)
-    return cosines, torch.tensor(positive, device=index.device)
+    first, order = first.sort()
+    enrolled = enrolled[order]
+    rows, positive = tuples(num_speakers)
+    evaluated = dvectors[first[rows]]
+    # (speakers, emb)
+    lengths = inverse_length(_dot(evaluated, evaluated)) * inverse_length(_dot(enrolled, enrolled))
+    return _dot(evaluated, enrolled) * lengths, torch.tensor(positive, device=index.device)
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    return torch.linalg.vecdot(one, other)
 
 
 def tuple_losses(similarities: Tensor, positive: Tensor) -> Tensor:
     """Equation 3 with its sign turned: 1 - sigmoid for positive tuples, the sigmoid for negative ones.
 
-    As printed the equation grows with the similarity within a speaker, though the text wants that similarity large.
+    As printed, δσ(s) + (1 - δ)(1 - σ(s)), it grows with the similarity of the same speaker, which the text wants large:
+    what is minimised is δ(1 - σ(s)) + (1 - δ)σ(s). (speakers,) and booleans (speakers,) -> (speakers,)
+
+    >>> [round(loss, 3) for loss in tuple_losses(torch.tensor([5.0, 5.0]), torch.tensor([True, False])).tolist()]
+    [0.007, 0.993]
     """
     return torch.sigmoid(torch.where(positive, -similarities, similarities))
 
 
 @plugin("loss/te2e")
-class TE2E(nn.Module):
+class TE2E(CentroidLoss):
     """TE2E over a batch of N speakers with M utterances: N tuples, positive and negative by turns (equations 1 to 3).
 
     Each has one utterance to evaluate and M - 1 to enrol from, so a batch costs the encoder as much as it does with
@@ -73,25 +92,20 @@ class TE2E(nn.Module):
     dvectors (speakers, utterances, emb), speakers None or (speakers,) -> scalar; or
     dvectors (batch, emb), speakers (batch,) -> scalar
 
+    Raises
+    ------
+    SpeechtoolsError
+        In ``forward``: a batch that :func:`speechtools.ge2e.speaker_index` refuses.
+
     Example
     -------
     >>> TE2E()(torch.eye(4).unsqueeze(1).repeat(1, 3, 1)).item() < 0.1
     True
     """
 
-    def __init__(
-        self,
-        init_weight: float = 10.0,
-        init_bias: float = -5.0,
-        gradient_scale: float = 0.01,
-        reduction: str = "sum",
-    ):
-        super().__init__()
-        self.similarity = ScaleAndOffset(init_weight, init_bias, gradient_scale)
-        self.reduction = check_reduction(reduction)
+    name = "TE2E"
 
-    def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
-        with torch.autocast(dvectors.device.type, enabled=False):
-            dvectors = dvectors if dvectors.dtype == torch.float64 else dvectors.float()
-            cosines, positive = tuple_cosines(*speaker_index(dvectors, speakers))
-            return reduced(tuple_losses(self.similarity(cosines), positive), self.reduction)
+    def losses(self, dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
+        """Equation 3, turned, for every tuple: (speakers,)."""
+        cosines, positive = tuple_cosines(dvectors, index, num_speakers)
+        return tuple_losses(self.similarity(cosines), positive)
