@@ -11,6 +11,7 @@ A recipe's train.py reads::
 """
 
 import difflib
+import functools
 import io
 import json
 import logging
@@ -382,6 +383,26 @@ class RecipeBrain(sb.Brain):
         for tag, value in values.items():
             self.writer.add_scalar(tag, value, epoch)
         self.writer.flush()
+
+
+def optimizer(name: str, lr: float, **options):
+    """An optimizer of ``torch.optim`` by its name, as a Brain takes it: a function of the parameters.
+
+    The name is a scalar of the yaml, and so can be given on the command line and in a variant.
+
+    Raises
+    ------
+    ConfigError
+        torch has no such optimizer.
+    """
+    known = [each for each in dir(torch.optim) if isinstance(getattr(torch.optim, each), type) and each != "Optimizer"]
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+        raise ConfigError(
+            f"torch.optim has no optimizer {name!r}.{f' Did you mean {near[0]!r}?' if near else ''} "
+            f"It has: {', '.join(known)}."
+        )
+    return functools.partial(getattr(torch.optim, name), lr=lr, **options)
 
 
 def on_main_first(prepare):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from speechbrain.augment.augmenter import Augmenter
+from speechbrain.augment.freq_domain import SpectrogramDrop
 from speechbrain.augment.time_domain import AddNoise, AddReverb, SpeedPerturb
 
 from speechtools.data import audio
@@ -16,8 +17,24 @@ from speechtools.errors import ConfigError
 CUT_SECONDS = 2.5
 
 
+def spec_augmenter(enabled: bool = True, max_frames: int = 20, max_filters: int = 6) -> Augmenter | None:
+    """SpecAugment: stretches of frames, and bands of filters, set to 0 (the mean, where features have it taken out).
+
+    ``(batch, time, size)`` features; up to three stretches of at most ``max_frames``, and up to two bands of at most
+    ``max_filters``, the same for a whole batch. None where it is not ``enabled``.
+    """
+    if not enabled:
+        return None
+    drops = [
+        SpectrogramDrop(1, max_frames, 1, 3, "zeros", dim=1),
+        SpectrogramDrop(1, max_filters, 1, 2, "zeros", dim=2),
+    ]
+    return Augmenter(concat_original=False, min_augmentations=1, max_augmentations=2, augmentations=drops)
+
+
 def augmenter(
     save_folder: str | Path,
+    enabled: bool = True,
     noise_folder: str | Path = "",
     snr_low: float = 5.0,
     snr_high: float = 25.0,
@@ -29,8 +46,8 @@ def augmenter(
     augment_prob: float = 0.8,
     sample_rate: int = 16000,
     seed: int = 0,
-) -> Augmenter:
-    """Noise, reverberation and speed, of which every batch gets some, drawn anew.
+) -> Augmenter | None:
+    """Noise, reverberation and speed, of which every batch gets some, drawn anew; None where it is not ``enabled``.
 
     Arguments
     ---------
@@ -53,6 +70,8 @@ def augmenter(
     ConfigError
         An SNR range or a number is impossible, or the noise folder holds no audio.
     """
+    if not enabled:
+        return None
     if snr_low > snr_high or num_rooms < 1 or max_rt60 <= 0.1:
         raise ConfigError(
             f"snr_low={snr_low}, snr_high={snr_high}, num_rooms={num_rooms}, max_rt60={max_rt60} cannot be: the SNRs "

@@ -1,0 +1,54 @@
+"""Encoders: the projection's gradient, folding, and other code's checkpoints. Their contract is tested elsewhere."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+from speechtools.encoders import LSTMP, LSTMEncoder, convert_ge2e_state, folded
+
+
+def gradients(encoder):
+    encoder.zero_grad()
+    torch.manual_seed(1)
+    (encoder(torch.randn(3, 20, 5)) * torch.randn(4)).sum().backward()
+    return {name: parameter.grad.clone() for name, parameter in encoder.named_parameters()}
+
+
+@pytest.mark.parametrize("through", [lambda m: m, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_only_the_gradients_of_the_projections_are_halved(through):
+    torch.manual_seed(0)
+    half = LSTMP(5, 8, 4, 2)
+    full = LSTMP(5, 8, 4, 2, projection_gradient_scale=1.0)
+    full.load_state_dict(half.state_dict())
+    ours, plain = gradients(through(half)), gradients(full)
+    for name in plain:
+        factor = 0.5 if "weight_hr" in name else 1.0
+        assert torch.allclose(ours[name], factor * plain[name], rtol=1e-5), name
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_a_folded_projection_is_the_same_function(layers):
+    torch.manual_seed(0)
+    encoder = LSTMP(6, 16, 8, layers).double()
+    feats = torch.randn(4, 70, 6, dtype=torch.float64)
+    lens = torch.tensor([1.0, 0.5, 0.1, 0.9], dtype=torch.float64)
+    assert (folded(encoder)(feats, lens) - encoder(feats, lens)).abs().max() < 1e-12
+    assert folded(encoder).embedding_size == encoder.embedding_size == 8
+
+
+def test_a_checkpoint_of_other_code_loads():
+    source = LSTMEncoder(40, 16, 3, 16, relu=True)
+    state = {**source.state_dict(), "similarity_weight": torch.tensor([10.0]), "similarity_bias": torch.tensor([-5.0])}
+    for form in (state, {"step": 7, "model_state": state}):
+        other = LSTMEncoder(40, 16, 3, 16, relu=True)
+        other.load_state_dict(convert_ge2e_state(form))
+        feats = torch.randn(2, 30, 40)
+        assert torch.equal(other(feats), source(feats))
+
+
+def test_relu_makes_all_cosines_positive():
+    torch.manual_seed(0)
+    dvectors = LSTMEncoder(5, 8, 1, 16, relu=True)(torch.randn(10, 12, 5))
+    assert (dvectors @ dvectors.T).min() >= 0

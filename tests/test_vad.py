@@ -1,0 +1,95 @@
+"""Voice activity detection on what recordings hold: pauses, clipping, offsets, clicks. The contract is elsewhere."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import speechtools
+from speechtools.errors import ConfigError
+from speechtools.vad import EnergyVAD, speech_samples
+
+RATE = 16000
+
+
+def talk(background=0.001, seed=0):
+    """Bursts from 0.5 to 1.5 s and from 2.5 to 3 s in 4 s of background."""
+    rng = np.random.default_rng(seed)
+    wave = background * rng.standard_normal(4 * RATE)
+    for start, end in ((0.5, 1.5), (2.5, 3.0)):
+        wave[round(start * RATE) : round(end * RATE)] += 0.2 * rng.standard_normal(round((end - start) * RATE))
+    return torch.from_numpy(wave.astype(np.float32)).unsqueeze(0)
+
+
+@pytest.mark.parametrize("background", [0.0, 1e-4, 0.01])
+@pytest.mark.parametrize("change", ["none", "offset", "clipped", "quiet"])
+def test_bursts_are_found_within_50_ms(background, change):
+    wav = talk(background)
+    wav = {"none": wav, "offset": wav + 0.3, "clipped": (20 * wav).clamp(-1, 1), "quiet": 1e-3 * wav}[change]
+    if change == "clipped" and background == 0.01:
+        pytest.skip("amplified so far that the background clips as well")
+    speech = EnergyVAD()(wav)[0]
+    edges = torch.nonzero(speech[1:] != speech[:-1]).flatten() + 1
+    assert torch.allclose(edges / 100, torch.tensor([0.5, 1.5, 2.5, 3.0]), atol=0.05)
+
+
+def test_short_gaps_are_closed_and_short_bursts_removed():
+    wav = talk(0.0)
+    wav[0, 16000:17600] = 0  # 100 ms of silence within the first burst
+    wav[0, 56000:56480] = 0.2  # 30 ms of sound by itself
+    speech = EnergyVAD()(wav)[0]
+    assert speech[55:145].all() and not speech[330:].any()
+    assert not EnergyVAD(hangover_ms=0)(wav)[0, 103:107].any()
+    assert EnergyVAD(min_speech_ms=0)(wav)[0, 351]
+
+
+@pytest.mark.parametrize("samples", [1, 2, 159, 160, 161, 500])
+def test_very_short_recordings(samples):
+    rng = np.random.default_rng(0)
+    wav = torch.from_numpy(rng.standard_normal((1, samples)).astype(np.float32))
+    speech = EnergyVAD()(wav)
+    assert speech.shape == (1, -(-samples // 160))
+    # One sample alone is nothing but its own offset.
+    assert speech.any() == (samples > 1)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.25, -1.0])
+def test_a_constant_is_no_speech(value):
+    assert not EnergyVAD()(torch.full((1, RATE), value)).any()
+
+
+def test_even_noise_is_speech_throughout():
+    torch.manual_seed(0)
+    assert EnergyVAD()(0.1 * torch.randn(1, 2 * RATE)).all()
+
+
+def test_rows_of_a_batch_do_not_meet():
+    first, second = talk(0.001, 1), 0.05 * talk(0.002, 2)
+    together = EnergyVAD()(torch.cat([first, second]))
+    assert torch.equal(together[0], EnergyVAD()(first)[0]) and torch.equal(together[1], EnergyVAD()(second)[0])
+
+
+def test_speech_samples_keeps_those_of_the_frames():
+    wav = torch.arange(10.0)
+    assert speech_samples(wav, torch.tensor([True, False, True]), 4).tolist() == [0, 1, 2, 3, 8, 9]
+
+
+def test_options_that_cannot_be():
+    with pytest.raises(ConfigError, match="threshold=1.5"):
+        EnergyVAD(threshold=1.5)
+
+
+def test_webrtc_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "webrtcvad", None)
+    with pytest.raises(ConfigError, match=r"pip install speechtools\[vad\]"):
+        speechtools.build("vad/webrtc")
+
+
+def test_webrtc_finds_more_in_speech_than_in_silence():
+    pytest.importorskip("webrtcvad")
+    detector = speechtools.build("vad/webrtc")
+    speech = detector(talk(0.0))[0]
+    assert not speech[:45].any() and not detector(torch.zeros(1, RATE)).any()
+    with pytest.raises(ConfigError, match="sample_rate=44100"):
+        speechtools.build("vad/webrtc", sample_rate=44100)
