@@ -5,6 +5,7 @@ sliding windows, the encoder, L2 norm, mean.
 """
 
 import math
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -325,7 +326,7 @@ class SpeakerVerification(SpeakerEncoder):
         try:
             with np.load(path, allow_pickle=False) as held:
                 names, prints, model = held["names"].tolist(), held["voiceprints"], str(held["model"])
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ConfigError(
                 f"{path} cannot be read as a file of enrolled voices ({type(error).__name__}). "
                 "Make it with `speechtools enroll`."
