@@ -1,0 +1,136 @@
+"""Laws of the gathered d-vectors: several processes have the loss and the gradients of one with the joined batch."""
+
+import warnings
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+import speechtools
+from speechtools.errors import SpeechtoolsError
+from speechtools.gathering import gather_dvectors
+
+WORLD_SIZE = 2
+SPEAKERS, UTTERANCES, INPUT, SIZE = 3, 4, 7, 5  # of each process
+LOSSES = ["ge2e-softmax", "ge2e-contrast", "te2e", "softmax"]
+CASES = [(name, regular) for name in LOSSES for regular in (True, False)]
+#: Shapes of the d-vectors and of the labels of both processes, which do not go together.
+MISFITS = [
+    ([(8, SIZE), (8,)], [(6, SIZE), (6,)]),
+    ([(2, 4, SIZE), (2,)], [(4, 2, SIZE), (4,)]),  # equally many values
+    ([(2, 4, SIZE), (2,)], [(8, SIZE), (8,)]),
+    ([(2, 4, SIZE), None], [(2, 4, SIZE), (2,)]),
+]
+
+
+class Encoder(nn.Module):
+    """(…, input) -> unit d-vectors (…, emb)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(INPUT, 9), nn.Tanh(), nn.Linear(9, SIZE))
+
+    def forward(self, feats):
+        return nn.functional.normalize(self.layers(feats), dim=-1)
+
+
+def modules_of(name: str) -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(1)
+    loss = speechtools.build(f"loss/{name}")
+    if name == "softmax":
+        loss.set_speakers(WORLD_SIZE * SPEAKERS, SIZE)
+    return Encoder(), loss
+
+
+def joined_batch(regular: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features and speakers of both processes: the first half is the first one's."""
+    torch.manual_seed(2)
+    feats = torch.randn(WORLD_SIZE * SPEAKERS, UTTERANCES, INPUT)
+    speakers = torch.tensor([4, 0, 5, 2, 1, 3])
+    return (feats, speakers) if regular else (feats.flatten(0, 1), speakers.repeat_interleave(UTTERANCES))
+
+
+def loss_and_gradients(encoder, loss, feats, speakers) -> list[torch.Tensor]:
+    value = loss(*gather_dvectors(encoder(feats), speakers))
+    value.backward()
+    return [value.detach()] + [p.grad.clone() for module in (encoder, loss) for p in module.parameters()]
+
+
+def work(rank: int, folder: str) -> None:
+    """What each process does: all cases, then the misfits; the results go to a file."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=WORLD_SIZE)
+    results = {}
+    for name, regular in CASES:
+        encoder, loss = (DistributedDataParallel(module) for module in modules_of(name))
+        half = [tensor.chunk(WORLD_SIZE)[rank] for tensor in joined_batch(regular)]
+        results[name, regular] = loss_and_gradients(encoder, loss, *half)
+    dvectors, speakers = torch.full((2, 3), float(rank)).bfloat16(), torch.tensor([rank, rank + 10])
+    results["gathered"] = gather_dvectors(dvectors, speakers)
+    results["without labels"] = gather_dvectors(torch.full((1, 2, 3), float(rank)), None)
+    results["refused"] = []
+    for case in MISFITS:
+        shape, labels = case[rank]
+        try:
+            gather_dvectors(torch.zeros(shape), None if labels is None else torch.zeros(labels, dtype=torch.long))
+        except SpeechtoolsError as error:
+            results["refused"].append(str(error))
+    torch.save(results, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def of_two_processes(tmp_path_factory):
+    """The results of both processes, by rank."""
+    folder = tmp_path_factory.mktemp("processes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.multiprocessing.spawn(work, (str(folder),), nprocs=WORLD_SIZE)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD_SIZE)]
+
+
+@pytest.mark.parametrize("name, regular", CASES)
+def test_two_processes_have_the_loss_and_gradients_of_one(of_two_processes, name, regular):
+    alone = loss_and_gradients(*modules_of(name), *joined_batch(regular))
+    # None of the gradients is nothing, so that equality says something. (That of b is, where b takes no part.)
+    assert sum(float(value.abs().max()) > 1e-4 for value in alone) >= len(alone) - 1
+    for results in of_two_processes:
+        for one, other in zip(results[name, regular], alone, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_everything_comes_in_the_order_of_the_ranks(of_two_processes):
+    for results in of_two_processes:
+        dvectors, speakers = results["gathered"]
+        assert dvectors.dtype == torch.float32  # gloo gathers no bfloat16
+        assert dvectors.tolist() == [[0.0] * 3] * 2 + [[1.0] * 3] * 2
+        assert speakers.tolist() == [0, 10, 1, 11]
+        dvectors, speakers = results["without labels"]
+        assert dvectors[:, 0, 0].tolist() == [0.0, 1.0] and speakers is None
+
+
+def test_unequal_shapes_are_refused_on_every_process(of_two_processes):
+    for rank, results in enumerate(of_two_processes):
+        assert len(results["refused"]) == len(MISFITS)
+        for message, case in zip(results["refused"], MISFITS, strict=True):
+            assert message.startswith(f"Process {rank} has d-vectors of shape {case[rank][0]} with")
+            assert "Give every process the same speakers_per_batch" in message
+
+
+def test_one_process_keeps_what_it_has():
+    dvectors, speakers = torch.randn(4, 3), torch.arange(4)
+    gathered = gather_dvectors(dvectors, speakers)
+    assert gathered[0] is dvectors and gathered[1] is speakers
+
+
+def test_speechbrain_wraps_every_module_that_has_parameters():
+    """The factor in gather_dvectors counts on it."""
+    import inspect
+
+    from speechbrain.core import Brain
+
+    source = inspect.getsource(Brain._wrap_distributed)
+    assert "DDP(" in source and "for name, module in self.modules.items()" in source
