@@ -38,7 +38,7 @@ def augmenter(
     noise_folder: str | Path = "",
     snr_low: float = 5.0,
     snr_high: float = 25.0,
-    speeds: tuple[int, ...] = (90, 95, 105, 110),
+    speeds: tuple[int, ...] = (95, 100, 105),
     num_rooms: int = 60,
     max_rt60: float = 0.4,
     min_augmentations: int = 1,
@@ -58,7 +58,7 @@ def augmenter(
     snr_low, snr_high : float
         SNR in dB, drawn for each utterance.
     speeds : tuple of int
-        In percent; one for the whole batch.
+        In percent; one for the whole batch. Much more than 5 % would make another voice of it.
     num_rooms, max_rt60 : int, float
         Number of room responses, exponentially decaying noise behind a direct path, and the longest time in seconds
         in which they fall by 60 dB.

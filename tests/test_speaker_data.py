@@ -1,0 +1,287 @@
+"""Stores of speech, N x M batches from them, and their preparation, bad input included."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from speechtools.data import speaker_data
+from speechtools.data.speaker_batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
+from speechtools.data.speaker_store import FIELDS, SpeakerStore, Texts
+from speechtools.errors import ConfigError, CorpusError, PluginError
+
+RATE = 16000
+SHAPE = {"min_samples": 400, "max_samples": 800, "step_samples": 100}
+
+
+def write_store(folder, counts, seconds=0.1):
+    """A store whose every utterance is constant: the speaker's number times 100, plus the utterance's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, pieces, start = [], [], 0
+    for speaker, count in enumerate(counts):
+        for utterance in range(count):
+            samples = round(seconds * RATE) + 10 * utterance
+            pieces.append(np.full(samples, 100 * speaker + utterance, dtype=np.int16))
+            rows.append([f"s{speaker}-{utterance}", f"s{speaker}", "x.wav", samples / RATE, "a.npy", start, samples])
+            start += samples
+    np.save(folder / "a.npy", np.concatenate(pieces))
+    with open(folder / "train.csv", "w", newline="") as stream:
+        csv.writer(stream).writerows([FIELDS, *rows])
+    return SpeakerStore(folder / "train.csv")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return write_store(tmp_path / "store", [5, 2, 9, 3, 4, 6, 7, 8])
+
+
+# ----------------------------------------------------------------------------------------------------------- store
+
+
+def test_a_store_knows_its_utterances(store):
+    assert store.speakers == [f"s{k}" for k in range(8)] and len(store) == 44
+    assert [store.utt_ids[i] for i in (0, 5, 43)] == ["s0-0", "s1-0", "s7-7"]
+    assert [store.speaker_of(i) for i in (0, 4, 5, 6, 7, 43)] == [0, 0, 1, 1, 2, 7]
+    assert (store.read(6) == 101).all() and len(store.read(6)) == 1610
+    assert (store.read(6, 5, 20) == 101).all() and len(store.read(6, 5, 20)) == 20
+
+
+def test_what_is_too_short_is_repeated(tmp_path):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    np.save(folder / "a.npy", np.arange(7, dtype=np.int16))
+    rows = [FIELDS, ["u", "a", "x", 1, "a.npy", 0, 3], ["v", "b", "x", 1, "a.npy", 3, 4]]
+    with open(folder / "train.csv", "w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    store = SpeakerStore(folder / "train.csv")
+    assert store.read(1, 2, 9).tolist() == [5, 6, 3, 4, 5, 6, 3, 4, 5]
+    assert store.read(0, 0, 3).tolist() == [0, 1, 2]
+
+
+def test_texts_take_little_memory():
+    names = [f"speaker{k:05d}/video/utterance-{k:07d}" for k in range(1000)] + ["ä ß", ""]
+    texts = Texts(names)
+    assert [texts[i] for i in range(len(texts))] == names
+    assert texts.nbytes < 60 * len(names)
+
+
+def test_stores_that_are_damaged(tmp_path, store):
+    with pytest.raises(CorpusError, match="There is no manifest"):
+        SpeakerStore(tmp_path / "no.csv")
+    audio, manifest = tmp_path / "store" / "a.npy", tmp_path / "store" / "train.csv"
+    whole = audio.read_bytes()
+    np.save(audio, np.zeros(10, np.int16))
+    with pytest.raises(CorpusError, match="holds 10 samples and the manifest speaks of"):
+        SpeakerStore(manifest)
+    audio.write_bytes(whole[:50])
+    with pytest.raises(CorpusError, match="cut short"):
+        SpeakerStore(manifest)
+    audio.unlink()
+    with pytest.raises(CorpusError, match="is gone"):
+        SpeakerStore(manifest)
+    manifest.write_text("utt_id,speaker\nx,y\n")
+    with pytest.raises(CorpusError, match="is no manifest of speech"):
+        SpeakerStore(manifest)
+
+
+# --------------------------------------------------------------------------------------------------------- batches
+
+
+def test_a_batch_is_n_distinct_speakers_with_m_utterances_each(store):
+    batches = SpeakerBatches(store, 4, 3, **SHAPE)
+    lengths = set()
+    for step in range(40):
+        batch, plan = batches[step], batches.plan(step)
+        lengths.add(plan.samples)
+        assert batch.wavs.shape == (12, plan.samples) and batch.wavs.dtype == torch.float32
+        assert len(set(batch.speakers.tolist())) == 4
+        speakers = [store.speaker_of(u) for u in plan.utterances]
+        assert speakers == batch.speakers.repeat_interleave(3).tolist()
+        values = torch.tensor([100 * s + (u - store.first[s]) for s, u in zip(speakers, plan.utterances, strict=True)])
+        assert torch.equal(batch.wavs, (values / 32768).float().unsqueeze(1).expand_as(batch.wavs))
+        for row in plan.utterances.reshape(4, 3):
+            held = store.first[store.speaker_of(row[0]) + 1] - store.first[store.speaker_of(row[0])]
+            assert len(set(row)) == min(3, held)  # none twice before all were taken
+    assert lengths == {400, 500, 600, 700, 800}
+
+
+def test_a_batch_depends_on_seed_and_step_alone(store):
+    one, other = SpeakerBatches(store, 4, 3, **SHAPE), SpeakerBatches(store, 4, 3, **SHAPE)
+    for step in (7, 3, 100):
+        assert torch.equal(one[step].wavs, other[step].wavs)
+    assert not np.array_equal(one.plan(0).utterances, one.plan(1).utterances)
+    reseeded = SpeakerBatches(store, 4, 3, seed=1, **SHAPE)
+    assert not np.array_equal(one.plan(0).utterances, reseeded.plan(0).utterances)
+
+
+def test_processes_draw_other_speakers_of_one_length(store):
+    ranks = [SpeakerBatches(store, 4, 2, rank=rank, world_size=2, **SHAPE) for rank in range(2)]
+    for step in range(20):
+        one, two = (rank.plan(step) for rank in ranks)
+        assert one.samples == two.samples
+        speakers = [store.speaker_of(u) for u in (*one.utterances[::2], *two.utterances[::2])]
+        assert len(set(speakers)) == 8
+
+
+def test_every_speaker_and_utterance_comes(store):
+    batches = SpeakerBatches(store, 3, 2, **SHAPE)
+    assert {int(u) for step in range(300) for u in batches.plan(step).utterances} == set(range(44))
+
+
+def test_steps_go_on_where_they_were():
+    steps = StepSampler(5)
+    assert list(steps) == [0, 1, 2, 3, 4] and len(steps) == 5
+    steps.set_position(3, 2)
+    assert list(steps) == [12, 13, 14]
+    assert list(steps) == [10, 11, 12, 13, 14]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_loader_hands_batches_on_as_they_are(store, workers):
+    batches, steps = SpeakerBatches(store, 4, 2, **SHAPE), StepSampler(3)
+    steps.set_position(2)
+    for batch, step in zip(speaker_loader(batches, steps, workers), (3, 4, 5), strict=True):
+        assert torch.equal(batch.wavs, batches[step].wavs) and torch.equal(batch.speakers, batches[step].speakers)
+
+
+def test_whole_utterances_come_in_order(store):
+    loader = speaker_loader(WholeUtterances(store, RATE, batch_seconds=0.35))
+    wavs = [wav for batch in loader for wav in batch.to("cpu").wavs]
+    assert len(loader) > 5 and [len(wav) for wav in wavs] == store.num_samples.tolist()
+    assert torch.cat([batch.speakers for batch in loader]).tolist() == [store.speaker_of(i) for i in range(44)]
+
+
+@pytest.mark.parametrize(
+    "counts, arguments, error, message",
+    [
+        ([3, 3, 3], {"num_speakers": 1}, ConfigError, "at least 2; got 1. Raise speakers_per_batch"),
+        ([3, 3, 3], {"num_utterances": 1}, ConfigError, "at least 2; got 1. Raise utterances_per_speaker"),
+        ([3, 3, 3], {"num_speakers": 4}, ConfigError, "only 3 speakers.*Lower speakers_per_batch"),
+        ([3, 3, 3], {"world_size": 2}, ConfigError, "each of 2 process.*only 3 speakers"),
+        ([5], {}, CorpusError, "has 1 speakers, of which 1"),
+        ([1, 1, 4], {}, CorpusError, "of which 1 have two utterances"),
+        ([3, 3], {"min_samples": 900}, ConfigError, "cannot be drawn"),
+    ],
+)
+def test_batches_that_cannot_be(tmp_path, counts, arguments, error, message):
+    store = write_store(tmp_path, counts)
+    with pytest.raises(error, match=message):
+        SpeakerBatches(store, **{"num_speakers": 2, "num_utterances": 2, **SHAPE, **arguments})
+
+
+def test_speakers_with_one_utterance_are_left_out_with_a_warning(tmp_path, caplog):
+    batches = SpeakerBatches(write_store(tmp_path, [3, 1, 2]), 2, 2, **SHAPE)
+    assert "1 of 3 training speakers have a single utterance and are left out: s1" in caplog.text
+    assert 3 not in {int(u) for step in range(30) for u in batches.plan(step).utterances}
+
+
+# ----------------------------------------------------------------------------------------------------- preparation
+
+
+def write_corpus(folder, speakers=8, utterances=3):
+    rng = np.random.default_rng(0)
+    for speaker in range(speakers):
+        for number in range(utterances):
+            path = folder / f"spk{speaker}" / f"u{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            wave = np.concatenate([np.zeros(RATE // 2), 0.1 * rng.standard_normal(RATE), np.zeros(RATE // 2)])
+            soundfile.write(path, wave, RATE)
+    return folder
+
+
+def prepare(recordings, folder, **options):
+    defaults = {"corpus": "folder", "heldout_share": 0.3, "valid_share": 0.3, "num_workers": 1}
+    return speaker_data.prepare(**{"data_folder": recordings, "save_folder": folder, **defaults, **options})
+
+
+def test_preparation_divides_the_speakers_and_keeps_the_speech(tmp_path):
+    sets = prepare(write_corpus(tmp_path / "corpus"), tmp_path / "prepared")
+    stores = sets.open()
+    names = [set(store.speakers) for store in stores.values()]
+    assert sum(map(len, names)) == 8 and len(set.union(*names)) == 8
+    assert all(len(store.speakers) >= 2 for store in stores.values())
+    for store in stores.values():
+        assert np.allclose(store.num_samples / RATE, 1.0, atol=0.06)  # the pauses are gone
+    before = sets.manifests["train"].stat().st_mtime_ns
+    assert prepare(tmp_path / "corpus", tmp_path / "prepared") == sets
+    assert sets.manifests["train"].stat().st_mtime_ns == before
+    assert prepare(tmp_path / "corpus", tmp_path / "prepared", seed=1) != sets
+
+
+def test_bad_recordings_are_rejected_with_their_reason(tmp_path):
+    corpus = write_corpus(tmp_path / "corpus")
+    soundfile.write(corpus / "spk0" / "silent.wav", np.zeros(RATE), RATE)
+    soundfile.write(corpus / "spk1" / "short.wav", 0.1 * np.ones(RATE // 10) * np.sin(np.arange(RATE // 10)), RATE)
+    flac = corpus / "spk2" / "cut.flac"
+    soundfile.write(flac, 0.1 * np.random.default_rng(0).standard_normal(2 * RATE), RATE)
+    flac.write_bytes(flac.read_bytes()[: flac.stat().st_size // 2])
+    sets = prepare(corpus, tmp_path / "prepared")
+    with open(sets.manifests["train"].parent / "rejected.csv", newline="") as stream:
+        reasons = {row["path"].rpartition("/")[2]: row["reason"] for row in csv.DictReader(stream)}
+    assert set(reasons) <= {"silent.wav", "short.wav", "cut.flac"} and {"silent.wav", "short.wav"} <= set(reasons)
+    assert "silent" in reasons["silent.wav"] and "less than min_seconds=0.4" in reasons["short.wav"]
+    ids = [store.utt_ids[i] for store in sets.open().values() for i in range(len(store))]
+    assert len(ids) == 24
+
+
+def test_what_a_killed_run_has_finished_is_kept(tmp_path, monkeypatch):
+    corpus = write_corpus(tmp_path / "corpus")
+    monkeypatch.setattr(speaker_data, "SHARD_UTTERANCES", 4)
+    done, speech_of = [], speaker_data.speech_of
+
+    def dies(*arguments):
+        if len(done) == 9:
+            raise KeyboardInterrupt
+        done.append(arguments[0])
+        return speech_of(*arguments)
+
+    monkeypatch.setattr(speaker_data, "speech_of", dies)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(corpus, tmp_path / "prepared")
+    finished = set(done[:8])
+    done.clear()
+    monkeypatch.setattr(speaker_data, "speech_of", lambda *a: done.append(a[0]) or speech_of(*a))
+    stores = prepare(corpus, tmp_path / "prepared").open()
+    assert not finished & set(done) and len(done) == 16
+    assert sum(len(store) for store in stores.values()) == 24
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    corpus = write_corpus(tmp_path / "corpus")
+    monkeypatch.setattr(speaker_data.np, "save", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(CorpusError, match="cannot be written .*No space left.*Free some space and start again"):
+        prepare(corpus, tmp_path / "prepared")
+    monkeypatch.undo()
+    assert prepare(corpus, tmp_path / "prepared").open()
+
+
+@pytest.mark.parametrize(
+    "speakers, options, error, message",
+    [
+        (1, {}, CorpusError, "which leaves none for"),
+        (3, {}, CorpusError, "set has 1 speaker.*at least 2|2 or more|leaves none for"),
+        (8, {"vad": "energi"}, PluginError, "Did you mean 'vad/energy'"),
+        (8, {"min_seconds": 0}, ConfigError, "min_seconds=0 must be positive"),
+        (8, {"min_seconds": 5.0}, CorpusError, "0 speaker.*24 utterances were rejected"),
+        (8, {"corpus": "foldre"}, PluginError, "Did you mean 'corpus/folder'"),
+        (8, {"corpus": ["folder", "folder"]}, ConfigError, "2 corpora .* but 1 data folders"),
+    ],
+)
+def test_corpora_and_options_that_cannot_be(tmp_path, speakers, options, error, message):
+    corpus = write_corpus(tmp_path / "corpus", speakers)
+    with pytest.raises(error, match=message):
+        prepare(corpus, tmp_path / "prepared", **options)
+
+
+def test_the_origin_calls_synthetic_speech_so(tmp_path, builtin_cache):
+    sets = speaker_data.prepare(
+        corpus_options={"builtin": {"num_train_speakers": 5, "num_test_speakers": 2, "num_workers": 1}},
+        save_folder=tmp_path,
+        num_workers=1,
+    )
+    assert "synthetic" in sets.origin
+    about = json.loads((sets.manifests["train"].parent / "about.json").read_text())
+    assert about["origin"] == sets.origin

@@ -1,0 +1,178 @@
+"""Trials, their lists, error rates and figures of speaker verification."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from speechtools import evaluation, metrics, plots
+from speechtools.data.trials import make_trials, read_trials
+from speechtools.errors import ConfigError, CorpusError, SpeechtoolsError
+
+SPEAKERS = np.repeat(np.arange(4), [5, 3, 6, 2])
+NAMES = ["anna", "bob", "carl", "dora"]
+IDS = [f"{NAMES[speaker]}-{number}" for number, speaker in enumerate(SPEAKERS)]
+
+
+def test_every_enrolled_speaker_against_every_other_utterance():
+    trials = make_trials(SPEAKERS, NAMES, num_enrolment=2)
+    assert trials.names == ["anna", "bob", "carl"]  # dora has no more than 2
+    for name, members in zip(trials.names, trials.enrolments, strict=True):
+        assert len(members) == 2 and {NAMES[SPEAKERS[i]] for i in members} == {name}
+    enrolled = set(itertools.chain(*trials.enrolments))
+    pairs = set(zip(trials.models.tolist(), trials.tests.tolist(), strict=True))
+    assert pairs == {(m, t) for m in range(3) for t in range(14) if t not in enrolled}
+    names = [(trials.names[m], NAMES[SPEAKERS[t]]) for m, t in zip(trials.models, trials.tests, strict=True)]
+    assert [a == b for a, b in names] == trials.targets.tolist()
+
+
+def test_a_trial_scores_the_cosine_of_voiceprint_and_utterance():
+    trials = make_trials(SPEAKERS, NAMES, num_enrolment=2)
+    dvectors = np.random.default_rng(0).standard_normal((len(SPEAKERS), 5))
+    for score, model, test in zip(trials.scores(dvectors), trials.models, trials.tests, strict=True):
+        a, b = dvectors[trials.enrolments[model]].mean(axis=0), dvectors[test]
+        assert score == pytest.approx(a @ b / np.sqrt((a @ a) * (b @ b)), abs=1e-12)
+    dvectors[3, 2] = np.nan
+    with pytest.raises(CorpusError, match="1 of 16 d-vectors are NaN or infinite, the first that of utterance 3"):
+        trials.scores(dvectors)
+
+
+def test_trials_written_are_those_read(tmp_path):
+    trials = make_trials(SPEAKERS, NAMES, num_enrolment=2, seed=5)
+    trials.write(tmp_path, IDS)
+    again = read_trials(tmp_path / "trials.txt", IDS)
+    dvectors = np.random.default_rng(0).standard_normal((len(SPEAKERS), 5))
+    assert np.array_equal(again.scores(dvectors), trials.scores(dvectors))
+    assert np.array_equal(again.targets, trials.targets) and again.names == trials.names
+
+
+def test_voxceleb_form(tmp_path):
+    path = tmp_path / "veri.txt"
+    path.write_text("1 anna-0.wav anna-1.wav\n0 anna-0.wav bob-5.wav\n1 bob-5.wav bob-6.wav\n")
+    trials = read_trials(path, IDS)
+    assert trials.targets.tolist() == [True, False, True] and trials.tests.tolist() == [1, 5, 6]
+    assert [members.tolist() for members in trials.enrolments] == [[0], [5]]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "is empty"),
+        ("1 anna-0 anna-1\n0 anna-0 bobb-5\n", "Line 2 of .* names the utterance 'bobb-5'.*Did you mean 'bob-5'"),
+        ("1 anna-0 anna-1\n2 anna-0 bob-5\n", "Line 2 of .* reads '2 anna-0 bob-5'"),
+        ("1 anna-0\n", "reads '1 anna-0'"),
+        ("1 anna-0 anna-1\n1 bob-5 bob-6\n", "All 2 trials .* are target trials"),
+        ("0 anna-0 bob-5\n", "All 1 trials .* are non-target trials"),
+    ],
+)
+def test_lists_that_cannot_be(tmp_path, text, message):
+    path = tmp_path / "trials.txt"
+    path.write_text(text)
+    with pytest.raises(CorpusError, match=message):
+        read_trials(path, IDS)
+
+
+def test_lists_without_their_enrolment(tmp_path):
+    path = tmp_path / "trials.txt"
+    path.write_text("anna anna-1 target\n")
+    with pytest.raises(CorpusError, match="enrolments.txt cannot be read"):
+        read_trials(path, IDS)
+    (tmp_path / "enrolments.txt").write_text("anne anna-0\n")
+    with pytest.raises(CorpusError, match="names the model 'anna'.*Did you mean 'anne'"):
+        read_trials(path, IDS)
+    with pytest.raises(CorpusError, match="no.txt cannot be read"):
+        read_trials(tmp_path / "no.txt", IDS)
+
+
+def test_trials_that_cannot_be():
+    with pytest.raises(ConfigError, match="num_enrolment=0"):
+        make_trials(SPEAKERS, NAMES, 0)
+    with pytest.raises(ConfigError, match="1 of 4 speakers have more than num_enrolment=5"):
+        make_trials(SPEAKERS, NAMES, 5)
+
+
+# --------------------------------------------------------------------------------------------------------- metrics
+
+
+def brute_force(targets, nontargets):
+    """Rates at every threshold, one by one."""
+    points = []
+    for threshold in [*sorted({*targets, *nontargets}), np.inf]:
+        miss = np.mean([score < threshold for score in targets])
+        alarm = np.mean([score >= threshold for score in nontargets])
+        points.append((miss, alarm, threshold))
+    return points
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_rates_are_those_counted_one_by_one(seed):
+    rng = np.random.default_rng(seed)
+    # Few distinct values, so that there are ties within and between the sides.
+    targets = np.round(rng.normal(1, 1, rng.integers(1, 30)), 1)
+    nontargets = np.round(rng.normal(0, 1, rng.integers(1, 40)), 1)
+    points = brute_force(targets, nontargets)
+    p_miss, p_fa, thresholds = metrics.det_curve(targets, nontargets)
+    assert np.allclose(np.stack([p_miss, p_fa], axis=1), [point[:2] for point in points])
+    assert thresholds.tolist() == [point[2] for point in points]
+    cost = min(0.1 * miss + 3 * 0.9 * alarm for miss, alarm, _ in points) / min(0.1, 3 * 0.9)
+    assert metrics.min_dcf(targets, nontargets, 0.1, c_fa=3) == pytest.approx(cost)
+    rate, _ = metrics.eer(targets, nontargets)
+    for (m0, a0, _), (m1, a1, _) in itertools.pairwise(points):
+        if m0 <= a0 and m1 >= a1:
+            assert min(m0, a1) - 1e-12 <= rate <= max(m1, a0) + 1e-12
+            break
+
+
+def test_laws_of_the_eer():
+    rng = np.random.default_rng(0)
+    targets, nontargets = rng.normal(1, 1, 200), rng.normal(0, 1, 300)
+    rate, threshold = metrics.eer(targets, nontargets)
+    assert metrics.eer(np.exp(targets), np.exp(nontargets))[0] == pytest.approx(rate)
+    assert metrics.eer(-nontargets, -targets)[0] == pytest.approx(rate, abs=0.01)
+    assert metrics.eer(targets, targets)[0] == pytest.approx(0.5, abs=0.005)
+    assert abs(np.mean(targets < threshold) - np.mean(nontargets >= threshold)) < 0.01
+    assert metrics.eer([2, 3], [0, 1]) == (0.0, pytest.approx(2.0, abs=1.0))
+    assert metrics.eer([0, 1], [2, 3])[0] == 1.0
+    assert metrics.min_dcf([0, 1], [2, 3]) == 1.0
+
+
+@pytest.mark.parametrize(
+    "targets, nontargets, message",
+    [([], [1.0], "no target trials"), ([1.0], [], "no non-target"), ([np.nan], [1.0], "1 of 1 target scores are NaN")],
+)
+def test_scores_that_cannot_be(targets, nontargets, message):
+    for function in (metrics.eer, metrics.min_dcf, metrics.det_curve):
+        with pytest.raises(SpeechtoolsError, match=message):
+            function(targets, nontargets)
+    with pytest.raises(SpeechtoolsError, match="p_target=2"):
+        metrics.min_dcf([1.0], [0.0], p_target=2)
+
+
+# ------------------------------------------------------------------------------------------------------- evaluation
+
+
+class Store:
+    speakers, first, utt_ids = NAMES, np.array([0, 5, 8, 14, 16]), IDS
+
+
+def test_a_report_leaves_its_figures(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((4, 8))
+    dvectors = centres[SPEAKERS] + 0.1 * rng.standard_normal((len(SPEAKERS), 8))
+    result = evaluation.evaluate(dvectors, evaluation.trials_of(Store(), 2))
+    assert result.figures["eer"] == 0.0 and result.figures["min_dcf"] == 0.0 and result.figures["models"] == 3
+    evaluation.report(tmp_path, result, {"trained_on": "built-in synthetic speech"})
+    saved = json.loads((tmp_path / "results.json").read_text())
+    assert saved["eer"] == 0.0 and saved["trained_on"] == "built-in synthetic speech"
+    for name in ("det", "similarity", "projection"):
+        assert (tmp_path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "synthetic" in capsys.readouterr().out
+    again = evaluation.evaluate(dvectors, evaluation.trials_of(Store(), 2, published=tmp_path / "trials.txt"))
+    assert again.figures == result.figures
+
+
+def test_det_of_several_systems(tmp_path):
+    rng = np.random.default_rng(0)
+    curves = {str(shift): (rng.normal(shift, 1, 300), rng.normal(0, 1, 3000)) for shift in (1, 2, 3)}
+    assert plots.det(tmp_path / "det.png", curves, "three systems").stat().st_size > 10000
