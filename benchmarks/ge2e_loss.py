@@ -15,6 +15,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import speechtools
+from speechtools.allocation import keep_freed_memory
 
 #: (speakers, utterances, size): the time to reach, as a share of the plain form's
 SHAPES = {(64, 10, 256): 0.8, (256, 10, 256): 0.9}
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=100)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    keep_freed_memory()  # as training.start() does
     table = Table(title=f"torch {torch.__version__}, {arguments.threads} thread(s)")
     for column in ("forward and backward", "plain", "ours", "ratio", "to reach"):
         table.add_column(column)

@@ -36,7 +36,7 @@ def cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
     Returns
     -------
     Tensor
-        (batch, speakers)
+        (batch, speakers); differentiable once
 
     Example
     -------
@@ -44,21 +44,65 @@ def cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
     >>> [[round(c, 3) for c in row] for row in cosines(dvectors, torch.tensor([0, 0, 1, 1]), 2).tolist()]
     [[0.0, -1.0], [0.0, 0.0], [-0.707, 1.0], [-0.707, 1.0]]
     """
-    own = index.unsqueeze(1)
-    # (batch, 1)
-    sums = dvectors.new_zeros(num_speakers, dvectors.shape[1]).index_add(0, index, dvectors)
-    # (speakers, emb)
-    squares, sum_squares = torch.linalg.vecdot(dvectors, dvectors), torch.linalg.vecdot(sums, sums)
-    # (batch,), (speakers,)
-    inverses = inverse_length(squares)
-    products = dvectors @ sums.T
-    # (batch, speakers)
-    own_product, own_squares = products.gather(1, own).squeeze(1), sum_squares.index_select(0, index)
-    left_squares = own_squares - 2 * own_product + squares
-    # (batch,): what rounding may leave of a length of 0 is no direction
-    rounding = 64 * torch.finfo(dvectors.dtype).eps * (own_squares + squares).detach()
-    own_cosine = (own_product - squares) * inverses * inverse_length(left_squares, rounding)
-    return (products * inverses.unsqueeze(1) * inverse_length(sum_squares)).scatter(1, own, own_cosine.unsqueeze(1))
+    return _Cosines.apply(dvectors, index, num_speakers)
+
+
+class _Cosines(torch.autograd.Function):
+    """``cosines`` with its gradient in closed form, which takes less time and memory than the recorded one.
+
+    Backward, G is the gradient of the cosines C, g and c are their entries for the own speaker, l = s - e:
+
+    - of another speaker, C = e·s / (‖e‖‖s‖): dC/de = s / (‖e‖‖s‖) - C e / ‖e‖², and likewise dC/ds;
+    - of the own, c = e·l / (‖e‖‖l‖): dc/dl = e / (‖e‖‖l‖) - c l / ‖l‖², and dc/de with l held likewise; as l = s - e,
+      what flows into l goes on to s, and to e with its sign turned. With a = g / (‖e‖‖l‖) and z = g c / ‖l‖² that is
+      (a + z) e - z s for s, and (2a + z) times -e, plus (a + z) s, for e.
+
+    So both are products with one matrix H, which is G / (‖e‖‖s‖) and a + z on the own speaker's place.
+    """
+
+    @staticmethod
+    def forward(ctx, dvectors, index, num_speakers):
+        own = index.unsqueeze(1)
+        # (batch, 1)
+        sums = dvectors.new_zeros(num_speakers, dvectors.shape[1]).index_add_(0, index, dvectors)
+        # (speakers, emb)
+        squares, sum_squares = torch.linalg.vecdot(dvectors, dvectors), torch.linalg.vecdot(sums, sums)
+        # (batch,), (speakers,)
+        products = dvectors @ sums.T
+        # (batch, speakers)
+        own_product, own_squares = products.gather(1, own).squeeze(1), sum_squares.index_select(0, index)
+        # What rounding may leave of a length of 0 is no direction.
+        rounding = 64 * torch.finfo(dvectors.dtype).eps * (own_squares + squares)
+        inverse, sum_inverse = inverse_length(squares), inverse_length(sum_squares)
+        left_inverse = inverse_length(own_squares - 2 * own_product + squares, rounding)
+        own_cosine = (own_product - squares) * inverse * left_inverse
+        # (batch,)
+        cosines = products.mul_(inverse.unsqueeze(1)).mul_(sum_inverse).scatter_(1, own, own_cosine.unsqueeze(1))
+        ctx.save_for_backward(
+            dvectors, index, sums, cosines, inverse, sum_inverse, left_inverse, own_product, own_cosine
+        )
+        return cosines
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        dvectors, index, sums, cosines, inverse, sum_inverse, left_inverse, own_product, own_cosine = ctx.saved_tensors
+        own = index.unsqueeze(1)
+        own_gradient = gradient.gather(1, own).squeeze(1)
+        a, z = own_gradient * inverse * left_inverse, own_gradient * own_cosine * left_inverse**2
+        # (batch,)
+        matrix = (gradient * inverse.unsqueeze(1)).mul_(sum_inverse).scatter_(1, own, (a + z).unsqueeze(1))
+        # (batch, speakers): H
+        of_sums = matrix.T @ dvectors
+        # (speakers, emb)
+        zeros = torch.zeros_like(sum_inverse)
+        others = torch.linalg.vecdot(sums, of_sums).index_add_(0, index, (a + z) * own_product, alpha=-1)
+        # (speakers,): the sum of G C over the d-vectors of other speakers
+        of_sums.addcmul_(sums, (others * sum_inverse**2 + zeros.index_add_(0, index, z)).unsqueeze(1), value=-1)
+        along = (gradient * cosines).sum(dim=1) * inverse**2 + 2 * a + z
+        # (batch,): the sum runs over the own speaker, too
+        of_dvectors = (matrix @ sums).addcmul_(dvectors, along.unsqueeze(1), value=-1)
+        return of_dvectors.add_(of_sums.index_select(0, index)), None, None
 
 
 def inverse_length(squares: Tensor, floor: Tensor | float = 0.0) -> Tensor:
@@ -216,7 +260,7 @@ class ScaleAndOffset(nn.Module):
     def forward(self, cosines: Tensor) -> Tensor:
         weight = _ScaledGradient.apply(self.weight, self.gradient_scale)
         bias = _ScaledGradient.apply(self.bias, self.gradient_scale)
-        return weight.to(cosines.dtype) * cosines + bias.to(cosines.dtype)
+        return torch.addcmul(bias.to(cosines.dtype), weight.to(cosines.dtype), cosines)
 
 
 def check_reduction(reduction: str) -> str:

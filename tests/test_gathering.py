@@ -124,13 +124,3 @@ def test_one_process_keeps_what_it_has():
     dvectors, speakers = torch.randn(4, 3), torch.arange(4)
     gathered = gather_dvectors(dvectors, speakers)
     assert gathered[0] is dvectors and gathered[1] is speakers
-
-
-def test_speechbrain_wraps_every_module_that_has_parameters():
-    """The factor in gather_dvectors counts on it."""
-    import inspect
-
-    from speechbrain.core import Brain
-
-    source = inspect.getsource(Brain._wrap_distributed)
-    assert "DDP(" in source and "for name, module in self.modules.items()" in source

@@ -122,6 +122,19 @@ def test_gradcheck(loss_class, raw):
     assert torch.autograd.gradcheck(loss_class(), dvectors.requires_grad_())
 
 
+def test_gradcheck_of_the_cosines_alone():
+    torch.manual_seed(0)
+    dvectors = 3 * torch.randn(9, 5, dtype=torch.float64)
+    index = torch.tensor([0, 2, 1, 1, 0, 2, 2, 1, 2])
+    assert torch.autograd.gradcheck(lambda leaf: cosines(leaf, index, 3), dvectors.requires_grad_())
+    # Two utterances that point away from each other: no centroid, but each without the other has one.
+    opposite = torch.tensor([[1.0, 2.0], [-1.0, -2.0], [0.5, 1.0], [1.0, -1.0]], dtype=torch.float64)
+    leaf, index = opposite.requires_grad_(), torch.tensor([0, 0, 1, 1])
+    own = cosines(leaf, index, 2)[0, 0]
+    assert own.item() == pytest.approx(-1.0)
+    assert torch.autograd.gradcheck(lambda leaf: cosines(leaf, index, 2).gather(1, index[:, None]), leaf)
+
+
 @pytest.mark.parametrize("kind", ["random", "clustered", "negative"])
 def test_cosines_of_vectors_of_any_length(kind):
     torch.manual_seed(5)
