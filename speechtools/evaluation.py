@@ -48,8 +48,8 @@ def trials_of(store: SpeakerStore, num_enrolment: int, seed: int = 0, published:
 def evaluate(dvectors, trial_set: TrialSet) -> SpeakerResult:
     """Error rates of the d-vectors (utterances, emb) of a whole store.
 
-    ``figures`` holds ``eer`` and the ``threshold`` at it, ``min_dcf`` (normalised, at 1 % targets), ``min_dcf_05`` (at
-    5 %), and the numbers of speakers and trials.
+    ``figures`` holds ``eer`` and the ``eer_threshold`` at it, ``min_dcf`` (normalised, at 1 % targets), ``min_dcf_05``
+    (at 5 %), and the numbers of speakers and trials.
     """
     dvectors = np.asarray(dvectors, dtype=np.float64)
     trials = trial_set.trials
@@ -58,7 +58,7 @@ def evaluate(dvectors, trial_set: TrialSet) -> SpeakerResult:
     rate, threshold = metrics.eer(targets, nontargets)
     figures = {
         "eer": rate,
-        "threshold": threshold,
+        "eer_threshold": threshold,
         "min_dcf": metrics.min_dcf(targets, nontargets, p_target=0.01),
         "min_dcf_05": metrics.min_dcf(targets, nontargets, p_target=0.05),
         "models": len(trials.names),

@@ -63,7 +63,7 @@ class SpeakerBrain(training.RecipeBrain):
     def validate(self, stage):
         split = "test" if stage == sb.Stage.TEST else "valid"
         self.result = evaluation.evaluate(torch.cat(self.embedded), self.trials[split])
-        return {key: self.result.figures[key] for key in ("eer", "min_dcf", "threshold")}
+        return {key: self.result.figures[key] for key in ("eer", "min_dcf", "eer_threshold")}
 
 
 if __name__ == "__main__":
@@ -99,7 +99,7 @@ if __name__ == "__main__":
     }
     brain.fit(hparams["epoch_counter"], train_loader, whole["valid"])
     reached = brain.evaluate_best(whole["test"])
-    threshold = brain.validated["threshold"]  # of speakers that are neither in training nor in the test
+    threshold = brain.validated["eer_threshold"]  # of speakers that are neither in training nor in the test
 
     if sb.utils.distributed.if_main_process():
         facts = {"trained_on": sets.origin, "reached": reached, "threshold": threshold, "seed": hparams["seed"]}

@@ -1,0 +1,178 @@
+"""recipes/TI-SV/GE2E trains, tests, exports and reloads; killed, it ends with the same weights; on two processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_recipes import KILLED, free_port
+
+ROOT = Path(__file__).parents[1]
+GE2E = ROOT / "recipes" / "TI-SV" / "GE2E"
+SMALL = [
+    "--corpus_options={builtin: {num_train_speakers: 10, num_test_speakers: 3}}",
+    "--valid_share=0.2",
+    "--hidden_size=8",
+    "--proj_size=6",
+    "--num_layers=1",
+    "--speakers_per_batch=4",
+    "--utterances_per_speaker=2",
+    "--steps_per_epoch=4",
+    "--number_of_epochs=2",
+    "--num_workers=1",
+    "--noprogressbar",
+]
+#: Ends the second process with SIGKILL after so many optimizer steps.
+RANK_DIES = KILLED.replace(
+    "if self.optimizer_step == steps", "if self.optimizer_step == steps and os.environ['RANK'] == '1'"
+)
+
+
+def train(folder, prepared, *options, yaml="hparams/ge2e.yaml", script=("train.py",)):
+    command = [sys.executable, *script, yaml, f"--output_folder={folder}", f"--prepared_folder={prepared}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    given = {option.split("=")[0] for option in options}
+    small = [option for option in SMALL if option.split("=")[0] not in given]
+    return subprocess.run(
+        [*command, *small, *options], cwd=GE2E, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def weights(folder):
+    return torch.load(Path(folder) / "pretrained" / "encoder.ckpt", weights_only=True)
+
+
+def torchrun(script):
+    return ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}", *script)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, builtin_cache):
+    folder = tmp_path_factory.mktemp("ge2e")
+    done = train(folder / "run", folder / "prepared")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder / "run", folder / "prepared", done.stdout
+
+
+def test_what_a_run_leaves(run):
+    folder, _, output = run
+    for name in ("hyperparams.yaml", "train_log.txt", "results.json", "train.py", "trials.txt", "enrolments.txt"):
+        assert (folder / name).is_file(), name
+    for name in ("det", "similarity", "projection"):
+        assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "synthetic" in output and "EER" in output
+    results = json.loads((folder / "results.json").read_text())
+    assert 0 <= results["eer"] <= 1 and results["models"] == 3 and results["target_trials"] == 18
+
+
+def test_the_exported_model_gives_the_results_again(run):
+    """The round trip: trials and their EER, from the original files through `pretrained`."""
+    from speechtools import evaluation
+    from speechtools.data.manifests import read_rows
+    from speechtools.data.speaker_store import FIELDS, SpeakerStore
+    from speechtools.inference import SpeakerVerification
+
+    folder, prepared, _ = run
+    verifier = SpeakerVerification.from_hparams(folder / "pretrained", run_opts={"device": "cpu"})
+    manifest = next(prepared.glob("speakers-*/test.csv"))
+    found = dict(verifier.encode_files([row["path"] for row in read_rows(manifest, FIELDS)]))
+    dvectors = np.stack([vector.numpy() for vector in found.values()])
+    result = evaluation.evaluate(
+        dvectors, evaluation.trials_of(SpeakerStore(manifest), 4, published=folder / "trials.txt")
+    )
+    results = json.loads((folder / "results.json").read_text())
+    assert result.figures["eer"] == pytest.approx(results["eer"], abs=0.02)
+    assert verifier.threshold == pytest.approx(results["threshold"])
+
+
+@pytest.mark.parametrize("steps, interval", [(3, 2), (6, 50)])
+def test_a_killed_run_ends_with_the_same_weights(run, tmp_path, steps, interval):
+    folder, prepared, _ = run
+    option = f"--ckpt_interval_steps={interval}"
+    killed = train(tmp_path / "run", prepared, option, script=("-c", KILLED, str(steps)))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
+    done = train(tmp_path / "run", prepared, option)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ours, theirs = weights(tmp_path / "run"), weights(folder)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_two_processes_train_test_and_export(run, tmp_path):
+    options = ("--distributed_backend=gloo", "--device=cpu", "--speakers_per_batch=2")
+    done = train(tmp_path / "run", run[1], *options, script=torchrun(["train.py"]))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "run" / "results.json").is_file()
+
+
+def test_a_process_that_dies_ends_the_run_and_does_not_hang_it(run, tmp_path):
+    script = tmp_path / "dies.py"
+    script.write_text(
+        RANK_DIES.replace('sys.argv[0] = "train.py"', f'sys.argv[0] = "train.py"; sys.path.insert(0, {str(GE2E)!r})')
+    )
+    options = ("--distributed_backend=gloo", "--device=cpu", "--speakers_per_batch=2", "--ckpt_interval_steps=2")
+    done = train(tmp_path / "run", run[1], *options, script=torchrun([str(script), "5"]))
+    assert done.returncode != 0
+    assert list((tmp_path / "run" / "save").glob("CKPT*"))  # what was reached before is kept
+    done = train(tmp_path / "run", run[1], *options, script=torchrun(["train.py"]))
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--loss_name=ge2e-contrast", "--loss_name=te2e", "--loss_name=softmax", "--encoder_name=lstm", "--precision=bf16"],
+)
+def test_parts_are_exchanged_by_one_option(run, tmp_path, option):
+    done = train(tmp_path / "run", run[1], option, "--number_of_epochs=1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 0 <= json.loads((tmp_path / "run" / "results.json").read_text())["eer"] <= 1
+
+
+def test_the_variant_for_small_corpora_augments(run, tmp_path):
+    done = train(tmp_path / "run", run[1], "--number_of_epochs=1", yaml="hparams/small_corpus.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert list(run[1].glob("augmentation-*/noises.csv")) and list(run[1].glob("augmentation-*/rooms.csv"))
+
+
+def test_training_ends_with_its_budget_of_seconds(run, tmp_path):
+    done = train(tmp_path / "run", run[1], "--budget_seconds=0.001", "--number_of_epochs=50")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len((tmp_path / "run" / "train_log.txt").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--loss_name=ge2e-sofmax"], "Did you mean 'loss/ge2e-softmax'"),
+        (["--encoder_name=lstmpp"], "Did you mean 'encoder/lstmp'"),
+        (["--optimizer=SDG"], "Did you mean 'SGD'"),
+        (["--speakers_per_batch=64"], "Lower speakers_per_batch"),
+        (["--utterances_per_speaker=1"], "Raise utterances_per_speaker"),
+        (["--num_enrolment=50"], "Lower num_enrolment"),
+        (["--trials=/nowhere.txt"], "The list /nowhere.txt cannot be read"),
+        (["--corpus=librispeech", "--data_folder=/nowhere"], "The folder /nowhere does not exist"),
+    ],
+)
+def test_mistakes_end_in_one_message(run, tmp_path, options, message):
+    done = train(tmp_path / "run", run[1], *options)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_table_3_trains_all_three_and_keeps_what_is_finished(run, tmp_path):
+    options = [f"--output_folder={tmp_path}", f"--prepared_folder={run[1]}", "--budget_seconds=0.001"]
+    options += [option for option in SMALL if not option.startswith("--number_of_epochs")]
+    command = [sys.executable, "reproduce.py", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    for _ in range(2):
+        done = subprocess.run(command, cwd=GE2E, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        table = json.loads((tmp_path / "table3.json").read_text())
+        assert list(table["losses"]) == ["softmax", "te2e", "ge2e-softmax"] and "synthetic" in table["trained_on"]
+        assert table["losses"]["te2e"]["paper_eer"] == 0.0364
+    assert "Going into epoch" not in done.stdout
