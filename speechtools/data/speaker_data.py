@@ -4,11 +4,12 @@ Audio is decoded, resampled and cut by voice activity detection once, here, so t
 run keeps its finished shards, and a folder whose manifests are there is used as it is.
 """
 
+import contextlib
 import functools
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def prepare(
     Raises
     ------
     CorpusError, ConfigError
-        As the readers raise them; or a split is left without two speakers. Each names what to do.
+        As the readers raise them; a split is left without two speakers; the disk is full. Each names what to do.
     """
     folders = [data_folder] if isinstance(data_folder, (str, Path)) else list(data_folder)
     folders = [str(Path(each).expanduser().absolute()) if str(each) else "" for each in folders]
@@ -103,6 +104,12 @@ def prepare(
         return sets
     if min_seconds <= 0:
         raise ConfigError(f"min_seconds={min_seconds} must be positive: without speech there is no voice.")
+    for name, share in (("heldout_share", heldout_share), ("valid_share", valid_share)):
+        if not 0 <= share < 1:
+            raise ConfigError(
+                f"{name}={share} is a share of the speakers, and some must be left to train on. Give one from 0 to "
+                "below 1, as in 0.1."
+            )
     build(f"vad/{vad}", offered={"sample_rate": sample_rate})  # a wrong name is told before the corpus is read
     logger.info("Preparing the sets in %s: %s", folder, sets.origin)
 
@@ -121,11 +128,12 @@ def prepare(
     made = dict(zip((name for name, _ in shards), outcomes, strict=True))
 
     rejected = [row for outcome in made.values() for row in outcome["rejected"]]
-    write_rows(folder / "rejected.csv", ["utt_id", "path", "reason"], rejected)
+    with _telling_disk_errors(folder / "rejected.csv"):
+        write_rows(folder / "rejected.csv", ["utt_id", "path", "reason"], rejected)
+        with write_aside(folder / "about.json") as aside:
+            aside.write_text(json.dumps({"origin": sets.origin, **options}, indent=1, default=str))
     if rejected:
         logger.warning("%d utterances were rejected; %s gives the reasons.", len(rejected), folder / "rejected.csv")
-    with write_aside(folder / "about.json") as aside:
-        aside.write_text(json.dumps({"origin": sets.origin, **options}, indent=1, default=str))
     for split in reversed(SPLITS):
         rows = [row for name, outcome in made.items() if name.startswith(f"{split}-") for row in outcome["rows"]]
         speakers = {row["speaker"] for row in rows}
@@ -135,7 +143,8 @@ def prepare(
                 f"{len(rejected)} utterances were rejected ({folder / 'rejected.csv'}). Use a corpus of more speakers, "
                 "or change heldout_share and valid_share."
             )
-        write_rows(sets.manifests[split], FIELDS, rows)
+        with _telling_disk_errors(sets.manifests[split]):
+            write_rows(sets.manifests[split], FIELDS, rows)
     return sets
 
 
@@ -146,7 +155,10 @@ def _make_shard(
     name, utterances = shard
     audio_path, about = folder / "shards" / f"{name}.npy", folder / "shards" / f"{name}.json"
     if about.exists() and audio_path.exists():
-        return json.loads(about.read_text(encoding="utf-8"))
+        with contextlib.suppress(ValueError):  # emptied by a crash of the machine: it is made again
+            outcome = json.loads(about.read_text(encoding="utf-8"))
+            if _is_of(outcome, utterances):
+                return outcome
     detector = build(f"vad/{vad}", offered={"sample_rate": sample_rate})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -176,17 +188,34 @@ def _make_shard(
     finally:
         torch.set_num_threads(threads)
     outcome = {"rows": rows, "rejected": rejected}
-    try:
+    with _telling_disk_errors(audio_path, 2 * start):
+        about.unlink(missing_ok=True)  # of other utterances: it must not stand beside the new audio
         with write_aside(audio_path) as aside, open(aside, "wb") as stream:
             np.save(stream, np.concatenate(pieces) if pieces else np.zeros(0, np.int16))
         with write_aside(about) as aside:
             aside.write_text(json.dumps(outcome), encoding="utf-8")
-    except OSError as error:
-        raise CorpusError(
-            f"{audio_path} cannot be written ({os.strerror(error.errno) if error.errno else error}); it takes "
-            f"{2 * start / 1e6:.0f} MB. Free some space and start again: finished files are kept."
-        ) from error
     return outcome
+
+
+def _is_of(outcome: dict, utterances: Sequence[Utterance]) -> bool:
+    """Whether a finished shard is of these utterances: the corpus may have grown since, and be divided otherwise."""
+    speakers = {(utterance.utt_id, str(utterance.path)): utterance.speaker for utterance in utterances}
+    kept = {(row["utt_id"], row["path"]): row["speaker"] for row in outcome["rows"]}
+    rejected = {(row["utt_id"], row["path"]) for row in outcome["rejected"]}
+    return kept.keys() | rejected == speakers.keys() and all(speakers[key] == kept[key] for key in kept)
+
+
+@contextlib.contextmanager
+def _telling_disk_errors(path: Path, size: int = 0) -> Iterator[None]:
+    """Turns an OSError of the block into a CorpusError; ``size`` is that of the file in bytes, where it is large."""
+    try:
+        yield
+    except OSError as error:
+        takes = f"; it takes {size / 1e6:.0f} MB" if size else ""
+        raise CorpusError(
+            f"{path} cannot be written ({os.strerror(error.errno) if error.errno else error}){takes}. Free some space "
+            "and start again, or choose another place: finished files are kept."
+        ) from error
 
 
 def speech_of(path: str | Path, detector, sample_rate: int = 16000) -> np.ndarray:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from speechtools.errors import CorpusError
 
@@ -93,26 +94,40 @@ class SpeakerStore:
         self.shard, self.start = np.frombuffer(shard, np.int32), np.frombuffer(start, np.int64)
         self.num_samples, self.first = np.frombuffer(samples, np.int32), np.frombuffer(first, np.int64)
         self._maps = [self._open(self.manifest.parent / name) for name in shards]
-        for number, name in enumerate(shards):
-            mine = self.shard == number
-            needed = int((self.start[mine] + self.num_samples[mine]).max())
-            if len(self._maps[number]) < needed:
+        needed = np.zeros(len(shards), dtype=np.int64)
+        np.maximum.at(needed, self.shard, self.start + self.num_samples)
+        # (shards,): in one pass, because a large corpus has thousands of them
+        for name, samples, least in zip(shards, self._maps, needed.tolist(), strict=True):
+            if len(samples) < least:
                 raise CorpusError(
-                    f"{self.manifest.parent / name} holds {len(self._maps[number])} samples and the manifest speaks of "
-                    f"{needed}: it was cut short. Delete that file and {self.manifest.name}, and prepare again."
+                    f"{self.manifest.parent / name} holds {len(samples)} samples and the manifest speaks of "
+                    f"{least}: it was cut short. Delete that file and {self.manifest.name}, and prepare again."
                 )
 
     @staticmethod
     def _open(path: Path) -> np.ndarray:
+        """The samples of a shard, mapped and read-only: (samples,) int16."""
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            whole = np.load(path, mmap_mode="r", allow_pickle=False)
+            if whole.dtype != np.int16 or whole.ndim != 1:
+                raise ValueError(f"{whole.dtype} of shape {whole.shape} instead of int16 of (samples,)")
+            # Python's maps keep their file open, and a process may have no more than a thousand or so; torch's do not.
+            header = whole.offset // whole.itemsize
+            samples = torch.from_file(str(path), size=header + len(whole), dtype=torch.int16).numpy()[header:]
         except FileNotFoundError as error:
             raise CorpusError(f"The audio {path} is gone. Delete the manifests beside it and prepare again.") from error
-        except (ValueError, EOFError, OSError) as error:
+        except (ValueError, EOFError) as error:
             raise CorpusError(
                 f"The audio {path} cannot be opened ({error}): it was cut short. Delete it and the manifests beside "
                 "it, and prepare again."
             ) from error
+        except (OSError, RuntimeError) as error:  # of the machine, not of the file: there is nothing to delete
+            raise CorpusError(
+                f"The audio {path} cannot be mapped into memory ({error}). Mend its permissions or the limits of this "
+                "process, and start again."
+            ) from error
+        samples.flags.writeable = False
+        return samples
 
     def __len__(self) -> int:
         return len(self.num_samples)
