@@ -1,0 +1,117 @@
+"""Cost of a GE2E batch in a small corpus and in one of a million utterances: ``python benchmarks/speaker_batches.py``.
+
+The small corpus has 64 speakers with 20 utterances of 3 s each. The million is simulated: 50,000 speakers in as many
+files of audio as the preparation would make, which are links to those of the small one, so that the audio of both lies
+in memory and no disk is timed. The sides are timed in turns, every time on batches that were not made before, and the
+best time of each is taken: other work on the machine only adds. ``--threads`` is 1 unless given.
+"""
+
+import argparse
+import csv
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from quality import in_turns
+from rich.console import Console
+from rich.table import Table
+
+from speechtools.allocation import keep_freed_memory
+from speechtools.data.speaker_batches import SpeakerBatches
+from speechtools.data.speaker_data import SHARD_UTTERANCES
+from speechtools.data.speaker_store import FIELDS, SpeakerStore
+
+PER_SPEAKER = 20
+SAMPLES = 48000  # 3 s
+SMALL = 64 * PER_SPEAKER
+
+
+def write_audio(folder: Path, num_utterances: int) -> list[Path]:
+    """Files of noise, each with the utterances of one shard."""
+    rng, paths = np.random.default_rng(0), []
+    folder.mkdir(parents=True)
+    for first in range(0, num_utterances, SHARD_UTTERANCES):
+        paths.append(folder / f"train-{len(paths)}.npy")
+        held = min(SHARD_UTTERANCES, num_utterances - first)
+        np.save(paths[-1], rng.integers(-3000, 3000, held * SAMPLES, dtype=np.int16))
+    return paths
+
+
+def write_manifest(folder: Path, num_utterances: int) -> Path:
+    """A manifest of so many utterances, with the ids and paths (80 characters) of a large corpus."""
+    folder.mkdir(exist_ok=True)
+    manifest = folder / "train.csv"
+    with open(manifest, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(FIELDS)
+        for number in range(num_utterances):
+            shard, place = divmod(number, SHARD_UTTERANCES)
+            speaker = f"id{number // PER_SPEAKER:05d}"
+            utt_id = f"{speaker}-{number:011d}-{number % PER_SPEAKER:05d}"
+            path = f"/corpora/a-corpus-of-many-voices/dev/aac/{speaker}/{utt_id}.flac".ljust(80, "x")
+            writer.writerow(
+                [utt_id, speaker, path, SAMPLES / 16000, f"shards/train-{shard}.npy", place * SAMPLES, SAMPLES]
+            )
+    return manifest
+
+
+def next_ones(function: Callable[[int], object], count: int) -> Callable[[], None]:
+    """A function that calls ``function`` with the next ``count`` numbers of steps, other ones in every call."""
+    steps = itertools.count()
+
+    def call():
+        for step in itertools.islice(steps, count):
+            function(step)
+
+    return call
+
+
+def main() -> None:
+    """Make both corpora, time the batches and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--utterances", type=int, default=1_000_000)
+    parser.add_argument("--batches", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    keep_freed_memory()  # as training.start() does
+    with tempfile.TemporaryDirectory() as name:
+        small_folder, large_folder = Path(name, "small"), Path(name, "large")
+        paths = write_audio(small_folder / "shards", SMALL)
+        (large_folder / "shards").mkdir(parents=True)
+        full = [path for path in paths if path.stat().st_size == paths[0].stat().st_size]
+        for shard in range(-(-arguments.utterances // SHARD_UTTERANCES)):
+            os.link(full[shard % len(full)], large_folder / "shards" / f"train-{shard}.npy")
+        small = SpeakerStore(write_manifest(small_folder, SMALL))
+        manifest = write_manifest(large_folder, arguments.utterances)
+        began = time.perf_counter()
+        large = SpeakerStore(manifest)
+        opening = time.perf_counter() - began
+        both = [SpeakerBatches(store) for store in (small, large)]
+        count = arguments.batches
+        calls = [next_ones(each.__getitem__, count) for each in both]
+        small_s, large_s = (seconds / count for seconds in in_turns(*calls, repeats=arguments.repeats))
+        calls = [next_ones(each.plan, count) for each in both]
+        small_plan, large_plan = (seconds / count for seconds in in_turns(*calls, repeats=arguments.repeats))
+    table = Table(title=f"torch {torch.__version__}, {arguments.threads} thread(s)")
+    for column in ("what", f"{SMALL:,} utterances", f"{len(large):,} utterances", "ratio", "to reach"):
+        table.add_column(column)
+    for what, one, other, reach in (
+        ("a batch of 64 × 10 partial utterances", small_s, large_s, "≤ 1.20×"),
+        ("of that, drawing it", small_plan, large_plan, ""),
+    ):
+        table.add_row(what, f"{1000 * one:.2f} ms", f"{1000 * other:.2f} ms", f"{other / one:.2f}×", reach)
+    sizes = (f"{store.index_bytes / len(store):.0f} bytes" for store in (small, large))
+    table.add_row("index in memory, an utterance", *sizes, "", "≤ 200 bytes")
+    table.add_row("opening the store", "", f"{opening:.1f} s", "", "")
+    Console(width=150).print(table)
+
+
+if __name__ == "__main__":
+    main()
