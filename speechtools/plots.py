@@ -155,19 +155,19 @@ def det(path: str | Path, curves: dict[str, tuple], title: str) -> Path:
         (line,) = axes.plot(
             np.clip(norm.ppf(p_fa), *edges),
             np.clip(norm.ppf(p_miss), *edges),
-            drawstyle="steps-post",
             linewidth=1.3,
             label=f"{label} (EER {100 * rate:.2f} %)",
         )
         at = np.clip(norm.ppf(rate), *edges)
-        axes.plot(at, at, "o", color=line.get_color(), markersize=5)
+        # Not cut off at the edge: of a perfect separation it is all there is to see.
+        axes.plot(at, at, "o", color=line.get_color(), markersize=6, clip_on=False, zorder=3)
     axes.plot(edges, edges, color="0.7", linewidth=0.8, linestyle=":", zorder=0)
     ticks = norm.ppf(np.array(_DET_TICKS) / 100)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in _DET_TICKS])
     axes.set_yticks(ticks, [f"{tick:g}" for tick in _DET_TICKS])
     axes.set(xlabel="false alarms (%)", ylabel="misses (%)", xlim=edges, ylim=edges, aspect="equal")
     axes.set_title(textwrap.fill(title, 60), fontsize=10)
-    axes.legend(loc="upper right", frameon=False)
+    axes.legend(loc="upper right", edgecolor="none", framealpha=0.9)
     axes.grid(alpha=0.25)
     return save(figure, path)
 
@@ -191,7 +191,7 @@ def similarity_matrix(
     for end in ends[:-1]:
         axes.axhline(end - 0.5, color="black", linewidth=0.4)
         axes.axvline(end - 0.5, color="black", linewidth=0.4)
-    labels = [str(names[label])[-12:] for label in chosen]
+    labels = [_short(names[label], 12) for label in chosen]
     axes.set_xticks(ends - counts / 2 - 0.5, labels, rotation=90, fontsize=7)
     axes.set_yticks(ends - counts / 2 - 0.5, labels, fontsize=7)
     axes.set(xlabel="utterances, by speaker", ylabel="utterances, by speaker")
@@ -217,16 +217,18 @@ def projection(
         axes.scatter(
             *points[mine].T,
             s=22,
-            marker=_MARKERS[number // 8 % len(_MARKERS)],
-            color=f"C{number % 8}",
+            # Of 8 markers and 10 colours: no two of 40 speakers share both, and no two neighbours share one.
+            marker=_MARKERS[number % 8],
+            color=f"C{number % 10}",
             linewidths=0,
             alpha=0.8,
-            label=str(names[label])[-14:],
+            label=_short(names[label], 14),
         )
     axes.set(
         xlabel=f"first principal component ({shares[0]:.0f} % of the variance)",
         ylabel=f"second principal component ({shares[1]:.0f} %)",
     )
+    axes.set_aspect("equal", adjustable="datalim")  # distances count the same in all directions
     axes.set_title(textwrap.fill(title, 70), fontsize=10)
     figure.legend(loc="outside right upper", title="speakers", fontsize=7, frameon=False)
     axes.grid(alpha=0.25)
@@ -237,3 +239,9 @@ def _chosen(speakers: np.ndarray, max_speakers: int, max_utterances: int) -> tup
     """The first speakers' labels, and the indices of their first utterances, speaker after speaker."""
     chosen = np.unique(speakers)[:max_speakers]
     return chosen, np.concatenate([np.flatnonzero(speakers == label)[:max_utterances] for label in chosen])
+
+
+def _short(name: str, length: int) -> str:
+    """The end of a name, which tells speakers apart, with a sign of what is left out."""
+    name = str(name)
+    return name if len(name) <= length else "…" + name[1 - length :]

@@ -214,11 +214,14 @@ class AtomicCheckpointer(Checkpointer):
         verbosity = kwargs.pop("verbosity", logging.INFO)
         checkpoint = super().save_checkpoint(*args, verbosity=logging.DEBUG, **kwargs)
         ddp_barrier()
+        if checkpoint is not None:
+            final = checkpoint.path.with_name(checkpoint.path.name.removeprefix(self.ASIDE))
+            if final != checkpoint.path:
+                checkpoint.path.rename(final)
+        # Only now may the others list the checkpoints: with different lists, they would wait for each other for ever.
+        ddp_barrier()
         if checkpoint is None:
             return None
-        final = checkpoint.path.with_name(checkpoint.path.name.removeprefix(self.ASIDE))
-        if final != checkpoint.path:
-            checkpoint.path.rename(final)
         logger.log(verbosity, "Saved a checkpoint in %s", final)
         files = {name: final / file.name for name, file in checkpoint.paramfiles.items()}
         return checkpoint._replace(path=final, paramfiles=files)

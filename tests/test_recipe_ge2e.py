@@ -149,7 +149,7 @@ def test_training_ends_with_its_budget_of_seconds(run, tmp_path):
     [
         (["--loss_name=ge2e-sofmax"], "Did you mean 'loss/ge2e-softmax'"),
         (["--encoder_name=lstmpp"], "Did you mean 'encoder/lstmp'"),
-        (["--optimizer=SDG"], "Did you mean 'SGD'"),
+        (["--optimizer_name=SDG"], "Did you mean 'SGD'"),
         (["--speakers_per_batch=64"], "Lower speakers_per_batch"),
         (["--utterances_per_speaker=1"], "Raise utterances_per_speaker"),
         (["--num_enrolment=50"], "Lower num_enrolment"),

@@ -143,7 +143,7 @@ class SpeakerBatches(Dataset):
         )
         drawn = rng.choice(len(self.usable), self.num_speakers * self.world_size, replace=False)
         speakers = self.usable[drawn[self.rank * self.num_speakers :][: self.num_speakers]]
-        rng = np.random.default_rng([self.seed, step, self.rank])
+        rng = np.random.default_rng([self.seed, step, 1 + self.rank])
         utterances = np.concatenate([self._utterances(rng, speaker) for speaker in speakers])
         # (speakers * utterances,)
         held = self.store.num_samples[utterances]

@@ -1,7 +1,8 @@
 """Trials of speaker verification: voiceprints of a few utterances, and who is compared with whom (GE2E paper, 3).
 
 Two forms of files are read: our own, ``model utterance target|nontarget``, with the enrolment of the models beside it;
-and VoxCeleb's, ``1 utterance utterance`` or ``0 …``, where a single utterance is the voiceprint.
+and VoxCeleb's, ``1 utterance utterance`` or ``0 …``, where a single utterance is the voiceprint. A line is divided at
+its tabs, so that names may hold spaces; where it has none, at its spaces.
 """
 
 import difflib
@@ -16,6 +17,9 @@ from speechtools.data.manifests import write_aside
 from speechtools.errors import ConfigError, CorpusError
 
 logger = logging.getLogger(__name__)
+
+#: Trials scored at a time, where they are few of all pairs.
+_PAIRS_AT_A_TIME = 2**16
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,11 @@ class Trials:
     tests: np.ndarray
     targets: np.ndarray
 
-    def scores(self, dvectors: np.ndarray) -> np.ndarray:
+    def scores(self, dvectors: np.ndarray, utt_ids: Sequence[str] | None = None) -> np.ndarray:
         """Cosines (trials,) of voiceprints and tests: all of them in one product. ``dvectors`` (utterances, emb).
+
+        A long published list names few of all pairs of its many models and tests; then only these are computed.
+        ``utt_ids`` are what a message calls the utterances.
 
         Raises
         ------
@@ -52,30 +59,43 @@ class Trials:
         bad = np.flatnonzero(~np.isfinite(dvectors).all(axis=1))
         if bad.size:
             raise CorpusError(
-                f"{bad.size} of {len(dvectors)} d-vectors are NaN or infinite, the first that of utterance {bad[0]}: "
+                f"{bad.size} of {len(dvectors)} d-vectors are NaN or infinite, the first that of utterance "
+                f"{bad[0] if utt_ids is None else repr(utt_ids[bad[0]])}: "
                 "no score made from them would mean anything. Mend the model."
             )
-        prints = np.stack([dvectors[members].mean(axis=0) for members in self.enrolments])
+        prints = _unit(np.stack([dvectors[members].mean(axis=0) for members in self.enrolments]))
         # (models, emb)
         used, place = np.unique(self.tests, return_inverse=True)
-        matrix = _unit(prints) @ _unit(dvectors[used]).T
-        # (models, used)
-        return matrix[self.models, place]
+        tests = _unit(dvectors[used])
+        # (used, emb)
+        if len(prints) * len(tests) <= 8 * max(len(place), 2**20):
+            return (prints @ tests.T)[self.models, place]
+        scores = np.empty(len(place))
+        for start in range(0, len(place), _PAIRS_AT_A_TIME):
+            chosen = slice(start, start + _PAIRS_AT_A_TIME)
+            scores[chosen] = np.einsum("te,te->t", prints[self.models[chosen]], tests[place[chosen]])
+        return scores
 
     def write(self, folder: str | Path, utt_ids: Sequence[str]) -> None:
         """Write ``trials.txt`` and ``enrolments.txt``, as :func:`read_trials` reads them."""
         with write_aside(Path(folder) / "enrolments.txt") as aside:
             lines = (
-                " ".join([name, *(utt_ids[i] for i in members)])
+                "\t".join([name, *(utt_ids[i] for i in members)])
                 for name, members in zip(self.names, self.enrolments, strict=True)
             )
             aside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         with write_aside(Path(folder) / "trials.txt") as aside, open(aside, "w", encoding="utf-8") as stream:
             for model, test, target in zip(self.models, self.tests, self.targets, strict=True):
-                stream.write(f"{self.names[model]} {utt_ids[test]} {'target' if target else 'nontarget'}\n")
+                stream.write(f"{self.names[model]}\t{utt_ids[test]}\t{'target' if target else 'nontarget'}\n")
 
 
-def make_trials(speakers: np.ndarray, names: Sequence[str], num_enrolment: int = 4, seed: int = 0) -> Trials:
+def make_trials(
+    speakers: np.ndarray,
+    names: Sequence[str],
+    num_enrolment: int = 4,
+    seed: int = 0,
+    max_nontargets: int | None = None,
+) -> Trials:
     """Every speaker enrolled from ``num_enrolment`` drawn utterances, against all the other utterances of everybody.
 
     Arguments
@@ -88,11 +108,13 @@ def make_trials(speakers: np.ndarray, names: Sequence[str], num_enrolment: int =
         k; a speaker with no more utterances than that is left out, with a warning.
     seed : int
         Of the drawing.
+    max_nontargets : int
+        Draw so many of the non-target trials, where there are more; their number grows with the square of the corpus.
 
     Raises
     ------
     ConfigError
-        ``num_enrolment`` is less than 1, or fewer than two speakers have enough utterances.
+        ``num_enrolment`` or ``max_nontargets`` is less than 1, or fewer than two speakers have enough utterances.
 
     Example
     -------
@@ -102,6 +124,10 @@ def make_trials(speakers: np.ndarray, names: Sequence[str], num_enrolment: int =
     """
     if num_enrolment < 1:
         raise ConfigError(f"num_enrolment={num_enrolment}: a voiceprint needs at least 1 utterance.")
+    if max_nontargets is not None and max_nontargets < 1:
+        raise ConfigError(
+            f"max_nontargets={max_nontargets}: error rates need trials of both kinds. Give 1 or more, or None for all."
+        )
     rng = np.random.default_rng([seed, 3])
     labels, enrolments, left_out = [], [], []
     for label in np.unique(speakers):
@@ -125,8 +151,15 @@ def make_trials(speakers: np.ndarray, names: Sequence[str], num_enrolment: int =
             "utterances, and verification needs at least 2 such. Lower num_enrolment, or use a larger corpus."
         )
     tests = np.setdiff1d(np.flatnonzero(np.isin(speakers, labels)), np.concatenate(enrolments))
-    models, tests = np.meshgrid(np.arange(len(labels)), tests, indexing="ij")
-    models, tests = models.ravel(), tests.ravel()
+    size = len(labels) * len(tests)
+    if max_nontargets is None or max_nontargets + len(tests) >= size:
+        pairs = np.arange(size)
+    else:
+        # Every test is one model's target. Among the drawn pairs are no more targets than there are tests.
+        own = np.searchsorted(labels, speakers[tests]) * len(tests) + np.arange(len(tests))
+        drawn = rng.choice(size, max_nontargets + len(tests), replace=False)
+        pairs = np.sort(np.concatenate([own, drawn[~np.isin(drawn, own)][:max_nontargets]]))
+    models, tests = pairs // len(tests), tests[pairs % len(tests)]
     targets = np.asarray(labels)[models] == speakers[tests]
     return Trials([names[label] for label in labels], enrolments, models, tests, targets)
 
@@ -139,24 +172,33 @@ def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
     path : str or Path
         ``trials.txt`` as :meth:`Trials.write` makes it, ``enrolments.txt`` beside it; or a list in VoxCeleb's form.
     utt_ids : sequence of str
-        The ids of the utterances at hand. Paths of a list are looked up with and without their ending.
+        The ids of the utterances at hand. Paths of a list are looked up as they are, without their
+        ending, and with hyphens for slashes, as ``corpus/voxceleb`` calls them.
 
     Raises
     ------
     CorpusError
-        The file is missing or empty, has a line of another form, an unknown id, or trials of one kind only.
+        A file is missing or empty, has a line of another form, an unknown id, a model twice or without utterances, or
+        trials of one kind only.
     """
     path = Path(path)
     place = {utt_id: index for index, utt_id in enumerate(utt_ids)}
-    lines = [line.split() for line in _lines(path)]
-    voxceleb = lines[0][0] in ("0", "1")
+    lines = _lines(path)
+    first = lines[0][1]
+    voxceleb = first[0] in ("0", "1") and first[-1] not in ("target", "nontarget")  # a speaker may be called 1
     known: dict[str, list[int]] = {}
     if not voxceleb:
         enrolment = path.with_name("enrolments.txt")
-        for number, line in enumerate(map(str.split, _lines(enrolment)), start=1):
-            known[line[0]] = [_find(utt_id, place, enrolment, number) for utt_id in line[1:]]
+        for number, (name, *members) in _lines(enrolment):
+            if name in known or not members:
+                what = "a second time" if name in known else "without utterances"
+                raise CorpusError(
+                    f"Line {number} of {enrolment} names the model {name!r} {what}, and a voiceprint is "
+                    "`model utterance utterance …`, on one line. Mend the list."
+                )
+            known[name] = [_find(utt_id, place, enrolment, number) for utt_id in members]
     names, models, tests, targets = {}, [], [], []
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         target, model, test = ("", "", "") if len(line) != 3 else line if voxceleb else (line[2], line[0], line[1])
         if target not in ({"0", "1"} if voxceleb else {"target", "nontarget"}):
             raise CorpusError(
@@ -183,18 +225,22 @@ def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
     return Trials(list(names), enrolments, np.array(models), np.array(tests), targets)
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    """The number and the parts of every line that is not blank."""
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        text = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(f"The list {path} cannot be read ({error}). Give the path of a list of trials.") from error
+    parts = (line.strip().split("\t") if "\t" in line.strip() else line.split() for line in text)
+    lines = [(number, line) for number, line in enumerate(parts, start=1) if any(line)]
     if not lines:
         raise CorpusError(f"The list {path} is empty. Give a list of trials.")
     return lines
 
 
 def _find(utt_id: str, place: dict[str, int], path: Path, number: int) -> int:
-    for form in (utt_id, utt_id.rpartition(".")[0], utt_id.rpartition(".")[0].replace("/", "-")):
+    stem = utt_id.rpartition(".")[0] or utt_id
+    for form in (utt_id, stem, stem.replace("/", "-")):
         if form in place:
             return place[form]
     raise CorpusError(
