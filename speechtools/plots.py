@@ -145,7 +145,7 @@ def det(path: str | Path, curves: dict[str, tuple], title: str) -> Path:
     """
     from scipy.stats import norm
 
-    figure = Figure(figsize=(5.2, 5.2), layout="constrained")
+    figure = Figure(figsize=(5.2, 5.6 + 0.22 * len(curves)), layout="constrained")
     axes = figure.add_subplot()
     # An error rate of 0 has no place on these axes: it stands at their edge.
     edges = norm.ppf([0.0005, 0.9])
@@ -165,9 +165,10 @@ def det(path: str | Path, curves: dict[str, tuple], title: str) -> Path:
     ticks = norm.ppf(np.array(_DET_TICKS) / 100)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in _DET_TICKS])
     axes.set_yticks(ticks, [f"{tick:g}" for tick in _DET_TICKS])
-    axes.set(xlabel="false alarms (%)", ylabel="misses (%)", xlim=edges, ylim=edges, aspect="equal")
+    axes.set(xlabel="false alarms (%)", ylabel="misses (%)", xlim=edges, ylim=edges, box_aspect=1)
     axes.set_title(textwrap.fill(title, 60), fontsize=10)
-    axes.legend(loc="upper right", edgecolor="none", framealpha=0.9)
+    # Below the axes: inside, it would cover the curves of good or of poor systems.
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), frameon=False)
     axes.grid(alpha=0.25)
     return save(figure, path)
 

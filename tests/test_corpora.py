@@ -74,7 +74,19 @@ def make_folder(root):
             put(root / place / name)
 
 
-MAKERS = {"timit": make_timit, "librispeech": make_librispeech, "kaldi": make_kaldi, "folder": make_folder}
+def make_voxceleb(root):
+    for place in ("dev/wav/id10001/J9lHsKG98U8", "dev/wav/id10002/-x_9uCPMKiA", "test/wav/id10270/5r0dWxy17C8"):
+        for segment in ("00001", "00002"):
+            put(root / place / f"{segment}.wav", 1600 + sum(place.encode()) % 97 + int(segment))
+
+
+MAKERS = {
+    "timit": make_timit,
+    "librispeech": make_librispeech,
+    "kaldi": make_kaldi,
+    "folder": make_folder,
+    "voxceleb": make_voxceleb,
+}
 every_reader = pytest.mark.parametrize("name", MAKERS)
 
 
@@ -162,7 +174,7 @@ def test_a_folder_without_a_corpus(name, tmp_path):
 
 
 @every_reader
-@pytest.mark.parametrize("layout", MAKERS)
+@pytest.mark.parametrize("layout", [layout for layout in MAKERS if layout != "voxceleb"])  # which is also a folder's
 def test_another_layout_names_its_reader(name, layout, tmp_path):
     if name == layout:
         return
@@ -287,6 +299,73 @@ def test_librispeech_without_transcripts(tmp_path):
     for path in tmp_path.rglob("*.trans.txt"):
         path.unlink()
     assert {u.text for u in read_corpus("librispeech", tmp_path)} == {None}
+
+
+# VoxCeleb
+
+
+def test_voxceleb_ids_are_those_of_the_published_lists(tmp_path):
+    from speechtools.data.trials import read_trials
+
+    make_voxceleb(tmp_path / "voxceleb1")
+    utterances = by_id("voxceleb", tmp_path)
+    assert {(u.speaker, u.split) for u in utterances.values()} == {
+        ("id10001", "train"),
+        ("id10002", "train"),
+        ("id10270", "test"),
+    }
+    assert "id10270-5r0dWxy17C8-00001" in utterances and {u.text for u in utterances.values()} == {None}
+    (tmp_path / "veri.txt").write_text(
+        "1 id10270/5r0dWxy17C8/00001.wav id10270/5r0dWxy17C8/00002.wav\n"
+        "0 id10270/5r0dWxy17C8/00001.wav id10002/-x_9uCPMKiA/00002.wav\n"
+    )
+    trials = read_trials(tmp_path / "veri.txt", list(utterances))
+    speakers = [u.speaker for u in utterances.values()]
+    assert [speakers[test] for test in trials.tests] == ["id10270", "id10002"]
+
+
+@pytest.mark.parametrize("level", ["", "wav/"])
+@pytest.mark.parametrize("train, test", [("dev", "test"), ("train", "Test"), ("vox1_dev_wav", "vox1_test_wav")])
+def test_levels_and_names_of_voxceleb_halves(level, train, test, tmp_path):
+    put(tmp_path / f"{train}/{level}id10001/aB/00001.wav")
+    put(tmp_path / f"{test}/{level}id10270/Ab/00001.wav")
+    found = {(u.utt_id, u.split) for u in read_corpus("voxceleb", tmp_path)}
+    assert found == {("id10001-aB-00001", "train"), ("id10270-Ab-00001", "test")}
+
+
+@pytest.mark.parametrize("part", ["dev", "dev/wav", "test", "test/wav/id10270"])
+def test_a_part_of_voxceleb_is_not_divided(part, tmp_path):
+    make_voxceleb(tmp_path)
+    found = read_corpus("voxceleb", tmp_path / part)
+    assert {u.path for u in found} == set((tmp_path / part).rglob("*.wav")) and {u.split for u in found} == {""}
+    whole = by_id("voxceleb", tmp_path)
+    assert all(whole[u.utt_id].speaker == u.speaker for u in found)
+
+
+def test_videos_that_differ_in_case_alone(tmp_path):
+    put(tmp_path / "id10001" / "aBc" / "00001.wav")
+    put(tmp_path / "id10001" / "AbC" / "00001.wav")
+    assert list(by_id("voxceleb", tmp_path)) == ["id10001-AbC-00001", "id10001-aBc-00001"]
+
+
+def test_voxceleb2_must_be_converted_whole(tmp_path):
+    original = tmp_path / "dev" / "aac" / "id00012" / "21Uxsk56VDQ"
+    put_text(original / "00001.m4a", "no audio")
+    put_text(original / "00002.m4a", "no audio")
+    with pytest.raises(CorpusError, match=r"2 of 2 \.m4a files .* the first is .*00001\.m4a\. Convert each"):
+        speechtools.build("corpus/voxceleb", data_folder=tmp_path)
+    put(original / "00001.wav")
+    with pytest.raises(CorpusError, match=r"1 of 2 \.m4a files .* the first is .*00002\.m4a\. Convert each"):
+        speechtools.build("corpus/voxceleb", data_folder=tmp_path)
+    put(tmp_path / "dev" / "wav" / "id00012" / "21Uxsk56VDQ" / "00002.flac")
+    assert list(by_id("voxceleb", tmp_path)) == ["id00012-21Uxsk56VDQ-00001", "id00012-21Uxsk56VDQ-00002"]
+
+
+def test_a_voxceleb_recording_twice(tmp_path):
+    put(tmp_path / "dev" / "wav" / "id10001" / "aB" / "00001.wav")
+    put(tmp_path / "dev" / "aac" / "id10001" / "aB" / "00001.flac")
+    with pytest.raises(CorpusError, match=r"the utterance id 'id10001-aB-00001': .* Remove or rename"):
+        speechtools.build("corpus/voxceleb", data_folder=tmp_path)
 
 
 # Kaldi

@@ -1,6 +1,8 @@
 """Laws of the figures of merit."""
 
+import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -111,3 +113,80 @@ def test_non_finite_scores_are_refused_and_their_side_named(metric, bad):
 def test_other_shapes_are_refused(metric, predicted, true):
     with pytest.raises(SpeechtoolsError, match="must be vectors of one length, at least 1"):
         metric(predicted, true)
+
+
+# ------------------------------------------------------------------------------------------- speaker verification
+
+
+def tied(seed):
+    """Few distinct scores on two short sides."""
+    rng = np.random.default_rng(seed)
+    return [np.round(rng.normal(mean, 1, rng.integers(1, 12)), int(rng.integers(0, 2))) for mean in (1, 0)]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_eer_is_the_crossing_in_exact_fractions(seed):
+    targets, nontargets = tied(seed)
+    points = [
+        (
+            Fraction(sum(score < threshold for score in targets.tolist()), len(targets)),
+            Fraction(sum(score >= threshold for score in nontargets.tolist()), len(nontargets)),
+        )
+        for threshold in [*sorted({*targets.tolist(), *nontargets.tolist()}), math.inf]
+    ]
+    # miss0 + s (miss1 - miss0) = alarm0 + s (alarm1 - alarm0), solved for s in [0, 1]
+    crossings = [
+        miss0 + (miss1 - miss0) * (alarm0 - miss0) / (miss1 - miss0 + alarm0 - alarm1)
+        for (miss0, alarm0), (miss1, alarm1) in itertools.pairwise(points)
+        if miss0 <= alarm0 and miss1 >= alarm1
+    ]
+    assert len(set(crossings)) == 1  # two segments may share the point
+    assert metrics.eer(targets, nontargets)[0] == pytest.approx(float(crossings[0]), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_error_rates_do_not_know_the_scale_the_order_or_which_side_is_which(seed):
+    targets, nontargets = tied(seed)
+    rate, cost = metrics.eer(targets, nontargets)[0], metrics.min_dcf(targets, nontargets, 0.3)
+    for bend in (lambda x: 3 * x - 7, np.exp, np.arctan, lambda x: x**3):
+        assert metrics.eer(bend(targets), bend(nontargets))[0] == pytest.approx(rate, abs=1e-12)
+        assert metrics.min_dcf(bend(targets), bend(nontargets), 0.3) == pytest.approx(cost, abs=1e-12)
+    assert metrics.eer(targets[::-1], nontargets[::-1])[0] == rate
+    # Misses of the one question are false alarms of the other.
+    assert metrics.eer(-nontargets, -targets)[0] == pytest.approx(rate, abs=1e-12)
+    assert metrics.min_dcf(-nontargets, -targets, 0.7) == pytest.approx(cost, abs=1e-12)
+    # Every trial twice is no other test.
+    assert metrics.eer(np.repeat(targets, 2), np.repeat(nontargets, 2))[0] == pytest.approx(rate, abs=1e-12)
+
+
+def test_separation_equal_sides_and_the_wrong_way_round():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=50)
+    assert metrics.eer(scores + 100, scores)[0] == 0 and metrics.min_dcf(scores + 100, scores) == 0
+    assert metrics.eer(scores, scores + 100)[0] == 1 and metrics.min_dcf(scores, scores + 100) == 1
+    assert metrics.eer([1.0] * 3, [1.0] * 5) == (0.5, 1.0)
+    assert metrics.eer(rng.normal(size=4000), rng.normal(size=4000))[0] == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("distance", [0.5, 1.0, 2.0])
+def test_the_eer_of_two_normal_distributions(distance):
+    # They cross half way: a target is missed with the probability that a deviate is below -distance / 2.
+    rng = np.random.default_rng(1)
+    rate, threshold = metrics.eer(rng.normal(distance, 1, 40000), rng.normal(0, 1, 40000))
+    assert rate == pytest.approx(stats.norm.cdf(-distance / 2), abs=0.005)
+    assert threshold == pytest.approx(distance / 2, abs=0.03)
+
+
+@pytest.mark.parametrize("p_target", [0.01, 0.05, 0.5, 0.99])
+def test_the_cost_never_exceeds_that_of_not_listening(p_target):
+    for seed in range(20):
+        assert 0 <= metrics.min_dcf(*tied(seed), p_target) <= 1
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("metric", [metrics.eer, metrics.min_dcf, metrics.det_curve])
+def test_non_finite_trials_are_refused_and_their_side_named(metric, bad):
+    with pytest.raises(SpeechtoolsError, match="1 of 2 target scores are NaN or infinite"):
+        metric([1.0, bad], [0.0])
+    with pytest.raises(SpeechtoolsError, match="2 of 3 non-target scores are NaN or infinite"):
+        metric([1.0], [bad, 0.0, bad])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from speechtools import evaluation, metrics, plots
-from speechtools.data.trials import make_trials, read_trials
+from speechtools.data.trials import Trials, make_trials, read_trials
 from speechtools.errors import ConfigError, CorpusError, SpeechtoolsError
 
 SPEAKERS = np.repeat(np.arange(4), [5, 3, 6, 2])
@@ -36,6 +36,40 @@ def test_a_trial_scores_the_cosine_of_voiceprint_and_utterance():
     dvectors[3, 2] = np.nan
     with pytest.raises(CorpusError, match="1 of 16 d-vectors are NaN or infinite, the first that of utterance 3"):
         trials.scores(dvectors)
+    with pytest.raises(CorpusError, match="the first that of utterance 'anna-3'"):
+        trials.scores(dvectors, IDS)
+
+
+def test_few_of_many_pairs_score_as_in_one_product(monkeypatch):
+    monkeypatch.setattr("speechtools.data.trials._PAIRS_AT_A_TIME", 1000)
+    rng = np.random.default_rng(0)
+    dvectors = rng.standard_normal((6000, 3))
+    members = [np.array([index]) for index in range(3000)]
+    tests = np.append(np.arange(3000, 6000), rng.integers(0, 6000, 100))  # of 9 million pairs
+    models = rng.integers(0, 3000, len(tests))
+    trials = Trials([str(index) for index in range(3000)], members, models, tests, tests % 2 == 0)
+    unit = dvectors / np.linalg.norm(dvectors, axis=1, keepdims=True)
+    assert np.allclose(trials.scores(dvectors), (unit[:3000] @ unit.T)[models, tests], atol=1e-12)
+
+
+@pytest.mark.parametrize("most", [1, 5, 12, 13, 14, 1000])
+def test_a_draw_of_nontargets_keeps_every_target(most):
+    whole = make_trials(SPEAKERS, NAMES, 2)
+    some = make_trials(SPEAKERS, NAMES, 2, max_nontargets=most)
+    pairs, all_pairs = (list(zip(t.models.tolist(), t.tests.tolist(), strict=True)) for t in (some, whole))
+    assert set(pairs) <= set(all_pairs) and len(set(pairs)) == len(pairs)
+    assert some.targets.sum() == whole.targets.sum()
+    assert (~some.targets).sum() == min(most, (~whole.targets).sum())
+    names = [(some.names[m], NAMES[SPEAKERS[t]]) for m, t in pairs]
+    assert [a == b for a, b in names] == some.targets.tolist()
+    assert [members.tolist() for members in some.enrolments] == [members.tolist() for members in whole.enrolments]
+
+
+def test_the_seed_alone_draws():
+    first, same = (make_trials(SPEAKERS, NAMES, 2, seed=3, max_nontargets=5) for _ in range(2))
+    assert np.array_equal(first.tests, same.tests) and np.array_equal(first.models, same.models)
+    draws = {tuple(np.concatenate(make_trials(SPEAKERS, NAMES, 2, seed=seed).enrolments)) for seed in range(10)}
+    assert len(draws) > 5
 
 
 def test_trials_written_are_those_read(tmp_path):
@@ -45,6 +79,28 @@ def test_trials_written_are_those_read(tmp_path):
     dvectors = np.random.default_rng(0).standard_normal((len(SPEAKERS), 5))
     assert np.array_equal(again.scores(dvectors), trials.scores(dvectors))
     assert np.array_equal(again.targets, trials.targets) and again.names == trials.names
+
+
+@pytest.mark.parametrize("names", [["1", "0", "2", "3"], ["Anna Maria", "Bob", "Carl", "Dora"]])
+@pytest.mark.parametrize("form", ["{}", "my recording {}", "a.b-{}"])
+def test_any_names_survive_a_list(names, form, tmp_path):
+    ids = [form.format(number) for number in range(len(SPEAKERS))]
+    trials = make_trials(SPEAKERS, names, num_enrolment=2)
+    trials.write(tmp_path, ids)
+    again = read_trials(tmp_path / "trials.txt", ids)
+    assert again.names == trials.names and np.array_equal(again.tests, trials.tests)
+    assert all(map(np.array_equal, again.enrolments, trials.enrolments))
+
+
+def test_lists_written_by_hand_and_by_other_systems(tmp_path):
+    path = tmp_path / "trials.txt"
+    (tmp_path / "enrolments.txt").write_text("anna anna-0  anna-1\n\nbob bob-5\n")
+    path.write_bytes(b"\xef\xbb\xbfanna anna-2 target\r\n\r\nbob  anna-2 nontarget\r\n")
+    trials = read_trials(path, IDS)
+    assert trials.names == ["anna", "bob"] and trials.enrolments[0].tolist() == [0, 1]
+    assert trials.targets.tolist() == [True, False]
+    path.write_text("1 anna/0.wav anna/1\n0 anna/0.wav bob/5.wav\n")
+    assert read_trials(path, IDS).tests.tolist() == [1, 5]
 
 
 def test_voxceleb_form(tmp_path):
@@ -61,6 +117,7 @@ def test_voxceleb_form(tmp_path):
         ("", "is empty"),
         ("1 anna-0 anna-1\n0 anna-0 bobb-5\n", "Line 2 of .* names the utterance 'bobb-5'.*Did you mean 'bob-5'"),
         ("1 anna-0 anna-1\n2 anna-0 bob-5\n", "Line 2 of .* reads '2 anna-0 bob-5'"),
+        ("1 anna-0 anna-1\n\n \n2 anna-0 bob-5\n", "Line 4 of .* reads '2 anna-0 bob-5'"),
         ("1 anna-0\n", "reads '1 anna-0'"),
         ("1 anna-0 anna-1\n1 bob-5 bob-6\n", "All 2 trials .* are target trials"),
         ("0 anna-0 bob-5\n", "All 1 trials .* are non-target trials"),
@@ -81,6 +138,12 @@ def test_lists_without_their_enrolment(tmp_path):
     (tmp_path / "enrolments.txt").write_text("anne anna-0\n")
     with pytest.raises(CorpusError, match="names the model 'anna'.*Did you mean 'anne'"):
         read_trials(path, IDS)
+    (tmp_path / "enrolments.txt").write_text("\nanna\n")
+    with pytest.raises(CorpusError, match="Line 2 of .*enrolments.txt names the model 'anna' without utterances"):
+        read_trials(path, IDS)
+    (tmp_path / "enrolments.txt").write_text("anna anna-0\nanna anna-2\n")
+    with pytest.raises(CorpusError, match="Line 2 of .*enrolments.txt names the model 'anna' a second time"):
+        read_trials(path, IDS)
     with pytest.raises(CorpusError, match="no.txt cannot be read"):
         read_trials(tmp_path / "no.txt", IDS)
 
@@ -88,6 +151,8 @@ def test_lists_without_their_enrolment(tmp_path):
 def test_trials_that_cannot_be():
     with pytest.raises(ConfigError, match="num_enrolment=0"):
         make_trials(SPEAKERS, NAMES, 0)
+    with pytest.raises(ConfigError, match="max_nontargets=0"):
+        make_trials(SPEAKERS, NAMES, 2, max_nontargets=0)
     with pytest.raises(ConfigError, match="1 of 4 speakers have more than num_enrolment=5"):
         make_trials(SPEAKERS, NAMES, 5)
 
