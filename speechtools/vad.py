@@ -190,8 +190,10 @@ class WebRTCVAD:
             pcm[:count] = np.round(wav / peak * 0.7 * 32767)
             detector = self.make(self.aggressiveness)
             frames = pcm.reshape(-1, self.hop_length)
-            found = torch.tensor([detector.is_speech(f.tobytes(), self.sample_rate) for f in frames])
+            # It takes the step onto an offset for speech, and an offset is what a constant frame is.
+            varied = torch.from_numpy(frames.max(axis=1) > frames.min(axis=1))
+            found = varied & torch.tensor([detector.is_speech(f.tobytes(), self.sample_rate) for f in frames])
             # Never nothing for audio with a signal in it.
-            found = found if found.any() else torch.from_numpy(np.abs(frames.astype(np.int32)).max(axis=1) > 0)
+            found = found if found.any() else varied
             speech[row, : len(found)] = found
         return speech.to(wavs.device)

@@ -18,6 +18,8 @@ from speechtools.errors import AudioError, CorpusError, PluginError
 
 @pytest.mark.parametrize("name", speechtools.available())
 def test_every_registered_part_keeps_its_contract(name):
+    if name == "vad/webrtc":
+        pytest.importorskip("webrtcvad", reason="the extra 'vad' is not installed")
     passed = contracts.check(name)
     laws = [law.sentence for law in contracts.contract(name.split("/")[0]).laws]
     assert passed and set(passed) <= set(laws)
