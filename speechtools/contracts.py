@@ -412,6 +412,20 @@ def _frames_ignore_padding(subject: Subject) -> None:
             _must_agree(padded[row, : len(alone)], alone, what)
 
 
+def _windows_counted(subject: Subject) -> None:
+    with _examination() as torch:
+        part = _features(subject)
+        for frames in (1, 7, 40):
+            samples = part.num_samples(frames)
+            feats = part(torch.randn(1, samples))
+            if samples != part.win_length + (frames - 1) * part.hop_length or feats.shape[1:] != (frames, part.size):
+                raise Broken(
+                    f"num_samples({frames}) is {samples} with win_length={part.win_length} and "
+                    f"hop_length={part.hop_length}, and so many samples give {tuple(feats.shape[1:])} frames and "
+                    f"values, with size={part.size}"
+                )
+
+
 def _features_default_lens(subject: Subject) -> None:
     with _examination() as torch:
         part = _features(subject)
@@ -452,6 +466,11 @@ _FEATURES = Contract(
             "padding with zeros on the right changes none of an item's frames",
             _frames_ignore_padding,
             "Frame each item as if it ended at its own length; reflecting or centring at the batch's end moves frames.",
+        ),
+        Law(
+            "size, win_length, hop_length (in samples) and num_samples(frames) are those of the frames",
+            _windows_counted,
+            "Give the part these attributes, and num_samples(frames) = win_length + (frames - 1) * hop_length.",
         ),
     ),
 )

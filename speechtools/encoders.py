@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools.features import num_samples
+from speechtools.recurrent import set_forget_gate_bias
 from speechtools.registry import plugin
 
 
@@ -32,6 +33,9 @@ class LSTMP(nn.Module):
         As of ``torch.nn.LSTM``.
     projection_gradient_scale : float
         Factor on the gradients of the projection matrices.
+    forget_gate_bias : float
+        What the forget gates start at. The paper says nothing of it; at 1 the last frame, which the d-vector is read
+        off, still knows of earlier ones in the first steps, and training sets off sooner.
 
     Shape
     -----
@@ -50,9 +54,11 @@ class LSTMP(nn.Module):
         proj_size: int = 256,
         num_layers: int = 3,
         projection_gradient_scale: float = 0.5,
+        forget_gate_bias: float = 1.0,
     ):
         super().__init__()
         self.lstm = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True, proj_size=proj_size)
+        set_forget_gate_bias(self.lstm, forget_gate_bias)
         self.linear = nn.Linear(proj_size, proj_size)
         self.projection_gradient_scale = projection_gradient_scale
         self._scale_projection_gradients()
@@ -96,6 +102,8 @@ class LSTMEncoder(nn.Module):
         Size of the d-vector.
     relu : bool
         Apply a ReLU before the L2 norm, as that code does: all cosines are then positive.
+    forget_gate_bias : float
+        What the forget gates start at; see :class:`LSTMP`.
 
     Shape
     -----
@@ -114,9 +122,11 @@ class LSTMEncoder(nn.Module):
         num_layers: int = 3,
         embedding_size: int = 256,
         relu: bool = False,
+        forget_gate_bias: float = 1.0,
     ):
         super().__init__()
         self.lstm = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True)
+        set_forget_gate_bias(self.lstm, forget_gate_bias)
         self.linear = nn.Linear(hidden_size, embedding_size)
         self.relu = relu
 

@@ -34,14 +34,23 @@ class SpeakerResult:
     trial_set: TrialSet
 
 
-def trials_of(store: SpeakerStore, num_enrolment: int, seed: int = 0, published: str | Path | None = None) -> TrialSet:
-    """The trials of a store: all against all, or those of a ``published`` list (see :mod:`speechtools.data.trials`)."""
+def trials_of(
+    store: SpeakerStore,
+    num_enrolment: int,
+    seed: int = 0,
+    published: str | Path | None = None,
+    max_nontargets: int | None = None,
+) -> TrialSet:
+    """The trials of a store: all against all, or those of a ``published`` list (see :mod:`speechtools.data.trials`).
+
+    ``max_nontargets`` draws so many of the non-target ones, for corpora of thousands of speakers.
+    """
     speakers = np.repeat(np.arange(len(store.speakers)), np.diff(store.first))
     # (utterances,)
     if published:
         trials = read_trials(published, store.utt_ids)
     else:
-        trials = make_trials(speakers, store.speakers, num_enrolment, seed)
+        trials = make_trials(speakers, store.speakers, num_enrolment, seed, max_nontargets)
     return TrialSet(trials, speakers, store.speakers, store.utt_ids)
 
 
@@ -53,7 +62,7 @@ def evaluate(dvectors, trial_set: TrialSet) -> SpeakerResult:
     """
     dvectors = np.asarray(dvectors, dtype=np.float64)
     trials = trial_set.trials
-    scores = trials.scores(dvectors)
+    scores = trials.scores(dvectors, trial_set.utt_ids)
     targets, nontargets = scores[trials.targets], scores[~trials.targets]
     rate, threshold = metrics.eer(targets, nontargets)
     figures = {

@@ -77,11 +77,20 @@ class Magnitude(nn.Module):
         """Number of frequency bins a frame."""
         return self.n_fft // 2 + 1
 
+    @property
+    def win_length(self) -> int:
+        """Samples of a window."""
+        return self.n_fft
+
     def num_frames(self, samples):
         """Frames of an utterance of so many samples (int or integer tensor)."""
         beyond = samples - self.n_fft
         beyond = beyond.clamp(min=0) if isinstance(beyond, Tensor) else max(beyond, 0)
         return 1 + (beyond + self.hop_length - 1) // self.hop_length
+
+    def num_samples(self, frames: int) -> int:
+        """The samples of so many whole windows."""
+        return self.win_length + (frames - 1) * self.hop_length
 
     def frame_lens(self, lens: Tensor, samples: int) -> Tensor:
         """Relative lengths (batch,) of frames, from those of waveforms, ``lens`` (batch,), padded to ``samples``."""
@@ -198,7 +207,7 @@ class LogMel(nn.Module):
         return 1 + beyond // self.hop_length
 
     def num_samples(self, frames: int) -> int:
-        """The fewest samples that make so many frames."""
+        """The samples of so many whole windows."""
         return self.win_length + (frames - 1) * self.hop_length
 
     def frame_lens(self, lens: Tensor, samples: int) -> Tensor:

@@ -116,7 +116,9 @@ def eer(target_scores, nontarget_scores) -> tuple[float, float]:
     """Equal error rate, and the threshold at which it is reached.
 
     Between two neighbouring thresholds both rates are taken as linear: the EER is where the lines cross, and the
-    threshold is interpolated in the same place. Ties are as in :func:`det_curve`.
+    threshold is interpolated in the same place. Where both rates are equal without that, as they are when the scores of
+    the two kinds do not overlap, any threshold between two scores would do: it is the middle. Ties are as in
+    :func:`det_curve`.
 
     Returns
     -------
@@ -125,8 +127,8 @@ def eer(target_scores, nontarget_scores) -> tuple[float, float]:
     threshold : float
         Accept what reaches it.
 
-    >>> eer([2.0, 3.0, 4.0], [0.0, 1.0])[0]
-    0.0
+    >>> eer([2.0, 3.0, 4.0], [0.0, 1.0])
+    (0.0, 1.5)
     >>> eer([1.0, 2.0], [1.0, 2.0])[0]
     0.5
     """
@@ -138,7 +140,8 @@ def eer(target_scores, nontarget_scores) -> tuple[float, float]:
     share = -difference[before] / (difference[after] - difference[before])
     rate = p_miss[before] + share * (p_miss[after] - p_miss[before])
     high = thresholds[after] if np.isfinite(thresholds[after]) else thresholds[before]
-    return float(rate), float(thresholds[before] + share * (high - thresholds[before]))
+    place = 0.5 if share == 1 else share
+    return float(rate), float(thresholds[before] + place * (high - thresholds[before]))
 
 
 def min_dcf(target_scores, nontarget_scores, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from speechtools.errors import ConfigError
 from speechtools.features import length_mask, num_samples
+from speechtools.recurrent import set_forget_gate_bias
 from speechtools.registry import plugin
 
 
@@ -80,20 +81,6 @@ class QualityBLSTM(nn.Module):
         # (batch, time)
         frame_scores = frame_scores.masked_fill(~length_mask(counts, time), 0.0)
         return frame_scores.sum(dim=1) / counts, frame_scores
-
-
-def set_forget_gate_bias(lstm: nn.LSTM, bias: float) -> None:
-    """Start every forget gate of an LSTM at ``bias``.
-
-    torch orders the gates input, forget, cell, output and adds two biases: one takes the value, the other 0.
-    """
-    size = lstm.hidden_size
-    with torch.no_grad():
-        for name, parameter in lstm.named_parameters():
-            if name.startswith("bias_ih"):
-                parameter[size : 2 * size] = bias
-            elif name.startswith("bias_hh"):
-                parameter[size : 2 * size] = 0.0
 
 
 def reversal(counts: Tensor, time: int) -> Tensor:

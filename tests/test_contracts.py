@@ -70,6 +70,11 @@ def must_break(name: str, law: str, seen: str, **options) -> None:
 class Bands(nn.Module):
     """Mean power in eight pieces of each window: a correct part, with no padding at either end."""
 
+    size, win_length, hop_length = 8, 400, 160
+
+    def num_samples(self, frames):
+        return 400 + (frames - 1) * 160
+
     def num_frames(self, samples):
         return 1 + (samples - 400) // 160
 
@@ -152,6 +157,15 @@ class MeanOfAll(Bands):
         return feats / feats.mean(1, keepdim=True).clamp(min=1e-8)
 
 
+class WrongSize(Bands):
+    size = 9
+
+
+class OneTooFew(Bands):
+    def num_samples(self, frames):
+        return frames * 160
+
+
 class NeedsMore(Bands):
     def __init__(self, n_bands):
         super().__init__()
@@ -163,6 +177,7 @@ def test_correct_features_pass(file_part):
 
 
 SHAPE, FRAME_LENS, PADDING = "frames (batch, time, size)", "frame_lens(lens", "padding with zeros"
+WINDOWS = "size, win_length, hop_length"
 
 
 @pytest.mark.parametrize(
@@ -182,6 +197,8 @@ SHAPE, FRAME_LENS, PADDING = "frames (batch, time, size)", "frame_lens(lens", "p
         (FrameLensOfOne, FRAME_LENS, r"of shape \(\) instead of torch.float32 of shape \(4,\)"),
         (ReflectsTheEnd, PADDING, "the frames of 11203 samples, alone and padded to 16000, differ by"),
         (MeanOfAll, PADDING, "the frames of 11203 samples"),
+        (WrongSize, WINDOWS, r"give \(1, 8\) frames and values, with size=9"),
+        (OneTooFew, WINDOWS, "maximum size for tensor"),
     ],
 )
 def test_broken_features_are_found_out(file_part, part, law, seen):

@@ -124,7 +124,14 @@ def test_a_process_that_dies_ends_the_run_and_does_not_hang_it(run, tmp_path):
 
 @pytest.mark.parametrize(
     "option",
-    ["--loss_name=ge2e-contrast", "--loss_name=te2e", "--loss_name=softmax", "--encoder_name=lstm", "--precision=bf16"],
+    [
+        "--loss_name=ge2e-contrast",
+        "--loss_name=te2e",
+        "--loss_name=softmax",
+        "--encoder_name=lstm",
+        "--features_name=magnitude",
+        "--precision=bf16",
+    ],
 )
 def test_parts_are_exchanged_by_one_option(run, tmp_path, option):
     done = train(tmp_path / "run", run[1], option, "--number_of_epochs=1")

@@ -1,11 +1,13 @@
-"""Augmentation of waveforms for small corpora: SpeechBrain's augmenters, and the noises and rooms that they need."""
+"""Augmentation for small corpora: SpeechBrain's augmenters, and the voices, noises and rooms that they work with."""
 
 from pathlib import Path
 
 import numpy as np
+import torch
 from speechbrain.augment.augmenter import Augmenter
 from speechbrain.augment.freq_domain import SpectrogramDrop
 from speechbrain.augment.time_domain import AddNoise, AddReverb, SpeedPerturb
+from torch import Tensor, nn
 
 from speechtools.data import audio
 from speechtools.data.corpora.builtin import builtin_noises
@@ -17,19 +19,80 @@ from speechtools.errors import ConfigError
 CUT_SECONDS = 2.5
 
 
-def spec_augmenter(enabled: bool = True, max_frames: int = 20, max_filters: int = 6) -> Augmenter | None:
+class VoiceSpeed(nn.Module):
+    """One speed for all utterances of a speaker, drawn anew for every batch: with its pitch and formants another voice.
+
+    ``(speakers * utterances, samples) -> (speakers * utterances, samples / fastest speed)``: all are cut to the length
+    of the fastest. Within a batch, which is all that GE2E compares, this multiplies the speakers by the speeds.
+
+    Arguments
+    ---------
+    speeds : sequence of int
+        In percent.
+    sample_rate : int
+
+    Example
+    -------
+    >>> VoiceSpeed([90, 110])(torch.randn(4, 22000), num_utterances=2).shape
+    torch.Size([4, 20000])
+    """
+
+    def __init__(self, speeds=(90, 100, 110), sample_rate: int = 16000):
+        super().__init__()
+        if not speeds or min(speeds) < 50 or max(speeds) > 200:
+            raise ConfigError(f"speeds={list(speeds)} cannot be: give percents between 50 and 200, 100 among them.")
+        self.fastest = max(speeds)
+        self.changes = nn.ModuleList(SpeedPerturb(sample_rate, [speed]) for speed in speeds)
+
+    def forward(self, wavs: Tensor, num_utterances: int) -> Tensor:
+        samples = wavs.shape[1] * 100 // self.fastest
+        by_speaker = wavs.view(-1, num_utterances, wavs.shape[1])
+        # (speakers, utterances, samples)
+        changed = by_speaker[:, :, :samples].clone()
+        drawn = torch.randint(len(self.changes), (len(by_speaker),))
+        for number, change in enumerate(self.changes):
+            of_speed = torch.nonzero(drawn == number).flatten().to(wavs.device)
+            if len(of_speed):
+                at_speed = change(by_speaker[of_speed].flatten(0, 1))[:, :samples]
+                changed[of_speed] = at_speed.view(len(of_speed), num_utterances, samples)
+        return changed.flatten(0, 1)
+
+
+class WaveformAugmenter(nn.Module):
+    """Speeds of speakers, then some of noise and reverberation: (batch, samples) -> (batch, fewer samples)."""
+
+    def __init__(self, voice_speed: VoiceSpeed | None, others: Augmenter):
+        super().__init__()
+        self.voice_speed, self.others = voice_speed, others
+
+    def forward(self, wavs: Tensor, num_utterances: int) -> Tensor:
+        if self.voice_speed is not None:
+            wavs = self.voice_speed(wavs, num_utterances)
+        return self.others(wavs, torch.ones(len(wavs), device=wavs.device))[0]
+
+
+class FeatureAugmenter(nn.Module):
     """SpecAugment: stretches of frames, and bands of filters, set to 0 (the mean, where features have it taken out).
 
     ``(batch, time, size)`` features; up to three stretches of at most ``max_frames``, and up to two bands of at most
-    ``max_filters``, the same for a whole batch. None where it is not ``enabled``.
+    ``max_filters``, as many for the whole batch, each utterance's in its own places.
     """
-    if not enabled:
-        return None
-    drops = [
-        SpectrogramDrop(1, max_frames, 1, 3, "zeros", dim=1),
-        SpectrogramDrop(1, max_filters, 1, 2, "zeros", dim=2),
-    ]
-    return Augmenter(concat_original=False, min_augmentations=1, max_augmentations=2, augmentations=drops)
+
+    def __init__(self, max_frames: int = 20, max_filters: int = 6):
+        super().__init__()
+        drops = [
+            SpectrogramDrop(1, max_frames, 1, 3, "zeros", dim=1),
+            SpectrogramDrop(1, max_filters, 1, 2, "zeros", dim=2),
+        ]
+        self.drops = Augmenter(concat_original=False, min_augmentations=1, max_augmentations=2, augmentations=drops)
+
+    def forward(self, feats: Tensor) -> Tensor:
+        return self.drops(feats, torch.ones(len(feats), device=feats.device))[0]
+
+
+def spec_augmenter(enabled: bool = True, **options) -> FeatureAugmenter | None:
+    """A :class:`FeatureAugmenter`, or None where it is not ``enabled``."""
+    return FeatureAugmenter(**options) if enabled else None
 
 
 def augmenter(
@@ -38,16 +101,14 @@ def augmenter(
     noise_folder: str | Path = "",
     snr_low: float = 5.0,
     snr_high: float = 25.0,
-    speeds: tuple[int, ...] = (95, 100, 105),
+    speeds: tuple[int, ...] | None = (90, 100, 110),
     num_rooms: int = 60,
     max_rt60: float = 0.4,
-    min_augmentations: int = 1,
-    max_augmentations: int = 2,
     augment_prob: float = 0.8,
     sample_rate: int = 16000,
     seed: int = 0,
-) -> Augmenter | None:
-    """Noise, reverberation and speed, of which every batch gets some, drawn anew; None where it is not ``enabled``.
+) -> WaveformAugmenter | None:
+    """A speed for every speaker of a batch, noise and reverberation, drawn anew; None where it is not ``enabled``.
 
     Arguments
     ---------
@@ -58,17 +119,17 @@ def augmenter(
     snr_low, snr_high : float
         SNR in dB, drawn for each utterance.
     speeds : tuple of int
-        In percent; one for the whole batch. Much more than 5 % would make another voice of it.
+        In percent; see :class:`VoiceSpeed`. None: as they are.
     num_rooms, max_rt60 : int, float
         Number of room responses, exponentially decaying noise behind a direct path, and the longest time in seconds
         in which they fall by 60 dB.
-    min_augmentations, max_augmentations, augment_prob
-        How many of the three a batch gets, and the share of batches that get any.
+    augment_prob : float
+        The share of batches that get noise, reverberation or both.
 
     Raises
     ------
     ConfigError
-        An SNR range or a number is impossible, or the noise folder holds no audio.
+        An SNR range, a speed or a number is impossible, or the noise folder holds no audio.
     """
     if not enabled:
         return None
@@ -84,18 +145,15 @@ def augmenter(
         _write_noises(noises, noise_folder or builtin_noises(), sample_rate, seed)
     if not rooms.exists():
         _write_rooms(rooms, num_rooms, max_rt60, sample_rate, seed)
-    return Augmenter(
+    others = Augmenter(
         concat_original=False,
-        min_augmentations=min_augmentations,
-        max_augmentations=max_augmentations,
+        min_augmentations=1,
+        max_augmentations=2,
         shuffle_augmentations=True,
         augment_prob=augment_prob,
-        augmentations=[
-            SpeedPerturb(sample_rate, list(speeds)),
-            AddReverb(str(rooms)),
-            AddNoise(str(noises), snr_low=snr_low, snr_high=snr_high),
-        ],
+        augmentations=[AddReverb(str(rooms)), AddNoise(str(noises), snr_low=snr_low, snr_high=snr_high)],
     )
+    return WaveformAugmenter(VoiceSpeed(speeds, sample_rate) if speeds else None, others)
 
 
 def room_response(rng: np.random.Generator, rt60: float, sample_rate: int = 16000) -> np.ndarray:

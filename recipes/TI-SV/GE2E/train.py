@@ -26,11 +26,11 @@ class SpeakerBrain(training.RecipeBrain):
         # (speakers * utterances, samples)
         with torch.no_grad():
             if self.hparams.augment:
-                wavs, _ = self.hparams.augment(wavs, torch.ones(len(wavs), device=self.device))
+                wavs = self.hparams.augment(wavs, len(wavs) // len(speakers))
             feats = self.modules.features(wavs)
             # (speakers * utterances, frames, mels)
             if self.hparams.augment_feats:
-                feats, _ = self.hparams.augment_feats(feats, torch.ones(len(feats), device=self.device))
+                feats = self.hparams.augment_feats(feats)
         embedded = self.modules.encoder(feats)
         # (speakers * utterances, emb)
         return embedded.view(len(speakers), -1, embedded.shape[1]), speakers
@@ -39,7 +39,7 @@ class SpeakerBrain(training.RecipeBrain):
         """Section 3.2: the mean of the d-vectors of sliding windows, one for each utterance."""
         feats = [self.modules.features(wav.unsqueeze(0))[0] for wav in batch.wavs]
         windows = dvectors.window_dvectors(
-            self.hparams.encoder, feats, self.hparams.window_frames, self.hparams.window_hop_frames
+            self.hparams.averaged, feats, self.hparams.window_frames, self.hparams.window_hop_frames
         )
         return torch.stack([dvectors.utterance_dvector(each) for each in windows]), batch.speakers
 
@@ -55,6 +55,9 @@ class SpeakerBrain(training.RecipeBrain):
         halvings = self.optimizer_step // self.hparams.halve_every
         for group in self.optimizer.param_groups:
             group["lr"] = self.hparams.lr * 0.5**halvings
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        self.hparams.averaged.update_parameters(self.hparams.encoder)
 
     def on_stage_start(self, stage, epoch=None):
         super().on_stage_start(stage, epoch)
@@ -94,9 +97,12 @@ if __name__ == "__main__":
         hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"], train_batches=steps
     )
     brain.trials = {
-        split: evaluation.trials_of(stores[split], hparams["num_enrolment"], hparams["data_seed"], published)
+        split: evaluation.trials_of(
+            stores[split], hparams["num_enrolment"], hparams["data_seed"], published, hparams["max_nontargets"]
+        )
         for split, published in (("valid", None), ("test", hparams["trials"]))
     }
+    hparams["averaged"].to(brain.device).eval()
     brain.fit(hparams["epoch_counter"], train_loader, whole["valid"])
     reached = brain.evaluate_best(whole["test"])
     threshold = brain.validated["eer_threshold"]  # of speakers that are neither in training nor in the test
@@ -104,6 +110,6 @@ if __name__ == "__main__":
     if sb.utils.distributed.if_main_process():
         facts = {"trained_on": sets.origin, "reached": reached, "threshold": threshold, "seed": hparams["seed"]}
         keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder"]
-        pretrained = training.export(hparams, keys, {"encoder": hparams["encoder"]}, facts)
+        pretrained = training.export(hparams, keys, {"encoder": hparams["averaged"].module}, facts)
         SpeakerVerification.from_hparams(pretrained)
         evaluation.report(hparams["output_folder"], brain.result, facts)

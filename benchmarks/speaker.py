@@ -1,0 +1,135 @@
+"""Speed of TI-SV/GE2E, each against a plain reference in the same run: ``python benchmarks/speaker.py``.
+
+``step``: a training step of the recipe as ``ge2e.yaml`` has it (loader, features, encoder, loss, backward, optimiser),
+against forward and backward of the bare encoder on features that lie ready. ``dvectors``: the d-vectors of 100
+utterances of 4 to 60 s, against one window at a time from features that were computed once; both on the paper's two
+encoders. The sides are timed in turns and the best time of each is taken: other work on the machine only adds.
+``--only`` chooses, ``--device=cuda`` times a GPU.
+"""
+
+import argparse
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from quality import in_turns
+from rich.console import Console
+from rich.table import Table
+from speaker_batches import SMALL, write_audio, write_manifest
+
+from speechtools import dvectors
+from speechtools.allocation import keep_freed_memory
+from speechtools.data.speaker_batches import SpeakerBatches, StepSampler, speaker_loader
+from speechtools.data.speaker_store import SpeakerStore
+from speechtools.encoders import LSTMP, folded
+from speechtools.features import LogMel
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "TI-SV" / "GE2E"
+#: hidden nodes and projection of the paper's encoders, for keywords and for free text (section 3)
+ENCODERS = {"128/64": (128, 64), "768/256": (768, 256)}
+
+
+def wait(device: str) -> None:
+    """Until the device has done all that it was given."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+@torch.inference_mode()
+def one_at_a_time(encoder, feats, window: int = 160, hop: int = 80) -> list[torch.Tensor]:
+    """Section 3.2 by the book: one window after the other."""
+    found = []
+    for frames in feats:
+        starts = dvectors.window_starts(len(frames), window, hop)
+        found.append(torch.cat([encoder(frames[start : start + window].unsqueeze(0)) for start in starts]))
+    return found
+
+
+@torch.inference_mode()
+def batched(encoder, feats) -> list[torch.Tensor]:
+    """As SpeakerEncoder does it."""
+    return dvectors.window_dvectors(encoder, feats)
+
+
+def bench_step(device: str, repeats: int):
+    """A row: the bare encoder and a whole step, in ms."""
+    with open(RECIPE / "hparams" / "ge2e.yaml", encoding="utf-8") as stream:
+        hparams = load_hyperpyyaml(stream)
+    features, encoder, loss = (hparams["modules"][name].to(device) for name in ("features", "encoder", "loss"))
+    optimizer = hparams["opt_class"]([*encoder.parameters(), *loss.parameters()])
+    with tempfile.TemporaryDirectory() as name:
+        write_audio(Path(name, "shards"), SMALL)
+        store = SpeakerStore(write_manifest(Path(name), SMALL))
+        # Both sides get utterances of one length, the middle of the recipe's.
+        length = features.num_samples((hparams["min_frames"] + hparams["max_frames"]) // 2)
+        shape = hparams["speakers_per_batch"], hparams["utterances_per_speaker"]
+        batches = SpeakerBatches(store, *shape, min_samples=length, max_samples=length)
+        loader = iter(speaker_loader(batches, StepSampler(1_000_000), hparams["num_workers"]))
+        with torch.no_grad():
+            ready = features(batches[0].to(device).wavs)
+        # (speakers * utterances, frames, mels)
+
+        def whole():
+            batch = next(loader).to(device)
+            with torch.no_grad():
+                feats = features(batch.wavs)
+            embedded = encoder(feats).view(*shape, -1)
+            optimizer.zero_grad()
+            loss(embedded, batch.speakers).backward()
+            torch.nn.utils.clip_grad_norm_(encoder.parameters(), hparams["max_grad_norm"])
+            optimizer.step()
+            wait(device)
+
+        def bare():
+            encoder.zero_grad()
+            encoder(ready).sum().backward()
+            wait(device)
+
+        bare_s, whole_s = in_turns(bare, whole, repeats=repeats)
+    what = f"training step, {shape[0]} × {shape[1]} × {ready.shape[1]} frames, encoder 128/64"
+    return what, f"{1000 * bare_s:.0f} ms", f"{1000 * whole_s:.0f} ms", whole_s / bare_s, "≤ 1.10×"
+
+
+def bench_dvectors(device: str, repeats: int):
+    """Rows: 100 utterances in windows, one at a time and batched."""
+    rng = np.random.default_rng(0)
+    torch.manual_seed(0)
+    features = LogMel().to(device)
+    feats = [features(torch.randn(1, round(16000 * s), device=device))[0] for s in rng.uniform(4, 60, 100)]
+    for name, (hidden, projection) in ENCODERS.items():
+        encoder = LSTMP(40, hidden, projection).to(device).eval()
+        ours = folded(encoder) if device == "cpu" and hidden <= 256 else encoder
+        one, other = one_at_a_time(encoder, feats), batched(ours, feats)
+        difference = max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))
+        plain, mine = in_turns(partial(one_at_a_time, encoder, feats), partial(batched, ours, feats), repeats=repeats)
+        windows = sum(map(len, one))
+        what = f"d-vectors of 100 utterances, {windows} windows, encoder {name}; differ by {difference:.0e}"
+        yield what, f"{plain:.2f} s", f"{mine:.2f} s", plain / mine, "≥ 4×"
+
+
+def main() -> None:
+    """Run what was asked for and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=["step", "dvectors"], default=["step", "dvectors"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    keep_freed_memory()  # as training.start() does
+    where = torch.cuda.get_device_name() if arguments.device != "cpu" else f"{arguments.threads} thread(s)"
+    table = Table(title=f"torch {torch.__version__}, {where}")
+    for column in ("what", "plain", "ours", "ratio", "to reach"):
+        table.add_column(column)
+    rows = [bench_step(arguments.device, arguments.repeats)] if "step" in arguments.only else []
+    rows += bench_dvectors(arguments.device, arguments.repeats) if "dvectors" in arguments.only else []
+    for *cells, ratio, reach in rows:
+        table.add_row(*cells, f"{ratio:.2f}×", reach)
+    Console(width=150).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Augmentation: what is drawn, for whom, and how loud."""
+
+import numpy as np
+import pytest
+import torch
+
+from speechtools.data import augmentation
+from speechtools.errors import ConfigError
+
+RATE = 16000
+
+
+def tones(frequencies, seconds=1.1):
+    time = torch.arange(round(seconds * RATE)) / RATE
+    return torch.stack([torch.sin(2 * torch.pi * f * time) for f in frequencies])
+
+
+def pitch(wav):
+    return float(torch.fft.rfft(wav * torch.hann_window(len(wav))).abs().argmax()) * RATE / len(wav)
+
+
+def test_a_speaker_has_one_speed_in_all_its_utterances():
+    torch.manual_seed(0)
+    change = augmentation.VoiceSpeed([90, 100, 110])
+    wavs = tones([500.0] * 60)
+    changed = change(wavs, num_utterances=3)
+    assert changed.shape == (60, RATE)
+    heard = np.array([pitch(wav) for wav in changed]).reshape(20, 3)
+    # Faster is higher: 450, 500 and 550 Hz.
+    assert set(np.round(heard[:, 0] / 50) * 50) == {450.0, 500.0, 550.0}
+    assert (heard == heard[:, :1]).all() and np.abs(heard - np.round(heard / 50) * 50).max() < 2
+
+
+def test_at_normal_speed_nothing_changes():
+    wavs = tones([300.0, 400.0])
+    assert torch.equal(augmentation.VoiceSpeed([100])(wavs, num_utterances=1), wavs)
+
+
+@pytest.mark.parametrize("speeds", [[], [100, 20], [300]])
+def test_speeds_that_cannot_be(speeds):
+    with pytest.raises(ConfigError, match="speeds="):
+        augmentation.VoiceSpeed(speeds)
+
+
+def test_spec_augment_blanks_frames_and_filters_and_leaves_the_rest():
+    torch.manual_seed(0)
+    blank = augmentation.spec_augmenter(max_frames=10, max_filters=4)
+    feats = 1 + torch.rand(5, 100, 40)
+    frames, filters = [], []
+    for _ in range(20):
+        changed = blank(feats)
+        gone = changed == 0
+        assert torch.equal(changed[~gone], feats[~gone])
+        whole_frames, whole_filters = gone.all(dim=2), gone.all(dim=1)
+        assert torch.equal(gone, whole_frames.unsqueeze(2) | whole_filters.unsqueeze(1))
+        frames += whole_frames.sum(dim=1).tolist()
+        filters += whole_filters.sum(dim=1).tolist()
+    assert 0 < max(frames) <= 30 and 0 < max(filters) <= 8
+
+
+def test_not_enabled_is_none(tmp_path):
+    assert augmentation.spec_augmenter(enabled=False) is None
+    assert augmentation.augmenter(tmp_path, enabled=False) is None and not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def noises(tmp_path_factory):
+    from speechtools.data import audio
+
+    folder = tmp_path_factory.mktemp("noises")
+    rng = np.random.default_rng(0)
+    for name in ("hum", "hiss"):
+        audio.write(folder / f"{name}.wav", 0.1 * rng.standard_normal(3 * RATE).astype(np.float32), RATE)
+    return folder
+
+
+def test_noise_is_added_at_the_snr_that_was_asked_for(tmp_path, noises):
+    torch.manual_seed(0)
+    augment = augmentation.augmenter(
+        tmp_path, noise_folder=noises, snr_low=10, snr_high=10, speeds=None, num_rooms=2, augment_prob=1.0
+    )
+    augment.others.augmentations.pop(next(k for k in augment.others.augmentations if "Reverb" in k))
+    augment.others.max_augmentations = 1
+    wavs = 0.3 * tones([200.0, 300.0, 400.0, 500.0])
+    noise = augment(wavs, num_utterances=2) - wavs
+    # SpeechBrain keeps the level of the sum, by a factor that the share of the tone tells.
+    for wav, added in zip(wavs, noise, strict=True):
+        mixed = wav + added
+        factor = (mixed @ wav) / (wav @ wav)
+        snr = 20 * torch.log10((factor * wav).norm() / (mixed - factor * wav).norm())
+        assert float(snr) == pytest.approx(10, abs=1.0)
+
+
+def test_a_room_is_a_direct_path_and_a_tail_that_falls():
+    response = augmentation.room_response(np.random.default_rng(0), 0.3)
+    assert len(response) == 4800 and np.abs(response).argmax() == 0
+    early, late = response[1:800], response[-800:]
+    # 60 dB in 0.3 s: 50 dB from the first twentieth of a second to the last.
+    fall = 20 * np.log10(np.sqrt(np.mean(early**2)) / np.sqrt(np.mean(late**2)))
+    assert fall == pytest.approx(50, abs=2)
+
+
+def test_what_cannot_be_says_why(tmp_path):
+    with pytest.raises(ConfigError, match="snr_low=20"):
+        augmentation.augmenter(tmp_path, snr_low=20, snr_high=10)
+
+
+def test_the_files_are_written_once(tmp_path, noises):
+    options = {"noise_folder": noises, "num_rooms": 2}
+    augmentation.augmenter(tmp_path, **options)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(written) >= 6
+    augmentation.augmenter(tmp_path, **options)
+    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
