@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 QUALITY := recipes/TIMIT/quality
 RUN := $(QUALITY)/results/qnet-builtin/1234
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test table3 bench lint clean
 
 # Install once, and again when what is to be installed has changed.
 $(VENV)/installed: setup.cfg pyproject.toml
@@ -23,11 +23,19 @@ demo: $(VENV)/installed
 	@echo; echo "report:  $(RUN)/results.json"; echo "figures: $(RUN)/figures and $(RUN)/examples"
 	@echo "model:   $(RUN)/pretrained, as in: $(BIN)/speechtools score your.wav --model $(RUN)/pretrained"
 
+# One process a core, for the tests that start a recipe spend much of their time on imports.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+# Table 3 of the GE2E paper, on the built-in corpus.
+table3: $(VENV)/installed
+	cd recipes/TI-SV/GE2E && $(CURDIR)/$(BIN)/python reproduce.py
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/ge2e_loss.py
+	$(BIN)/python benchmarks/speaker_batches.py
+	$(BIN)/python benchmarks/speaker.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

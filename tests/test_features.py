@@ -6,7 +6,7 @@ import torch
 from scipy import signal
 
 from speechtools.errors import ConfigError
-from speechtools.features import Magnitude, length_mask, num_samples
+from speechtools.features import LogMel, Magnitude, length_mask, num_samples
 
 
 def test_frames_are_the_spectra_of_hamming_windows():
@@ -87,3 +87,62 @@ def test_wrong_arguments(arguments, message):
 def test_lengths():
     assert num_samples(torch.tensor([0.0, 0.5, 1.0]), 10).tolist() == [1, 5, 10]
     assert length_mask(torch.tensor([1, 3]), 3).tolist() == [[True, False, False], [True, True, True]]
+
+
+# --------------------------------------------------------------------------------------------------------- log-mel
+
+
+def by_the_book(wav, n_mels=40):
+    """Section 3 of the GE2E paper in float64: triangles on the HTK mel scale, from 20 to 8000 Hz."""
+    mel = np.linspace(*(2595 * np.log10(1 + np.array([20.0, 8000.0]) / 700)), n_mels + 2)
+    edges = 700 * (10 ** (mel / 2595) - 1)
+    bins = np.linspace(0, 8000, 257)
+    rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
+    filters = np.clip(np.minimum(rising, falling), 0, None)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
+    frames = [wav[start : start + 400] * window for start in range(0, len(wav) - 399, 160)]
+    power = np.abs(np.fft.rfft(frames, 512)) ** 2
+    return np.log(power @ filters + 1e-6)
+
+
+def test_log_mel_is_that_of_the_book():
+    wav = 0.1 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    expected = by_the_book(wav[0].double().numpy())
+    assert np.abs(LogMel()(wav)[0].numpy() - expected).max() < 1e-3
+    assert LogMel()(wav).shape == (1, 48, 40)
+
+
+def test_decibels_are_logarithms_of_another_base():
+    wav = 0.1 * torch.randn(2, 8000)
+    assert torch.allclose(LogMel(scale="db")(wav), LogMel()(wav) * 10 / np.log(10), rtol=1e-5)
+
+
+def test_mean_norm_takes_the_level_out_and_heeds_the_padding():
+    wav = torch.randn(1, 8000)
+    features = LogMel(mean_norm=True)
+    assert torch.allclose(features(wav), features(0.3 * wav), atol=1e-3)
+    padded = torch.cat([wav, torch.zeros(1, 4000)], dim=1)
+    frames = features(padded, torch.tensor([8000 / 12000]))
+    assert torch.allclose(frames[:, :48], features(wav), atol=1e-5)
+    assert features(wav).mean(dim=1).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("samples, frames", [(1, 1), (400, 1), (559, 1), (560, 2), (16000, 98)])
+def test_only_whole_windows_are_frames(samples, frames):
+    features = LogMel()
+    assert features(torch.randn(1, samples)).shape[1] == features.num_frames(samples) == frames
+    assert features.num_samples(features.num_frames(16000)) <= 16000
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"scale": "bel"}, "scale='bel'"),
+        ({"hop_ms": 30.0}, "window_ms=25 and hop_ms=30"),
+        ({"f_max": 9000.0}, "f_max=9000"),
+    ],
+)
+def test_log_mel_options_that_cannot_be(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        LogMel(**arguments)

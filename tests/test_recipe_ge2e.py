@@ -33,9 +33,9 @@ RANK_DIES = KILLED.replace(
 )
 
 
-def train(folder, prepared, *options, yaml="hparams/ge2e.yaml", script=("train.py",)):
+def train(folder, prepared, *options, yaml="hparams/ge2e.yaml", script=("train.py",), visible=""):
     command = [sys.executable, *script, yaml, f"--output_folder={folder}", f"--prepared_folder={prepared}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": visible}
     given = {option.split("=")[0] for option in options}
     small = [option for option in SMALL if option.split("=")[0] not in given]
     return subprocess.run(
