@@ -24,7 +24,8 @@ from rich.table import Table
 from speechtools.allocation import keep_freed_memory
 from speechtools.data.speaker_batches import SpeakerBatches
 from speechtools.data.speaker_data import SHARD_UTTERANCES
-from speechtools.data.speaker_store import FIELDS, SpeakerStore
+from speechtools.data.speaker_index import FIELDS
+from speechtools.data.speaker_store import SpeakerStore
 
 PER_SPEAKER = 20
 SAMPLES = 48000  # 3 s

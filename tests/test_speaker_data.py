@@ -11,9 +11,10 @@ import pytest
 import soundfile
 import torch
 
-from speechtools.data import speaker_data
+from speechtools.data import speaker_data, speaker_index, speaker_store
 from speechtools.data.speaker_batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
-from speechtools.data.speaker_store import FIELDS, SpeakerStore, Texts
+from speechtools.data.speaker_index import FIELDS, Texts
+from speechtools.data.speaker_store import SpeakerStore
 from speechtools.errors import ConfigError, CorpusError, PluginError
 
 RATE = 16000
@@ -126,6 +127,73 @@ def test_the_index_is_compact_whatever_the_paths(tmp_path):
         rows = [[name, name[:7], "/corpora/".ljust(300, "x"), 0.1, "a.npy", 0, 9] for name in names]
         csv.writer(stream).writerows([FIELDS, *rows])
     assert SpeakerStore(tmp_path / "train.csv").index_bytes <= 200 * len(names)
+
+
+# ----------------------------------------------------------------------------------------------------------- index
+
+
+def write_manifest(folder, rows, fields=FIELDS):
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "a.npy", np.arange(100, dtype=np.int16))
+    with open(folder / "train.csv", "w", newline="") as stream:
+        csv.writer(stream).writerows([fields, *rows])
+    return folder / "train.csv"
+
+
+def test_the_index_follows_its_manifest(tmp_path):
+    manifest = write_manifest(tmp_path, [["u0", "s0", "x", 1, "a.npy", 0, 9]])
+    assert len(SpeakerStore(manifest)) == 1
+    made = (tmp_path / "train.index" / "about.json").stat().st_mtime_ns
+    assert len(SpeakerStore(manifest)) == 1
+    assert (tmp_path / "train.index" / "about.json").stat().st_mtime_ns == made
+    write_manifest(tmp_path, [["u0", "s0", "x", 1, "a.npy", 0, 9], ["u1", "s1", "x", 1, "a.npy", 9, 50]])
+    store = SpeakerStore(manifest)
+    assert store.speakers == ["s0", "s1"] and store.read(1)[0] == 9 and store.utt_ids[1] == "u1"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_index_torn_by_a_crash_is_made_again(tmp_path):
+    manifest = write_manifest(tmp_path, [["u0", "s0", "x", 1, "a.npy", 3, 9]])
+    SpeakerStore(manifest)
+    (tmp_path / "train.index" / "start.bin").unlink()
+    assert SpeakerStore(manifest).read(0).tolist() == list(range(3, 12))
+
+
+def test_a_manifest_in_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    manifest = write_manifest(tmp_path, [["u0", "s0", "x", 1, "a.npy", 3, 9]])
+    make = speaker_index.tempfile.mkdtemp
+
+    def refuses(suffix=None, prefix=None, dir=None):
+        if dir == manifest.parent:
+            raise PermissionError(13, "Permission denied")
+        return make(suffix, prefix, dir)
+
+    monkeypatch.setattr(speaker_index.tempfile, "mkdtemp", refuses)
+    store = SpeakerStore(manifest)
+    assert store.read(0).tolist() == list(range(3, 12)) and not (tmp_path / "train.index").exists()
+
+
+def test_rows_that_are_not_sorted_by_speaker(tmp_path):
+    rows = [[f"u{k}", f"s{k % 2}", "x", 1, "a.npy", 0, 9] for k in range(3)]
+    with pytest.raises(CorpusError, match="not sorted by speaker"):
+        SpeakerStore(write_manifest(tmp_path, rows))
+
+
+def test_keywords_are_told_where_the_manifest_has_them(tmp_path):
+    rows = [[f"u{k}", "s0", "x", 1, "a.npy", 0, 9, word] for k, word in enumerate(["hey", "ok", "hey"])]
+    store = SpeakerStore(write_manifest(tmp_path, rows, [*FIELDS, "keyword"]))
+    assert [store.keywords[k] for k in store.keyword] == ["hey", "ok", "hey"]
+
+
+def test_few_of_many_shards_are_mapped_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(speaker_store, "MAX_MAPS", 3)
+    rows = []
+    for k in range(10):
+        np.save(tmp_path / f"{k}.npy", np.full(5, k, np.int16))
+        rows.append([f"u{k}", f"s{k}", "x", 1, f"{k}.npy", 0, 5])
+    store = SpeakerStore(write_manifest(tmp_path, rows))
+    for k in [*range(10), 4, 9, 0]:
+        assert (store.read(k) == k).all() and len(store._maps) <= 3
 
 
 # --------------------------------------------------------------------------------------------------------- batches
@@ -338,7 +406,7 @@ def test_processes_do_not_change_what_is_made(tmp_path, monkeypatch):
     one, two = (prepare(corpus, tmp_path / f"{count}", num_workers=count) for count in (1, 2))
     for split, manifest in one.manifests.items():
         assert manifest.read_bytes() == two.manifests[split].read_bytes()
-        pairs = zip(*(sets.open()[split]._maps for sets in (one, two)), strict=True)
+        pairs = zip(*(sets.open()[split]._maps.values() for sets in (one, two)), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
 
 

@@ -20,7 +20,8 @@ from speechtools.data import audio, mixing
 from speechtools.data.manifests import Utterance, fingerprint, write_aside, write_rows
 from speechtools.data.processes import map_in_processes
 from speechtools.data.reading import each_corpus
-from speechtools.data.speaker_store import FIELDS, SpeakerStore
+from speechtools.data.speaker_index import FIELDS
+from speechtools.data.speaker_store import SpeakerStore
 from speechtools.errors import AudioError, ConfigError, CorpusError
 from speechtools.registry import build
 from speechtools.vad import speech_samples
@@ -145,6 +146,7 @@ def prepare(
             )
         with _telling_disk_errors(sets.manifests[split]):
             write_rows(sets.manifests[split], FIELDS, rows)
+            SpeakerStore(sets.manifests[split])  # makes the index, once for all processes
     return sets
 
 

@@ -4,40 +4,17 @@ A partial utterance is a slice of a memory-mapped file: reading it neither decod
 same in a small corpus and in one of millions of utterances.
 """
 
-import array
-import csv
-from collections.abc import Iterable
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from speechtools.data.speaker_index import SpeakerIndex, open_index
 from speechtools.errors import CorpusError
 
-#: Columns of a manifest. ``duration`` is that of the speech (s); ``shard`` is a file beside the manifest.
-FIELDS = ["utt_id", "speaker", "path", "duration", "shard", "start", "samples"]
-
-
-class Texts:
-    """Many short texts as one block of bytes and their ends: a list of str would take five times the memory."""
-
-    def __init__(self, texts: Iterable[str]):
-        ends, block = array.array("q", [0]), bytearray()
-        for text in texts:
-            block += text.encode()
-            ends.append(len(block))
-        self.block, self.ends = bytes(block), np.frombuffer(ends, dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self.ends) - 1
-
-    def __getitem__(self, index: int) -> str:
-        return self.block[self.ends[index] : self.ends[index + 1]].decode()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        return len(self.block) + self.ends.nbytes
+#: Files of audio that are mapped at one time: a process may have some ten thousands of maps.
+MAX_MAPS = 4096
 
 
 class SpeakerStore:
@@ -47,6 +24,8 @@ class SpeakerStore:
     ---------
     manifest : str or Path
         A CSV file with the columns ``FIELDS``, rows of one speaker together; the shards lie beside it.
+    index : SpeakerIndex
+        Of the manifest, where it is open already.
 
     Attributes
     ----------
@@ -56,6 +35,8 @@ class SpeakerStore:
         (speakers + 1,): utterances ``first[k]`` to ``first[k + 1]`` are those of speaker k.
     num_samples : np.ndarray
         (utterances,)
+    keyword : np.ndarray
+        (utterances,): index of what is said in ``keywords``; a single empty one where the manifest does not tell.
 
     Raises
     ------
@@ -63,46 +44,32 @@ class SpeakerStore:
         The manifest is missing or torn, or a shard is gone or shorter than the manifest says.
     """
 
-    def __init__(self, manifest: str | Path):
+    def __init__(self, manifest: str | Path, index: SpeakerIndex | None = None):
         self.manifest = Path(manifest)
-        shards: dict[str, int] = {}
-        shard, start, samples = array.array("i"), array.array("q"), array.array("i")
-        self.speakers: list[str] = []
-        first = array.array("q")
-        try:
-            with open(self.manifest, newline="", encoding="utf-8") as stream:
-                # One pass for the numbers and one for the names: no list of rows is ever held.
-                for number, row in enumerate(csv.DictReader(stream)):
-                    if not self.speakers or self.speakers[-1] != row["speaker"]:
-                        self.speakers.append(row["speaker"])
-                        first.append(number)
-                    shard.append(shards.setdefault(row["shard"], len(shards)))
-                    start.append(int(row["start"]))
-                    samples.append(int(row["samples"]))
-                stream.seek(0)
-                self.utt_ids = Texts(row["utt_id"] for row in csv.DictReader(stream))
-        except FileNotFoundError as error:
-            raise CorpusError(f"There is no manifest {self.manifest}. Prepare the corpus again.") from error
-        except (KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
+        self.index = index or open_index(self.manifest)
+        self.speakers = [self.index.speakers[k] for k in range(len(self.index.speakers))]
+        self.utt_ids, self.keywords = self.index.utt_ids, self.index.keywords
+        self.first, self.num_samples, self.keyword = self.index.first, self.index.samples, self.index.keyword
+        self._maps: OrderedDict[int, np.ndarray] = OrderedDict()
+        for shard in range(min(len(self.index.shards), MAX_MAPS)):
+            self._map(shard)  # what is damaged is told at once
+
+    def _map(self, shard: int) -> np.ndarray:
+        """The samples of a shard; of more than ``MAX_MAPS``, the one that was used least lately is let go."""
+        if shard in self._maps:
+            self._maps.move_to_end(shard)
+            return self._maps[shard]
+        path, least = self.manifest.parent / self.index.shards[shard], int(self.index.needed[shard])
+        samples = self._open(path)
+        if len(samples) < least:
             raise CorpusError(
-                f"{self.manifest} is no manifest of speech ({type(error).__name__}: {error}). Delete it and prepare "
-                "the corpus again: what is finished is kept."
-            ) from error
-        first.append(len(shard))
-        if len(set(self.speakers)) < len(self.speakers):
-            raise CorpusError(f"The rows of {self.manifest} are not sorted by speaker. Prepare the corpus again.")
-        self.shard, self.start = np.frombuffer(shard, np.int32), np.frombuffer(start, np.int64)
-        self.num_samples, self.first = np.frombuffer(samples, np.int32), np.frombuffer(first, np.int64)
-        self._maps = [self._open(self.manifest.parent / name) for name in shards]
-        needed = np.zeros(len(shards), dtype=np.int64)
-        np.maximum.at(needed, self.shard, self.start + self.num_samples)
-        # (shards,): in one pass, because a large corpus has thousands of them
-        for name, samples, least in zip(shards, self._maps, needed.tolist(), strict=True):
-            if len(samples) < least:
-                raise CorpusError(
-                    f"{self.manifest.parent / name} holds {len(samples)} samples and the manifest speaks of "
-                    f"{least}: it was cut short. Delete that file and {self.manifest.name}, and prepare again."
-                )
+                f"{path} holds {len(samples)} samples and the manifest speaks of {least}: it was cut short. Delete "
+                f"that file and {self.manifest.name}, and prepare again."
+            )
+        self._maps[shard] = samples
+        if len(self._maps) > MAX_MAPS:
+            self._maps.popitem(last=False)
+        return samples
 
     @staticmethod
     def _open(path: Path) -> np.ndarray:
@@ -134,9 +101,8 @@ class SpeakerStore:
 
     @property
     def index_bytes(self) -> int:
-        """Bytes that the index takes in memory, without the names of the speakers."""
-        arrays = (self.shard, self.start, self.num_samples, self.first)
-        return sum(each.nbytes for each in arrays) + self.utt_ids.nbytes
+        """Bytes of the mapped index: what it takes in memory once all of it has been looked at."""
+        return self.index.nbytes
 
     def speaker_of(self, utterance: int) -> int:
         """The label of an utterance's speaker."""
@@ -149,8 +115,8 @@ class SpeakerStore:
         """
         held = int(self.num_samples[utterance])
         samples = held - start if samples is None else samples
-        first = int(self.start[utterance])
-        whole = self._maps[self.shard[utterance]][first : first + held]
+        first = int(self.index.start[utterance])
+        whole = self._map(int(self.index.shard[utterance]))[first : first + held]
         if start + samples <= held:
             return whole[start : start + samples]
         return whole.take(np.arange(start, start + samples), mode="wrap")
