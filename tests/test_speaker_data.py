@@ -259,10 +259,24 @@ def test_every_speaker_and_utterance_comes(store):
     assert {int(u) for step in range(300) for u in batches.plan(step).utterances} == set(range(44))
 
 
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_a_pass_takes_every_speaker_once_and_the_next_in_another_order(store, world_size):
+    ranks = [SpeakerBatches(store, 2, 2, rank=k, world_size=world_size, **SHAPE) for k in range(world_size)]
+    passes = []
+    for step in range(0, 40, ranks[0].steps_per_pass):
+        steps = range(step, step + ranks[0].steps_per_pass)
+        passes.append([s for k in steps for rank in ranks for s in rank[k].speakers.tolist()])
+    assert all(sorted(each) == list(range(8)) for each in passes)
+    assert len({tuple(each) for each in passes}) > len(passes) // 2
+    # Batches may be asked for in any order.
+    assert ranks[0][0].speakers.tolist() == passes[0][:2]
+
+
 def test_steps_go_on_where_they_were():
     steps = StepSampler(5)
     assert list(steps) == [0, 1, 2, 3, 4] and len(steps) == 5
     steps.set_position(3, 2)
+    iter(steps)  # as a DataLoader with processes does, before it asks for another
     assert list(steps) == [12, 13, 14]
     assert list(steps) == [10, 11, 12, 13, 14]
 

@@ -59,11 +59,13 @@ class SpeakerBatches(Dataset):
     A batch depends on the seed and its number alone, so a run goes on exactly where it was; and drawing it costs the
     same however large the corpus is. The rules:
 
-    - the N speakers are drawn without replacement from all, and so are the M utterances of each; a speaker with fewer
-      than M has each of them before any a second time, in other parts;
+    - a pass goes through all speakers in a drawn order, N at a time; those left over at its end, fewer than N, come in
+      other passes, for each has an order of its own;
+    - M utterances of each are drawn without replacement; a speaker with fewer than M has each of them before any a
+      second time, in other parts;
     - the length is drawn once a batch, and each part's beginning uniformly from where the whole part fits;
     - an utterance shorter than that is repeated, from a drawn place on, until the length is filled;
-    - with several processes, all draw the same ``world_size * N`` speakers, and each takes N of its own.
+    - with several processes, all go through the same order, ``world_size * N`` at a time, and each takes N of its own.
 
     Arguments
     ---------
@@ -134,6 +136,20 @@ class SpeakerBatches(Dataset):
         self.store, self.seed, self.rank, self.world_size = store, seed, rank, world_size
         self.num_speakers, self.num_utterances = num_speakers, num_utterances
         self.min_samples, self.max_samples, self.step_samples = min_samples, max_samples, step_samples
+        self._order: tuple[int, np.ndarray] = (-1, self.usable)  # number of the latest pass, and its order
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Steps in which every speaker comes at most once."""
+        return len(self.usable) // (self.num_speakers * self.world_size)
+
+    def _speakers(self, step: int) -> np.ndarray:
+        """The speakers (num_speakers,) of this process."""
+        number, place = divmod(step, self.steps_per_pass)
+        if self._order[0] != number:
+            self._order = number, np.random.default_rng([self.seed, number, 0, 1]).permutation(self.usable)
+        first = (place * self.world_size + self.rank) * self.num_speakers
+        return self._order[1][first : first + self.num_speakers]
 
     def plan(self, step: int) -> Plan:
         """What batch ``step`` of this process is made of."""
@@ -141,10 +157,8 @@ class SpeakerBatches(Dataset):
         samples = self.min_samples + self.step_samples * int(
             rng.integers(0, (self.max_samples - self.min_samples) // self.step_samples + 1)
         )
-        drawn = rng.choice(len(self.usable), self.num_speakers * self.world_size, replace=False)
-        speakers = self.usable[drawn[self.rank * self.num_speakers :][: self.num_speakers]]
         rng = np.random.default_rng([self.seed, step, 1 + self.rank])
-        utterances = np.concatenate([self._utterances(rng, speaker) for speaker in speakers])
+        utterances = np.concatenate([self._utterances(rng, speaker) for speaker in self._speakers(step)])
         # (speakers * utterances,)
         held = self.store.num_samples[utterances]
         # One place more than the last whole part; in short utterances any place.
@@ -187,9 +201,10 @@ class StepSampler(Sampler[int]):
         return self.steps_per_epoch
 
     def __iter__(self) -> Iterator[int]:
+        # A generator, which begins when the first step is asked for: a DataLoader with processes asks for two iterators.
         first = (self.epoch - 1) * self.steps_per_epoch
         done, self.batches_done = self.batches_done, 0
-        return iter(range(first + done, first + self.steps_per_epoch))
+        yield from range(first + done, first + self.steps_per_epoch)
 
 
 class WholeUtterances(Dataset):
