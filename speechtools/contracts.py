@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechtools.data.manifests import Utterance
-from speechtools.errors import PluginError, SpeechtoolsError
+from speechtools.errors import AudioError, PluginError, SpeechtoolsError
 from speechtools.registry import build, find, place
 
 #: Largest difference that counts as none, for float32 results of the order of 1; larger ones are compared relatively.
@@ -163,7 +163,7 @@ def _read(name: str, data_folder: Path) -> list[Utterance]:
         sizes = {
             key: 4 if "train" in key else 2
             for key in inspect.signature(find(name)).parameters
-            if re.fullmatch(r"num_\w+_speakers", key)
+            if re.fullmatch(r"num_(\w+_)?speakers", key)
         }
     return list(build(name, data_folder=data_folder, **sizes))
 
@@ -623,6 +623,176 @@ _QUALITY = Contract(
     ),
 )
 
+# --------------------------------------------------------------------------------------------------------- segment
+
+
+def _keyword(torch, start: int, samples: int = 6400):
+    """Three seconds of faint noise with a loud stretch in it."""
+    wav = 0.001 * torch.randn(48000)
+    wav[start : start + samples] += 0.2 * torch.randn(samples)
+    return wav
+
+
+def _segment_lies_within(subject: Subject) -> None:
+    with _examination() as torch:
+        part = build(subject.name)
+        for samples in (part.num_samples, part.num_samples + 7, 48000):
+            start = part(0.1 * torch.randn(samples))
+            if not isinstance(start, int) or not 0 <= start <= samples - part.num_samples:
+                raise Broken(f"{start!r} for {samples} samples and a segment of num_samples={part.num_samples}")
+
+
+def _keyword_is_held(subject: Subject) -> None:
+    with _examination() as torch:
+        part = build(subject.name)
+        for place in (0, 9000, 48000 - 6400):
+            start = part(_keyword(torch, place))
+            if start > place + 160 or start + part.num_samples < place + 6400 - 160:
+                raise Broken(
+                    f"samples {start} to {start + part.num_samples} for a keyword from {place} to {place + 6400}"
+                )
+
+
+def _end_is_held(subject: Subject) -> None:
+    with _examination() as torch:
+        part = build(subject.name)
+        start, end = part(0.1 * torch.randn(48000), end=40000), 40000
+        if not start < end <= start + part.num_samples <= end + 4000:
+            raise Broken(f"samples {start} to {start + part.num_samples} for a keyword that ends at {end}")
+
+
+def _no_keyword_is_refused(subject: Subject) -> None:
+    with _examination() as torch:
+        part = build(subject.name)
+        short = 0.1 * torch.randn(part.num_samples - 1)
+        for what, wav in (("silence", torch.zeros(48000)), ("a recording shorter than the segment", short)):
+            try:
+                start = part(wav)
+            except AudioError:
+                continue
+            raise Broken(f"{start!r} for {what}")
+
+
+_SEGMENT = Contract(
+    sentence="build(name, sample_rate=16000, seconds=0.8)(wav, end): wav (samples,) float32, and the keyword's last "
+    "sample or None -> the first sample of the segment of num_samples that holds the keyword",
+    laws=(
+        Law(
+            "the segment lies within the recording",
+            _segment_lies_within,
+            "Return an int from 0 to samples - num_samples, and give the part an attribute num_samples.",
+        ),
+        Law("a keyword shorter than the segment lies in it whole", _keyword_is_held, "Look for where it is loud."),
+        Law(
+            "where the keyword's end is known, the segment ends there or shortly behind it",
+            _end_is_held,
+            "Use ``end`` instead of looking for the keyword.",
+        ),
+        Law(
+            "silence and too short recordings are refused with an AudioError",
+            _no_keyword_is_refused,
+            "Raise speechtools.errors.AudioError with what was given and why it cannot be.",
+        ),
+    ),
+)
+
+# ---------------------------------------------------------------------------------------------------------- reader
+
+
+@contextlib.contextmanager
+def _sources() -> Iterator[list]:
+    """A source of 6 speakers and one of 20, of random samples."""
+    import numpy as np
+
+    from speechtools.data.multireader import Source
+    from speechtools.data.speaker_index import FIELDS
+    from speechtools.data.speaker_store import SpeakerStore
+
+    rng, sources = np.random.default_rng(_SEED), []
+    with _temporary_folder() as folder:
+        for name, count, num_speakers in (("small", 6, 2), ("large", 20, 4)):
+            place = Path(folder) / name
+            place.mkdir()
+            np.save(place / "a.npy", rng.integers(-3000, 3000, count * 3 * 1000, dtype=np.int16))
+            lines = [",".join(FIELDS)]
+            lines += [f"u{u},s{u // 3:02d},x.wav,1,a.npy,{1000 * u},1000" for u in range(3 * count)]
+            (place / "train.csv").write_text("\n".join(lines) + "\n")
+            store = SpeakerStore(place / "train.csv")
+            sources.append(Source(name, store, num_speakers, 3, 1.0, min_samples=800, max_samples=800))
+        yield sources
+
+
+def _reader_has_shape(subject: Subject) -> None:
+    with _examination(), _sources() as sources:
+        found = build(subject.name, sources=sources)[3]
+        if not len(found.names) == len(found.weights) == len(found.parts) > 0:
+            raise Broken(
+                f"{len(found.names)} names, {len(found.weights)} weights and {len(found.parts)} parts of one step"
+            )
+        for name, part in zip(found.names, found.parts, strict=True):
+            speakers = part.speakers.tolist()
+            _must_be(part.wavs, (3 * len(speakers), 800), f"the batch of {name!r} with {len(speakers)} speakers of 3")
+            if len(set(speakers)) < max(len(speakers), 2):
+                raise Broken(f"the speakers {speakers} in the batch of {name!r}")
+
+
+def _reader_repeats(subject: Subject) -> None:
+    with _examination() as torch, _sources() as sources:
+        one, other = (build(subject.name, sources=sources, seed=7) for _ in range(2))
+        for step in (5, 0, 5, 31):
+            other[step + 1]
+            for a, b in zip(one[step].parts, other[step].parts, strict=True):
+                if not torch.equal(a.wavs, b.wavs) or not torch.equal(a.speakers, b.speakers):
+                    raise Broken(f"another batch at step {step}, when it is asked for again or in another order")
+
+
+def _reader_silences(subject: Subject) -> None:
+    from dataclasses import replace
+
+    with _examination() as torch, _sources() as sources:
+        silent = [sources[0], replace(sources[1], weight=0.0)]
+        with_it, without = (build(subject.name, sources=each) for each in (silent, sources[:1]))
+        for step in range(3):
+            ours, theirs = ([part.wavs for part in reader[step].parts] for reader in (with_it, without))
+            if len(ours) != len(theirs) or not all(map(torch.equal, ours, theirs)):
+                raise Broken(f"step {step} with a source of weight 0 differs from the one without it")
+
+
+def _reader_divides(subject: Subject) -> None:
+    with _examination(), _sources() as sources:
+        ranks = [build(subject.name, sources=sources, rank=rank, world_size=2) for rank in range(2)]
+        for step in range(3):
+            for name, one, other in zip(ranks[0][step].names, *(rank[step].parts for rank in ranks), strict=True):
+                both = set(one.speakers.tolist()) & set(other.speakers.tolist())
+                if both:
+                    raise Broken(f"both processes have the speakers {sorted(both)} of {name!r} at step {step}")
+
+
+_READER = Contract(
+    sentence="build(name, sources, seed, rank, world_size)[step]: sources a sequence of Source -> SourceBatches: "
+    "names, weights, and parts with wavs (speakers * utterances, samples) and speakers (speakers,)",
+    laws=(
+        Law(
+            "a step has names, weights and batches of speakers that occur once",
+            _reader_has_shape,
+            "Return speechtools.data.multireader.SourceBatches; SpeakerBatches makes the batch of a store.",
+        ),
+        Law(
+            "a step depends on the seed and its number alone",
+            _reader_repeats,
+            "Draw from np.random.default_rng([seed, step]) instead of keeping a state.",
+        ),
+        Law(
+            "a source of weight 0 changes nothing", _reader_silences, "Leave such sources out before anything is drawn."
+        ),
+        Law(
+            "processes draw other speakers",
+            _reader_divides,
+            "Let rank and world_size divide one order of the speakers.",
+        ),
+    ),
+)
+
 # ------------------------------------------------------------------------------------------------------------- vad
 
 
@@ -869,5 +1039,7 @@ CONTRACTS: dict[str, Contract] = {
     "features": _FEATURES,
     "loss": _LOSS,
     "quality": _QUALITY,
+    "reader": _READER,
+    "segment": _SEGMENT,
     "vad": _VAD,
 }

@@ -32,6 +32,8 @@ KIND_MODULES: dict[str, tuple[str, ...]] = {
     "features": ("speechtools.features",),
     "loss": ("speechtools.ge2e", "speechtools.te2e", "speechtools.softmax"),
     "quality": ("speechtools.quality",),
+    "reader": ("speechtools.data.multireader",),
+    "segment": ("speechtools.data.segments",),
     "vad": ("speechtools.vad",),
 }
 

@@ -12,7 +12,9 @@ from torch import nn
 
 import speechtools
 from speechtools import contracts, registry
+from speechtools.data import multireader
 from speechtools.data.manifests import Utterance
+from speechtools.data.segments import EnergySegment
 from speechtools.errors import AudioError, CorpusError, PluginError
 
 
@@ -509,3 +511,97 @@ def test_the_cause_of_an_error_stays_attached(file_part):
     with pytest.raises(PluginError, match="AudioError: There is no sound") as caught:
         contracts.check(file_part("features/broken", ChokesOnSilence))
     assert isinstance(caught.value.__cause__, AudioError)
+
+
+# --------------------------------------------------------------------------------------------- segments and readers
+
+
+class FirstSamples:
+    num_samples = 12800
+
+    def __init__(self, sample_rate=16000, seconds=0.8):
+        pass
+
+    def __call__(self, wav, end=None):
+        if len(wav) < self.num_samples or not wav.any():
+            raise AudioError("nothing here")
+        return 0 if end is None else max(0, end - self.num_samples)
+
+
+class Beyond(FirstSamples):
+    def __call__(self, wav, end=None):
+        return super().__call__(wav, end) + 100
+
+
+class Loudest(EnergySegment):
+    """Looks for the keyword where its end is known, too."""
+
+    def __call__(self, wav, end=None):
+        return super().__call__(torch.cat([wav[:24000], 0.01 * wav[24000:]]) if end else wav)
+
+
+class TakesSilence(EnergySegment):
+    def __call__(self, wav, end=None):
+        return super().__call__(wav, end) if wav.any() else 0
+
+
+@pytest.mark.parametrize(
+    "part, law, seen",
+    [
+        (Beyond, "lies within", "100 for 12800 samples"),
+        (FirstSamples, "lies in it whole", "samples 0 to 12800 for a keyword from 9000"),
+        (Loudest, "ends there or shortly behind it", "for a keyword that ends at 40000"),
+        (TakesSilence, "refused with an AudioError", "0 for silence"),
+    ],
+)
+def test_broken_segments_are_found_out(file_part, part, law, seen):
+    must_break(file_part("segment/broken", part), law, seen)
+
+
+class Plain(multireader.MultiReader):
+    pass
+
+
+class Forgets(multireader.MultiReader):
+    """Counts its steps instead of listening to which one is asked for."""
+
+    calls = 0
+
+    def __getitem__(self, step):
+        self.calls += 1
+        return super().__getitem__(self.calls)
+
+
+class HearsTheSilent(multireader.MultiReader):
+    def __init__(self, sources, seed=0, rank=0, world_size=1):
+        super().__init__([dataclasses.replace(source, weight=1.0) for source in sources], seed, rank, world_size)
+
+
+class AllTheSame(multireader.MultiReader):
+    def __init__(self, sources, seed=0, rank=0, world_size=1):
+        super().__init__(sources, seed)
+
+
+class OneSpeakerTwice(multireader.MultiReader):
+    def __getitem__(self, step):
+        found = super().__getitem__(step)
+        for part in found.parts:
+            part.speakers[1] = part.speakers[0]
+        return found
+
+
+def test_a_correct_reader_of_sources_passes(file_part):
+    assert len(contracts.check(file_part("reader/plain", Plain))) == len(contracts.contract("reader").laws)
+
+
+@pytest.mark.parametrize(
+    "part, law, seen",
+    [
+        (OneSpeakerTwice, "speakers that occur once", "in the batch of 'small'"),
+        (Forgets, "the seed and its number alone", "another batch at step"),
+        (HearsTheSilent, "weight 0 changes nothing", "with a source of weight 0 differs"),
+        (AllTheSame, "other speakers", "both processes have the speakers"),
+    ],
+)
+def test_broken_readers_are_found_out(file_part, part, law, seen):
+    must_break(file_part("reader/broken", part), law, seen)

@@ -201,7 +201,7 @@ class StepSampler(Sampler[int]):
         return self.steps_per_epoch
 
     def __iter__(self) -> Iterator[int]:
-        # A generator, which begins when the first step is asked for: a DataLoader with processes asks for two iterators.
+        # A generator begins with the first step that is asked for: a DataLoader with processes makes two, and uses one.
         first = (self.epoch - 1) * self.steps_per_epoch
         done, self.batches_done = self.batches_done, 0
         yield from range(first + done, first + self.steps_per_epoch)

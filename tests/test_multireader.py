@@ -1,0 +1,132 @@
+"""MultiReader and mixing: one batch from every source, weights, passes, processes; and sources that cannot be."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_speaker_data import write_store
+
+import speechtools
+from speechtools.data.multireader import JoinedStore, Source
+from speechtools.data.speaker_batches import SpeakerBatches, StepSampler, speaker_loader
+from speechtools.errors import ConfigError, CorpusError
+
+SHAPE = {"min_samples": 800, "max_samples": 800}
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A small source of 4 speakers and a large one of 40."""
+    small, large = write_store(tmp_path / "small", [6] * 4), write_store(tmp_path / "large", [3] * 40)
+    return [Source("small", small, 2, 3, 1.0, **SHAPE), Source("large", large, 8, 3, 0.5, **SHAPE)]
+
+
+def test_every_step_has_a_batch_of_every_source(sources):
+    reader = speechtools.build("reader/multireader", sources=sources)
+    for step in range(10):
+        found = reader[step]
+        assert found.names == ("small", "large") and found.weights == (1.0, 0.5)
+        assert [len(part.wavs) for part in found.parts] == [6, 24]
+        assert [len(set(part.speakers.tolist())) for part in found.parts] == [2, 8]
+
+
+def test_a_source_that_ends_starts_over_in_a_new_order_whatever_the_others_do(sources):
+    reader, alone = (speechtools.build("reader/multireader", sources=each) for each in (sources, sources[:1]))
+    passes = []
+    for first in range(0, 40, 2):  # 4 speakers, 2 a step
+        passes.append([s for step in (first, first + 1) for s in reader[step].parts[0].speakers.tolist()])
+    assert all(sorted(each) == [0, 1, 2, 3] for each in passes) and len(set(map(tuple, passes))) > 5
+    assert all(torch.equal(reader[step].parts[0].wavs, alone[step].parts[0].wavs) for step in range(40))
+    heard = Counter(s for step in range(5) for s in reader[step].parts[1].speakers.tolist())
+    assert set(heard.values()) == {1} and len(heard) == 40
+
+
+def test_one_source_is_the_plain_batches_to_the_bit(sources):
+    one = replace(sources[1], weight=1.0)
+    reader = speechtools.build("reader/multireader", sources=[one], seed=5)
+    plain = SpeakerBatches(one.store, 8, 3, seed=5, **SHAPE)
+    for step in range(12):
+        (part,), batch = reader[step].parts, plain[step]
+        assert torch.equal(part.wavs, batch.wavs) and torch.equal(part.speakers, batch.speakers)
+
+
+@pytest.mark.parametrize("name", ["reader/multireader", "reader/mixed"])
+def test_a_weight_of_nothing_silences_a_source_exactly(sources, name):
+    silent = [sources[0], replace(sources[1], weight=0.0)]
+    with_it, without = (speechtools.build(name, sources=each) for each in (silent, sources[:1]))
+    for step in range(5):
+        assert len(with_it[step].parts) == 1
+        assert torch.equal(with_it[step].parts[0].wavs, without[step].parts[0].wavs)
+
+
+@pytest.mark.parametrize("name", ["reader/multireader", "reader/mixed"])
+def test_processes_draw_other_speakers(sources, name):
+    smaller = [replace(sources[0], num_speakers=1), replace(sources[1], num_speakers=4)]
+    if name == "reader/multireader":
+        smaller[0] = replace(smaller[0], num_speakers=2)
+    ranks = [speechtools.build(name, sources=smaller, seed=3, rank=rank, world_size=2) for rank in range(2)]
+    for step in range(10):
+        for one, other in zip(ranks[0][step].parts, ranks[1][step].parts, strict=True):
+            assert not set(one.speakers.tolist()) & set(other.speakers.tolist())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_goes_on_where_it_was(sources, workers):
+    reader, steps = speechtools.build("reader/multireader", sources=sources), StepSampler(6)
+    steps.set_position(2, 4)
+    found = list(speaker_loader(reader, steps, workers))
+    assert len(found) == 2
+    for batches, step in zip(found, (10, 11), strict=True):
+        for one, other in zip(batches.parts, reader[step].parts, strict=True):
+            assert torch.equal(one.wavs, other.wavs) and torch.equal(one.speakers, other.speakers)
+
+
+def test_mixing_draws_a_source_by_its_share_of_the_speakers(sources):
+    reader = speechtools.build("reader/mixed", sources=sources)
+    speakers = torch.cat([reader[step].parts[0].speakers for step in range(100)])
+    assert len(reader[0].parts[0].speakers) == 10 and reader[0].weights == (1.0,)
+    share = float((speakers < 4).float().mean())
+    assert share == pytest.approx(4 / 44, abs=0.02)
+
+
+def test_a_joined_store_reads_what_its_stores_hold(sources):
+    joined = JoinedStore(sources)
+    small, large = (source.store for source in sources)
+    assert len(joined) == 24 + 120 and joined.speakers[3:5] == ["small/s3", "large/s0"]
+    for utterance, (store, place) in {0: (small, 0), 23: (small, 23), 24: (large, 0), 143: (large, 119)}.items():
+        assert np.array_equal(joined.read(utterance, 3, 50), store.read(place, 3, 50))
+    assert joined.first.tolist()[:6] == [0, 6, 12, 18, 24, 27] and joined.first[-1] == 144
+
+
+def test_sources_may_differ_in_shape(sources):
+    other = replace(sources[1], num_utterances=2, min_samples=400, max_samples=400)
+    found = speechtools.build("reader/multireader", sources=[sources[0], other])[0]
+    assert [tuple(part.wavs.shape) for part in found.parts] == [(6, 800), (16, 400)]
+    with pytest.raises(ConfigError, match="small: .* use reader/multireader"):
+        speechtools.build("reader/mixed", sources=[sources[0], other])
+
+
+@pytest.mark.parametrize("name", ["reader/multireader", "reader/mixed"])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda a, b: [], "got none"),
+        (lambda a, b: [a, replace(b, name="small")], "called 'small'"),
+        (lambda a, b: [a, replace(b, weight=-1.0)], "'large' has the weight -1.0"),
+        (lambda a, b: [a, replace(b, weight=float("nan"))], "'large' has the weight nan"),
+        (lambda a, b: [a, replace(b, weight=float("inf"))], "'large' has the weight inf"),
+        (lambda a, b: [replace(a, weight=0.0), replace(b, weight=0.0)], r"\(small, large\) have the weight 0"),
+        (lambda a, b: [replace(a, num_speakers=50), b], "small.*': .*Lower speakers_per_batch"),
+    ],
+)
+def test_sources_that_cannot_be(sources, name, change, message):
+    with pytest.raises(ConfigError, match=message):
+        speechtools.build(name, sources=change(*sources))
+
+
+def test_a_source_without_two_speakers_is_named(sources, tmp_path):
+    poor = replace(sources[1], name="poor", store=write_store(tmp_path / "poor", [5]))
+    with pytest.raises(CorpusError, match="The source 'poor': .*has 1 speakers"):
+        speechtools.build("reader/multireader", sources=[sources[0], poor])

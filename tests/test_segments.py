@@ -1,0 +1,69 @@
+"""The segment that holds a keyword."""
+
+import pytest
+import torch
+
+import speechtools
+from speechtools.errors import AudioError, ConfigError
+
+RATE = 16000
+
+
+def recording(place, length=0.5, seconds=3.0, background=1e-3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    wav = background * torch.randn(round(seconds * RATE), generator=generator)
+    first, count = round(place * RATE), round(length * RATE)
+    wav[first : first + count] += 0.2 * torch.randn(count, generator=generator)
+    return wav
+
+
+@pytest.mark.parametrize("place", [0.0, 0.3, 1.1, 2.5])
+@pytest.mark.parametrize("background", [0.0, 1e-4, 1e-2])
+def test_the_keyword_lies_in_the_middle_or_at_the_edge(place, background):
+    start = speechtools.build("segment/energy")(recording(place, background=background)) / RATE
+    assert start <= place + 0.01 and start + 0.8 >= place + 0.49
+    if 0.2 < place < 2.2:
+        assert abs(start + 0.4 - (place + 0.25)) < 0.12
+
+
+def test_of_two_sounds_it_is_the_louder_one():
+    wav = recording(0.4) + 10 * recording(2.0, seed=1, background=0.0)
+    assert 1.6 < speechtools.build("segment/energy")(wav) / RATE < 2.05
+
+
+def test_what_is_longer_than_the_segment_fills_it():
+    start = speechtools.build("segment/energy")(recording(0.5, length=2.0)) / RATE
+    assert 0.49 <= start <= 1.71
+
+
+def test_level_and_offset_do_not_matter():
+    segment, wav = speechtools.build("segment/energy"), recording(1.0)
+    assert segment(wav) == segment(0.01 * wav) == segment(wav + 0.2)
+
+
+@pytest.mark.parametrize("end, start", [(20000, 20000 + 800 - 12800), (500, 0), (48000, 48000 - 12800)])
+def test_a_known_end_is_used(end, start):
+    assert speechtools.build("segment/energy")(recording(0.1), end=end) == start
+
+
+def test_a_recording_as_long_as_the_segment_is_the_segment():
+    assert speechtools.build("segment/energy")(recording(0.1, seconds=0.8)) == 0
+
+
+@pytest.mark.parametrize(
+    "wav, end, message",
+    [
+        (recording(0.1, seconds=0.7), None, r"0.700 s is shorter than the segment of 0.8 s .*Lower segment_seconds"),
+        (torch.zeros(2 * RATE), None, "silence where the keyword should be"),
+        (recording(0.1), 60000, "end at sample 60000, but there are 48000"),
+        (recording(0.1).unsqueeze(0), None, r"shape \(1, 48000\)"),
+    ],
+)
+def test_recordings_that_hold_no_keyword(wav, end, message):
+    with pytest.raises(AudioError, match=message):
+        speechtools.build("segment/energy")(wav, end)
+
+
+def test_lengths_that_cannot_be():
+    with pytest.raises(ConfigError, match="seconds=0"):
+        speechtools.build("segment/energy", seconds=0)
