@@ -1,5 +1,29 @@
 """Corpus readers (kind ``corpus``), one a file. Importing this package files them all."""
 
-from speechtools.data.corpora import builtin, folder, kaldi, librispeech, timit, voxceleb
+from speechtools.data.corpora import (
+    arabic_speech_commands,
+    audiomnist,
+    builtin,
+    builtin_keywords,
+    folder,
+    kaldi,
+    keyword_folder,
+    librispeech,
+    speech_commands,
+    timit,
+    voxceleb,
+)
 
-__all__ = ["builtin", "folder", "kaldi", "librispeech", "timit", "voxceleb"]
+__all__ = [
+    "arabic_speech_commands",
+    "audiomnist",
+    "builtin",
+    "builtin_keywords",
+    "folder",
+    "kaldi",
+    "keyword_folder",
+    "librispeech",
+    "speech_commands",
+    "timit",
+    "voxceleb",
+]

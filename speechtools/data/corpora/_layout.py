@@ -19,6 +19,14 @@ TIMIT = re.compile(r"(?:^|/)(?P<split>train|test)/dr[1-8]/(?P<speaker>[^/]+)/(?P
 LIBRISPEECH = re.compile(
     r"(?:^|/)(?P<kind>train|dev|test)-[^/]+/(?P<speaker>\d+)/(?P<chapter>\d+)/(?P=speaker)-(?P=chapter)-\d+\.[^/.]+$"
 )
+#: Corpora of keywords: paths inside them, with "/"; case counts in what the groups hold.
+SPEECH_COMMANDS = re.compile(
+    r"(?:^|/)(?P<keyword>[^/]+)/(?P<speaker>[^/]+)_nohash_(?P<number>\d+)\.[^/.]+$", re.IGNORECASE
+)
+ARABIC_SPEECH_COMMANDS = re.compile(
+    r"(?:^|/)dataset/(?P<keyword>[^/]+)/(?P<speaker>[^/]+)_NO_(?P<number>\d+)\.[^/.]+$", re.IGNORECASE
+)
+AUDIOMNIST = re.compile(r"(?:^|/)(?P<speaker>[^/]+)/(?P<keyword>\d)_(?P=speaker)_(?P<number>\d+)\.[^/.]+$")
 
 _NAMED = 3  # files named in a message that counts them all
 
@@ -42,6 +50,12 @@ def recognise(root: Path, files: list[Path]) -> str | None:
         return "timit"
     if any(LIBRISPEECH.search(inside(root, path)) for path in files):
         return "librispeech"
+    if any(SPEECH_COMMANDS.search(inside(root, path)) for path in files):
+        return "speech-commands"
+    if any(ARABIC_SPEECH_COMMANDS.search(inside(root, path)) for path in files):
+        return "arabic-speech-commands"
+    if any(AUDIOMNIST.search(inside(root, path)) for path in files):
+        return "audiomnist"
     if find_lists(root):
         return "kaldi"
     if any(path.parent != root for path in files):
