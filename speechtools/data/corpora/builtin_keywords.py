@@ -2,15 +2,15 @@
 
 A pseudo-speaker is a voice of espeak-ng with an accent, a vocal-tract length (the formants are moved by resampling), a
 pitch, a pace, a liveliness and a spectral tilt of their own. From one rendition to the next, pitch, pace, emphasis,
-intonation, level, room and background noise change. Voices come from the seed and the name of a source: the speakers
-of two sources are not the same. Whoever prints numbers from this corpus must call it synthetic.
+intonation, level, room, microphone and background noise change. Voices come from the seed and the name of a source:
+the speakers of two sources are not the same. Whoever prints numbers from this corpus must call it synthetic.
 """
 
 import functools
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,16 @@ from speechtools.errors import ConfigError
 from speechtools.registry import plugin
 
 _VERSION = 1  # part of the folder's fingerprint: raise it whenever the samples change
+# How much one rendition differs from the next. With far less, the mean spectrum of a recording alone tells the speaker.
+_WARP_SPREAD = 0.02  # standard deviation of the logarithm of the vocal-tract factor
+_TILT_SPREAD_DB = 2.0  # standard deviation of the tilt
+_PITCH_SPREAD = 4.0  # standard deviation on espeak-ng's scale: about a semitone
+_PACE = (0.85, 1.18)  # times the speaker's own
+_SNR_DB = (15, 32)
+_DIRECT_TO_REVERBERANT_DB = (2, 18)
+_MICROPHONE_DB = 4.0  # standard deviation of the microphone's gain at _BANDS
+_BANDS = (0, 250, 600, 1200, 2200, 3800, 8000)  # Hz
+
 _README = """\
 SYNTHETIC SPEECH. Nobody ever said this: espeak-ng spoke it for the toolkit speechtools, as {speakers} pseudo-speakers,
 each saying {keywords} {renditions} times.
@@ -268,31 +278,43 @@ def _render(item: _Item) -> np.ndarray:
     """The samples of one rendition, float32, 16 kHz, shape (samples,)."""
     from scipy.signal import fftconvolve, lfilter  # slow to load, and needed only when speaking
 
-    speaker, rng = item.speaker, np.random.default_rng(item.seed)
-    emphasis = rng.uniform(-1, 1)  # who speaks up is livelier, higher and louder
+    rng = np.random.default_rng(item.seed)
+    emphasis = rng.uniform(-1, 1)  # who speaks up is livelier, higher, brighter and louder
+    speaker = replace(  # nobody holds larynx and lips quite the same twice
+        item.speaker,
+        warp=item.speaker.warp * np.exp(rng.normal(0, _WARP_SPREAD)),
+        tilt_db=item.speaker.tilt_db + 2 * emphasis + rng.normal(0, _TILT_SPREAD_DB),
+    )
     speech = say(
         item.keyword + str(rng.choice([".", "!", "?", ","])),  # the mark chooses the intonation
         speaker,
-        pitch=int(np.clip(np.rint(speaker.pitch + 2 * emphasis + rng.normal(0, 2)), 0, 99)),
+        pitch=int(np.clip(np.rint(speaker.pitch + 3 * emphasis + rng.normal(0, _PITCH_SPREAD)), 0, 99)),
         pitch_range=int(np.clip(np.rint(speaker.pitch_range + 15 * emphasis + rng.normal(0, 6)), 0, 99)),
-        words_per_minute=speaker.words_per_minute * rng.uniform(0.85, 1.18),
+        words_per_minute=speaker.words_per_minute * rng.uniform(*_PACE),
         seed=int(rng.integers(2**31)),
     )
     level = 10 ** ((-27 + 4 * emphasis + rng.normal(0, 2.5)) / 20)
     speech = speech * min(level / np.sqrt(np.mean(speech**2)), 0.7 / np.abs(speech).max())
     # A room: behind the direct sound, noise that dies away.
-    decay, direct_to_reverberant_db = rng.uniform(0.10, 0.40), rng.uniform(6, 22)  # s to -60 dB, dB
+    decay = rng.uniform(0.10, 0.40)  # s to -60 dB
     time = np.arange(1, int(decay * SAMPLE_RATE)) / SAMPLE_RATE  # s
     tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / decay)
-    tail *= 10 ** (-direct_to_reverberant_db / 20) / np.sqrt(np.sum(tail**2))
+    tail *= 10 ** (-rng.uniform(*_DIRECT_TO_REVERBERANT_DB) / 20) / np.sqrt(np.sum(tail**2))
     before, after = (rng.uniform(0.10, 0.55, 2) * SAMPLE_RATE).astype(int)
     samples = np.pad(fftconvolve(speech, np.concatenate([[1.0], tail])), (before, after))
     # A background, between white and pink, that nobody would mistake for the speech.
     noise = lfilter([1], [1, -rng.uniform(0, 0.9)], rng.standard_normal(len(samples)))
-    snr_db = rng.uniform(18, 38)
-    noise *= np.sqrt(np.mean(speech**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
-    samples = samples + noise
+    noise *= np.sqrt(np.mean(speech**2) / np.mean(noise**2)) * 10 ** (-rng.uniform(*_SNR_DB) / 20)
+    samples = _through_microphone(samples + noise, rng)
     return (samples * min(1.0, 0.95 / np.abs(samples).max())).astype(np.float32)
+
+
+def _through_microphone(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The samples (samples,) with a smooth colouring that is another in every recording."""
+    gains_db = rng.normal(0, _MICROPHONE_DB, len(_BANDS))  # (bands,)
+    spectrum = np.fft.rfft(samples)
+    frequencies = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))  # Hz
+    return np.fft.irfft(spectrum * 10 ** (np.interp(frequencies, _BANDS, gains_db) / 20), len(samples))
 
 
 def _make(folder: Path, item: _Item) -> None:
