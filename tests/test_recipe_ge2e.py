@@ -74,7 +74,8 @@ def test_the_exported_model_gives_the_results_again(run):
     """The round trip: trials and their EER, from the original files through `pretrained`."""
     from speechtools import evaluation
     from speechtools.data.manifests import read_rows
-    from speechtools.data.speaker_store import FIELDS, SpeakerStore
+    from speechtools.data.speaker_index import FIELDS
+    from speechtools.data.speaker_store import SpeakerStore
     from speechtools.inference import SpeakerVerification
 
     folder, prepared, _ = run
