@@ -173,6 +173,25 @@ def det(path: str | Path, curves: dict[str, tuple], title: str) -> Path:
     return save(figure, path)
 
 
+def eer_table(path: str | Path, rates: np.ndarray, keywords: list[str], title: str) -> Path:
+    """EERs (enrolment keywords, verification keywords) as a heat map, in per cent (the GE2E paper's table 1)."""
+    size = 2.6 + 0.75 * len(keywords)
+    figure = Figure(figsize=(size + 1.2, size), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(100 * rates, vmin=0, vmax=max(100 * rates.max(), 1e-3), cmap="Blues")
+    for row, column in np.ndindex(rates.shape):
+        dark = rates[row, column] > 0.6 * rates.max()
+        label = f"{100 * rates[row, column]:.2f}"
+        axes.text(column, row, label, ha="center", va="center", color="white" if dark else "black")
+    labels = [_short(keyword, 14) for keyword in keywords]
+    axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="verified with", ylabel="enrolled with")
+    axes.set_title(textwrap.fill(title, 40), fontsize=10)
+    figure.colorbar(image, ax=axes, label="EER (%)")
+    return save(figure, path)
+
+
 def similarity_matrix(
     path: str | Path, dvectors: np.ndarray, speakers: np.ndarray, names: list[str], title: str, max_speakers: int = 16
 ) -> Path:

@@ -21,7 +21,8 @@ class Utterance:
     """One recorded utterance of a corpus.
 
     ``split`` is ``"train"``, ``"valid"``, ``"test"``, or ``""`` where the corpus makes no division; ``duration`` is in
-    seconds; ``text`` is the transcript, or None where the corpus has none.
+    seconds; ``text`` is the transcript, or None where the corpus has none. ``keyword_end`` is the time (s) at which the
+    keyword ends, where the corpus is one of keywords and tells.
     """
 
     utt_id: str
@@ -30,6 +31,7 @@ class Utterance:
     path: Path
     duration: float
     text: str | None = None
+    keyword_end: float | None = None
 
 
 def fingerprint(options: dict) -> str:

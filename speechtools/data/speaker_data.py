@@ -9,7 +9,7 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,13 +119,66 @@ def prepare(
         divided = mixing.split_speakers(utterances, heldout_share, valid_share, seed, valid_from="train")
         for split, members in divided.items():
             groups[split] += members
+    cutter = functools.partial(SpeechCutter, vad, min_seconds, sample_rate)
+    remedy = "Use a corpus of more speakers, or change heldout_share and valid_share."
+    make_stores(groups, sets, cutter, options, remedy, num_workers)
+    return sets
+
+
+class SpeechCutter:
+    """Cuts an utterance to its speech: called with one, it returns the samples (samples,), or raises AudioError."""
+
+    fields = FIELDS
+
+    def __init__(self, vad: str, min_seconds: float, sample_rate: int):
+        self.detector = build(f"vad/{vad}", offered={"sample_rate": sample_rate})
+        self.min_seconds, self.sample_rate = min_seconds, sample_rate
+
+    def __call__(self, utterance: Utterance) -> np.ndarray:
+        kept = speech_of(utterance.path, self.detector, self.sample_rate)
+        seconds = len(kept) / self.sample_rate
+        if seconds < self.min_seconds:
+            raise AudioError(f"{seconds:.2f} s of speech, less than min_seconds={self.min_seconds}.")
+        return kept
+
+
+def make_stores(
+    groups: dict[str, list[Utterance]],
+    sets: SpeakerSets,
+    make_cutter: Callable[[], Callable[[Utterance], np.ndarray]],
+    options: dict,
+    remedy: str,
+    num_workers: int | None = None,
+) -> None:
+    """Write the store of every split: cut utterances as shards, and the manifests, the first split's last.
+
+    Arguments
+    ---------
+    groups : dict of list of Utterance
+        By split.
+    sets : SpeakerSets
+        Where the manifests are to lie.
+    make_cutter
+        Makes, in every process, a function from an utterance to its samples (samples,), with an attribute
+        ``sample_rate`` and the ``fields`` of its manifest.
+    options : dict
+        What ``about.json`` tells of the folder.
+    remedy : str
+        What to do where a split is left without two speakers.
+
+    Raises
+    ------
+    CorpusError
+        That, or the disk is full.
+    """
+    folder = sets.manifests["train"].parent
     shards = []
-    for split in SPLITS:
+    for split in groups:
         members = sorted(groups[split], key=lambda utterance: (utterance.speaker, utterance.utt_id))
         for number, first in enumerate(range(0, len(members), SHARD_UTTERANCES)):
             shards.append((f"{split}-{number}", members[first : first + SHARD_UTTERANCES]))
-    work = functools.partial(_make_shard, folder=folder, vad=vad, min_seconds=min_seconds, sample_rate=sample_rate)
-    outcomes = map_in_processes(work, shards, num_workers, "keeping the speech", chunksize=1)
+    work = functools.partial(_make_shard, folder=folder, make_cutter=make_cutter)
+    outcomes = map_in_processes(work, shards, num_workers, "Cutting the recordings", chunksize=1)
     made = dict(zip((name for name, _ in shards), outcomes, strict=True))
 
     rejected = [row for outcome in made.values() for row in outcome["rejected"]]
@@ -135,24 +188,20 @@ def prepare(
             aside.write_text(json.dumps({"origin": sets.origin, **options}, indent=1, default=str))
     if rejected:
         logger.warning("%d utterances were rejected; %s gives the reasons.", len(rejected), folder / "rejected.csv")
-    for split in reversed(SPLITS):
+    for split in reversed(groups):
         rows = [row for name, outcome in made.items() if name.startswith(f"{split}-") for row in outcome["rows"]]
         speakers = {row["speaker"] for row in rows}
         if len(speakers) < 2:
             raise CorpusError(
-                f"The {split} set has {len(speakers)} speaker(s) with usable speech, and verification needs 2 or more; "
-                f"{len(rejected)} utterances were rejected ({folder / 'rejected.csv'}). Use a corpus of more speakers, "
-                "or change heldout_share and valid_share."
+                f"The {split} set of {sets.origin} has {len(speakers)} speaker(s) with usable speech, and verification "
+                f"needs 2 or more; {len(rejected)} utterances were rejected ({folder / 'rejected.csv'}). {remedy}"
             )
         with _telling_disk_errors(sets.manifests[split]):
-            write_rows(sets.manifests[split], FIELDS, rows)
+            write_rows(sets.manifests[split], list(rows[0]), rows)
             SpeakerStore(sets.manifests[split])  # makes the index, once for all processes
-    return sets
 
 
-def _make_shard(
-    shard: tuple[str, list[Utterance]], folder: Path, vad: str, min_seconds: float, sample_rate: int
-) -> dict:
+def _make_shard(shard: tuple[str, list[Utterance]], folder: Path, make_cutter: Callable[[], Callable]) -> dict:
     """Write the speech of some utterances as one array; returns the rows of its manifest, and what was rejected."""
     name, utterances = shard
     audio_path, about = folder / "shards" / f"{name}.npy", folder / "shards" / f"{name}.json"
@@ -161,30 +210,28 @@ def _make_shard(
             outcome = json.loads(about.read_text(encoding="utf-8"))
             if _is_of(outcome, utterances):
                 return outcome
-    detector = build(f"vad/{vad}", offered={"sample_rate": sample_rate})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     pieces, rows, rejected, start = [], [], [], 0
     try:
+        cutter = make_cutter()
         for utterance in utterances:
             try:
-                kept = speech_of(utterance.path, detector, sample_rate)
-                if len(kept) < min_seconds * sample_rate:
-                    raise AudioError(f"{len(kept) / sample_rate:.2f} s of speech, less than min_seconds={min_seconds}.")
+                kept = cutter(utterance)
             except AudioError as error:
                 rejected.append({"utt_id": utterance.utt_id, "path": str(utterance.path), "reason": str(error)})
                 continue
-            rows.append(
-                {
-                    "utt_id": utterance.utt_id,
-                    "speaker": utterance.speaker,
-                    "path": str(utterance.path),
-                    "duration": f"{len(kept) / sample_rate:.3f}",
-                    "shard": f"shards/{name}.npy",
-                    "start": start,
-                    "samples": len(kept),
-                }
-            )
+            row = {
+                "utt_id": utterance.utt_id,
+                "speaker": utterance.speaker,
+                "path": str(utterance.path),
+                "duration": f"{len(kept) / cutter.sample_rate:.3f}",
+                "shard": f"shards/{name}.npy",
+                "start": start,
+                "samples": len(kept),
+                "keyword": utterance.text,
+            }
+            rows.append({field: row[field] for field in cutter.fields})
             pieces.append(np.clip(np.round(kept * 32768.0), -32768, 32767).astype(np.int16))
             start += len(kept)
     finally:

@@ -51,11 +51,14 @@ class Verdict(NamedTuple):
 class SpeakerEncoder(PretrainedModel):
     """d-vectors by an encoder trained with recipes/TI-SV/GE2E or recipes/keyword/GE2E.
 
+    Of a model for free text all speech counts, in sliding windows; of one for keywords the segment that holds the
+    keyword (section 3), as its yaml has a ``vad`` or a ``segment``.
+
     Small projection LSTMs on a CPU run with their projection folded into the other weights: the same function, two to
     three times as fast.
     """
 
-    HPARAMS_NEEDED = ["features", "vad", "sample_rate", "window_frames", "window_hop_frames"]
+    HPARAMS_NEEDED = ["features", "sample_rate"]
     MODULES_NEEDED = ["encoder"]
 
     #: Longer recordings are embedded piece by piece, in bounded memory.
@@ -67,12 +70,22 @@ class SpeakerEncoder(PretrainedModel):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.features, self.vad = self.hparams.features, self.hparams.vad
-        for part in (self.features, self.vad):
+        self.features, self.sample_rate = self.hparams.features, self.hparams.sample_rate
+        self.vad, self.segment = getattr(self.hparams, "vad", None), getattr(self.hparams, "segment", None)
+        if self.segment is not None:
+            self.window_frames = self.window_hop_frames = int(self.features.num_frames(self.segment.num_samples))
+        else:
+            needed = ("vad", "window_frames", "window_hop_frames")
+            missing = [key for key in needed if not hasattr(self.hparams, key)]
+            if missing:
+                raise ConfigError(
+                    f"The model's hyperparams.yaml has neither a segment nor {', '.join(missing)}, so what is to be "
+                    "heard of a recording is not told. Export the model again with its recipe."
+                )
+            self.window_frames, self.window_hop_frames = self.hparams.window_frames, self.hparams.window_hop_frames
+        for part in (self.features, self.vad, self.segment):
             if isinstance(part, torch.nn.Module):
                 part.to(self.device)
-        self.sample_rate = self.hparams.sample_rate
-        self.window_frames, self.window_hop_frames = self.hparams.window_frames, self.hparams.window_hop_frames
         self.encoder = self.mods.encoder
         with torch.no_grad():
             try:
@@ -215,6 +228,8 @@ class SpeakerEncoder(PretrainedModel):
         wav = wav.to(self.device, torch.float32)
         if not torch.isfinite(wav).all():
             raise AudioError(f"{name} holds NaN or infinite samples. Mend what made them.")
+        if self.segment is not None:
+            return self._keyword_feats(wav, name)
         speech = self.vad(wav.unsqueeze(0))[0]
         # (time,)
         heard = speech_samples(torch.arange(len(wav), device=wav.device), speech, self.vad.hop_length)
@@ -225,6 +240,14 @@ class SpeakerEncoder(PretrainedModel):
                 f"{self.MIN_SPEECH_SECONDS} s are needed to tell a voice. Give a longer recording, or a louder one."
             )
         return self.features(wav[heard].unsqueeze(0))[0], heard.cpu().numpy()
+
+    def _keyword_feats(self, wav: Tensor, name: str) -> tuple[Tensor, np.ndarray]:
+        try:
+            start = self.segment(wav.cpu())
+        except AudioError as error:
+            raise AudioError(f"{name} holds no keyword: {error}") from error
+        held = wav[start : start + self.segment.num_samples]
+        return self.features(held.unsqueeze(0))[0], np.arange(start, start + len(held))
 
     def _read(self, path: str | Path) -> np.ndarray:
         samples = audio.read(path, self.sample_rate)
@@ -276,7 +299,7 @@ class SpeakerVerification(SpeakerEncoder):
             feats, heard = self._feats(wav, str(path))
             spoken += len(heard) / self.sample_rate
             prints.append(dvectors.utterance_dvector(self._windows([feats])[0]))
-        if spoken < self.MIN_ENROLMENT_SECONDS:
+        if self.segment is None and spoken < self.MIN_ENROLMENT_SECONDS:
             raise AudioError(
                 f"The {len(paths)} recordings to enrol {name!r} from hold {spoken:.2f} s of speech together, and at "
                 f"least {self.MIN_ENROLMENT_SECONDS} s are needed. Add recordings."

@@ -1,0 +1,132 @@
+"""GE2E with the MultiReader (Wan et al., ICASSP 2018): text-dependent speaker verification on several keywords.
+
+python train.py hparams/multireader.yaml                        # built-in synthetic keywords
+python train.py hparams/multireader.yaml --corpus=speech-commands --data_folder=/corpora/commands --keywords="[yes, no]"
+"""
+
+import speechbrain as sb
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+import speechtools
+from speechtools import keyword_evaluation, training
+from speechtools.data.multireader import Source
+from speechtools.data.speaker_batches import StepSampler, WholeUtterances, speaker_loader
+from speechtools.gathering import gather_dvectors
+from speechtools.inference import SpeakerVerification
+
+
+class KeywordBrain(training.RecipeBrain):
+    """Segments that hold a keyword -> log-mel features -> LSTM -> d-vectors -> Σ α_k L_k over the sources (eq. 12)."""
+
+    selection_key = "eer"
+
+    def compute_forward(self, batch, stage):
+        batch = batch.to(self.device)
+        if stage != sb.Stage.TRAIN:
+            return self.hparams.averaged(self.modules.features(torch.stack(batch.wavs)))
+        with torch.no_grad():
+            feats = [self.source_features(part) for part in batch.parts]
+        # for each source (speakers * utterances, frames, mels)
+        # One forward for all: sources may differ in the length of their segments.
+        frames = [each.shape[1] for each in feats]
+        padded = pad_sequence([frame for each in feats for frame in each], batch_first=True)
+        lens = torch.cat([padded.new_full((len(e),), n / max(frames)) for e, n in zip(feats, frames, strict=True)])
+        embedded = self.modules.encoder(padded, lens).split([len(each) for each in feats])
+        return [
+            (each.view(len(part.speakers), -1, each.shape[1]), part.speakers)
+            for each, part in zip(embedded, batch.parts, strict=True)
+        ]
+
+    def source_features(self, part):
+        """Features of one source's batch, augmented where that is asked for."""
+        wavs = part.wavs
+        if self.hparams.augment:
+            wavs = self.hparams.augment(wavs, len(wavs) // len(part.speakers))
+        feats = self.modules.features(wavs)
+        return self.hparams.augment_feats(feats) if self.hparams.augment_feats else feats
+
+    def compute_objectives(self, predictions, batch, stage):
+        if stage != sb.Stage.TRAIN:
+            self.embedded.append(predictions.float().cpu())
+            return torch.zeros(())
+        # Every utterance meets the centroids of its own source, those of all processes.
+        losses = [self.modules.loss(*gather_dvectors(embedded, speakers)) for embedded, speakers in predictions]
+        for name, loss in zip(batch.names, losses, strict=True):
+            self.source_losses.setdefault(name, []).append(float(loss.detach()))
+        return sum(weight * loss for weight, loss in zip(batch.weights, losses, strict=True))
+
+    def on_fit_batch_start(self, batch, should_step):
+        halvings = self.optimizer_step // self.hparams.halve_every
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.hparams.lr * 0.5**halvings
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        self.hparams.averaged.update_parameters(self.hparams.encoder)
+
+    def on_stage_start(self, stage, epoch=None):
+        super().on_stage_start(stage, epoch)
+        self.embedded = []
+        if stage == sb.Stage.TRAIN:
+            self.source_losses = {}
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        super().on_stage_end(stage, stage_loss, epoch)
+        if stage == sb.Stage.TRAIN:
+            means = {f"loss_{name}": sum(each) / len(each) for name, each in self.source_losses.items()}
+            self.train_stats |= means
+
+    def validate(self, stage):
+        split = "test" if stage == sb.Stage.TEST else "valid"
+        self.result = keyword_evaluation.evaluate_pairs(torch.cat(self.embedded), self.trials[split])
+        return self.result.figures
+
+
+if __name__ == "__main__":
+    hparams, run_opts = training.start()
+    sets = training.on_main_first(hparams["prepare"])
+    stores = {name: each.open() for name, each in sets.items()}
+    main = next(iter(stores.values()))
+    samples = hparams["segment"].num_samples
+    sources = [
+        Source(
+            name,
+            stores[name]["train"],
+            source["num_speakers"],
+            source["num_utterances"],
+            source["weight"],
+            min_samples=samples,
+            max_samples=samples,
+        )
+        for name, source in hparams["sources"].items()
+    ]
+    reader = speechtools.build(
+        f"reader/{hparams['reader_name']}", sources=sources, seed=hparams["seed"], **training.rank_and_size()
+    )
+    steps = StepSampler(hparams["steps_per_epoch"])
+    train_loader = speaker_loader(reader, steps, hparams["num_workers"])
+    whole = {split: speaker_loader(WholeUtterances(main[split], hparams["sample_rate"])) for split in ("valid", "test")}
+
+    brain = KeywordBrain(
+        hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"], train_batches=steps
+    )
+    brain.trials = {
+        split: keyword_evaluation.pair_trials(main[split], hparams["num_enrolment"], hparams["data_seed"])
+        for split in ("valid", "test")
+    }
+    hparams["averaged"].to(brain.device).eval()
+    brain.fit(hparams["epoch_counter"], train_loader, whole["valid"])
+    reached = brain.evaluate_best(whole["test"])
+
+    if sb.utils.distributed.if_main_process():
+        facts = {
+            "trained_on": " + ".join(each.origin for each in sets.values()),
+            "reader": hparams["reader_name"],
+            "reached": reached,
+            "threshold": brain.validated["eer_threshold"],
+            "seed": hparams["seed"],
+        }
+        keys = ["sample_rate", "features", "segment", "encoder"]
+        pretrained = training.export(hparams, keys, {"encoder": hparams["averaged"].module}, facts)
+        SpeakerVerification.from_hparams(pretrained)
+        keyword_evaluation.report(hparams["output_folder"], brain.result, facts)
