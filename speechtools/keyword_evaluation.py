@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,10 @@ logger = logging.getLogger(__name__)
 Pair = tuple[str, str]
 
 
-def pair_trials(store: SpeakerStore, num_enrolment: int, seed: int = 0) -> dict[Pair, TrialSet]:
-    """Trials for all ordered pairs of a store's keywords.
+def pair_trials(
+    store: SpeakerStore, num_enrolment: int, seed: int = 0, keywords: Sequence | None = None
+) -> dict[Pair, TrialSet]:
+    """Trials for all ordered pairs of a store's keywords, the ``keywords`` first, in their order; it changes no draw.
 
     A speaker's voiceprint of a keyword is the mean of ``num_enrolment`` drawn utterances of it, the same ones for every
     verification keyword; tests are all the other utterances. A speaker who has too few of a keyword is left out of the
@@ -32,27 +35,41 @@ def pair_trials(store: SpeakerStore, num_enrolment: int, seed: int = 0) -> dict[
     Raises
     ------
     ConfigError
-        A pair is left with fewer than two speakers.
+        ``num_enrolment`` is less than 1, or a pair is left with fewer than two speakers.
     """
+    if num_enrolment < 1:
+        raise ConfigError(f"num_enrolment={num_enrolment}: a voiceprint needs at least 1 utterance.")
+    wished = [str(keyword) for keyword in keywords or ()]  # a yaml makes numbers of digits
+    if strangers := [keyword for keyword in wished if keyword not in store.keywords]:
+        raise ConfigError(
+            f"Nobody says {strangers[0]!r} in {store.manifest}; said are: {', '.join(map(repr, store.keywords))}. "
+            "Leave it out of the keywords, or use speakers who say it."
+        )
+    order = [*map(store.keywords.index, wished), *(k for k, word in enumerate(store.keywords) if word not in wished)]
     rng = np.random.default_rng([seed, 6])
     speakers = np.repeat(np.arange(len(store.speakers)), np.diff(store.first))
     # (utterances,)
     prints: dict[tuple[int, int], np.ndarray] = {}
-    for word, label in itertools.product(range(len(store.keywords)), range(len(store.speakers))):
-        members = np.flatnonzero((speakers == label) & (store.keyword == word))
-        if len(members) > num_enrolment:
-            prints[word, label] = np.sort(rng.permutation(members)[:num_enrolment])
-        else:
+    for word, keyword in enumerate(store.keywords):
+        left_out = []
+        for label, speaker in enumerate(store.speakers):
+            members = np.flatnonzero((speakers == label) & (store.keyword == word))
+            if len(members) > num_enrolment:
+                prints[word, label] = np.sort(rng.permutation(members)[:num_enrolment])
+            else:
+                left_out.append(f"{speaker} ({len(members)})")
+        if left_out:
             logger.warning(
-                "%s has %d utterances of %r, and enrolment takes %d and one more to verify: left out of the pairs "
-                "with it.",
-                store.speakers[label],
-                len(members),
-                store.keywords[word],
+                "%d of %d speakers have no more than %d utterances of %r, and are left out of the pairs with it: %s%s",
+                len(left_out),
+                len(store.speakers),
                 num_enrolment,
+                keyword,
+                ", ".join(left_out[:5]),
+                " …" if len(left_out) > 5 else "",
             )
     found = {}
-    for enrol, verify in itertools.product(range(len(store.keywords)), repeat=2):
+    for enrol, verify in itertools.product(order, repeat=2):
         pair = store.keywords[enrol], store.keywords[verify]
         labels = [k for k in range(len(store.speakers)) if (enrol, k) in prints and (verify, k) in prints]
         if len(labels) < 2:

@@ -6,7 +6,7 @@ training alone.
 
 import functools
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,9 @@ import torch
 
 from speechtools.data import audio
 from speechtools.data.manifests import Utterance, fingerprint
-from speechtools.data.speaker_data import SpeakerSets, make_stores
+from speechtools.data.speaker_data import SPLITS, SpeakerSets, make_stores
 from speechtools.data.speaker_index import FIELDS
-from speechtools.errors import ConfigError, CorpusError
+from speechtools.errors import AudioError, ConfigError, CorpusError
 from speechtools.registry import build, find
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,8 @@ def prepare_sources(
     segment, segment_seconds
         Name of the part that finds the keyword, and the length to be cut (the paper: 0.8 s).
     test_splits
-        Splits of the first corpus whose speakers are verified in the test.
+        Splits of the first corpus whose speakers are verified in the test. If ``test`` is none of them, its speakers
+        train.
     heldout_share, valid_share
         Share of the first source's speakers for the test, where its corpus has no test speakers; and of the training
         speakers for validation, where it has none for that. Without any, the training speakers validate: the
@@ -63,17 +64,23 @@ def prepare_sources(
     Raises
     ------
     ConfigError
-        No sources, or a share is impossible.
+        No sources, one without a corpus, or a share or split that is impossible.
     CorpusError
-        As the readers raise them; a corpus tells no keywords; a set is left without two speakers. The message names
-        the source.
+        As the readers raise them; a corpus tells no keywords, or the first one sentences instead; a set is left
+        without two speakers. The message names the source.
     """
     if not sources:
         raise ConfigError("There are no sources to train on: give at least one, as in hparams/multireader.yaml.")
     for key, share in (("heldout_share", heldout_share), ("valid_share", valid_share)):
         if not 0 <= share < 1:
             raise ConfigError(f"{key}={share} is a share of the speakers: give one from 0 to below 1, as in 0.1.")
-    for source in sources.values():
+    test_splits = [test_splits] if isinstance(test_splits, str) else list(test_splits)
+    for split in test_splits:
+        if split not in SPLITS:
+            raise ConfigError(f"test_splits={test_splits}: {split!r} is no split. There are: {', '.join(SPLITS)}.")
+    for name, source in sources.items():
+        if not source or "corpus" not in source:
+            raise ConfigError(f"The source {name!r} has no corpus. Name its reader, as in corpus: keyword-folder.")
         find(f"corpus/{source['corpus']}")
     build(f"segment/{segment}", seconds=segment_seconds, offered={"sample_rate": sample_rate})
 
@@ -86,17 +93,19 @@ def prepare_sources(
         offered = source.get("options") or {}
         options = {"corpus": corpus, "data_folder": folder, "corpus_options": offered, **common}
         if first is None:
-            options |= {"test_splits": list(test_splits), "heldout_share": heldout_share, "valid_share": valid_share}
-        elif (corpus, folder) == first and folder:
+            options |= {"test_splits": test_splits, "heldout_share": heldout_share, "valid_share": valid_share}
+        utterances = read_keywords(name, corpus, folder, offered)
+        if (corpus, Path(folder).resolve()) == first:
             # The same people may be in two sources of one corpus.
-            options["left_out"] = sorted(heldout)
+            if left_out := heldout & {utterance.speaker for utterance in utterances}:
+                options["left_out"] = sorted(left_out)
+                logger.info("Source %s: %d speakers are left out, who are verified.", name, len(left_out))
         root = Path(save_folder).absolute() / f"keywords-{name}-{fingerprint(options | {'version': VERSION})}"
-        splits = ("train", "valid", "test") if first is None else ("train",)
+        splits = SPLITS if first is None else ("train",)
         origin = f"built-in synthetic keywords ({name})" if corpus.startswith("builtin") else f"{corpus} ({name})"
         sets = SpeakerSets({split: root / f"{split}.csv" for split in splits}, origin)
-        utterances = read_keywords(name, corpus, folder, offered)
         if first is None:
-            first = (corpus, folder)
+            first = (corpus, Path(folder).resolve())
             groups = divided(name, utterances, test_splits, heldout_share, valid_share, seed)
             heldout = {u.speaker for split in ("valid", "test") for u in groups.get(split, ())}
             if "valid" not in groups:
@@ -118,8 +127,8 @@ def read_keywords(name: str, corpus: str, folder: str, options: dict) -> list[Ut
     arguments = {"data_folder": folder} if folder else {}
     try:
         utterances = list(build(f"corpus/{corpus}", offered=options, **arguments))
-    except CorpusError as error:
-        raise CorpusError(f"The source {name!r}: {error}") from error
+    except (ConfigError, CorpusError) as error:
+        raise type(error)(f"The source {name!r}: {error}") from error
     silent = next((utterance for utterance in utterances if not utterance.text), None)
     if silent is not None:
         raise CorpusError(
@@ -131,15 +140,22 @@ def read_keywords(name: str, corpus: str, folder: str, options: dict) -> list[Ut
 
 def divided(
     name: str,
-    utterances: Collection[Utterance],
+    utterances: Sequence[Utterance],
     test_splits: Sequence[str],
     heldout_share: float,
     valid_share: float,
     seed: int,
 ) -> dict[str, list[Utterance]]:
     """Utterances of training, validation (where there are speakers for it) and test, no speaker in two of them."""
+    if len({(utterance.speaker, utterance.text) for utterance in utterances}) == len(utterances):
+        raise CorpusError(
+            f"The source {name!r}: no speaker says anything twice ({utterances[0].text!r}, for instance), so nobody "
+            "could be enrolled with a keyword and verified with it. Use a corpus of keywords, each said several times "
+            "by each speaker."
+        )
     split_of = {utterance.speaker: utterance.split or "train" for utterance in utterances}
-    split_of = {speaker: "test" if split in test_splits else split for speaker, split in split_of.items()}
+    given = {"test": "train"} | dict.fromkeys(test_splits, "test")
+    split_of = {speaker: given.get(split, split) for speaker, split in split_of.items()}
     rng = np.random.default_rng([seed, 5])
     for split, share in (("test", heldout_share), ("valid", valid_share)):
         if split not in split_of.values() and (split == "test" or share):
@@ -173,4 +189,7 @@ class SegmentCutter:
         audio.check_signal(samples, utterance.path)
         end = None if utterance.keyword_end is None else round(utterance.keyword_end * self.sample_rate)
         start = self.finder(torch.from_numpy(samples), end)
-        return samples[start : start + self.finder.num_samples]
+        held = samples[start : start + self.finder.num_samples]
+        if not held.any():  # a corpus told the wrong place
+            raise AudioError(f"There is silence where the keyword should end ({utterance.keyword_end} s).")
+        return held

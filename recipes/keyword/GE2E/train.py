@@ -73,8 +73,7 @@ class KeywordBrain(training.RecipeBrain):
     def on_stage_end(self, stage, stage_loss, epoch=None):
         super().on_stage_end(stage, stage_loss, epoch)
         if stage == sb.Stage.TRAIN:
-            means = {f"loss_{name}": sum(each) / len(each) for name, each in self.source_losses.items()}
-            self.train_stats |= means
+            self.train_stats |= {f"loss_{name}": sum(each) / len(each) for name, each in self.source_losses.items()}
 
     def validate(self, stage):
         split = "test" if stage == sb.Stage.TEST else "valid"
@@ -87,18 +86,13 @@ if __name__ == "__main__":
     sets = training.on_main_first(hparams["prepare"])
     stores = {name: each.open() for name, each in sets.items()}
     main = next(iter(stores.values()))
+    keywords = (next(iter(hparams["sources"].values())).get("options") or {}).get("keywords")
     samples = hparams["segment"].num_samples
     sources = [
         Source(
-            name,
-            stores[name]["train"],
-            source["num_speakers"],
-            source["num_utterances"],
-            source["weight"],
-            min_samples=samples,
-            max_samples=samples,
+            name, stores[name]["train"], each["num_speakers"], each["num_utterances"], each["weight"], samples, samples
         )
-        for name, source in hparams["sources"].items()
+        for name, each in hparams["sources"].items()
     ]
     reader = speechtools.build(
         f"reader/{hparams['reader_name']}", sources=sources, seed=hparams["seed"], **training.rank_and_size()
@@ -111,7 +105,7 @@ if __name__ == "__main__":
         hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"], train_batches=steps
     )
     brain.trials = {
-        split: keyword_evaluation.pair_trials(main[split], hparams["num_enrolment"], hparams["data_seed"])
+        split: keyword_evaluation.pair_trials(main[split], hparams["num_enrolment"], hparams["data_seed"], keywords)
         for split in ("valid", "test")
     }
     hparams["averaged"].to(brain.device).eval()
