@@ -1,0 +1,154 @@
+"""Tables 1 and 2 of the GE2E paper: mixed sources against the MultiReader, and three nets and losses with both.
+
+python reproduce.py                                             # the built-in synthetic keywords
+python reproduce.py --corpus=speech-commands --data_folder=/corpora/commands --keywords="[yes, no]" --device=cuda
+
+Every net is trained with every seed and both readers; table 1 is made of the last net's runs. What is finished is kept:
+started again, it goes on where it was. Options that it does not know go to train.py.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from speechtools.reports import write_json
+
+HERE = Path(__file__).parent
+READERS = ("mixed", "multireader")
+#: Rows of table 2: what train.py is told, and the paper's EER in %, with each reader.
+NETS = {
+    "(512,) + 128, TE2E": (
+        {"encoder_name": "lstm", "num_layers": 1, "hidden_size": 512, "proj_size": 128, "loss_name": "te2e"},
+        (3.30, 2.78),
+    ),
+    "(128, 64) x 3, TE2E": ({"loss_name": "te2e"}, (3.55, 2.67)),
+    "(128, 64) x 3, GE2E": ({"loss_name": "ge2e-softmax"}, (3.10, 2.38)),
+}
+#: With Adam at 0.002, as GE2E has it, the d-vectors of TE2E may all become one: its sigmoids saturate.
+TE2E_LR = 0.0005
+#: Cells of table 1, enrolled with and verified with the first and the second keyword: the paper's EER in %.
+CELLS = {(0, 0): (1.16, 0.82), (0, 1): (4.47, 2.99), (1, 0): (3.30, 2.30), (1, 1): (1.69, 1.15)}
+_TRAIN_SECONDS = re.compile(r"train seconds: ([\d.e+-]+)")
+
+
+def train(folder: Path, net: str, reader: str, seed: int, threads: int, options: list[str]) -> dict:
+    """Run the recipe once, its output in ``output.txt``, and return results.json with the seconds of training."""
+    run = folder / re.sub(r"[^a-z0-9]+", "-", net.lower()).strip("-") / reader / str(seed)
+    if not (run / "results.json").is_file():
+        run.mkdir(parents=True, exist_ok=True)
+        arguments = NETS[net][0] | {"reader_name": reader, "seed": seed, "output_folder": run}
+        if arguments["loss_name"] == "te2e":
+            arguments["lr"] = TE2E_LR
+        command = [sys.executable, "train.py", "hparams/multireader.yaml", "--noprogressbar"]
+        command += [f"--{key}={value}" for key, value in arguments.items()] + options
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)} if threads else None
+        with open(run / "output.txt", "w", encoding="utf-8") as output:
+            done = subprocess.run(command, cwd=HERE, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        if done.returncode:
+            said = "".join((run / "output.txt").read_text().splitlines(keepends=True)[-5:])
+            sys.exit(f"{net} with the {reader} reader and seed {seed} failed. The end of {run / 'output.txt'}:\n{said}")
+    log = (run / "train_log.txt").read_text()
+    return json.loads((run / "results.json").read_text()) | {"seconds": float(_TRAIN_SECONDS.findall(log)[-1])}
+
+
+def spread(rates: list[float]) -> str:
+    """Mean and standard deviation of error rates, in %."""
+    deviation = f" ± {100 * np.std(rates, ddof=1):.2f}" if len(rates) > 1 else ""
+    return f"{100 * np.mean(rates):.2f}{deviation}"
+
+
+def gain(mixed: list[float], multireader: list[float]) -> str:
+    """How much lower the MultiReader's mean is, as a share of the mixed one's."""
+    return f"{100 * (1 - np.mean(multireader) / np.mean(mixed)):.0f} %" if np.mean(mixed) else "-"
+
+
+def table1(runs: dict, title: str) -> Table:
+    """EER of every pair of keywords, mixed and MultiReader; ``runs`` holds the last net's results by reader."""
+    table = Table(title=title, title_style="bold", caption="paper: its own data, hence its own EER")
+    columns = ("enrol → verify", "mixed EER (%)", "MultiReader EER (%)", "gain", "paper's", "paper's gain")
+    for column in columns:
+        table.add_column(column, justify="left" if column == columns[0] else "right")
+    pairs = list(runs["mixed"][0]["pairs"])
+    places = {(a, b): 0 for a in range(2) for b in range(2)} if len(pairs) == 4 else {}
+    for place, pair in enumerate(pairs):
+        rates = [[run["pairs"][pair]["eer"] for run in runs[reader]] for reader in READERS]
+        paper = CELLS[divmod(place, 2)] if places else None
+        table.add_row(Text(pair), *map(spread, rates), gain(*rates), *against(paper))
+    rates = [[run["eer"] for run in runs[reader]] for reader in READERS]
+    paper = tuple(np.mean(list(CELLS.values()), axis=0)) if places else None
+    table.add_section()
+    table.add_row("mean", *map(spread, rates), gain(*rates), *against(paper), style="bold")
+    return table
+
+
+def against(paper: tuple[float, float] | None) -> tuple[str, str]:
+    """The paper's two rates, and its gain."""
+    return (f"{paper[0]:.2f} / {paper[1]:.2f}", gain([paper[0]], [paper[1]])) if paper else ("", "")
+
+
+def table2(runs: dict, title: str) -> Table:
+    """Mean EER of every net with both readers, and the seconds that its training took."""
+    table = Table(title=title, title_style="bold")
+    for column in ("net", "mixed EER (%)", "MultiReader EER (%)", "gain", "training (s)", "paper's", "paper's gain"):
+        table.add_column(column, justify="left" if column == "net" else "right")
+    for net, (_, paper) in NETS.items():
+        rates = [[run["eer"] for run in runs[net, reader]] for reader in READERS]
+        seconds = " / ".join(f"{np.mean([run['seconds'] for run in runs[net, reader]]):.0f}" for reader in READERS)
+        table.add_row(Text(net), *map(spread, rates), gain(*rates), seconds, *against(paper))
+    return table
+
+
+def main() -> None:
+    """Train what is missing and print both tables; ``tables.json`` keeps their numbers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="1,2,3", help="comma-separated (1,2,3)")
+    parser.add_argument("--output_folder", type=Path, default=HERE / "results" / "tables")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2), each on its share of the CPU")
+    arguments, options = parser.parse_known_args()
+    folder, console, began = arguments.output_folder.absolute(), Console(), time.monotonic()
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    # The net of table 1 first: its figures are there when the others still train.
+    todo = [(net, reader, seed) for net in reversed(NETS) for seed in seeds for reader in READERS]
+    threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
+
+    def job(number: int) -> dict:
+        net, reader, seed = todo[number]
+        result = train(folder, net, reader, seed, threads, options)
+        console.print(
+            f"{time.monotonic() - began:5.0f} s  {number + 1}/{len(todo)}  {net}, {reader}, seed {seed}: "
+            f"EER {100 * result['eer']:.2f} %, {result['seconds']:.0f} s of training",
+            markup=False,
+            highlight=False,
+        )
+        return result
+
+    # The first one alone: it prepares the sources for all.
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        results = [job(0), *pool.map(job, range(1, len(todo)))]
+    runs: dict[tuple[str, str], list[dict]] = {}
+    for (net, reader, _), result in zip(todo, results, strict=True):
+        runs.setdefault((net, reader), []).append(result)
+    last = list(NETS)[-1]
+    origin, seed_text = results[0]["trained_on"], f"{len(seeds)} seeds, mean ± standard deviation"
+    console.print(
+        table1({reader: runs[last, reader] for reader in READERS}, f"Table 1: {last}, {seed_text}; {origin}"),
+        table2(runs, f"Table 2: mean EER of all pairs, {seed_text}; {origin}"),
+    )
+    kept = [{"net": net, "reader": reader, "runs": each} for (net, reader), each in runs.items()]
+    write_json(folder / "tables.json", {"trained_on": origin, "seeds": seeds, "nets": kept})
+    console.print(f"results: {folder / 'tables.json'}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
