@@ -1,0 +1,231 @@
+"""recipes/keyword/GE2E trains, tests, exports and reloads; killed, it ends with the same weights; on two processes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from test_recipes import KILLED, free_port
+
+from speechtools.data.manifests import read_rows
+from speechtools.data.speaker_index import FIELDS
+from speechtools.inference import SpeakerVerification
+
+ROOT = Path(__file__).parents[1]
+GE2E = ROOT / "recipes" / "keyword" / "GE2E"
+YAML = GE2E / "hparams" / "multireader.yaml"
+SMALL = [
+    "--num_speakers=6",
+    "--num_test_speakers=3",
+    "--renditions=3",
+    "--speaker_ratio=2",
+    "--utterance_ratio=2",
+    "--hidden_size=8",
+    "--proj_size=6",
+    "--num_layers=1",
+    "--speakers_per_batch=4",
+    "--utterances_per_speaker=2",
+    "--other_speakers_per_batch=4",
+    "--other_utterances_per_speaker=2",
+    "--steps_per_epoch=4",
+    "--number_of_epochs=2",
+    "--num_enrolment=2",
+    "--noprogressbar",
+]
+#: Runs the recipe's script once for every list of options, each in a fork of one process that has imported everything.
+FORKS = """
+import json, os, runpy, sys
+import speechbrain
+from speechtools import keyword_evaluation, training
+from speechtools.inference import SpeakerVerification
+codes = []
+for number, options in enumerate(json.loads(sys.argv[1])):
+    child = os.fork()
+    if not child:
+        for stream in (1, 2):
+            os.dup2(os.open(f"{sys.argv[2]}/{number}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+        sys.argv = ["train.py", *options]
+        runpy.run_path("train.py", run_name="__main__")
+        sys.exit()
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(json.dumps(codes))
+"""
+CELLS = [f"{a} -> {b}" for a in ("OK Google", "Hey Google") for b in ("OK Google", "Hey Google")]
+
+
+def arguments(folder, prepared, *options, yaml=YAML):
+    given = {option.split("=")[0] for option in options}
+    small = [option for option in SMALL if option.split("=")[0] not in given]
+    return [str(yaml), f"--output_folder={folder}", f"--prepared_folder={prepared}", *small, *options]
+
+
+def start(*command):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, *command]
+    return subprocess.run(command, cwd=GE2E, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def train(folder, prepared, *options, script=("train.py",)):
+    return start(*script, *arguments(folder, prepared, *options))
+
+
+def weights(folder):
+    return torch.load(Path(folder) / "pretrained" / "encoder.ckpt", weights_only=True)
+
+
+def results(folder):
+    return json.loads((Path(folder) / "results.json").read_text())
+
+
+def assert_same_weights(one, other):
+    ours, theirs = weights(one), weights(other)
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, builtin_cache):
+    folder = tmp_path_factory.mktemp("keyword")
+    done = train(folder / "run", folder / "prepared")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder / "run", folder / "prepared", done.stdout
+
+
+def test_what_a_run_leaves(run):
+    folder, _, output = run
+    for name in ("hyperparams.yaml", "train_log.txt", "results.json", "train.py"):
+        assert (folder / name).is_file(), name
+    for name in ("det", "eer_table"):
+        assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "synthetic" in output and "verified with Hey Google" in output
+    log = (folder / "train_log.txt").read_text().splitlines()
+    assert len(log) == 2 and all("loss_main" in line and "loss_other" in line for line in log)
+    found = results(folder)
+    assert list(found["pairs"]) == CELLS and found["reader"] == "multireader"
+    for cell in CELLS:
+        figures = found["pairs"][cell]
+        # 3 speakers with 3 renditions, 2 of which enrol: they are none of the tests of their own keyword
+        tests = 3 if cell.split(" -> ")[0] == cell.split(" -> ")[1] else 9
+        assert (figures["models"], figures["target_trials"], figures["nontarget_trials"]) == (3, tests, 2 * tests)
+        assert 0 <= figures["eer"] <= 1
+        place = folder / "trials" / cell.replace(" -> ", "_to_").replace(" ", "-")
+        assert len((place / "trials.txt").read_text().splitlines()) == 3 * tests
+    assert found["eer"] == pytest.approx(sum(found["pairs"][cell]["eer"] for cell in CELLS) / 4)
+
+
+def test_the_exported_model_verifies_files(run):
+    folder, prepared, _ = run
+    verifier = SpeakerVerification.from_hparams(folder / "pretrained", run_opts={"device": "cpu"})
+    assert verifier.threshold == pytest.approx(results(folder)["threshold"])
+    rows = read_rows(next(prepared.glob("keywords-main-*/test.csv")), [*FIELDS, "keyword"])
+    one, other = rows[0]["path"], next(row["path"] for row in rows if row["speaker"] != rows[0]["speaker"])
+    assert verifier.verify_files(one, one).score == pytest.approx(1, abs=1e-5)
+    verdict = verifier.verify_files(one, other)
+    assert -1 <= verdict.score <= 1 and verdict.accepted == (verdict.score >= verifier.threshold)
+    verifier.enroll("anna", [one])
+    assert verifier.verify("anna", other).score == pytest.approx(verdict.score, abs=1e-5)
+
+
+def test_the_exported_model_gives_the_results_again(run):
+    """The round trip: all trials of a cell, from the original files through `pretrained`."""
+    from speechtools.data.trials import read_trials
+    from speechtools.evaluation import TrialSet, evaluate
+
+    folder, prepared, _ = run
+    verifier = SpeakerVerification.from_hparams(folder / "pretrained", run_opts={"device": "cpu"})
+    rows = read_rows(next(prepared.glob("keywords-main-*/test.csv")), FIELDS)
+    dvectors = [vector.numpy() for _, vector in verifier.encode_files([row["path"] for row in rows])]
+    for cell in CELLS:
+        place = folder / "trials" / cell.replace(" -> ", "_to_").replace(" ", "-")
+        trials = read_trials(place / "trials.txt", [row["utt_id"] for row in rows])
+        found = evaluate(dvectors, TrialSet(trials, None, None, None)).figures
+        expected = results(folder)["pairs"][cell]
+        assert found["eer"] == pytest.approx(expected["eer"], abs=0.15)  # a trial is a ninth or more
+        assert found["eer_threshold"] == pytest.approx(expected["eer_threshold"], abs=0.01)
+
+
+def test_a_killed_run_ends_with_the_same_weights(run, tmp_path):
+    folder, prepared, _ = run
+    option = "--ckpt_interval_steps=2"
+    killed = train(tmp_path / "run", prepared, option, script=("-c", KILLED, "7"))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
+    assert not (tmp_path / "run" / "results.json").exists()
+    done = train(tmp_path / "run", prepared, option)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert_same_weights(tmp_path / "run", folder)
+    assert results(tmp_path / "run") == results(folder)
+
+
+def test_two_processes_train_test_and_export(run, tmp_path):
+    options = ("--distributed_backend=gloo", "--device=cpu", "--speakers_per_batch=2", "--other_speakers_per_batch=2")
+    script = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}", "train.py")
+    done = train(tmp_path / "run", run[1], *options, "--number_of_epochs=1", script=script)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert list(results(tmp_path / "run")["pairs"]) == CELLS
+
+
+VARIANTS = {
+    "mixed": ["--reader_name=mixed"],
+    "te2e": ["--loss_name=te2e"],
+    "lstm": ["--encoder_name=lstm", "--hidden_size=16"],
+    "silent": ["--other_weight=0"],
+    "alone": [],  # of a yaml without the other source
+}
+MISTAKES = {
+    "keyword": (
+        ["--corpus=keyword-folder", "--data_folder=corpus", "--keywords=[xyzzy]"],
+        "The source 'main': No file of the corpus",
+    ),
+    "negative": (["--weight=-1"], "The source 'main' has the weight -1"),
+    "nan": (["--other_weight=.nan"], "The source 'other' has the weight nan"),
+    "large": (["--speakers_per_batch=64"], "The source 'main': 64 speakers a batch"),
+    "reader": (["--reader_name=multireeder"], "Did you mean 'reader/multireader'"),
+    "enrolment": (["--num_enrolment=50"], "Lower num_enrolment"),
+    "double": ([], 'found duplicate key "main"'),  # of a yaml with two sources of one name
+}
+
+
+def train_each(folder, prepared, cases):
+    """Run all cases, of the yaml ``<name>.yaml`` where there is one; by name the exit status and what was printed."""
+    commands = []
+    for name, options in cases.items():
+        own = folder / f"{name}.yaml"
+        options = [option.replace("=corpus", f"={folder}/corpus") for option in options]
+        yaml = own if own.exists() else YAML
+        commands.append(arguments(folder / name, prepared, *options, "--number_of_epochs=1", yaml=yaml))
+    done = start("-c", FORKS, json.dumps(commands), str(folder))
+    assert done.returncode == 0, done.stderr[-3000:]
+    printed = [(folder / f"{number}.txt").read_text() for number in range(len(cases))]
+    return dict(zip(cases, zip(json.loads(done.stdout), printed, strict=True), strict=True))
+
+
+def test_parts_are_exchanged_by_one_option_and_a_source_of_weight_0_is_none(run, tmp_path):
+    text, count = re.subn(r"    other:\n(?: {8}.*\n)+", "", YAML.read_text())
+    assert count == 1
+    (tmp_path / "alone.yaml").write_text(text)
+    logs = {}
+    for name, (code, printed) in train_each(tmp_path, run[1], VARIANTS).items():
+        assert code == 0, printed[-3000:]
+        assert list(results(tmp_path / name)["pairs"]) == CELLS and 0 <= results(tmp_path / name)["eer"] <= 1
+        logs[name] = set(re.findall(r"loss_\w+", (tmp_path / name / "train_log.txt").read_text()))
+    assert logs["mixed"] == {"loss_mixed"} and logs["te2e"] == logs["lstm"] == {"loss_main", "loss_other"}
+    # To the bit the run whose yaml has no other source.
+    assert logs["silent"] == logs["alone"] == {"loss_main"}
+    assert_same_weights(tmp_path / "silent", tmp_path / "alone")
+    one, other = (results(tmp_path / name) for name in ("silent", "alone"))
+    assert one["pairs"] == other["pairs"] and one["threshold"] == other["threshold"]
+
+
+def test_mistakes_end_in_one_message(run, tmp_path):
+    (tmp_path / "corpus" / "ok" / "anna").mkdir(parents=True)
+    (tmp_path / "corpus" / "ok" / "anna" / "1.wav").write_bytes(b"")
+    (tmp_path / "double.yaml").write_text(YAML.read_text().replace("\n    other:\n", "\n    main:\n"))
+    found = train_each(tmp_path, run[1], {name: options for name, (options, _) in MISTAKES.items()})
+    for name, (code, printed) in found.items():
+        assert code == 1, (name, printed[-3000:])
+        assert MISTAKES[name][1] in printed and printed.count("error: ") == 1, (name, printed[-3000:])
+        assert "Traceback" not in printed
