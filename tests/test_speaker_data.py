@@ -185,15 +185,55 @@ def test_keywords_are_told_where_the_manifest_has_them(tmp_path):
     assert [store.keywords[k] for k in store.keyword] == ["hey", "ok", "hey"]
 
 
-def test_few_of_many_shards_are_mapped_at_a_time(tmp_path, monkeypatch):
+def write_shards(folder, count):
+    """A manifest of ``count`` files with two utterances each, of one speaker."""
+    rows, tracks = [], np.random.default_rng(0).integers(-9999, 9999, (count, 50)).astype(np.int16)
+    folder.mkdir(exist_ok=True)
+    for k, track in enumerate(tracks):
+        np.save(folder / f"{k}.npy", track)
+        rows += [[f"u{k}-{n}", f"s{k}", "x", 1, f"{k}.npy", 20 * n, 20 + 10 * n] for n in range(2)]
+    return write_manifest(folder, rows)
+
+
+def test_many_shards_are_read_as_few_are(tmp_path, monkeypatch):
+    manifest = write_shards(tmp_path, 10)
+    few = SpeakerStore(manifest)
     monkeypatch.setattr(speaker_store, "MAX_MAPS", 3)
-    rows = []
-    for k in range(10):
-        np.save(tmp_path / f"{k}.npy", np.full(5, k, np.int16))
-        rows.append([f"u{k}", f"s{k}", "x", 1, f"{k}.npy", 0, 5])
-    store = SpeakerStore(write_manifest(tmp_path, rows))
-    for k in [*range(10), 4, 9, 0]:
-        assert (store.read(k) == k).all() and len(store._maps) <= 3
+    many = SpeakerStore(manifest)
+    for utterance in [*range(20), 9, 0, 19]:
+        for part in ((), (3, 12), (5, 40)):
+            assert np.array_equal(many.read(utterance, *part), few.read(utterance, *part))
+        assert not many._maps and len(many._files) <= speaker_store.MAX_OPEN
+    with pytest.raises(ValueError, match="read-only"):
+        many.read(0)[0] = 1
+    batches = [SpeakerBatches(store, 4, 2, 10, 25, 5) for store in (few, many)]
+    loaders = [speaker_loader(each, StepSampler(6), workers) for each, workers in zip(batches, (0, 1), strict=True)]
+    for one, other in zip(*loaders, strict=True):
+        assert torch.equal(one.wavs, other.wavs)
+
+
+def test_a_damaged_one_of_many_shards_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(speaker_store, "MAX_MAPS", 3)
+    store = SpeakerStore(write_shards(tmp_path, 10))
+    np.save(tmp_path / "8.npy", np.zeros(10, np.int16))
+    with pytest.raises(CorpusError, match="^.*8.npy holds 10 samples and the manifest speaks of 50"):
+        store.read(16)
+    (tmp_path / "8.npy").write_bytes(b"torn")
+    with pytest.raises(CorpusError, match="8.npy cannot be opened .*cut short"):
+        store.read(16)
+    (tmp_path / "8.npy").unlink()
+    with pytest.raises(CorpusError, match="8.npy is gone"):
+        store.read(16)
+
+
+def test_it_does_not_matter_how_many_rows_are_written_at_a_time(tmp_path, monkeypatch):
+    made = []
+    for chunk in (1, 3, 7, 1000):
+        monkeypatch.setattr(speaker_index, "_CHUNK", chunk)
+        manifest = write_shards(tmp_path / str(chunk), 10)
+        SpeakerStore(manifest)
+        made.append({path.name: path.read_bytes() for path in manifest.with_suffix(".index").glob("*.bin")})
+    assert made[0]["samples.bin"] and all(each == made[0] for each in made)
 
 
 # --------------------------------------------------------------------------------------------------------- batches

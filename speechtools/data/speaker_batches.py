@@ -176,8 +176,10 @@ class SpeakerBatches(Dataset):
     def __getitem__(self, step: int) -> SpeakerBatch:
         plan = self.plan(step)
         wavs = np.empty((len(plan.utterances), plan.samples), dtype=np.float32)
-        for row, utterance, start in zip(wavs, plan.utterances, plan.starts, strict=True):
-            np.multiply(self.store.read(utterance, int(start), plan.samples), _SCALE, out=row)
+        for row, utterance, start in zip(wavs, plan.utterances.tolist(), plan.starts.tolist(), strict=True):
+            # In two: numpy takes longer where it converts and multiplies at once.
+            row[:] = self.store.read(utterance, start, plan.samples)
+            row *= _SCALE
         firsts = plan.utterances[:: self.num_utterances]
         speakers = np.searchsorted(self.store.first, firsts, side="right") - 1
         # (speakers,)
@@ -228,10 +230,16 @@ class WholeUtterances(Dataset):
         return SpeakerBatch(wavs, torch.tensor([self.store.speaker_of(utterance) for utterance in group]))
 
 
-def speaker_loader(batches: Dataset, steps: Sampler | None = None, num_workers: int = 0) -> DataLoader:
-    """A DataLoader whose items are whole batches, read ahead in processes where cores are left for them."""
+def speaker_loader(
+    batches: Dataset, steps: Sampler | None = None, num_workers: int = 0, spare_cores: int | None = None
+) -> DataLoader:
+    """A DataLoader whose items are whole batches, read ahead in processes where cores are left for them.
+
+    ``spare_cores`` tells how many are left; unless given, those that torch has no thread for.
+    """
     if not torch.cuda.is_available():
-        num_workers = max(0, min(num_workers, cpu_count() - torch.get_num_threads()))
+        spare = cpu_count() - torch.get_num_threads() if spare_cores is None else spare_cores
+        num_workers = max(0, min(num_workers, spare))
     if sys.platform != "linux":
         num_workers = 0
     return DataLoader(

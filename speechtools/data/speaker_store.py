@@ -1,10 +1,15 @@
 """The audio of many speakers, as speech alone: int16 samples in a few flat files, and a compact index of them.
 
-A partial utterance is a slice of a memory-mapped file: reading it neither decodes nor copies the rest, and costs the
-same in a small corpus and in one of millions of utterances.
+A partial utterance is a slice of a memory-mapped file: reading it neither decodes nor copies the rest. A corpus of more
+files than can be mapped is read piece by piece instead, so that its memory does not grow with what has been read.
 """
 
+import contextlib
+import io
+import os
+import re
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +18,14 @@ import torch
 from speechtools.data.speaker_index import SpeakerIndex, open_index
 from speechtools.errors import CorpusError
 
-#: Files of audio that are mapped at one time: a process may have some ten thousands of maps.
+#: Files of audio that are mapped: a process may have some ten thousands of maps. Of a store of more, none is.
 MAX_MAPS = 4096
+#: Files that are held open of a store whose files are not mapped; a speaker's utterances lie in one or two.
+MAX_OPEN = 4
+#: How np.save begins a file of int16 (samples,).
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '<i2', 'fortran_order': False, 'shape': \((\d+),\), \} *\n", re.DOTALL
+)
 
 
 class SpeakerStore:
@@ -50,37 +61,68 @@ class SpeakerStore:
         self.speakers = [self.index.speakers[k] for k in range(len(self.index.speakers))]
         self.utt_ids, self.keywords = self.index.utt_ids, self.index.keywords
         self.first, self.num_samples, self.keyword = self.index.first, self.index.samples, self.index.keyword
-        self._maps: OrderedDict[int, np.ndarray] = OrderedDict()
-        for shard in range(min(len(self.index.shards), MAX_MAPS)):
-            self._map(shard)  # what is damaged is told at once
+        self._maps: dict[int, np.ndarray] = {}
+        self._files: OrderedDict[int, tuple[io.FileIO, int]] = OrderedDict()  # open ones, and where their samples begin
+        for shard in range(min(len(self.index.shards), MAX_MAPS)):  # what is damaged is told at once
+            if len(self.index.shards) <= MAX_MAPS:
+                self._maps[shard] = self._mapped(shard)
+            else:
+                self._opened(shard)
 
-    def _map(self, shard: int) -> np.ndarray:
-        """The samples of a shard; of more than ``MAX_MAPS``, the one that was used least lately is let go."""
-        if shard in self._maps:
-            self._maps.move_to_end(shard)
-            return self._maps[shard]
-        path, least = self.manifest.parent / self.index.shards[shard], int(self.index.needed[shard])
-        samples = self._open(path)
-        if len(samples) < least:
-            raise CorpusError(
-                f"{path} holds {len(samples)} samples and the manifest speaks of {least}: it was cut short. Delete "
-                f"that file and {self.manifest.name}, and prepare again."
-            )
-        self._maps[shard] = samples
-        if len(self._maps) > MAX_MAPS:
-            self._maps.popitem(last=False)
-        return samples
-
-    @staticmethod
-    def _open(path: Path) -> np.ndarray:
+    def _mapped(self, shard: int) -> np.ndarray:
         """The samples of a shard, mapped and read-only: (samples,) int16."""
-        try:
+        with self._told(shard) as path:
+            with open(path, "rb", buffering=0) as stream:
+                begin, num_samples = self._layout(shard, path, stream)
+            # Python's maps keep their file open, and a process may have no more than a thousand or so; torch's do not.
+            samples = torch.from_file(str(path), size=begin + num_samples, dtype=torch.int16).numpy()[begin:]
+            samples.flags.writeable = False
+            return samples
+
+    def _opened(self, shard: int) -> tuple[io.FileIO, int]:
+        """The open file of a shard and where in it the samples begin, in samples."""
+        if shard not in self._files:
+            with self._told(shard) as path:
+                stream = open(path, "rb", buffering=0)
+                self._files[shard] = stream, self._layout(shard, path, stream)[0]
+            if len(self._files) > MAX_OPEN:
+                self._files.popitem(last=False)[1][0].close()
+        return self._files[shard]
+
+    def _piece(self, shard: int, first: int, samples: int) -> np.ndarray:
+        """Samples (samples,) of a shard from ``first`` on, read-only."""
+        if self._maps:
+            return self._maps[shard][first : first + samples]
+        stream, begin = self._opened(shard)
+        # Not by the file's own position, which loader processes have in common.
+        return np.frombuffer(os.pread(stream.fileno(), 2 * samples, 2 * (begin + first)), np.int16)
+
+    def _layout(self, shard: int, path: Path, stream: io.FileIO) -> tuple[int, int]:
+        """Where in a shard's file the samples begin, in samples, and how many they are."""
+        found, size = _HEADER.match(stream.read(256)), os.fstat(stream.fileno()).st_size
+        if found and found.end() % 2 == 0 and found.end() + 2 * int(found[1]) <= size:
+            begin, num_samples = found.end() // 2, int(found[1])
+        else:  # takes ten times as long: for other versions of the layout, and to tell what is wrong
             whole = np.load(path, mmap_mode="r", allow_pickle=False)
             if whole.dtype != np.int16 or whole.ndim != 1:
                 raise ValueError(f"{whole.dtype} of shape {whole.shape} instead of int16 of (samples,)")
-            # Python's maps keep their file open, and a process may have no more than a thousand or so; torch's do not.
-            header = whole.offset // whole.itemsize
-            samples = torch.from_file(str(path), size=header + len(whole), dtype=torch.int16).numpy()[header:]
+            begin, num_samples = whole.offset // whole.itemsize, len(whole)
+        least = int(self.index.needed[shard])
+        if num_samples < least:
+            raise CorpusError(
+                f"{path} holds {num_samples} samples and the manifest speaks of {least}: it was cut short. Delete "
+                f"that file and {self.manifest.name}, and prepare again."
+            )
+        return begin, num_samples
+
+    @contextlib.contextmanager
+    def _told(self, shard: int) -> Iterator[Path]:
+        """The path of a shard; what is wrong with the file is told as CorpusError."""
+        path = self.manifest.parent / self.index.shards[shard]
+        try:
+            yield path
+        except CorpusError:
+            raise
         except FileNotFoundError as error:
             raise CorpusError(f"The audio {path} is gone. Delete the manifests beside it and prepare again.") from error
         except (ValueError, EOFError) as error:
@@ -90,11 +132,9 @@ class SpeakerStore:
             ) from error
         except (OSError, RuntimeError) as error:  # of the machine, not of the file: there is nothing to delete
             raise CorpusError(
-                f"The audio {path} cannot be mapped into memory ({error}). Mend its permissions or the limits of this "
-                "process, and start again."
+                f"The audio {path} cannot be read or mapped into memory ({error}). Mend its permissions or the limits "
+                "of this process, and start again."
             ) from error
-        samples.flags.writeable = False
-        return samples
 
     def __len__(self) -> int:
         return len(self.num_samples)
@@ -115,8 +155,7 @@ class SpeakerStore:
         """
         held = int(self.num_samples[utterance])
         samples = held - start if samples is None else samples
-        first = int(self.index.start[utterance])
-        whole = self._map(int(self.index.shard[utterance]))[first : first + held]
+        shard, first = int(self.index.shard[utterance]), int(self.index.start[utterance])
         if start + samples <= held:
-            return whole[start : start + samples]
-        return whole.take(np.arange(start, start + samples), mode="wrap")
+            return self._piece(shard, first + start, samples)
+        return self._piece(shard, first, held).take(np.arange(start, start + samples), mode="wrap")
