@@ -36,6 +36,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/ge2e_loss.py
 	$(BIN)/python benchmarks/speaker_batches.py
 	$(BIN)/python benchmarks/speaker.py
+	$(BIN)/python benchmarks/multireader.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
