@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from speechtools.data import keyword_data
-from speechtools.data.keyword_data import SegmentCutter, prepare_sources
+from speechtools.data.keyword_data import SegmentCutter, prepare_sources, training_sources
 from speechtools.data.manifests import Utterance, read_rows
 from speechtools.data.multireader import Source
 from speechtools.data.speaker_index import FIELDS
@@ -310,3 +310,12 @@ def test_options_that_cannot_be(tmp_path, sources, options, error, message):
     with pytest.raises(error, match=message):
         prepare_sources(sources, tmp_path, **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("key", ["num_speakers", "num_utterances", "weight"])
+def test_a_source_that_does_not_say_how_it_trains(key):
+    entry = {"num_speakers": 4, "num_utterances": 2, "weight": 1.0}
+    assert training_sources({"third": entry}, {"third": {"train": None}}, 800)[0].num_speakers == 4
+    del entry[key]
+    with pytest.raises(ConfigError, match=f"The source 'third' has no {key}. Give"):
+        training_sources({"third": entry}, {"third": {"train": None}}, 800)

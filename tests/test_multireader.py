@@ -116,6 +116,7 @@ def test_sources_may_differ_in_shape(sources):
         (lambda a, b: [a, replace(b, name="small")], "called 'small'"),
         (lambda a, b: [a, replace(b, weight=-1.0)], "'large' has the weight -1.0"),
         (lambda a, b: [a, replace(b, weight=float("nan"))], "'large' has the weight nan"),
+        (lambda a, b: [a, replace(b, weight="much")], "'large' has the weight 'much'"),
         (lambda a, b: [a, replace(b, weight=float("inf"))], "'large' has the weight inf"),
         (lambda a, b: [replace(a, weight=0.0), replace(b, weight=0.0)], r"\(small, large\) have the weight 0"),
         (lambda a, b: [replace(a, num_speakers=50), b], "small.*': .*Lower speakers_per_batch"),

@@ -14,8 +14,10 @@ import torch
 
 from speechtools.data import audio
 from speechtools.data.manifests import Utterance, fingerprint
+from speechtools.data.multireader import Source
 from speechtools.data.speaker_data import SPLITS, SpeakerSets, make_stores
 from speechtools.data.speaker_index import FIELDS
+from speechtools.data.speaker_store import SpeakerStore
 from speechtools.errors import AudioError, ConfigError, CorpusError
 from speechtools.registry import build, find
 
@@ -120,6 +122,26 @@ def prepare_sources(
             make_stores(groups, sets, cutter, {"source": name, **options}, remedy, num_workers)
         made[name] = sets
     return made
+
+
+def training_sources(
+    settings: dict[str, dict], stores: dict[str, dict[str, SpeakerStore]], num_samples: int
+) -> list[Source]:
+    """What a reader takes: the training stores, each with the N, M and weight that its entry in the yaml gives.
+
+    Raises ConfigError where an entry lacks one of them.
+    """
+    found = []
+    for name, entry in settings.items():
+        lacking = [key for key in ("num_speakers", "num_utterances", "weight") if key not in entry]
+        if lacking:
+            raise ConfigError(
+                f"The source {name!r} has no {' and no '.join(lacking)}. Give speakers and utterances of its batches "
+                "and the weight of its loss, as the other sources of hparams/multireader.yaml do."
+            )
+        shape = entry["num_speakers"], entry["num_utterances"], entry["weight"]
+        found.append(Source(name, stores[name]["train"], *shape, num_samples, num_samples))
+    return found
 
 
 def read_keywords(name: str, corpus: str, folder: str, options: dict) -> list[Utterance]:

@@ -168,9 +168,9 @@ def checked(sources: Sequence[Source]) -> Sequence[Source]:
     if double:
         raise ConfigError(f"Two sources are called {double[0]!r}, and the log could not tell them apart. Rename one.")
     for source in sources:
-        if not (math.isfinite(source.weight) and source.weight >= 0):
+        if not (isinstance(source.weight, int | float) and math.isfinite(source.weight) and source.weight >= 0):
             raise ConfigError(
-                f"The source {source.name!r} has the weight {source.weight}: a weight says how much its loss counts, "
+                f"The source {source.name!r} has the weight {source.weight!r}: a weight says how much its loss counts, "
                 "and is 0 (not at all) or a positive number."
             )
     if not any(source.weight > 0 for source in sources):

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 import speechtools
 from speechtools import keyword_evaluation, training
-from speechtools.data.multireader import Source
+from speechtools.data import keyword_data
 from speechtools.data.speaker_batches import StepSampler, WholeUtterances, speaker_loader
 from speechtools.gathering import gather_dvectors
 from speechtools.inference import SpeakerVerification
@@ -85,15 +85,9 @@ if __name__ == "__main__":
     hparams, run_opts = training.start()
     sets = training.on_main_first(hparams["prepare"])
     stores = {name: each.open() for name, each in sets.items()}
-    main = next(iter(stores.values()))
-    keywords = (next(iter(hparams["sources"].values())).get("options") or {}).get("keywords")
-    samples = hparams["segment"].num_samples
-    sources = [
-        Source(
-            name, stores[name]["train"], each["num_speakers"], each["num_utterances"], each["weight"], samples, samples
-        )
-        for name, each in hparams["sources"].items()
-    ]
+    main, settings = next(iter(stores.values())), next(iter(hparams["sources"].values()))
+    keywords = (settings.get("options") or {}).get("keywords")
+    sources = keyword_data.training_sources(hparams["sources"], stores, hparams["segment"].num_samples)
     reader = speechtools.build(
         f"reader/{hparams['reader_name']}", sources=sources, seed=hparams["seed"], **training.rank_and_size()
     )
