@@ -128,7 +128,7 @@ def evaluate_pairs(dvectors, trial_sets: dict[Pair, TrialSet]) -> KeywordResult:
 def report(run: str | Path, result: KeywordResult, facts: dict) -> None:
     """The table on the screen, and in ``run``: ``results.json``, the trials of every pair, DET curves and the heat map.
 
-    ``facts`` say what was trained on what, and must hold ``trained_on``.
+    ``facts`` say what was trained on what, and must hold ``tested_on``.
     """
     run = Path(run)
     cells = {f"{a} -> {b}": each.figures for (a, b), each in result.pairs.items()}
@@ -136,7 +136,7 @@ def report(run: str | Path, result: KeywordResult, facts: dict) -> None:
     for (a, b), each in result.pairs.items():
         folder = "-".join(a.split()) + "_to_" + "-".join(b.split())
         each.trial_set.trials.write(run / "trials" / folder, each.trial_set.utt_ids)
-    title = f"EER on {facts['trained_on']}, speakers not heard in training"
+    title = f"EER on {facts['tested_on']}, speakers not heard in training"
     curves = {f"{a} → {b}": (each.target_scores, each.nontarget_scores) for (a, b), each in result.pairs.items()}
     drawn = [
         plots.det(run / "figures" / "det.png", curves, title),

@@ -446,10 +446,10 @@ def test_same_options_same_bytes_for_any_number_of_workers(spoken, tmp_path):
 
 def test_a_larger_corpus_holds_the_smaller_and_tests_on_the_same_voices(spoken, tmp_path):
     _, utterances = spoken
-    options = {**FEW, "num_speakers": 4, "renditions": 2}
+    options = {**FEW, "num_speakers": 4, "renditions": 2, "test_renditions": 3}
     others = {u.utt_id: u for u in builtin_keywords(tmp_path, ["Hey Google", "Hello there"], **options)}
     shared = [u for u in utterances if u.utt_id in others]
-    assert {u.text for u in shared} == {"Hey Google"} and len(shared) == 5 * 2
+    assert {u.text for u in shared} == {"Hey Google"} and len(shared) == 3 * 2 + 2 * 3
     assert all(u.path.read_bytes() == others[u.utt_id].path.read_bytes() for u in shared)
 
 
@@ -567,6 +567,7 @@ def test_without_espeakng_loader_the_message_names_the_extra(monkeypatch, tmp_pa
         ({"num_speakers": 0}, "num_speakers must be a whole number of at least 1"),
         ({"num_test_speakers": -1}, "num_test_speakers must be a whole number of at least 0"),
         ({"renditions": 0}, "renditions must be a whole number of at least 1"),
+        ({"test_renditions": 0}, "test_renditions must be a whole number of at least 1"),
         ({"seed": 0.5}, "seed must be a whole number of at least 0"),
         ({"num_workers": 0}, "num_workers must be a whole number of at least 1"),
         ({"keywords": "OK Google"}, "keywords='OK Google' is no list of keywords"),

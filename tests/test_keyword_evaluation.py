@@ -188,9 +188,9 @@ def test_a_report_leaves_the_figures_the_trials_and_two_pictures(tmp_path, capsy
     store = write_store(tmp_path / "store", {f"s{k}": dict.fromkeys(words, 4) for k in range(4)})
     dvectors = np.random.default_rng(0).standard_normal((len(store), 5))
     result = evaluate_pairs(dvectors, pair_trials(store, 2, keywords=words))
-    report(tmp_path / "run", result, {"trained_on": "nothing", "seed": 7})
+    report(tmp_path / "run", result, {"tested_on": "nothing", "seed": 7})
     found = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert found["trained_on"] == "nothing" and found["seed"] == 7
+    assert found["tested_on"] == "nothing" and found["seed"] == 7
     assert {key: found[key] for key in result.figures} == pytest.approx(result.figures)
     assert list(found["pairs"]) == [f"{a} -> {b}" for a in words for b in words]
     for (a, b), each in result.pairs.items():

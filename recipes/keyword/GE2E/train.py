@@ -85,8 +85,8 @@ if __name__ == "__main__":
     hparams, run_opts = training.start()
     sets = training.on_main_first(hparams["prepare"])
     stores = {name: each.open() for name, each in sets.items()}
-    main, settings = next(iter(stores.values())), next(iter(hparams["sources"].values()))
-    keywords = (settings.get("options") or {}).get("keywords")
+    first = next(iter(stores))
+    main, keywords = stores[first], (hparams["sources"][first].get("options") or {}).get("keywords")
     sources = keyword_data.training_sources(hparams["sources"], stores, hparams["segment"].num_samples)
     reader = speechtools.build(
         f"reader/{hparams['reader_name']}", sources=sources, seed=hparams["seed"], **training.rank_and_size()
@@ -109,6 +109,7 @@ if __name__ == "__main__":
     if sb.utils.distributed.if_main_process():
         facts = {
             "trained_on": " + ".join(each.origin for each in sets.values()),
+            "tested_on": sets[first].origin,
             "reader": hparams["reader_name"],
             "reached": reached,
             "threshold": brain.validated["eer_threshold"],

@@ -44,7 +44,7 @@ _BANDS = (0, 250, 600, 1200, 2200, 3800, 8000)  # Hz
 
 _README = """\
 SYNTHETIC SPEECH. Nobody ever said this: espeak-ng spoke it for the toolkit speechtools, as {speakers} pseudo-speakers,
-each saying {keywords} {renditions} times.
+each saying {keywords} {renditions} times, those of the test {test_renditions} times.
 Figures measured on it say nothing about real speech, and must be labelled as synthetic.
 
 Layout: <keyword>/<speaker>/<rendition>.wav (16 kHz, 16 bit), the keyword somewhere in a recording of one or two
@@ -95,6 +95,7 @@ def builtin_keywords(
     num_speakers: int = 60,
     num_test_speakers: int = 20,
     renditions: int = 10,
+    test_renditions: int | None = None,
     seed: int = 0,
     source: str = "",
     num_workers: int | None = None,
@@ -114,8 +115,8 @@ def builtin_keywords(
         What is said, in English spelling. Each is the name of a folder too.
     num_speakers, num_test_speakers : int
         Pseudo-speakers of the splits train and test; the latter may be 0.
-    renditions : int
-        How often each of them says each keyword.
+    renditions, test_renditions : int
+        How often each of them says each keyword, those of the split test as often as the others unless given.
     seed : int
         Seeds voices and samples.
     source : str
@@ -147,10 +148,12 @@ def builtin_keywords(
     >>> len(said), said[0].utt_id, said[0].text
     (9, 'Hello-test-00000-00', 'Hello')
     """
+    test_renditions = renditions if test_renditions is None else test_renditions
     for name, value, least in (
         ("num_speakers", num_speakers, 1),
         ("num_test_speakers", num_test_speakers, 0),
         ("renditions", renditions, 1),
+        ("test_renditions", test_renditions, 1),
         ("seed", seed, 0),
         ("num_workers", 1 if num_workers is None else num_workers, 1),
     ):
@@ -165,6 +168,7 @@ def builtin_keywords(
         "num_speakers": num_speakers,
         "num_test_speakers": num_test_speakers,
         "renditions": renditions,
+        "test_renditions": test_renditions,
         "seed": seed,
         "source": source,
     }
@@ -178,6 +182,7 @@ def builtin_keywords(
             speakers=num_speakers + num_test_speakers,
             keywords=" and ".join(f'"{keyword}"' for keyword in keywords),
             renditions=renditions,
+            test_renditions=test_renditions,
             seed=seed,
             source=source,
         ),
@@ -256,7 +261,13 @@ def _speakers(split: str, count: int, seed: int, source: str) -> list[_Speaker]:
 
 
 def _plan(
-    keywords: Sequence[str], num_speakers: int, num_test_speakers: int, renditions: int, seed: int, source: str
+    keywords: Sequence[str],
+    num_speakers: int,
+    num_test_speakers: int,
+    renditions: int,
+    test_renditions: int,
+    seed: int,
+    source: str,
 ) -> list[_Item]:
     speakers = [
         *_speakers("train", num_speakers, seed, source),
@@ -266,7 +277,7 @@ def _plan(
         _Item(speaker, keyword, k, (_number("renditions", seed, speaker.name, keyword), k))
         for keyword in keywords
         for speaker in speakers
-        for k in range(renditions)
+        for k in range(test_renditions if speaker.split == "test" else renditions)
     ]
     return sorted(plan, key=lambda item: item.utt_id)
 
