@@ -136,7 +136,7 @@ class Recipe:
     def backward(self, parts, weights) -> None:
         """Forward, loss and backward of a step (equation 12), as the recipe does it."""
         with torch.no_grad():
-            feats = [self.features(part.wavs) for part in parts]
+            feats = [self.features(part.to("cpu").wavs) for part in parts]
         # for each source (speakers * utterances, frames, mels)
         frames = [each.shape[1] for each in feats]
         padded = pad_sequence([frame for each in feats for frame in each], batch_first=True)

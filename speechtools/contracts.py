@@ -731,7 +731,11 @@ def _reader_has_shape(subject: Subject) -> None:
             )
         for name, part in zip(found.names, found.parts, strict=True):
             speakers = part.speakers.tolist()
-            _must_be(part.wavs, (3 * len(speakers), 800), f"the batch of {name!r} with {len(speakers)} speakers of 3")
+            _must_be(
+                part.to("cpu").wavs,
+                (3 * len(speakers), 800),
+                f"the batch of {name!r} with {len(speakers)} speakers of 3",
+            )
             if len(set(speakers)) < max(len(speakers), 2):
                 raise Broken(f"the speakers {speakers} in the batch of {name!r}")
 

@@ -16,32 +16,37 @@ from speechtools.errors import ConfigError, CorpusError
 
 logger = logging.getLogger(__name__)
 
-_SCALE = np.float32(2.0**-15)
+_SCALE = 2.0**-15
 
 
 @dataclass
 class SpeakerBatch:
     """Waveforms and the labels of their speakers.
 
-    ``wavs`` is (batch, samples) in training, speaker after speaker; of whole utterances it is a list of (samples,).
+    ``wavs`` is (batch, samples) in training, speaker after speaker; of whole utterances it is a list of (samples,). The
+    loader has 16 bit integers, of which ``to`` makes floats from -1 to 1, on the device: half as much to be copied.
     """
 
     wavs: Tensor | list[Tensor]
     speakers: Tensor
 
     def to(self, device) -> "SpeakerBatch":
-        """The same on a device."""
-        wavs = self.wavs
-        if isinstance(wavs, Tensor):
-            wavs = wavs.to(device, non_blocking=True)
+        """The same on a device, as floats."""
+        if isinstance(self.wavs, Tensor):
+            wavs = _floats(self.wavs.to(device, non_blocking=True))
         else:
-            wavs = [wav.to(device, non_blocking=True) for wav in wavs]
+            wavs = [_floats(wav.to(device, non_blocking=True)) for wav in self.wavs]
         return SpeakerBatch(wavs, self.speakers.to(device, non_blocking=True))
 
     def pin_memory(self) -> "SpeakerBatch":
         """The same in memory from which a GPU copies fast."""
         wavs = self.wavs.pin_memory() if isinstance(self.wavs, Tensor) else [wav.pin_memory() for wav in self.wavs]
         return SpeakerBatch(wavs, self.speakers.pin_memory())
+
+
+def _floats(samples: Tensor) -> Tensor:
+    """Samples of 16 bit as floats from -1 to 1; floats as they are."""
+    return samples if samples.is_floating_point() else samples.float().mul_(_SCALE)
 
 
 @dataclass(frozen=True)
@@ -175,11 +180,9 @@ class SpeakerBatches(Dataset):
 
     def __getitem__(self, step: int) -> SpeakerBatch:
         plan = self.plan(step)
-        wavs = np.empty((len(plan.utterances), plan.samples), dtype=np.float32)
+        wavs = np.empty((len(plan.utterances), plan.samples), dtype=np.int16)
         for row, utterance, start in zip(wavs, plan.utterances.tolist(), plan.starts.tolist(), strict=True):
-            # In two: numpy takes longer where it converts and multiplies at once.
             row[:] = self.store.read(utterance, start, plan.samples)
-            row *= _SCALE
         firsts = plan.utterances[:: self.num_utterances]
         speakers = np.searchsorted(self.store.first, firsts, side="right") - 1
         # (speakers,)
@@ -226,7 +229,7 @@ class WholeUtterances(Dataset):
 
     def __getitem__(self, number: int) -> SpeakerBatch:
         group = self.groups[number]
-        wavs = [torch.from_numpy(self.store.read(utterance) * _SCALE) for utterance in group]
+        wavs = [torch.from_numpy(self.store.read(utterance).copy()) for utterance in group]
         return SpeakerBatch(wavs, torch.tensor([self.store.speaker_of(utterance) for utterance in group]))
 
 

@@ -133,6 +133,7 @@ def main() -> None:
             f"EER {100 * result['eer']:.2f} %, {result['seconds']:.0f} s of training",
             markup=False,
             highlight=False,
+            soft_wrap=True,
         )
         return result
 
