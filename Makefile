@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 QUALITY := recipes/TIMIT/quality
 RUN := $(QUALITY)/results/qnet-builtin/1234
 
-.PHONY: demo test table3 bench lint clean
+.PHONY: demo test tables table3 bench lint clean
 
 # Install once, and again when what is to be installed has changed.
 $(VENV)/installed: setup.cfg pyproject.toml
@@ -26,6 +26,10 @@ demo: $(VENV)/installed
 # One process a core, for the tests that start a recipe spend much of their time on imports.
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+# Tables 1 and 2 of the GE2E paper, on the built-in keywords.
+tables: $(VENV)/installed
+	cd recipes/keyword/GE2E && $(CURDIR)/$(BIN)/python reproduce.py
 
 # Table 3 of the GE2E paper, on the built-in corpus.
 table3: $(VENV)/installed

@@ -1,5 +1,6 @@
 """recipes/keyword/GE2E trains, tests, exports and reloads; killed, it ends with the same weights; on two processes."""
 
+import itertools
 import json
 import os
 import re
@@ -229,3 +230,33 @@ def test_mistakes_end_in_one_message(run, tmp_path):
         assert code == 1, (name, printed[-3000:])
         assert MISTAKES[name][1] in printed and printed.count("error: ") == 1, (name, printed[-3000:])
         assert "Traceback" not in printed
+
+
+def test_tables_1_and_2_train_every_net_with_both_readers_and_keep_what_is_finished(run, tmp_path):
+    options = [option for option in SMALL if not option.startswith(("--steps_per_epoch", "--number_of_epochs"))]
+    options += ["--steps_per_epoch=2", "--number_of_epochs=1", f"--prepared_folder={run[1]}"]
+    command = ("reproduce.py", "--seeds=1", f"--output_folder={tmp_path}", *options)
+    done = start(*command)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    found = json.loads((tmp_path / "tables.json").read_text())
+    assert found["seeds"] == [1] and "synthetic" in found["trained_on"]
+    nets = list(dict.fromkeys(each["net"] for each in found["nets"]))
+    trained = {(each["net"], each["reader"]): each["runs"] for each in found["nets"]}
+    assert len(nets) == 3 and set(trained) == set(itertools.product(nets, ("mixed", "multireader")))
+    for (_, reader), runs in trained.items():
+        (each,) = runs
+        assert list(each["pairs"]) == CELLS and each["reader"] == reader and each["seed"] == 1 and each["seconds"] > 0
+    yamls = [path.read_text() for path in tmp_path.rglob("hyperparams.yaml")]
+    # What the command line gives stands above what a net has of its own; the rest is each net's.
+    given = ("hidden_size: 8 ", "proj_size: 6 ", "num_layers: 1 ", "hop_ms: 20 ")
+    assert all(re.search(f"^{each.strip()}\\b", text, re.MULTILINE) for text in yamls for each in given)
+    parts = [re.findall(r"^(?:encoder_name|loss_name|lr): (\S+)", text, re.MULTILINE) for text in yamls]
+    expected = [["lstm", "te2e", "0.0005"], ["lstmp", "te2e", "0.0005"], ["lstmp", "ge2e-softmax", "0.002"]]
+    assert sorted(parts) == sorted(2 * expected)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.parent != tmp_path}
+    again = start(*command)
+    assert again.returncode == 0, (again.stdout + again.stderr)[-3000:]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert json.loads((tmp_path / "tables.json").read_text()) == found
+    for printed in (done.stdout, again.stdout):
+        assert "Table 1" in printed and "Table 2" in printed and all(pair in printed for pair in CELLS)
