@@ -8,6 +8,7 @@ import torch
 import speechtools
 from speechtools import cli, dvectors
 from speechtools.data import audio
+from speechtools.encoders import LSTMP
 from speechtools.errors import AudioError, ConfigError
 from speechtools.inference import SpeakerEncoder, SpeakerVerification
 
@@ -160,6 +161,14 @@ def test_voices_are_kept_and_belong_to_their_model(verifier, recordings, tmp_pat
     other = SpeakerVerification.from_hparams(write_model(tmp_path / "other", seed=1), run_opts={"device": "cpu"})
     with pytest.raises(ConfigError, match="enrolled with another model"):
         other.load_voices(tmp_path / "voices.npz")
+    altered = write_model(tmp_path / "altered")
+    yaml = altered / "hyperparams.yaml"
+    yaml.write_text(yaml.read_text().replace("n_mels: 40", "n_mels: 40, mean_norm: True"))
+    with pytest.raises(ConfigError, match="enrolled with another model"):  # the same weights behind other features
+        SpeakerVerification.from_hparams(altered, run_opts={"device": "cpu"}).load_voices(tmp_path / "voices.npz")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(ConfigError, match="cannot be read as a file of enrolled voices"):
+        verifier.load_voices(tmp_path / "array.npy")
     (tmp_path / "torn.npz").write_bytes((tmp_path / "voices.npz").read_bytes()[:100])
     with pytest.raises(ConfigError, match="cannot be read as a file of enrolled voices"):
         verifier.load_voices(tmp_path / "torn.npz")
@@ -174,6 +183,14 @@ def test_enrolment_from_nothing(verifier, tmp_path, what, message):
     with pytest.raises(AudioError, match=message):
         verifier.enroll("nobody", [tmp_path / "no.wav"])
     assert "nobody" not in verifier.voices
+
+
+def test_a_long_recording_is_enrolled_in_pieces(verifier, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "long.wav", voice(40.0), RATE)
+    monkeypatch.setattr(SpeakerEncoder, "CHUNK_SECONDS", 10.0)
+    monkeypatch.setattr(audio, "read", lambda *arguments: pytest.fail("the whole file was read"))
+    voiceprint = verifier.enroll("long", tmp_path / "long.wav")
+    assert torch.allclose(voiceprint, verifier.encode_file(tmp_path / "long.wav"), atol=1e-5)
 
 
 def test_enrolment_needs_a_second_of_speech_in_all(verifier, tmp_path):
@@ -191,6 +208,10 @@ def test_batches_that_cannot_be(verifier):
         verifier.encode_batch(torch.zeros(1, 2, RATE))
     with pytest.raises(AudioError, match="takes one waveform"):
         verifier.encode_windows(torch.zeros(2, RATE))
+    with pytest.raises(AudioError, match="at least one sample; got shape .0,"):
+        verifier.encode_windows(np.zeros(0, np.float32))
+    with pytest.raises(AudioError, match="floating point.*type torch.int16"):  # of another scale
+        verifier.encode_windows((20000 * voice(2.0)).astype(np.int16))
 
 
 def test_an_encoder_trained_with_other_features_is_refused(tmp_path):
@@ -198,8 +219,15 @@ def test_an_encoder_trained_with_other_features_is_refused(tmp_path):
         SpeakerEncoder.from_hparams(write_model(tmp_path, mels=30), run_opts={"device": "cpu"})
 
 
+def test_a_small_projection_lstm_is_never_run_as_it_is(tmp_path, monkeypatch):
+    """torch warns of its slow way through projections: nothing that a user of the commands could mend."""
+    monkeypatch.setattr(LSTMP, "forward", lambda *arguments: pytest.fail("it was not folded"))
+    net = SpeakerEncoder.from_hparams(write_model(tmp_path, "lstmp"), run_opts={"device": "cpu"})
+    assert net.encode_batch(torch.from_numpy(voice(2.0))).shape == (1, 6)
+
+
 def test_a_quality_model_is_no_speaker_model(pretrained):
-    with pytest.raises(ConfigError, match="lacks vad, window_frames.*SpeakerEncoder"):
+    with pytest.raises(ConfigError, match="lacks modules: encoder, which SpeakerEncoder needs"):
         SpeakerEncoder.from_hparams(pretrained)
 
 

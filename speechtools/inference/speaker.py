@@ -87,6 +87,9 @@ class SpeakerEncoder(PretrainedModel):
             if isinstance(part, torch.nn.Module):
                 part.to(self.device)
         self.encoder = self.mods.encoder
+        if torch.device(self.device).type == "cpu" and isinstance(self.encoder, LSTMP):
+            if self.encoder.lstm.hidden_size <= self.MAX_FOLDED_SIZE:
+                self.encoder = folded(self.encoder)
         with torch.no_grad():
             try:
                 feats = self.features(torch.zeros(1, self.sample_rate, device=self.device))
@@ -96,9 +99,6 @@ class SpeakerEncoder(PretrainedModel):
                     f"The encoder does not take the features beside it ({str(error).splitlines()[0]}): it was trained "
                     "with other ones. The weights and the yaml must come from one export."
                 ) from error
-        if torch.device(self.device).type == "cpu" and isinstance(self.encoder, LSTMP):
-            if self.encoder.lstm.hidden_size <= self.MAX_FOLDED_SIZE:
-                self.encoder = folded(self.encoder)
 
     @property
     def embedding_size(self) -> int:
@@ -142,14 +142,17 @@ class SpeakerEncoder(PretrainedModel):
     def encode_windows(self, wav: Tensor | np.ndarray) -> WindowDVectors:
         """d-vectors of a waveform's sliding windows, with their times; (samples,) at the model's ``sample_rate``."""
         wav = torch.as_tensor(np.asarray(wav) if isinstance(wav, np.ndarray) else wav)
-        if wav.dim() != 1:
-            raise AudioError(f"encode_windows takes one waveform (samples,), mono; got shape {tuple(wav.shape)}.")
-        return self._windows_of([wav], "The waveform")
+        if wav.dim() != 1 or not len(wav) or not wav.is_floating_point():
+            raise AudioError(
+                f"encode_windows takes one waveform (samples,), mono, floating point, at least one sample; got shape "
+                f"{tuple(wav.shape)} and type {wav.dtype}."
+            )
+        return self._windows_of([wav], "The waveform")[0]
 
     @torch.inference_mode()
     def encode_file_windows(self, path: str | Path) -> WindowDVectors:
         """As :meth:`encode_windows`, of an audio file of any rate, channels, format and length."""
-        return self._windows_of(self._pieces(path), str(path))
+        return self._windows_of(self._pieces(path), str(path))[0]
 
     def encode_file(self, path: str | Path) -> Tensor:
         """The d-vector (embedding_size,) of an audio file of any rate, channels, format and length.
@@ -198,7 +201,9 @@ class SpeakerEncoder(PretrainedModel):
     def _windows(self, feats: list[Tensor]) -> list[Tensor]:
         return dvectors.window_dvectors(self.encoder, feats, self.window_frames, self.window_hop_frames)
 
-    def _windows_of(self, pieces: Iterable[Tensor], name: str) -> WindowDVectors:
+    @torch.inference_mode()
+    def _windows_of(self, pieces: Iterable[Tensor], name: str) -> tuple[WindowDVectors, float]:
+        """The windows of a recording that comes in pieces, and the seconds of speech in it."""
         found, times, offset, spoken, refused = [], [], 0, 0.0, None
         for wav in pieces:
             try:
@@ -209,11 +214,11 @@ class SpeakerEncoder(PretrainedModel):
                 found += self._windows([feats])
                 starts = dvectors.window_starts(len(feats), self.window_frames, self.window_hop_frames)
                 times += [self._span(heard, start, len(feats)) + offset / self.sample_rate for start in starts]
-                spoken += len(feats)
+                spoken += len(heard) / self.sample_rate
             offset += len(wav)
         if not found:
             raise refused
-        return WindowDVectors(torch.cat(found), np.stack(times))
+        return WindowDVectors(torch.cat(found), np.stack(times)), spoken
 
     def _span(self, heard: np.ndarray, start: int, num_frames: int) -> np.ndarray:
         """Start and end (s) in the recording of a window; ``heard`` are the positions of the samples that were kept."""
@@ -295,10 +300,11 @@ class SpeakerVerification(SpeakerEncoder):
             raise ConfigError(f"No recordings to enrol {name!r} from. Give at least one, better three or more.")
         spoken, prints = 0.0, []
         for path in paths:
-            wav = torch.from_numpy(self._read(path))
-            feats, heard = self._feats(wav, str(path))
-            spoken += len(heard) / self.sample_rate
-            prints.append(dvectors.utterance_dvector(self._windows([feats])[0]))
+            long = audio.duration(path) > self.CHUNK_SECONDS
+            pieces = self._pieces(path) if long else [torch.from_numpy(self._read(path))]
+            windows, seconds = self._windows_of(pieces, str(path))
+            spoken += seconds
+            prints.append(dvectors.utterance_dvector(windows.dvectors))
         if self.segment is None and spoken < self.MIN_ENROLMENT_SECONDS:
             raise AudioError(
                 f"The {len(paths)} recordings to enrol {name!r} from hold {spoken:.2f} s of speech together, and at "
@@ -349,7 +355,7 @@ class SpeakerVerification(SpeakerEncoder):
         try:
             with np.load(path, allow_pickle=False) as held:
                 names, prints, model = held["names"].tolist(), held["voiceprints"], str(held["model"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise ConfigError(
                 f"{path} cannot be read as a file of enrolled voices ({type(error).__name__}). "
                 "Make it with `speechtools enroll`."
@@ -365,7 +371,14 @@ class SpeakerVerification(SpeakerEncoder):
     def model_id(self) -> str:
         """A fingerprint of the encoder's weights and of what comes before it."""
         sums = {key: float(value.double().abs().sum()) for key, value in self.mods.encoder.state_dict().items()}
-        return fingerprint({key: f"{value:.6e}" for key, value in sums.items()} | {"features": repr(self.features)})
+        # Front ends of one size would not show in the weights, and their d-vectors cannot be compared either.
+        held = {key: value for key, value in vars(self.features).items() if isinstance(value, (bool, int, float, str))}
+        held.pop("training", None)
+        if isinstance(self.features, torch.nn.Module):
+            buffers = self.features.named_buffers()
+            sums |= {f"features.{key}": float(value.double().abs().sum()) for key, value in buffers}
+        weights = {key: f"{value:.6e}" for key, value in sums.items()}
+        return fingerprint(weights | {"features": type(self.features).__name__, "options": held})
 
     def _verdict(self, model: Tensor, test: Tensor, threshold: float | None) -> Verdict:
         threshold = self.threshold if threshold is None else threshold
