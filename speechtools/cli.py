@@ -15,7 +15,7 @@ import textwrap
 import warnings
 
 from speechtools import __version__, registry
-from speechtools.errors import PluginError, SpeechtoolsError
+from speechtools.errors import AudioError, ConfigError, PluginError, SpeechtoolsError
 
 
 def list_parts(arguments: argparse.Namespace) -> int:
@@ -104,18 +104,21 @@ def embed_files(arguments: argparse.Namespace) -> int:
 
     from speechtools import scoring
     from speechtools.data.manifests import write_aside
-    from speechtools.errors import AudioError
 
+    if os.path.isdir(arguments.out):
+        raise ConfigError(f"--out={arguments.out} is a folder. Give the name of a file to write, as in d-vectors.npz.")
     encoder = _speaker_model(arguments, "SpeakerEncoder")
     paths = scoring.find_recordings(arguments.paths)
     found, failed = [], []
     for path, result in tqdm(encoder.encode_files(paths), "embedding", len(paths), unit="file", disable=None):
         (failed if isinstance(result, AudioError) else found).append((path, result))
-    names = np.array([str(path) for path, _ in found], dtype=str)
-    vectors = np.stack([result.numpy() for _, result in found]) if found else np.zeros((0, encoder.embedding_size))
-    with write_aside(arguments.out) as aside, open(aside, "wb") as stream:
-        np.savez(stream, files=names, dvectors=vectors)
-    print(f"{len(found)} d-vectors of size {encoder.embedding_size}: {arguments.out}")
+    if found:  # an earlier file is not replaced by nothing
+        names = np.array([str(path) for path, _ in found], dtype=str)
+        with write_aside(arguments.out) as aside, open(aside, "wb") as stream:
+            np.savez(stream, files=names, dvectors=np.stack([result.numpy() for _, result in found]))
+        print(f"{len(found)} d-vectors of size {encoder.embedding_size}: {arguments.out}")
+    else:
+        print(f"No d-vectors, so {arguments.out} was not written.")
     for _, error in failed:
         print(f"speechtools: not embedded: {error}", file=sys.stderr)
     return 1 if failed else 0
@@ -145,6 +148,11 @@ def verify_voice(arguments: argparse.Namespace) -> int:
     if arguments.voices:
         verifier.load_voices(arguments.voices)
         verdict = verifier.verify(arguments.claimed, arguments.recording, arguments.threshold)
+    elif not os.path.exists(arguments.claimed):
+        raise ConfigError(
+            f"There is no recording {arguments.claimed}. Mend the path; or, if it is the name of an enrolled voice, "
+            "give the file of voices with --voices=…."
+        )
     else:
         verdict = verifier.verify_files(arguments.claimed, arguments.recording, arguments.threshold)
     threshold = verifier.threshold if arguments.threshold is None else arguments.threshold

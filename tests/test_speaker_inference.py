@@ -247,6 +247,18 @@ def test_embed_writes_what_it_can_and_names_the_rest(model, recordings, tmp_path
     assert status == 1 and "cut.flac" in printed.err and "4 d-vectors of size 6" in printed.out
 
 
+def test_embed_does_not_replace_a_file_by_nothing(model, recordings, tmp_path, capsys):
+    out = tmp_path / "dvectors.npz"
+    rest = ["--out", str(out), "--model", str(model)]
+    assert cli.main(["embed", str(recordings[0]), *rest]) == 0
+    held = out.read_bytes()
+    assert cli.main(["embed", str(tmp_path / "gone.wav"), *rest]) == 1
+    printed = capsys.readouterr()
+    assert out.read_bytes() == held and "was not written" in printed.out and "gone.wav does not exist" in printed.err
+    assert cli.main(["embed", str(recordings[0]), "--out", str(tmp_path), "--model", str(model)]) == 1
+    assert "is a folder. Give the name of a file" in capsys.readouterr().err
+
+
 def test_enroll_and_verify_commands(model, recordings, tmp_path, capsys):
     voices = str(tmp_path / "voices.npz")
     rest = ["--voices", voices, "--model", str(model)]
@@ -259,3 +271,5 @@ def test_enroll_and_verify_commands(model, recordings, tmp_path, capsys):
     assert "accepted\tscore 1.0000\tthreshold 0.5000" in capsys.readouterr().out
     assert cli.main(["verify", "carl", str(recordings[0]), *rest]) == 1
     assert "No voice 'carl' is enrolled; there are: anna, bob" in capsys.readouterr().err
+    assert cli.main(["verify", "anna", str(recordings[0]), "--model", str(model)]) == 1
+    assert "There is no recording anna." in (error := capsys.readouterr().err) and "--voices" in error
