@@ -102,6 +102,16 @@ def test_another_source_of_the_same_corpus_leaves_the_heldout_speakers_out(corpu
     assert len(speakers_of(sets["other"])["train"]) == 10  # namesakes
 
 
+def test_who_is_verified_trains_nowhere_though_the_corpus_has_grown(tmp_path):
+    root = put_speakers(tmp_path / "corpus", [f"s{k}" for k in range(10)])
+    before = speakers_of(prepare(tmp_path / "made", source(root, keywords=["hey"]))["main"])
+    put_speakers(root, [f"t{k}" for k in range(10)])
+    sets = prepare(tmp_path / "made", source(root, keywords=["hey"]), source(root, keywords=["ok"]))
+    assert speakers_of(sets["main"]) == before
+    everyone = {f"{letter}{k}" for letter in "st" for k in range(10)}
+    assert speakers_of(sets["other"]) == {"train": everyone - before["valid"] - before["test"]}
+
+
 def test_what_is_made_is_found_made(corpus, tmp_path, monkeypatch):
     sources = source(corpus), source(corpus, keywords=["ok"])
     first = prepare(tmp_path, *sources)

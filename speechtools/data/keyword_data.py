@@ -109,7 +109,6 @@ def prepare_sources(
         if first is None:
             first = (corpus, Path(folder).resolve())
             groups = divided(name, utterances, test_splits, heldout_share, valid_share, seed)
-            heldout = {u.speaker for split in ("valid", "test") for u in groups.get(split, ())}
             if "valid" not in groups:
                 sets.manifests["valid"] = sets.manifests["train"]
                 logger.warning("Source %s: no speakers are left for validation; those of the training validate.", name)
@@ -120,6 +119,10 @@ def prepare_sources(
             logger.info("Preparing the source %s in %s", name, root)
             remedy = "Use a corpus of more speakers, change heldout_share or valid_share, or lower segment_seconds."
             make_stores(groups, sets, cutter, {"source": name, **options}, remedy, num_workers)
+        if not made:
+            # Of the stores, not of the corpus, which may have grown since they were made, and be divided otherwise.
+            verified = {sets.manifests[split] for split in ("valid", "test")} - {sets.manifests["train"]}
+            heldout = {speaker for manifest in verified for speaker in SpeakerStore(manifest).speakers}
         made[name] = sets
     return made
 
