@@ -754,12 +754,13 @@ def _reader_silences(subject: Subject) -> None:
     from dataclasses import replace
 
     with _examination() as torch, _sources() as sources:
-        silent = [sources[0], replace(sources[1], weight=0.0)]
-        with_it, without = (build(subject.name, sources=each) for each in (silent, sources[:1]))
-        for step in range(3):
-            ours, theirs = ([part.wavs for part in reader[step].parts] for reader in (with_it, without))
-            if len(ours) != len(theirs) or not all(map(torch.equal, ours, theirs)):
-                raise Broken(f"step {step} with a source of weight 0 differs from the one without it")
+        for kept, other in (sources, sources[::-1]):
+            silent = [replace(other, weight=0.0) if each is other else each for each in sources]
+            with_it, without = (build(subject.name, sources=each) for each in (silent, [kept]))
+            for step in range(3):
+                ours, theirs = ([part.wavs for part in reader[step].parts] for reader in (with_it, without))
+                if len(ours) != len(theirs) or not all(map(torch.equal, ours, theirs)):
+                    raise Broken(f"step {step} with a source of weight 0 differs from the one without it")
 
 
 def _reader_divides(subject: Subject) -> None:

@@ -88,8 +88,7 @@ class MultiReader(Dataset):
         self.sources = [source for source in checked(sources) if source.weight > 0]
         self.batches = [
             _batches(source.name, source.store, source, source.num_speakers, seed + 1_000_003 * place, rank, world_size)
-            for place, source in enumerate(sources)
-            if source.weight > 0
+            for place, source in enumerate(self.sources)
         ]
 
     def __getitem__(self, step: int) -> SourceBatches:
