@@ -39,8 +39,16 @@ from speechtools.errors import ConfigError, SpeechtoolsError
 
 logger = logging.getLogger(__name__)
 
-#: Options that a run may be continued with in spite of another value: they change how, not what, is computed.
-FREE_TO_CHANGE = {"number_of_epochs", "num_workers", "ckpt_interval_steps", "ckpt_interval_minutes", "noprogressbar"}
+#: Options that a run may be continued with in spite of another value: they change how, not what, is computed; and
+#: the published trials of a test, which a finished run is to score without being trained again.
+FREE_TO_CHANGE = {
+    "number_of_epochs",
+    "num_workers",
+    "ckpt_interval_steps",
+    "ckpt_interval_minutes",
+    "noprogressbar",
+    "trials",
+}
 
 
 # ---------------------------------------------------------------------------------------------------------- start-up

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -170,6 +171,23 @@ def test_mistakes_end_in_one_message(run, tmp_path, options, message):
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_finished_run_scores_a_published_list_without_training(run, tmp_path):
+    folder, prepared, _ = run
+    shutil.copytree(folder, tmp_path / "run")
+    yaml = tmp_path / "run" / "hyperparams.yaml"
+    yaml.write_text(yaml.read_text().replace(str(folder), str(tmp_path / "run")))
+    targets = [line.split("\t") for line in (folder / "trials.txt").read_text().splitlines()]
+    enrolled = {name: utterances for name, *utterances in map(str.split, (folder / "enrolments.txt").open())}
+    chosen = [f"{int(kind == 'target')} {enrolled[model][0]}.wav {test}.wav" for model, test, kind in targets[::2]]
+    (tmp_path / "list.txt").write_text("\n".join(chosen))
+    done = train(tmp_path / "run", prepared, f"--trials={tmp_path / 'list.txt'}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Going into epoch" not in done.stdout
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["target_trials"] + results["nontarget_trials"] == len(chosen)
+    assert results["threshold"] == json.loads((folder / "results.json").read_text())["threshold"]
 
 
 def test_table_3_trains_all_three_and_keeps_what_is_finished(run, tmp_path):
