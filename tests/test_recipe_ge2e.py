@@ -1,5 +1,6 @@
 """recipes/TI-SV/GE2E trains, tests, exports and reloads; killed, it ends with the same weights; on two processes."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -188,6 +189,22 @@ def test_a_finished_run_scores_a_published_list_without_training(run, tmp_path):
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["target_trials"] + results["nontarget_trials"] == len(chosen)
     assert results["threshold"] == json.loads((folder / "results.json").read_text())["threshold"]
+
+
+def test_table_3_does_not_pass_other_runs_off_as_those_asked_for(run):
+    spec = importlib.util.spec_from_file_location("reproduce", GE2E / "reproduce.py")
+    reproduce = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reproduce)
+    folder, prepared, _ = run
+    same = [f"--prepared_folder={prepared}", "--lr=0.01", "--device=cpu", "--corpus_options={builtin: {}}"]
+    reproduce.check_same(folder, "hparams/ge2e.yaml", same)
+    for yaml, options, told in (
+        ("hparams/small_corpus.yaml", [], "yaml=hparams/ge2e.yaml"),
+        ("hparams/ge2e.yaml", ["--budget_seconds=600.0"], "budget_seconds=None"),
+        ("hparams/ge2e.yaml", ["--corpus=timit", "--lr=0.01"], "run with corpus=builtin, which"),
+    ):
+        with pytest.raises(SystemExit, match=told):
+            reproduce.check_same(folder, yaml, options)
 
 
 def test_table_3_trains_all_three_and_keeps_what_is_finished(run, tmp_path):

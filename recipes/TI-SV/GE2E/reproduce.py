@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from ruamel.yaml import YAML
 
 from speechtools.reports import write_json
 
@@ -39,16 +40,36 @@ def seconds_to(curve: list[tuple[float, float]], eer: float) -> float | None:
     return next((seconds for seconds, reached in curve if reached <= eer), None)
 
 
+def check_same(run: Path, yaml: str, options: list[str]) -> None:
+    """End with a message where a finished run was made with another yaml or other values than are asked for."""
+    text = (run / "hyperparams.yaml").read_text(encoding="utf-8")
+    held, source = YAML().load(text), text.partition("\n")[0].rpartition(" ")[2]
+    differing = [f"yaml={source}"] if source != yaml else []
+    for option in options:
+        key, _, value = option.lstrip("-").partition("=")
+        # Of a mapping, an option may give a part.
+        if key in held and not isinstance(held[key], dict) and held[key] != YAML(typ="safe").load(value):
+            differing.append(f"{key}={held[key]}")
+    if differing:
+        sys.exit(
+            f"error: {run} holds a finished run with {', '.join(differing)}, which is not what is asked for now. Give "
+            "this table a folder of its own (--output_folder=…), or delete that one."
+        )
+
+
 def train(yaml: str, loss: str, folder: Path, budget_seconds: float, options: list[str]) -> dict:
     """Run the recipe with one loss, and return what its results.json says."""
     run = folder / loss
-    if not (run / "results.json").is_file():
+    options = [f"--budget_seconds={budget_seconds}", *options]
+    if (run / "results.json").is_file():
+        check_same(run, yaml, options)
+    else:
         command = [sys.executable, "train.py", yaml, f"--loss_name={loss}", f"--output_folder={run}"]
         # Enough epochs for any budget, and no early end: all three are to have the same time.
         ours = {"number_of_epochs": 1000000, "patience": 1000000, "augmentation": False, **OPTIONS[loss]}
         given = {option.split("=")[0].lstrip("-") for option in options}
         command += [f"--{key}={value}" for key, value in ours.items() if key not in given]
-        subprocess.run([*command, f"--budget_seconds={budget_seconds}", *options], cwd=HERE, check=True)
+        subprocess.run([*command, *options], cwd=HERE, check=True)
     return json.loads((run / "results.json").read_text())
 
 
