@@ -112,6 +112,12 @@ def test_who_is_verified_trains_nowhere_though_the_corpus_has_grown(tmp_path):
     assert speakers_of(sets["other"]) == {"train": everyone - before["valid"] - before["test"]}
 
 
+def test_a_source_of_weight_0_is_not_even_looked_for(corpus, tmp_path):
+    silent = source(tmp_path / "nowhere") | {"weight": 0.0}
+    assert list(prepare(tmp_path, source(corpus), silent)) == ["main"]
+    assert list(prepare(tmp_path, source(corpus) | {"weight": 0}, source(corpus))) == ["main", "other"]
+
+
 def test_what_is_made_is_found_made(corpus, tmp_path, monkeypatch):
     sources = source(corpus), source(corpus, keywords=["ok"])
     first = prepare(tmp_path, *sources)
@@ -326,6 +332,7 @@ def test_options_that_cannot_be(tmp_path, sources, options, error, message):
 def test_a_source_that_does_not_say_how_it_trains(key):
     entry = {"num_speakers": 4, "num_utterances": 2, "weight": 1.0}
     assert training_sources({"third": entry}, {"third": {"train": None}}, 800)[0].num_speakers == 4
+    assert training_sources({"third": entry}, {}, 800) == []  # left out
     del entry[key]
     with pytest.raises(ConfigError, match=f"The source 'third' has no {key}. Give"):
         training_sources({"third": entry}, {"third": {"train": None}}, 800)

@@ -45,7 +45,8 @@ def prepare_sources(
     ---------
     sources : dict
         By name, for each source: ``corpus``, the name of a reader; ``data_folder``, empty for the reader's own; and
-        ``options``, which reach the reader where it has a parameter of their name.
+        ``options``, which reach the reader where it has a parameter of their name. One whose ``weight`` is 0 is left
+        out, but for the first.
     save_folder
         Here a folder for each source is made, named after it and the fingerprint of its options.
     segment, segment_seconds
@@ -90,6 +91,9 @@ def prepare_sources(
     cutter = functools.partial(SegmentCutter, segment, segment_seconds, sample_rate)
     made, heldout, first = {}, set(), None
     for name, source in sources.items():
+        if made and source.get("weight") == 0:
+            logger.info("Source %s has the weight 0: nothing of it is needed.", name)
+            continue
         corpus, folder = source["corpus"], source.get("data_folder") or ""
         folder = str(Path(folder).expanduser().absolute()) if str(folder) else ""
         offered = source.get("options") or {}
@@ -132,10 +136,12 @@ def training_sources(
 ) -> list[Source]:
     """What a reader takes: the training stores, each with the N, M and weight that its entry in the yaml gives.
 
-    Raises ConfigError where an entry lacks one of them.
+    A source without stores is one that was left out. Raises ConfigError where an entry lacks one of them.
     """
     found = []
     for name, entry in settings.items():
+        if name not in stores:
+            continue
         lacking = [key for key in ("num_speakers", "num_utterances", "weight") if key not in entry]
         if lacking:
             raise ConfigError(

@@ -108,7 +108,7 @@ if __name__ == "__main__":
 
     if sb.utils.distributed.if_main_process():
         facts = {
-            "trained_on": " + ".join(each.origin for each in sets.values()),
+            "trained_on": " + ".join(sets[source.name].origin for source in sources if source.weight),
             "tested_on": sets[first].origin,
             "reader": hparams["reader_name"],
             "reached": reached,
