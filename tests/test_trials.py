@@ -115,7 +115,7 @@ def test_voxceleb_form(tmp_path):
     "text, message",
     [
         ("", "is empty"),
-        ("1 anna-0 anna-1\n0 anna-0 bobb-5\n", "Line 2 of .* names the utterance 'bobb-5'.*Did you mean 'bob-5'"),
+        ("1 anna-0 anna-1\n0 anna-0 bobb-5\n", "Line 2 of .* names the utterance 'bobb-5'.*'bob-5'.*rejected.csv"),
         ("1 anna-0 anna-1\n2 anna-0 bob-5\n", "Line 2 of .* reads '2 anna-0 bob-5'"),
         ("1 anna-0 anna-1\n\n \n2 anna-0 bob-5\n", "Line 4 of .* reads '2 anna-0 bob-5'"),
         ("1 anna-0\n", "reads '1 anna-0'"),

@@ -245,7 +245,8 @@ def _find(utt_id: str, place: dict[str, int], path: Path, number: int) -> int:
             return place[form]
     raise CorpusError(
         f"Line {number} of {path} names the utterance {utt_id!r}, which the test set does not hold."
-        f"{_nearest(utt_id, place)} Give a list of this corpus, or prepare the corpus that it belongs to."
+        f"{_nearest(utt_id, place)} Give a list of this corpus, or prepare the corpus that it belongs to; what the "
+        "preparation rejected is in rejected.csv there, and its trials must be taken out of the list."
     )
 
 
