@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -51,6 +52,14 @@ def weights(folder):
 
 def torchrun(script):
     return ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}", *script)
+
+
+def script_of_the_recipe(name):
+    """Its train.py or reproduce.py as a module."""
+    spec = importlib.util.spec_from_file_location(f"ge2e_{name}", GE2E / f"{name}.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +183,15 @@ def test_mistakes_end_in_one_message(run, tmp_path, options, message):
     assert "Traceback" not in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize("step, halvings", [(0, 0), (99, 0), (100, 1), (199, 1), (200, 2), (1050, 10)])
+def test_the_learning_rate_is_halved_every_so_many_steps(step, halvings):
+    optimizer = torch.optim.SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (1.0, 0.3)])
+    hparams = SimpleNamespace(lr=0.01, halve_every=100)
+    brain = SimpleNamespace(optimizer_step=step, optimizer=optimizer, hparams=hparams)
+    script_of_the_recipe("train").SpeakerBrain.on_fit_batch_start(brain, None, True)
+    assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(0.01 / 2**halvings)] * 2
+
+
 def test_a_finished_run_scores_a_published_list_without_training(run, tmp_path):
     folder, prepared, _ = run
     shutil.copytree(folder, tmp_path / "run")
@@ -192,9 +210,7 @@ def test_a_finished_run_scores_a_published_list_without_training(run, tmp_path):
 
 
 def test_table_3_does_not_pass_other_runs_off_as_those_asked_for(run):
-    spec = importlib.util.spec_from_file_location("reproduce", GE2E / "reproduce.py")
-    reproduce = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reproduce)
+    reproduce = script_of_the_recipe("reproduce")
     folder, prepared, _ = run
     same = [f"--prepared_folder={prepared}", "--lr=0.01", "--device=cpu", "--corpus_options={builtin: {}}"]
     reproduce.check_same(folder, "hparams/ge2e.yaml", same)
