@@ -13,6 +13,7 @@ import pytest
 import torch
 from test_recipes import KILLED, free_port
 
+from speechtools import cli
 from speechtools.data.manifests import read_rows
 from speechtools.data.speaker_index import FIELDS
 from speechtools.inference import SpeakerVerification
@@ -118,7 +119,7 @@ def test_what_a_run_leaves(run):
     assert found["eer"] == pytest.approx(sum(found["pairs"][cell]["eer"] for cell in CELLS) / 4)
 
 
-def test_the_exported_model_verifies_files(run):
+def test_the_exported_model_verifies_files(run, tmp_path, capsys):
     folder, prepared, _ = run
     verifier = SpeakerVerification.from_hparams(folder / "pretrained", run_opts={"device": "cpu"})
     assert verifier.threshold == pytest.approx(results(folder)["threshold"])
@@ -129,6 +130,10 @@ def test_the_exported_model_verifies_files(run):
     assert -1 <= verdict.score <= 1 and verdict.accepted == (verdict.score >= verifier.threshold)
     verifier.enroll("anna", [one])
     assert verifier.verify("anna", other).score == pytest.approx(verdict.score, abs=1e-5)
+    rest = ["--voices", str(tmp_path / "voices.npz"), "--model", str(folder / "pretrained")]
+    assert cli.main(["enroll", "anna", one, *rest]) == 0 and cli.main(["verify", "anna", other, *rest]) == 0
+    word = "accepted" if verdict.accepted else "rejected"
+    assert f"{word}\tscore {verdict.score:.4f}\tthreshold {verifier.threshold:.4f}" in capsys.readouterr().out
 
 
 def test_the_exported_model_gives_the_results_again(run):
