@@ -313,7 +313,7 @@ def test_a_speaker_without_the_second_keyword_trains_and_is_verified_with_the_fi
         ({"main": None}, {}, ConfigError, "The source 'main' has no corpus"),
         ({"main": {"data_folder": "x"}}, {}, ConfigError, "The source 'main' has no corpus"),
         ({"main": source("", "keyword-folders")}, {}, PluginError, "Did you mean 'corpus/keyword-folder'"),
-        ({"main": source("")}, {}, PluginError, "data_folder"),
+        ({"main": source("")}, {}, PluginError, "The source 'main': .*data_folder"),
         ({"main": source("/nowhere")}, {}, CorpusError, "The source 'main': The folder /nowhere does not exist"),
         ({"main": source("x")}, {"segment": "enregy"}, PluginError, "Did you mean 'segment/energy'"),
         ({"main": source("x")}, {"segment_seconds": -1}, ConfigError, "seconds=-1 is no length of a keyword"),

@@ -18,7 +18,7 @@ from speechtools.data.multireader import Source
 from speechtools.data.speaker_data import SPLITS, SpeakerSets, make_stores
 from speechtools.data.speaker_index import FIELDS
 from speechtools.data.speaker_store import SpeakerStore
-from speechtools.errors import AudioError, ConfigError, CorpusError
+from speechtools.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
 from speechtools.registry import build, find
 
 logger = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ def read_keywords(name: str, corpus: str, folder: str, options: dict) -> list[Ut
     arguments = {"data_folder": folder} if folder else {}
     try:
         utterances = list(build(f"corpus/{corpus}", offered=options, **arguments))
-    except (ConfigError, CorpusError) as error:
+    except SpeechtoolsError as error:
         raise type(error)(f"The source {name!r}: {error}") from error
     silent = next((utterance for utterance in utterances if not utterance.text), None)
     if silent is not None:
