@@ -3,6 +3,7 @@
 Features are computed once an utterance, and the windows of many utterances go through the encoder in one batch.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -104,6 +105,20 @@ def utterance_dvector(windows: Tensor) -> Tensor:
     The paper averages and does not normalise again; a cosine does not notice.
     """
     return unit(windows).mean(dim=0)
+
+
+@torch.no_grad()
+def probe(features, encoder, sample_rate: int, device: str | torch.device = "cpu") -> list[float]:
+    """The first numbers (at most 16) of the d-vector of a fixed second of sound.
+
+    Exported with a model, they tell whether features and encoder are those that were trained together: features of
+    another kind but of the same size would give d-vectors that mean nothing.
+    """
+    time = torch.arange(sample_rate, dtype=torch.float64) / sample_rate
+    pitch = 2 * math.pi * (100 + 40 * time) * time
+    sound = sum(torch.sin(k * pitch) / k for k in range(1, 20)) * (0.3 + torch.sin(2 * math.pi * 3 * time) ** 2)
+    feats = features((0.1 * sound).float().unsqueeze(0).to(device))
+    return [float(number) for number in encoder(feats)[0, :16].cpu()]
 
 
 def cosine_scores(models: Tensor, tests: Tensor) -> Tensor:

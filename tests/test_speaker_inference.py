@@ -219,6 +219,28 @@ def test_an_encoder_trained_with_other_features_is_refused(tmp_path):
         SpeakerEncoder.from_hparams(write_model(tmp_path, mels=30), run_opts={"device": "cpu"})
 
 
+@pytest.mark.parametrize("change", ["none", "mean_norm: True", "hop_ms: 20.0", "scale: db", "weights"])
+@pytest.mark.parametrize("encoder", ["lstm", "lstmp"])
+def test_an_export_whose_parts_were_changed_is_refused(tmp_path, encoder, change):
+    """Features of the same size, or weights of another model: nothing but the d-vectors tells."""
+    yaml = write_model(tmp_path, encoder) / "hyperparams.yaml"
+    state = torch.load(tmp_path / "encoder.ckpt", weights_only=True)
+    state["linear.bias"].zero_()  # of an untrained net, it would make up most of every d-vector
+    torch.save(state, tmp_path / "encoder.ckpt")
+    net = SpeakerEncoder.from_hparams(tmp_path, run_opts={"device": "cpu"})
+    text = yaml.read_text() + f"probe: {dvectors.probe(net.features, net.mods.encoder, RATE)}\n"
+    if change == "weights":
+        write_model(tmp_path, encoder, seed=1)
+    elif change != "none":
+        text = text.replace("n_mels: 40", f"n_mels: 40, {change}")
+    yaml.write_text(text)
+    if change == "none":
+        assert SpeakerEncoder.from_hparams(tmp_path, run_opts={"device": "cpu"}).embedding_size == 6
+    else:
+        with pytest.raises(ConfigError, match="not those that it was trained with.*from one export"):
+            SpeakerEncoder.from_hparams(tmp_path, run_opts={"device": "cpu"})
+
+
 def test_a_small_projection_lstm_is_never_run_as_it_is(tmp_path, monkeypatch):
     """torch warns of its slow way through projections: nothing that a user of the commands could mend."""
     monkeypatch.setattr(LSTMP, "forward", lambda *arguments: pytest.fail("it was not folded"))

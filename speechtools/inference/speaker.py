@@ -65,6 +65,8 @@ class SpeakerEncoder(PretrainedModel):
     CHUNK_SECONDS = 300.0
     #: A recording with less speech than this has no d-vector that could be trusted.
     MIN_SPEECH_SECONDS = 0.25
+    #: What devices and versions may make of one number of a d-vector.
+    PROBE_TOLERANCE = 5e-3
     #: Above this many hidden nodes folding the projection gains nothing.
     MAX_FOLDED_SIZE = 256
 
@@ -90,15 +92,20 @@ class SpeakerEncoder(PretrainedModel):
         if torch.device(self.device).type == "cpu" and isinstance(self.encoder, LSTMP):
             if self.encoder.lstm.hidden_size <= self.MAX_FOLDED_SIZE:
                 self.encoder = folded(self.encoder)
-        with torch.no_grad():
-            try:
-                feats = self.features(torch.zeros(1, self.sample_rate, device=self.device))
-                self.encoder(feats)
-            except RuntimeError as error:
-                raise ConfigError(
-                    f"The encoder does not take the features beside it ({str(error).splitlines()[0]}): it was trained "
-                    "with other ones. The weights and the yaml must come from one export."
-                ) from error
+        try:
+            found = dvectors.probe(self.features, self.encoder, self.sample_rate, self.device)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"The encoder does not take the features beside it ({str(error).splitlines()[0]}): it was trained "
+                "with other ones. The weights and the yaml must come from one export."
+            ) from error
+        expected = getattr(self.hparams, "probe", None)  # older exports have none
+        if expected and not np.allclose(found, expected, rtol=0, atol=self.PROBE_TOLERANCE):
+            raise ConfigError(
+                "The encoder does not give the d-vector that it gave when it was exported: its weights are those of "
+                "another model, or the features beside it are not those that it was trained with. The weights and the "
+                "yaml must come from one export."
+            )
 
     @property
     def embedding_size(self) -> int:

@@ -109,6 +109,7 @@ if __name__ == "__main__":
 
     if sb.utils.distributed.if_main_process():
         facts = {"trained_on": sets.origin, "reached": reached, "threshold": threshold, "seed": hparams["seed"]}
+        facts["probe"] = dvectors.probe(features, hparams["averaged"], hparams["sample_rate"], brain.device)
         keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder"]
         pretrained = training.export(hparams, keys, {"encoder": hparams["averaged"].module}, facts)
         SpeakerVerification.from_hparams(pretrained)
