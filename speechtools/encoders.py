@@ -76,7 +76,10 @@ class LSTMP(nn.Module):
     def _scale_projection_gradients(self) -> None:
         for name, parameter in self.lstm.named_parameters():
             if name.startswith("weight_hr"):
-                parameter.register_hook(self._scaled)
+                # A copy of a frozen encoder takes no hook, but is to have one when it is trained again.
+                trained = parameter.requires_grad
+                parameter.requires_grad_(True).register_hook(self._scaled)
+                parameter.requires_grad_(trained)
 
     def _scaled(self, gradient: Tensor) -> Tensor:
         return gradient * self.projection_gradient_scale

@@ -16,7 +16,16 @@ def gradients(encoder):
     return {name: parameter.grad.clone() for name, parameter in encoder.named_parameters()}
 
 
-@pytest.mark.parametrize("through", [lambda m: m, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def copied_while_frozen(encoder):
+    """As the pretrained interfaces hold it; trained again afterwards."""
+    copied = copy.deepcopy(encoder.requires_grad_(False))
+    assert not any(parameter.requires_grad for parameter in copied.parameters())
+    return copied.requires_grad_(True)
+
+
+@pytest.mark.parametrize(
+    "through", [lambda m: m, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), copied_while_frozen]
+)
 def test_only_the_gradients_of_the_projections_are_halved(through):
     torch.manual_seed(0)
     half = LSTMP(5, 8, 4, 2)
