@@ -9,7 +9,6 @@ finished is kept: started again, it goes on where it was. Options that it does n
 """
 
 import argparse
-import json
 import re
 import subprocess
 import sys
@@ -17,9 +16,10 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from ruamel.yaml import YAML
 
+from speechtools.errors import ConfigError
 from speechtools.reports import write_json
+from speechtools.reproduction import run_once, with_defaults
 
 HERE = Path(__file__).parent
 LOSSES = {"softmax": 4.06, "te2e": 3.64, "ge2e-softmax": 3.30}  # the paper's EER in %
@@ -40,37 +40,12 @@ def seconds_to(curve: list[tuple[float, float]], eer: float) -> float | None:
     return next((seconds for seconds, reached in curve if reached <= eer), None)
 
 
-def check_same(run: Path, yaml: str, options: list[str]) -> None:
-    """End with a message where a finished run was made with another yaml or other values than are asked for."""
-    text = (run / "hyperparams.yaml").read_text(encoding="utf-8")
-    held, source = YAML().load(text), text.partition("\n")[0].rpartition(" ")[2]
-    differing = [f"yaml={source}"] if source != yaml else []
-    for option in options:
-        key, _, value = option.lstrip("-").partition("=")
-        # Of a mapping, an option may give a part.
-        if key in held and not isinstance(held[key], dict) and held[key] != YAML(typ="safe").load(value):
-            differing.append(f"{key}={held[key]}")
-    if differing:
-        sys.exit(
-            f"error: {run} holds a finished run with {', '.join(differing)}, which is not what is asked for now. Give "
-            "this table a folder of its own (--output_folder=…), or delete that one."
-        )
-
-
 def train(yaml: str, loss: str, folder: Path, budget_seconds: float, options: list[str]) -> dict:
     """Run the recipe with one loss, and return what its results.json says."""
-    run = folder / loss
-    options = [f"--budget_seconds={budget_seconds}", *options]
-    if (run / "results.json").is_file():
-        check_same(run, yaml, options)
-    else:
-        command = [sys.executable, "train.py", yaml, f"--loss_name={loss}", f"--output_folder={run}"]
-        # Enough epochs for any budget, and no early end: all three are to have the same time.
-        ours = {"number_of_epochs": 1000000, "patience": 1000000, "augmentation": False, **OPTIONS[loss]}
-        given = {option.split("=")[0].lstrip("-") for option in options}
-        command += [f"--{key}={value}" for key, value in ours.items() if key not in given]
-        subprocess.run([*command, *options], cwd=HERE, check=True)
-    return json.loads((run / "results.json").read_text())
+    # Enough epochs for any budget, and no early end: all three are to have the same time.
+    ours = {"number_of_epochs": 1000000, "patience": 1000000, "augmentation": False, **OPTIONS[loss]}
+    command = [sys.executable, "train.py", yaml, f"--loss_name={loss}", f"--budget_seconds={budget_seconds}"]
+    return run_once(folder / loss, command + with_defaults(options, ours), cwd=HERE)
 
 
 def main() -> None:
@@ -85,6 +60,8 @@ def main() -> None:
         results = {loss: train(arguments.yaml, loss, folder, arguments.budget_seconds, options) for loss in LOSSES}
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)  # train.py has said why
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
     curves = {loss: learning_curve(folder / loss) for loss in LOSSES}
     # The EER that each of them reached at some time: the slowest one's best.
     common = max(min(eer for _, eer in curve) for curve in curves.values())

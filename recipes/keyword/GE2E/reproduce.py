@@ -9,7 +9,6 @@ where it was. Options that it does not know go to train.py.
 """
 
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -23,7 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from speechtools.errors import ConfigError
 from speechtools.reports import write_json
+from speechtools.reproduction import run_once, with_defaults
 
 HERE = Path(__file__).parent
 READERS = ("mixed", "multireader")
@@ -46,23 +47,23 @@ _TRAIN_SECONDS = re.compile(r"train seconds: ([\d.e+-]+)")
 def train(folder: Path, net: str, reader: str, seed: int, threads: int, options: list[str]) -> dict:
     """Run the recipe once, its output in ``output.txt``, and return results.json with the seconds of training."""
     run = folder / re.sub(r"[^a-z0-9]+", "-", net.lower()).strip("-") / reader / str(seed)
-    if not (run / "results.json").is_file():
-        run.mkdir(parents=True, exist_ok=True)
-        ours = {"hop_ms": 20, **NETS[net][0]}
-        if ours["loss_name"] == "te2e":
-            ours["lr"] = TE2E_LR
-        given = {option.split("=")[0].lstrip("-") for option in options}
-        command = [sys.executable, "train.py", "hparams/multireader.yaml", "--noprogressbar"]
-        command += [f"--{key}={value}" for key, value in ours.items() if key not in given]
-        command += [f"--reader_name={reader}", f"--seed={seed}", f"--output_folder={run}", *options]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)} if threads else None
-        with open(run / "output.txt", "w", encoding="utf-8") as output:
-            done = subprocess.run(command, cwd=HERE, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        if done.returncode:
-            said = "".join((run / "output.txt").read_text().splitlines(keepends=True)[-5:])
-            sys.exit(f"{net} with the {reader} reader and seed {seed} failed. The end of {run / 'output.txt'}:\n{said}")
+    run.mkdir(parents=True, exist_ok=True)
+    ours = {"hop_ms": 20, **NETS[net][0]}
+    if ours["loss_name"] == "te2e":
+        ours["lr"] = TE2E_LR
+    command = [sys.executable, "train.py", "hparams/multireader.yaml", f"--reader_name={reader}", f"--seed={seed}"]
+    command += ["--noprogressbar", *with_defaults(options, ours)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    try:
+        with open(run / "output.txt", "a", encoding="utf-8") as output:
+            result = run_once(run, command, cwd=HERE, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+    except subprocess.CalledProcessError:
+        said = "".join((run / "output.txt").read_text().splitlines(keepends=True)[-5:])
+        sys.exit(f"{net} with the {reader} reader and seed {seed} failed. The end of {run / 'output.txt'}:\n{said}")
     log = (run / "train_log.txt").read_text()
-    return json.loads((run / "results.json").read_text()) | {"seconds": float(_TRAIN_SECONDS.findall(log)[-1])}
+    return result | {"seconds": float(_TRAIN_SECONDS.findall(log)[-1])}
 
 
 def spread(rates: list[float]) -> str:

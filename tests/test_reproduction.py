@@ -1,0 +1,58 @@
+"""A run of a table is trained once, and never passed off as another."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from speechtools.errors import ConfigError
+from speechtools.reproduction import run_once, with_defaults
+
+TRAIN = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[-1].removeprefix("--output_folder="))
+if "--fails=True" in sys.argv:
+    sys.exit(3)
+with open(folder / "trained.txt", "a") as stream:
+    stream.write("once ")
+(folder / "results.json").write_text('{"eer": 0.25}')
+"""
+
+
+@pytest.fixture
+def command(tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    return [sys.executable, str(tmp_path / "train.py"), "hparams/a.yaml", "--lr=0.1"]
+
+
+def test_a_run_is_trained_once_whatever_machine_asks_again(command, tmp_path):
+    for more in ([], ["--device=cuda"], ["--noprogressbar", "--num_workers=2"]):
+        assert run_once(tmp_path / "run", command + more) == {"eer": 0.25}
+    assert (tmp_path / "run" / "trained.txt").read_text() == "once "
+
+
+@pytest.mark.parametrize(
+    "other, told",
+    [
+        (["--lr=0.2"], "a finished run with --lr=0.1, and now --lr=0.2 is asked"),
+        ([], "a finished run with --lr=0.1, and now nothing is asked"),
+        (["--lr=0.1", "--corpus=timit"], "a finished run with nothing, and now --corpus=timit is asked"),
+    ],
+)
+def test_another_run_is_refused_and_kept(command, tmp_path, other, told):
+    run_once(tmp_path / "run", command)
+    with pytest.raises(ConfigError, match=told):
+        run_once(tmp_path / "run", command[:3] + other)
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == {"eer": 0.25}
+
+
+def test_a_run_that_failed_may_be_started_with_other_options(command, tmp_path):
+    with pytest.raises(subprocess.CalledProcessError):
+        run_once(tmp_path / "run", [*command, "--fails=True"])
+    assert run_once(tmp_path / "run", command) == {"eer": 0.25}
+
+
+def test_options_of_the_command_line_stand_above_the_defaults():
+    given = ["--lr=1", "--debug"]
+    assert with_defaults(given, {"lr": 2, "debug": False, "seed": 3}) == ["--seed=3", *given]
