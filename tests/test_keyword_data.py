@@ -328,11 +328,22 @@ def test_options_that_cannot_be(tmp_path, sources, options, error, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_sources_may_have_segments_of_other_lengths(corpus, tmp_path):
+    shape = {"num_speakers": 2, "num_utterances": 2, "weight": 1.0}
+    settings = {"main": source(corpus) | shape, "other": source(corpus) | shape | {"segment_seconds": 0.5}}
+    made = prepare_sources(settings, tmp_path, valid_share=0.25, num_workers=1)
+    sources = training_sources(settings, {name: each.open() for name, each in made.items()})
+    assert [(each.min_samples, each.max_samples) for each in sources] == [(12800, 12800), (8000, 8000)]
+    parts = build("reader/multireader", sources=sources)[0].parts
+    assert [each.wavs.shape[1] for each in parts] == [12800, 8000]
+
+
 @pytest.mark.parametrize("key", ["num_speakers", "num_utterances", "weight"])
-def test_a_source_that_does_not_say_how_it_trains(key):
-    entry = {"num_speakers": 4, "num_utterances": 2, "weight": 1.0}
-    assert training_sources({"third": entry}, {"third": {"train": None}}, 800)[0].num_speakers == 4
-    assert training_sources({"third": entry}, {}, 800) == []  # left out
-    del entry[key]
+def test_a_source_that_does_not_say_how_it_trains(corpus, tmp_path, key):
+    settings = {"third": source(corpus) | {"num_speakers": 4, "num_utterances": 2, "weight": 1.0}}
+    stores = {name: each.open() for name, each in prepare_sources(settings, tmp_path, num_workers=1).items()}
+    assert training_sources(settings, stores)[0].num_speakers == 4
+    assert training_sources(settings, {}) == []  # left out
+    del settings["third"][key]
     with pytest.raises(ConfigError, match=f"The source 'third' has no {key}. Give"):
-        training_sources({"third": entry}, {"third": {"train": None}}, 800)
+        training_sources(settings, stores)

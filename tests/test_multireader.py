@@ -133,3 +133,11 @@ def test_a_source_without_two_speakers_is_named(sources, tmp_path):
     poor = replace(sources[1], name="poor", store=write_store(tmp_path / "poor", [5]))
     with pytest.raises(CorpusError, match="The source 'poor': .*has 1 speakers"):
         speechtools.build("reader/multireader", sources=[sources[0], poor])
+
+
+def test_mixing_tells_of_speakers_of_one_name_in_two_sources(sources, caplog):
+    speechtools.build("reader/mixed", sources=[sources[0], replace(sources[0], name="again")])
+    assert "in the sources small and again: 4" in caplog.text
+    caplog.clear()
+    speechtools.build("reader/multireader", sources=[sources[0], replace(sources[0], name="again")])
+    assert not caplog.text

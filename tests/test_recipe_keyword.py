@@ -16,6 +16,7 @@ from test_recipes import KILLED, free_port
 from speechtools import cli
 from speechtools.data.manifests import read_rows
 from speechtools.data.speaker_index import FIELDS
+from speechtools.errors import AudioError
 from speechtools.inference import SpeakerVerification
 
 ROOT = Path(__file__).parents[1]
@@ -128,6 +129,10 @@ def test_the_exported_model_verifies_files(run, tmp_path, capsys):
     assert verifier.verify_files(one, one).score == pytest.approx(1, abs=1e-5)
     verdict = verifier.verify_files(one, other)
     assert -1 <= verdict.score <= 1 and verdict.accepted == (verdict.score >= verifier.threshold)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SpeakerVerification, "CHUNK_SECONDS", 0.5)  # of several pieces, each would have a segment
+        with pytest.raises(AudioError, match="looks for a keyword of 0.8 s in recordings of at most 0.5 s"):
+            verifier.verify_files(one, one)
     verifier.enroll("anna", [one])
     assert verifier.verify("anna", other).score == pytest.approx(verdict.score, abs=1e-5)
     rest = ["--voices", str(tmp_path / "voices.npz"), "--model", str(folder / "pretrained")]
@@ -178,6 +183,7 @@ VARIANTS = {
     "mixed": ["--reader_name=mixed"],
     "te2e": ["--loss_name=te2e"],
     "lstm": ["--encoder_name=lstm", "--hidden_size=16"],
+    "lengths": ["--sources={other: {segment_seconds: 0.6}}"],
     "silent": ["--other_weight=0"],
     "alone": [],  # of a yaml without the other source
 }
@@ -218,7 +224,10 @@ def test_parts_are_exchanged_by_one_option_and_a_source_of_weight_0_is_none(run,
         assert code == 0, printed[-3000:]
         assert list(results(tmp_path / name)["pairs"]) == CELLS and 0 <= results(tmp_path / name)["eer"] <= 1
         logs[name] = set(re.findall(r"loss_\w+", (tmp_path / name / "train_log.txt").read_text()))
-    assert logs["mixed"] == {"loss_mixed"} and logs["te2e"] == logs["lstm"] == {"loss_main", "loss_other"}
+    assert logs["mixed"] == {"loss_mixed"} and logs["te2e"] == logs["lstm"] == logs["lengths"] == {
+        "loss_main",
+        "loss_other",
+    }
     # To the bit the run whose yaml has no other source.
     assert logs["silent"] == logs["alone"] == {"loss_main"}
     assert_same_weights(tmp_path / "silent", tmp_path / "alone")

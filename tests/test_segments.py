@@ -53,7 +53,7 @@ def test_a_recording_as_long_as_the_segment_is_the_segment():
 @pytest.mark.parametrize(
     "wav, end, message",
     [
-        (recording(0.1, seconds=0.7), None, r"0.700 s is shorter than the segment of 0.8 s .*Lower segment_seconds"),
+        (recording(0.1, seconds=0.7), None, r"0.700 s is shorter than the segment of 0.8 s .*longer recording"),
         (torch.zeros(2 * RATE), None, "silence where the keyword should be"),
         (recording(0.1), 60000, "end at sample 60000, but there are 48000"),
         (recording(0.1).unsqueeze(0), None, r"shape \(1, 48000\)"),

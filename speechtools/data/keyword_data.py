@@ -44,9 +44,9 @@ def prepare_sources(
     Arguments
     ---------
     sources : dict
-        By name, for each source: ``corpus``, the name of a reader; ``data_folder``, empty for the reader's own; and
-        ``options``, which reach the reader where it has a parameter of their name. One whose ``weight`` is 0 is left
-        out, but for the first.
+        By name, for each source: ``corpus``, the name of a reader; ``data_folder``, empty for the reader's own;
+        ``options``, which reach the reader where it has a parameter of their name; and ``segment_seconds``, where its
+        segments are of another length. One whose ``weight`` is 0 is left out, but for the first.
     save_folder
         Here a folder for each source is made, named after it and the fingerprint of its options.
     segment, segment_seconds
@@ -85,10 +85,9 @@ def prepare_sources(
         if not source or "corpus" not in source:
             raise ConfigError(f"The source {name!r} has no corpus. Name its reader, as in corpus: keyword-folder.")
         find(f"corpus/{source['corpus']}")
-    build(f"segment/{segment}", seconds=segment_seconds, offered={"sample_rate": sample_rate})
+        seconds = source.get("segment_seconds", segment_seconds)
+        build(f"segment/{segment}", seconds=seconds, offered={"sample_rate": sample_rate})
 
-    common = {"segment": segment, "segment_seconds": segment_seconds, "sample_rate": sample_rate, "seed": seed}
-    cutter = functools.partial(SegmentCutter, segment, segment_seconds, sample_rate)
     made, heldout, first = {}, set(), None
     for name, source in sources.items():
         if made and source.get("weight") == 0:
@@ -96,7 +95,9 @@ def prepare_sources(
             continue
         corpus, folder = source["corpus"], source.get("data_folder") or ""
         folder = str(Path(folder).expanduser().absolute()) if str(folder) else ""
-        offered = source.get("options") or {}
+        offered, seconds = source.get("options") or {}, source.get("segment_seconds", segment_seconds)
+        common = {"segment": segment, "segment_seconds": seconds, "sample_rate": sample_rate, "seed": seed}
+        cutter = functools.partial(SegmentCutter, segment, seconds, sample_rate)
         options = {"corpus": corpus, "data_folder": folder, "corpus_options": offered, **common}
         if first is None:
             options |= {"test_splits": test_splits, "heldout_share": heldout_share, "valid_share": valid_share}
@@ -131,9 +132,7 @@ def prepare_sources(
     return made
 
 
-def training_sources(
-    settings: dict[str, dict], stores: dict[str, dict[str, SpeakerStore]], num_samples: int
-) -> list[Source]:
+def training_sources(settings: dict[str, dict], stores: dict[str, dict[str, SpeakerStore]]) -> list[Source]:
     """What a reader takes: the training stores, each with the N, M and weight that its entry in the yaml gives.
 
     A source without stores is one that was left out. Raises ConfigError where an entry lacks one of them.
@@ -148,8 +147,9 @@ def training_sources(
                 f"The source {name!r} has no {' and no '.join(lacking)}. Give speakers and utterances of its batches "
                 "and the weight of its loss, as the other sources of hparams/multireader.yaml do."
             )
-        shape = entry["num_speakers"], entry["num_utterances"], entry["weight"]
-        found.append(Source(name, stores[name]["train"], *shape, num_samples, num_samples))
+        store, shape = stores[name]["train"], (entry["num_speakers"], entry["num_utterances"], entry["weight"])
+        length = int(store.num_samples[0])  # of all its segments
+        found.append(Source(name, store, *shape, length, length))
     return found
 
 

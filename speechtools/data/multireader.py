@@ -4,6 +4,8 @@ A reader is asked for step ``k``, for any k, and hands over the batches of that 
 step alone, so a run goes on exactly where it was, and any number of loader processes read ahead.
 """
 
+import itertools
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from speechtools.data.speaker_batches import SpeakerBatch, SpeakerBatches
 from speechtools.data.speaker_store import SpeakerStore
 from speechtools.errors import ConfigError, CorpusError
 from speechtools.registry import plugin
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,16 @@ class MixedReader(Dataset):
                 f"(utterances, least, most, step in samples) are {told}. Make them equal, or use reader/multireader."
             )
         num_speakers = sum(source.num_speakers for source in pooled)
+        for one, other in itertools.combinations(pooled, 2):
+            if shared := sorted(set(one.store.speakers) & set(other.store.speakers)):
+                logger.warning(
+                    "Speakers of one name are in the sources %s and %s: %d, such as %s. If they are the same people, "
+                    "make one source of both: the pool takes them for two voices, and learns to tell them apart.",
+                    one.name,
+                    other.name,
+                    len(shared),
+                    shared[0],
+                )
         store = JoinedStore(pooled)
         self.batches = _batches(store.manifest, store, pooled[0], num_speakers, seed, rank, world_size)
 
@@ -197,4 +211,4 @@ def _batches(
             world_size,
         )
     except (ConfigError, CorpusError) as error:
-        raise type(error)(f"The source {str(name)!r}: {error}") from error
+        raise type(error)(f"The source {str(name)!r}: {error} (In the yaml, of this source's entry.)") from error

@@ -65,8 +65,8 @@ class EnergySegment:
         if room < 0:
             raise AudioError(
                 f"{len(wav) / self.sample_rate:.3f} s is shorter than the segment of "
-                f"{self.num_samples / self.sample_rate} s that is to hold the keyword. Lower segment_seconds, or leave "
-                "it out."
+                f"{self.num_samples / self.sample_rate} s that is to hold the keyword: a "
+                "longer recording is needed."
             )
         if end is not None:
             if not 0 < end <= len(wav):

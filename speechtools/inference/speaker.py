@@ -159,6 +159,7 @@ class SpeakerEncoder(PretrainedModel):
     @torch.inference_mode()
     def encode_file_windows(self, path: str | Path) -> WindowDVectors:
         """As :meth:`encode_windows`, of an audio file of any rate, channels, format and length."""
+        self._is_long(path)
         return self._windows_of(self._pieces(path), str(path))[0]
 
     def encode_file(self, path: str | Path) -> Tensor:
@@ -169,7 +170,7 @@ class SpeakerEncoder(PretrainedModel):
         AudioError
             The file is missing, no audio, cut short, or holds too little speech; the message names it.
         """
-        if audio.duration(path) > self.CHUNK_SECONDS:
+        if self._is_long(path):
             return dvectors.utterance_dvector(self.encode_file_windows(path).dvectors).cpu()
         return self._embed([torch.from_numpy(self._read(path))], [str(path)])[0].cpu()
 
@@ -180,7 +181,7 @@ class SpeakerEncoder(PretrainedModel):
         batch: list[tuple[Path, Tensor | AudioError]] = []
         for path in map(Path, paths):
             try:
-                if audio.duration(path) > self.CHUNK_SECONDS:
+                if self._is_long(path):
                     found = self.encode_file(path)
                 else:
                     found = self._feats(torch.from_numpy(self._read(path)), str(path))[0]
@@ -261,6 +262,17 @@ class SpeakerEncoder(PretrainedModel):
         held = wav[start : start + self.segment.num_samples]
         return self.features(held.unsqueeze(0))[0], np.arange(start, start + len(held))
 
+    def _is_long(self, path: str | Path) -> bool:
+        """Whether a file is taken in pieces, which a model of keywords cannot do: it looks for one segment in all."""
+        seconds = audio.duration(path)
+        if seconds > self.CHUNK_SECONDS and self.segment is not None:
+            raise AudioError(
+                f"{path} has {seconds:.0f} s, and this model looks for a keyword of "
+                f"{self.segment.num_samples / self.sample_rate} s in recordings of at most {self.CHUNK_SECONDS} s. "
+                "Give the part that holds the keyword."
+            )
+        return seconds > self.CHUNK_SECONDS
+
     def _read(self, path: str | Path) -> np.ndarray:
         samples = audio.read(path, self.sample_rate)
         audio.check_signal(samples, path)
@@ -307,8 +319,7 @@ class SpeakerVerification(SpeakerEncoder):
             raise ConfigError(f"No recordings to enrol {name!r} from. Give at least one, better three or more.")
         spoken, prints = 0.0, []
         for path in paths:
-            long = audio.duration(path) > self.CHUNK_SECONDS
-            pieces = self._pieces(path) if long else [torch.from_numpy(self._read(path))]
+            pieces = self._pieces(path) if self._is_long(path) else [torch.from_numpy(self._read(path))]
             windows, seconds = self._windows_of(pieces, str(path))
             spoken += seconds
             prints.append(dvectors.utterance_dvector(windows.dvectors))

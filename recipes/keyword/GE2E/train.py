@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 import speechtools
-from speechtools import keyword_evaluation, training
+from speechtools import dvectors, keyword_evaluation, training
 from speechtools.data import keyword_data
 from speechtools.data.speaker_batches import StepSampler, WholeUtterances, speaker_loader
 from speechtools.gathering import gather_dvectors
@@ -87,7 +87,7 @@ if __name__ == "__main__":
     stores = {name: each.open() for name, each in sets.items()}
     first = next(iter(stores))
     main, keywords = stores[first], (hparams["sources"][first].get("options") or {}).get("keywords")
-    sources = keyword_data.training_sources(hparams["sources"], stores, hparams["segment"].num_samples)
+    sources = keyword_data.training_sources(hparams["sources"], stores)
     reader = speechtools.build(
         f"reader/{hparams['reader_name']}", sources=sources, seed=hparams["seed"], **training.rank_and_size()
     )
@@ -114,6 +114,7 @@ if __name__ == "__main__":
             "reached": reached,
             "threshold": brain.validated["eer_threshold"],
             "seed": hparams["seed"],
+            "probe": dvectors.probe(hparams["features"], hparams["averaged"], hparams["sample_rate"], brain.device),
         }
         keys = ["sample_rate", "features", "segment", "encoder"]
         pretrained = training.export(hparams, keys, {"encoder": hparams["averaged"].module}, facts)
