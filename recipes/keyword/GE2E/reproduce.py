@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import rich.box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -39,8 +40,8 @@ NETS = {
 }
 #: With Adam at 0.002, as GE2E has it, the d-vectors of TE2E may all become one: its sigmoids saturate.
 TE2E_LR = 0.0005
-#: Cells of table 1, enrolled with and verified with the first and the second keyword: the paper's EER in %.
-CELLS = {(0, 0): (1.16, 0.82), (0, 1): (4.47, 2.99), (1, 0): (3.30, 2.30), (1, 1): (1.69, 1.15)}
+#: Cells of table 1, enrolled and verified with the first or the second keyword: the paper's EER in %.
+CELLS = {"1 → 1": (1.16, 0.82), "1 → 2": (4.47, 2.99), "2 → 1": (3.30, 2.30), "2 → 2": (1.69, 1.15)}
 _TRAIN_SECONDS = re.compile(r"train seconds: ([\d.e+-]+)")
 
 
@@ -77,39 +78,42 @@ def gain(mixed: list[float], multireader: list[float]) -> str:
     return f"{100 * (1 - np.mean(multireader) / np.mean(mixed)):.0f} %" if np.mean(mixed) else "-"
 
 
-def table1(runs: dict, title: str) -> Table:
-    """EER of every pair of keywords, mixed and MultiReader; ``runs`` holds the last net's results by reader."""
-    table = Table(title=title, title_style="bold", caption="paper: its own data, hence its own EER")
-    columns = ("enrol → verify", "mixed EER (%)", "MultiReader EER (%)", "gain", "paper's", "paper's gain")
+def against(paper: tuple[float, float] | None) -> str:
+    """The paper's two rates, and its gain."""
+    return f"{paper[0]:.2f} / {paper[1]:.2f}, {gain([paper[0]], [paper[1]])}" if paper else ""
+
+
+def new_table(title: str, first: str, *columns: str) -> Table:
+    """With a first column of names, which alone may be broken."""
+    table = Table(title=title, title_style="bold", box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first)
     for column in columns:
-        table.add_column(column, justify="left" if column == columns[0] else "right")
-    pairs = list(runs["mixed"][0]["pairs"])
-    places = {(a, b): 0 for a in range(2) for b in range(2)} if len(pairs) == 4 else {}
-    for place, pair in enumerate(pairs):
-        rates = [[run["pairs"][pair]["eer"] for run in runs[reader]] for reader in READERS]
-        paper = CELLS[divmod(place, 2)] if places else None
-        table.add_row(Text(pair), *map(spread, rates), gain(*rates), *against(paper))
-    rates = [[run["eer"] for run in runs[reader]] for reader in READERS]
-    paper = tuple(np.mean(list(CELLS.values()), axis=0)) if places else None
-    table.add_section()
-    table.add_row("mean", *map(spread, rates), gain(*rates), *against(paper), style="bold")
+        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 
-def against(paper: tuple[float, float] | None) -> tuple[str, str]:
-    """The paper's two rates, and its gain."""
-    return (f"{paper[0]:.2f} / {paper[1]:.2f}", gain([paper[0]], [paper[1]])) if paper else ("", "")
+def table1(runs: dict, title: str) -> Table:
+    """EER of every pair of keywords, mixed and MultiReader; ``runs`` holds the last net's results by reader."""
+    table = new_table(title, "enrol → verify", "mixed", "MultiReader", "gain", "paper's")
+    pairs = list(runs["mixed"][0]["pairs"])
+    papers = list(CELLS.values()) if len(pairs) == len(CELLS) else [None] * len(pairs)
+    for pair, paper in zip(pairs, papers, strict=True):
+        rates = [[run["pairs"][pair]["eer"] for run in runs[reader]] for reader in READERS]
+        table.add_row(Text(pair.replace("->", "→")), *map(spread, rates), gain(*rates), against(paper))
+    table.add_section()
+    rates = [[run["eer"] for run in runs[reader]] for reader in READERS]
+    paper = tuple(np.mean(papers, axis=0)) if papers[0] else None
+    table.add_row("mean", *map(spread, rates), gain(*rates), against(paper), style="bold")
+    return table
 
 
 def table2(runs: dict, title: str) -> Table:
     """Mean EER of every net with both readers, and the seconds that its training took."""
-    table = Table(title=title, title_style="bold")
-    for column in ("net", "mixed EER (%)", "MultiReader EER (%)", "gain", "training (s)", "paper's", "paper's gain"):
-        table.add_column(column, justify="left" if column == "net" else "right")
+    table = new_table(title, "net", "mixed", "MultiReader", "gain", "seconds", "paper's")
     for net, (_, paper) in NETS.items():
         rates = [[run["eer"] for run in runs[net, reader]] for reader in READERS]
         seconds = " / ".join(f"{np.mean([run['seconds'] for run in runs[net, reader]]):.0f}" for reader in READERS)
-        table.add_row(Text(net), *map(spread, rates), gain(*rates), seconds, *against(paper))
+        table.add_row(Text(net), *map(spread, rates), gain(*rates), seconds, f"{paper[0]:.2f} / {paper[1]:.2f}")
     return table
 
 
@@ -147,8 +151,8 @@ def main() -> None:
     last = list(NETS)[-1]
     origin, seed_text = results[0]["trained_on"], f"{len(seeds)} seeds, mean ± standard deviation"
     console.print(
-        table1({reader: runs[last, reader] for reader in READERS}, f"Table 1: {last}, {seed_text}; {origin}"),
-        table2(runs, f"Table 2: mean EER of all pairs, {seed_text}; {origin}"),
+        table1({reader: runs[last, reader] for reader in READERS}, f"Table 1: EER in %, {last}, {seed_text}; {origin}"),
+        table2(runs, f"Table 2: mean EER of all pairs in %, {seed_text}; {origin}"),
     )
     kept = [{"net": net, "reader": reader, "runs": each} for (net, reader), each in runs.items()]
     write_json(folder / "tables.json", {"trained_on": origin, "seeds": seeds, "nets": kept})
