@@ -7,10 +7,11 @@ while nothing else runs, against those that the net of the recipe can take: feat
 best of each: other work on the machine only adds.
 
 ``index``: an index of 630,000 speakers and 150 million utterances, written by streaming and mapped into memory, and
-batches of 64 × 10 segments of 0.8 s from it. A batch is all that a loader process does: draw, look up, read the audio
-and make floats of it. The audio is a few files of noise, under one name for each file that the preparation would make.
-"of one file" reads all of it from a single one, so no time goes into opening; "of its own files" opens about a hundred
-for every batch, as none is likely to be used soon again. Everything lies in the page cache: no disk is timed. That
+batches of 64 × 10 segments of 0.8 s from it. A batch is all that a loader process does: draw, look up, and read the
+audio, of 16 bits, which becomes floats on the device. The audio is a few files of noise, under one name for each file
+that the preparation would make. "of one file" reads all of it from a single one, so no time goes into opening; "of its
+own files" opens about a hundred for every batch, as none is likely to be used soon again. Everything lies in the page
+cache: no disk is timed. That
 takes minutes and gigabytes of disk in ``--folder``, and ``--speakers 6300 --utterances 1500000`` gives a quick idea.
 """
 
