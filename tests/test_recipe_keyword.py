@@ -26,6 +26,7 @@ SMALL = [
     "--num_speakers=6",
     "--num_test_speakers=3",
     "--renditions=3",
+    "--test_renditions=3",
     "--speaker_ratio=2",
     "--utterance_ratio=2",
     "--hidden_size=8",
