@@ -18,8 +18,8 @@ import torch
 from speechtools.data.speaker_index import SpeakerIndex, open_index
 from speechtools.errors import CorpusError
 
-#: Files of audio that are mapped: a process may have some ten thousands of maps. Of a store of more, none is.
-MAX_MAPS = 4096
+#: Files of audio that are mapped; Linux lets a process have 65,530 maps. Of a store of more files, none is.
+MAX_MAPS = 16384
 #: Files that are held open of a store whose files are not mapped; a speaker's utterances lie in one or two.
 MAX_OPEN = 4
 #: How np.save begins a file of int16 (samples,).
