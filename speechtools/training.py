@@ -396,6 +396,31 @@ class RecipeBrain(sb.Brain):
         self.writer.flush()
 
 
+class DVectorBrain(RecipeBrain):
+    """What the recipes of d-vectors share: the halved learning rate, the averaged encoder, d-vectors kept for the test.
+
+    The yaml has ``lr``, ``halve_every`` (steps; GE2E paper, section 3), ``encoder`` and ``averaged``; the subclass adds
+    what it embeds in a validation or test to ``embedded``, from which ``validate`` computes the EER.
+    """
+
+    selection_key = "eer"
+
+    def on_fit_batch_start(self, batch, should_step):
+        """The learning rate of this step."""
+        halvings = self.optimizer_step // self.hparams.halve_every
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.hparams.lr * 0.5**halvings
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """The running average of the weights."""
+        self.hparams.averaged.update_parameters(self.hparams.encoder)
+
+    def on_stage_start(self, stage, epoch=None):
+        """Begins with no d-vectors."""
+        super().on_stage_start(stage, epoch)
+        self.embedded = []
+
+
 def optimizer(name: str, lr: float, **options):
     """An optimizer of ``torch.optim`` by its name, as a Brain takes it: a function of the parameters.
 

@@ -13,10 +13,8 @@ from speechtools.gathering import gather_dvectors
 from speechtools.inference import SpeakerVerification
 
 
-class SpeakerBrain(training.RecipeBrain):
+class SpeakerBrain(training.DVectorBrain):
     """Partial utterances -> log-mel features -> LSTM -> d-vectors -> GE2E loss over N speakers x M utterances."""
-
-    selection_key = "eer"
 
     def compute_forward(self, batch, stage):
         batch = batch.to(self.device)
@@ -50,18 +48,6 @@ class SpeakerBrain(training.RecipeBrain):
             return torch.zeros(())  # the EER tells, which unlike the loss does not depend on N and M
         # Every utterance meets the centroids of the speakers of all processes.
         return self.modules.loss(*gather_dvectors(embedded, speakers))
-
-    def on_fit_batch_start(self, batch, should_step):
-        halvings = self.optimizer_step // self.hparams.halve_every
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.hparams.lr * 0.5**halvings
-
-    def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        self.hparams.averaged.update_parameters(self.hparams.encoder)
-
-    def on_stage_start(self, stage, epoch=None):
-        super().on_stage_start(stage, epoch)
-        self.embedded = []
 
     def validate(self, stage):
         split = "test" if stage == sb.Stage.TEST else "valid"

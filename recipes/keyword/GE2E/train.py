@@ -16,10 +16,8 @@ from speechtools.gathering import gather_dvectors
 from speechtools.inference import SpeakerVerification
 
 
-class KeywordBrain(training.RecipeBrain):
+class KeywordBrain(training.DVectorBrain):
     """Segments that hold a keyword -> log-mel features -> LSTM -> d-vectors -> Σ α_k L_k over the sources (eq. 12)."""
-
-    selection_key = "eer"
 
     def compute_forward(self, batch, stage):
         batch = batch.to(self.device)
@@ -53,27 +51,20 @@ class KeywordBrain(training.RecipeBrain):
         # Every utterance meets the centroids of its own source, those of all processes.
         losses = [self.modules.loss(*gather_dvectors(embedded, speakers)) for embedded, speakers in predictions]
         for name, loss in zip(batch.names, losses, strict=True):
-            self.source_losses.setdefault(name, []).append(float(loss.detach()))
+            self.source_losses.setdefault(name, []).append(loss.detach())
         return sum(weight * loss for weight, loss in zip(batch.weights, losses, strict=True))
-
-    def on_fit_batch_start(self, batch, should_step):
-        halvings = self.optimizer_step // self.hparams.halve_every
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.hparams.lr * 0.5**halvings
-
-    def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        self.hparams.averaged.update_parameters(self.hparams.encoder)
 
     def on_stage_start(self, stage, epoch=None):
         super().on_stage_start(stage, epoch)
-        self.embedded = []
         if stage == sb.Stage.TRAIN:
             self.source_losses = {}
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         super().on_stage_end(stage, stage_loss, epoch)
         if stage == sb.Stage.TRAIN:
-            self.train_stats |= {f"loss_{name}": sum(each) / len(each) for name, each in self.source_losses.items()}
+            self.train_stats |= {
+                f"loss_{name}": float(torch.stack(each).mean()) for name, each in self.source_losses.items()
+            }
 
     def validate(self, stage):
         split = "test" if stage == sb.Stage.TEST else "valid"
