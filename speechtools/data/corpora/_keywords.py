@@ -4,7 +4,7 @@ import difflib
 import os
 import re
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from speechtools.data import audio
@@ -73,7 +73,7 @@ class Lists:
     """The lists that divide a corpus, read one after the other. ``there`` are the files that the corpus has.
 
     Listed files are matched without their suffix, since corpora get converted, and files that are not there are
-    counted, for the one warning of :meth:`warn_of_missing`.
+    counted, for the one warning of :meth:`read`.
     """
 
     def __init__(self, root: Path, there: Collection[Path]):
@@ -102,14 +102,25 @@ class Lists:
                 self._missing.append(f"{name} ({file.name})")
             self.splits[path], self._lists[path] = split, file
 
-    def warn_of_missing(self) -> None:
-        """One warning about the listed files that are not there."""
+    def read(self, folders: Collection[Path], splits: dict[str, str], listed: Callable[[Path], list[str]]) -> set[Path]:
+        """Take in all lists of some folders, with one warning about listed files that are not there.
+
+        ``splits`` has the names of the lists and the split of each, and ``listed`` tells what a list names. Returns the
+        folders that have a list.
+        """
+        divided = set()
+        for folder in sorted(folders):
+            for name, split in splits.items():
+                if (folder / name).is_file():
+                    divided.add(folder)
+                    self.add(folder / name, split, listed(folder / name))
         if self._missing:
             warnings.warn(
                 f"The lists of the corpus {self.root} name {len(self._missing)} of {len(self.splits)} files that do "
                 f"not exist: {some(self._missing)}. They were left out.",
-                stacklevel=3,
+                stacklevel=4,
             )
+        return divided
 
 
 def warn_of_unlisted(root: Path, names: Sequence[str]) -> None:

@@ -50,13 +50,8 @@ def arabic_speech_commands(data_folder: str | Path, keywords: list[str] | None =
     )
     chosen = _keywords.select(root, keywords, {match["keyword"] for match in matches.values()})
     lists = _keywords.Lists(root, matches)
-    divided = set()  # folders with a list
-    for folder in sorted({path.parents[2] for path in matches}):
-        for name, split in _LISTS.items():
-            if (folder / name).is_file():
-                divided.add(folder)
-                lists.add(folder / name, split, _listed(folder / name, None if keywords is None else chosen))
-    lists.warn_of_missing()
+    named = None if keywords is None else chosen
+    divided = lists.read({path.parents[2] for path in matches}, _LISTS, lambda file: _listed(file, named))
     drafts, unlisted = [], []
     for path, match in matches.items():
         if match["keyword"] not in chosen:

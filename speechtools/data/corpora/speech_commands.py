@@ -45,16 +45,11 @@ def speech_commands(data_folder: str | Path, keywords: list[str] | None = None) 
     matches = _keywords.matching(root, _layout.SPEECH_COMMANDS, "speech-commands", wanted, other="_background_noise_")
     words = _keywords.select(root, keywords, {match["keyword"] for match in matches.values()})
     lists = _keywords.Lists(root, matches)
-    divided = set()  # folders with a list
-    for folder in sorted({path.parent.parent for path in matches}):
-        for name, split in _LISTS.items():
-            if (folder / name).is_file():
-                divided.add(folder)
-                listed = _keywords.lines(folder / name)
-                lists.add(
-                    folder / name, split, [line for line in listed if keywords is None or line.split("/")[0] in words]
-                )
-    lists.warn_of_missing()
+    divided = lists.read(
+        {path.parent.parent for path in matches},
+        _LISTS,
+        lambda file: [line for line in _keywords.lines(file) if keywords is None or line.split("/")[0] in words],
+    )
     drafts = []
     for path, match in matches.items():
         if match["keyword"] in words:
