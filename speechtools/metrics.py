@@ -8,6 +8,7 @@ correlation over fewer than two points, or of a constant) is ``nan``, never a si
 Metrics
 -------
 mse, lcc, srcc : the three of the Quality-Net paper's tables (section 3.1).
+auc : of two groups of scores, of which one should be the higher.
 eer, min_dcf, det_curve : of speaker verification, from the scores of target and non-target trials.
 """
 
@@ -71,6 +72,50 @@ def srcc(predicted, true) -> float:
     return float(stats.spearmanr(predicted, true).statistic)
 
 
+# ---------------------------------------------------------------------------------------------- two groups of scores
+
+
+def _validate_groups(groups: dict, unit: str, figure: str) -> list[np.ndarray]:
+    """Each group as a float64 vector; raises SpeechtoolsError on an empty one and on non-finite values."""
+    vectors = []
+    for name, scores in groups.items():
+        scores = np.asarray(scores, dtype=np.float64).ravel()
+        if scores.size == 0:
+            raise SpeechtoolsError(f"There are no {name} {unit}, and an {figure} needs both sides. Add such {unit}.")
+        if not np.isfinite(scores).all():
+            raise SpeechtoolsError(
+                f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} {name} scores are NaN or infinite, so no "
+                f"{figure} computed from them would mean anything. Mend the model or leave out these recordings."
+            )
+        vectors.append(scores)
+    return vectors
+
+
+def auc(higher, lower) -> float:
+    """Area under the ROC curve: the probability that a score of the first group is above one of the second.
+
+    Ties count half. 1 is a perfect separation, 0.5 none, and 0 one the wrong way round. It is the Mann-Whitney
+    statistic, from the sum of ranks, over the number of pairs.
+
+    Raises
+    ------
+    SpeechtoolsError
+        A group has no scores, or a score is NaN or infinite.
+
+    >>> auc([3.0, 4.0], [1.0, 2.0])
+    1.0
+    >>> auc([1.0, 3.0], [1.0])
+    0.75
+    """
+    higher, lower = _validate_groups({"higher": higher, "lower": lower}, "scores", "AUC")
+    from scipy import stats
+
+    rank_sum = stats.rankdata(np.concatenate([higher, lower]))[: higher.size].sum()
+    # The smallest that the sum can be is 1 + 2 + ... + n, with all of the second group above.
+    above = rank_sum - higher.size * (higher.size + 1) / 2
+    return float(above / (higher.size * lower.size))
+
+
 # --------------------------------------------------------------------------------------------- speaker verification
 
 
@@ -94,19 +139,9 @@ def det_curve(target_scores, nontarget_scores) -> tuple[np.ndarray, np.ndarray, 
     >>> p_miss.tolist(), p_fa.tolist(), thresholds.tolist()
     ([0.0, 0.0, 0.5, 1.0], [1.0, 0.5, 0.0, 0.0], [1.0, 2.0, 3.0, inf])
     """
-    sides = []
-    for name, scores in (("target", target_scores), ("non-target", nontarget_scores)):
-        scores = np.asarray(scores, dtype=np.float64).ravel()
-        if scores.size == 0:
-            raise SpeechtoolsError(f"There are no {name} trials, and error rates need both sides. Add such trials.")
-        if not np.isfinite(scores).all():
-            raise SpeechtoolsError(
-                f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} {name} scores are NaN or infinite, so no "
-                "error rate computed from them would mean anything. Mend the model or leave out these recordings."
-            )
-        sides.append(np.sort(scores))
-    targets, nontargets = sides
-    thresholds = np.append(np.unique(np.concatenate(sides)), np.inf)
+    groups = {"target": target_scores, "non-target": nontarget_scores}
+    targets, nontargets = map(np.sort, _validate_groups(groups, "trials", "error rate"))
+    thresholds = np.append(np.unique(np.concatenate([targets, nontargets])), np.inf)
     p_miss = np.searchsorted(targets, thresholds, side="left") / targets.size
     p_fa = 1 - np.searchsorted(nontargets, thresholds, side="left") / nontargets.size
     return p_miss, p_fa, thresholds

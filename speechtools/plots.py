@@ -13,6 +13,9 @@ from speechtools.data.manifests import write_aside
 SCALE_NAMES = {"raw_nb": "raw PESQ (P.862)", "nb": "PESQ (P.862.1)", "wb": "wideband PESQ (P.862.2)"}
 # Colour-blind safe (Okabe and Ito), one a subset.
 COLORS = {"clean": "#009E73", "noisy": "#0072B2", "enhanced": "#D55E00"}
+#: The same and the others of their table, for lines that are no subsets, one a model or figure of merit.
+LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = "osD^vP*X"
 _SPECTRUM_RANGE_DB = 80.0
 
 
@@ -79,16 +82,11 @@ def frame_scores(
     marked : dict
         By title, the start and end (s) of a stretch to frame, such as where noise was added.
     """
-    figure = Figure(figsize=(max(5.0 * len(recordings), 7.0), 5.0), layout="constrained")
-    axes = figure.subplots(2, len(recordings), sharex="col", sharey="row", squeeze=False)
-    image = None
-    for column, (title, samples, report) in enumerate(recordings):
-        upper, lower = axes[:, column]
-        image = _spectrogram(upper, samples, sample_rate)
-        upper.set_title(title, fontsize=10)
-        lower.plot(report.times, report.frame_scores, color=COLORS["noisy"], linewidth=1, label="frames")
-        lower.axhline(report.score, color=COLORS["enhanced"], linewidth=1, linestyle="--")
-        lower.annotate(
+    figure, panels = _spectrograms_over_panels(recordings, sample_rate, marked)
+    for axes, (_, _, report) in zip(panels, recordings, strict=True):
+        axes.plot(report.times, report.frame_scores, color=COLORS["noisy"], linewidth=1, label="frames")
+        axes.axhline(report.score, color=COLORS["enhanced"], linewidth=1, linestyle="--")
+        axes.annotate(
             f"mean {report.score:.2f}",
             (0.98, report.score),
             xycoords=("axes fraction", "data"),
@@ -99,15 +97,62 @@ def frame_scores(
             color=COLORS["enhanced"],
             bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1},
         )
-        lower.set(xlabel="time (s)", xlim=(0, report.duration))
+    panels[0].set_ylabel(_predicted_label(recordings[0][2]))
+    return save(figure, path)
+
+
+def frame_score_curves(
+    path: str | Path, recordings: list[tuple[str, np.ndarray, dict]], sample_rate: int, marked: dict | None = None
+) -> Path:
+    """As :func:`frame_scores`, but of several models on the same recordings, one line a model.
+
+    It serves the paper's figure 2 (with and without the frame constraint) and figure 3 (two forget-gate biases).
+
+    Arguments
+    ---------
+    recordings : list
+        Triples of a title, the samples (samples,) and the QualityReports by the label of their model, on one scale. A
+        label has one colour in all columns.
+    marked : dict
+        By title, the start and end (s) of a stretch to frame.
+    """
+    labels = list(dict.fromkeys(label for _, _, reports in recordings for label in reports))
+    figure, panels = _spectrograms_over_panels(recordings, sample_rate, marked, extra_height=0.22 * len(labels))
+    for axes, (_, _, reports) in zip(panels, recordings, strict=True):
+        for label, report in reports.items():
+            axes.plot(
+                report.times,
+                report.frame_scores,
+                color=LINE_COLORS[labels.index(label) % len(LINE_COLORS)],
+                linewidth=1.2,
+                label=f"{label} (mean {report.score:.2f})",
+            )
+        # Below the axes: inside, it would cover the curves.
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False)
+    panels[0].set_ylabel(_predicted_label(next(iter(recordings[0][2].values()))))
+    return save(figure, path)
+
+
+def _predicted_label(report) -> str:
+    return f"predicted\n{SCALE_NAMES.get(report.scale, report.scale)}"
+
+
+def _spectrograms_over_panels(recordings, sample_rate: int, marked: dict | None, extra_height: float = 0.0):
+    """A figure of the recordings' spectrograms, one a column, and the axes below them to draw into."""
+    figure = Figure(figsize=(max(5.0 * len(recordings), 7.0), 5.0 + extra_height), layout="constrained")
+    axes = figure.subplots(2, len(recordings), sharex="col", sharey="row", squeeze=False)
+    image = None
+    for (upper, lower), (title, samples, _) in zip(axes.T, recordings, strict=True):
+        image = _spectrogram(upper, samples, sample_rate)
+        upper.set_title(title, fontsize=10)
+        lower.set(xlabel="time (s)", xlim=(0, len(samples) / sample_rate))
         lower.grid(alpha=0.25)
         if marked and title in marked:
             for ax in (upper, lower):
                 ax.axvspan(*marked[title], fill=False, edgecolor="black", linestyle="--", linewidth=1)
     axes[0, 0].set_ylabel("frequency (kHz)")
-    axes[1, 0].set_ylabel(f"predicted\n{SCALE_NAMES.get(recordings[0][2].scale, recordings[0][2].scale)}")
     figure.colorbar(image, ax=axes[0, :], label="level (dB below the peak)")
-    return save(figure, path)
+    return figure, axes[1]
 
 
 def _spectrogram(axes, samples: np.ndarray, sample_rate: int):
@@ -131,11 +176,53 @@ def _spectrogram(axes, samples: np.ndarray, sample_rate: int):
     )
 
 
+def learning_curve(path: str | Path, points: list[dict], title: str) -> Path:
+    """LCC, SRCC and MSE over the number of training utterances, on a logarithmic axis (the paper's figure 5).
+
+    Every seed is a point, the line runs through their means, and the band from the worst seed to the best.
+
+    Arguments
+    ---------
+    points : list
+        ``{"utterances": n, "lcc": [...], "srcc": [...], "mse": [...]}``, in any order, with one value a seed. Where a
+        value is None or NaN, the mean is not known, and the line has a gap.
+    """
+    points = sorted(points, key=lambda point: point["utterances"])
+    counts = [point["utterances"] for point in points]
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    curves = (("lcc", "LCC", upper), ("srcc", "SRCC", upper), ("mse", "MSE", lower))
+    for (key, name, axes), color, marker in zip(curves, LINE_COLORS, _MARKERS, strict=False):
+        seeds = [np.asarray(point[key], dtype=np.float64) for point in points]
+        axes.plot(counts, [values.mean() for values in seeds], color=color, linewidth=1.3, label=name)
+        lowest, highest = ([f(values) for values in seeds] for f in (np.min, np.max))
+        axes.fill_between(counts, lowest, highest, color=color, alpha=0.15, linewidth=0)
+        axes.scatter(
+            np.repeat(counts, [len(values) for values in seeds]),
+            np.concatenate(seeds),
+            s=16,
+            marker=marker,
+            color=color,
+            alpha=0.6,
+            linewidths=0,
+        )
+    lower.set_xscale("log")
+    names = [f"{count:,}" for count in counts]
+    lower.set_xticks(counts, names, fontsize=8, rotation=45, ha="right", rotation_mode="anchor")
+    lower.set_xticks([], minor=True)
+    lower.set(xlabel="training utterances", ylabel="mean squared error")
+    upper.set(ylabel="correlation with the true scores")
+    upper.legend(loc="lower right", title="mean and every seed", frameon=False)
+    for axes in (upper, lower):
+        axes.grid(alpha=0.25)
+    upper.set_title(textwrap.fill(title, 60), fontsize=10)
+    return save(figure, path)
+
+
 # --------------------------------------------------------------------------------------------- speaker verification
 
 #: Error rates (in %) that the axes of a DET curve name.
 _DET_TICKS = (0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80)
-_MARKERS = "osD^vP*X"
 
 
 def det(path: str | Path, curves: dict[str, tuple], title: str) -> Path:

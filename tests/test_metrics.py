@@ -115,13 +115,59 @@ def test_other_shapes_are_refused(metric, predicted, true):
         metric(predicted, true)
 
 
-# ------------------------------------------------------------------------------------------- speaker verification
+# --------------------------------------------------------------------------------------------- two groups of scores
 
 
 def tied(seed):
     """Few distinct scores on two short sides."""
     rng = np.random.default_rng(seed)
     return [np.round(rng.normal(mean, 1, rng.integers(1, 12)), int(rng.integers(0, 2))) for mean in (1, 0)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_auc_is_the_share_of_pairs_in_the_right_order(seed):
+    higher, lower = tied(seed)
+    wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a in higher for b in lower]
+    assert metrics.auc(higher, lower) == pytest.approx(sum(wins) / len(wins), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_auc_does_not_know_the_scale_or_the_order(seed):
+    higher, lower = tied(seed)
+    area = metrics.auc(higher, lower)
+    assert metrics.auc(lower, higher) == pytest.approx(1 - area, abs=1e-12)
+    assert metrics.auc(-lower, -higher) == pytest.approx(area, abs=1e-12)
+    assert metrics.auc(higher[::-1], np.sort(lower)) == area
+    assert metrics.auc(np.repeat(higher, 3), lower) == pytest.approx(area, abs=1e-12)
+    for bend in (lambda x: 3 * x - 7, np.exp, np.arctan, lambda x: x**3):
+        assert metrics.auc(bend(higher), bend(lower)) == pytest.approx(area, abs=1e-12)
+
+
+def test_the_auc_of_separated_and_of_equal_groups():
+    scores = np.random.default_rng(0).normal(size=50)
+    assert metrics.auc(scores + 100, scores) == 1 and metrics.auc(scores, scores + 100) == 0
+    assert metrics.auc([2.0] * 3, [2.0] * 5) == 0.5 and metrics.auc(scores, scores) == pytest.approx(0.5)
+    assert type(metrics.auc(np.float32([1, 2]), [1])) is float
+
+
+def test_the_auc_of_two_normal_distributions():
+    # The difference of two deviates has the variance 2.
+    rng = np.random.default_rng(1)
+    area = metrics.auc(rng.normal(1, 1, 20000), rng.normal(0, 1, 20000))
+    assert area == pytest.approx(stats.norm.cdf(1 / math.sqrt(2)), abs=0.005)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_an_auc_of_non_finite_scores_or_of_one_group_is_refused(bad):
+    with pytest.raises(SpeechtoolsError, match="1 of 2 higher scores are NaN or infinite, so no AUC"):
+        metrics.auc([1.0, bad], [0.0])
+    with pytest.raises(SpeechtoolsError, match="2 of 3 lower scores are NaN or infinite"):
+        metrics.auc([1.0], [bad, 0.0, bad])
+    with pytest.raises(SpeechtoolsError, match="There are no lower scores, and an AUC needs both sides"):
+        metrics.auc([1.0], [])
+
+
+# ------------------------------------------------------------------------------------------- speaker verification
 
 
 @pytest.mark.parametrize("seed", range(60))

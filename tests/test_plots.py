@@ -1,4 +1,4 @@
-"""What the figures of speaker verification show, asked of the figures themselves."""
+"""What the figures of frame scores, of learning and of speaker verification show, asked of the figures themselves."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from matplotlib.colors import to_hex
 from scipy.stats import norm
 
 from speechtools import metrics, plots
+from speechtools.inference.quality import QualityReport
 
 SPEAKERS = np.repeat(np.arange(20), 4)
 NAMES = [f"a-corpus-of-speech-{number:03d}" for number in range(20)]
@@ -27,6 +28,62 @@ def dvectors():
 
 def is_picture(path):
     return path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 10000
+
+
+def report(seed, frames=60):
+    scores = np.random.default_rng(seed).uniform(1, 4, frames)
+    times = (np.arange(frames) + 0.5) / frames
+    return QualityReport(float(scores.mean()), scores, times, 1.0, 1 / frames, "raw_nb")
+
+
+def test_every_model_has_one_colour_and_a_line_of_its_frame_scores(drawn, tone, tmp_path):
+    # The second recording names the models in another order, and lacks one.
+    columns = [{"a": report(0), "b": report(1), "c": report(2)}, {"b": report(3), "a": report(4)}]
+    recordings = [(title, tone(1.0), reports) for title, reports in zip("xy", columns, strict=True)]
+    marked = {"y": (0.29, 0.71)}
+    assert is_picture(plots.frame_score_curves(tmp_path / "f.png", recordings, 16000, marked))
+    spectrograms, panels = drawn[0].axes[:2], drawn[0].axes[2:4]
+    colors = {}
+    for axes, reports in zip(panels, columns, strict=True):
+        texts = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert texts == [f"{label} (mean {one.score:.2f})" for label, one in reports.items()]
+        for (label, one), line in zip(reports.items(), axes.get_lines(), strict=True):
+            assert np.array_equal(line.get_xdata(), one.times) and np.array_equal(line.get_ydata(), one.frame_scores)
+            assert colors.setdefault(label, line.get_color()) == line.get_color()
+    assert len(set(colors.values())) == 3
+    for pair in (spectrograms, panels):
+        assert [len(axes.patches) for axes in pair] == [0, 1]
+        edges = pair[1].patches[0].get_extents().transformed(pair[1].transData.inverted())
+        assert (edges.x0, edges.x1) == pytest.approx(marked["y"])
+    assert panels[0].get_ylim() == panels[1].get_ylim(), "recordings are compared by height"
+
+
+def test_the_learning_curve_runs_through_the_means_of_the_seeds(drawn, tmp_path):
+    rng = np.random.default_rng(0)
+    points = [
+        {"utterances": n, **{key: rng.uniform(0.4, 0.9, seeds).tolist() for key in ("lcc", "srcc", "mse")}}
+        for n, seeds in ((100, 3), (1000, 1), (4620, 2))
+    ]
+    assert is_picture(plots.learning_curve(tmp_path / "l.png", points[::-1], "a test"))
+    upper, lower = drawn[0].axes
+    assert upper.get_xscale() == "log" == lower.get_xscale()
+    assert [label.get_text() for label in lower.get_xticklabels()] == ["100", "1,000", "4,620"]
+    shown = dict(zip(("lcc", "srcc"), upper.get_lines(), strict=True)) | {"mse": lower.get_lines()[0]}
+    bands = dict(zip(("lcc", "srcc"), upper.collections[::2], strict=True)) | {"mse": lower.collections[0]}
+    clouds = dict(zip(("lcc", "srcc"), upper.collections[1::2], strict=True)) | {"mse": lower.collections[1]}
+    for key, line in shown.items():
+        assert line.get_xdata().tolist() == [100, 1000, 4620]
+        assert line.get_ydata() == pytest.approx([np.mean(point[key]) for point in points])
+        every = [(point["utterances"], value) for point in points for value in point[key]]
+        assert np.allclose(clouds[key].get_offsets(), every)
+        edges = bands[key].get_paths()[0].vertices
+        assert {*edges[:, 1]} >= {f(points[0][key]) for f in (min, max)}, "from the worst seed to the best"
+
+
+def test_an_undefined_correlation_leaves_a_gap(drawn, tmp_path):
+    points = [{"utterances": n, "lcc": [value], "srcc": [value], "mse": [1.0]} for n, value in ((10, None), (100, 0.5))]
+    assert is_picture(plots.learning_curve(tmp_path / "l.png", points, "a test"))
+    assert np.isnan(drawn[0].axes[0].get_lines()[0].get_ydata()).tolist() == [True, False]
 
 
 def test_a_det_curve_falls_and_its_mark_lies_at_the_eer(drawn, tmp_path):
