@@ -93,6 +93,49 @@ def score_files(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def enhance_files(arguments: argparse.Namespace) -> int:
+    """Take the noise out of a recording, or of all recordings of a folder.
+
+    What comes out is mono, 16 bit, at the sample rate of the model. A recording that cannot be enhanced is named with
+    its reason; the others are enhanced, and the exit status is then 1.
+    """
+    from pathlib import Path
+
+    from tqdm import tqdm
+
+    from speechtools import scoring
+    from speechtools.allocation import keep_freed_memory
+    from speechtools.inference import BUNDLED_ENHANCER, SpeechEnhancer
+
+    keep_freed_memory()
+    source, target = Path(arguments.source), Path(arguments.target)
+    if source.is_dir():
+        if target.suffix.lower() in (".wav", ".flac") or target.is_file():
+            raise ConfigError(f"{source} is a folder and {target} a file. Give a folder for the enhanced recordings.")
+        files = [
+            (path, (target / path.relative_to(source)).with_suffix(".wav"))
+            for path in scoring.find_recordings([source])
+        ]
+    else:
+        files = [(source, target / f"{source.stem}.wav" if target.is_dir() else target)]
+    taken = {}
+    for path, output in files:
+        if output in taken:
+            raise ConfigError(f"{taken[output]} and {path} would both become {output}. Rename one of them.")
+        if output.resolve() == path.resolve():
+            raise ConfigError(f"{path} would be replaced by its enhanced version. Give another place for it.")
+        taken[output] = path
+    run_opts = {"device": arguments.device} if arguments.device else None
+    enhancer = SpeechEnhancer.from_hparams(arguments.model or BUNDLED_ENHANCER, run_opts=run_opts)
+    results = tqdm(enhancer.enhance_files(files), "enhancing", len(files), unit="file", disable=None)
+    failed = [error for _, error in results if error]
+    if len(failed) < len(files):
+        print(f"{len(files) - len(failed)} recordings enhanced: {target}")
+    for error in failed:
+        print(f"speechtools: not enhanced: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
 def embed_files(arguments: argparse.Namespace) -> int:
     """Write the d-vectors of recordings to a file. Folders are searched for audio files.
 
@@ -233,6 +276,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--batch_size", type=int, default=32, help="recordings scored together (32)")
     command.add_argument("--device", help="cpu, cuda or cuda:1; default: a GPU where there is one")
     command.set_defaults(run=score_files)
+
+    command = commands.add_parser("enhance", help="take the noise out of recordings", description=enhance_files.__doc__)
+    command.add_argument("source", metavar="file_or_folder")
+    command.add_argument("target", metavar="output", help="a file (.wav, .flac); for a folder, a folder")
+    command.add_argument("--model", help="a trained `pretrained` folder or hub id; default: the one in the package")
+    command.add_argument("--device", help="cpu, cuda or cuda:1; default: a GPU where there is one")
+    command.set_defaults(run=enhance_files)
 
     command = commands.add_parser("embed", help="d-vectors of recordings", description=embed_files.__doc__)
     command.add_argument("paths", nargs="+", metavar="file_or_folder")

@@ -323,6 +323,16 @@ def _must_be(tensor, shape: tuple, what: str) -> None:
         raise Broken(f"{what}: {tensor.dtype} of shape {tuple(tensor.shape)} instead of torch.float32 of shape {shape}")
 
 
+def _must_have_gradients(named) -> None:
+    for name, parameter in named:
+        if not parameter.requires_grad:
+            continue
+        if parameter.grad is None or not parameter.grad.any():
+            raise Broken(f"no gradient in {name}")
+        if not parameter.grad.isfinite().all():
+            raise Broken(f"a gradient in {name} that is not finite")
+
+
 # -------------------------------------------------------------------------------------------------------- features
 
 _NUM_SAMPLES = 16000
@@ -572,13 +582,7 @@ def _gradients_arrive(subject: Subject) -> None:
         feats.requires_grad_()
         scores, _ = _assess(part, feats, lens)
         scores.sum().backward()
-        for name, parameter in [*part.named_parameters(), ("the input feats", feats)]:
-            if not parameter.requires_grad:
-                continue
-            if parameter.grad is None or not parameter.grad.any():
-                raise Broken(f"no gradient in {name}")
-            if not parameter.grad.isfinite().all():
-                raise Broken(f"a gradient in {name} that is not finite")
+        _must_have_gradients([*part.named_parameters(), ("the input feats", feats)])
 
 
 _QUALITY = Contract(
@@ -619,6 +623,109 @@ _QUALITY = Contract(
             "a gradient reaches every parameter and the input",
             _gradients_arrive,
             "Remove unused layers, and detach() or no_grad() on the way to the score.",
+        ),
+    ),
+)
+
+# -------------------------------------------------------------------------------------------------------- enhancer
+
+
+def _enhancer(subject: Subject):
+    import torch
+
+    part = build(subject.name, input_size=_NUM_BINS)
+    if not isinstance(part, torch.nn.Module):
+        raise Broken(f"build gave a {type(part).__name__} instead of a torch.nn.Module")
+    return part.eval()
+
+
+def _masks_have_shape(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        part = _enhancer(subject)
+        for batch, time in ((4, _NUM_FRAMES), (1, 1)):
+            shape = (batch, time, _NUM_BINS)
+            masks = part(torch.rand(shape), None)
+            _must_be(masks, shape, f"masks for feats {shape}")
+            if not (masks >= 0).all() or not (masks <= 1).all():
+                raise Broken(f"masks from {masks.min().item():.3g} to {masks.max().item():.3g}")
+
+
+def _masks_of_silence(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        masks = _enhancer(subject)(torch.zeros(2, _NUM_FRAMES, _NUM_BINS), None)
+        if not masks.isfinite().all():
+            raise Broken(f"{(~masks.isfinite()).sum().item()} of {masks.numel()} values for silence are not finite")
+
+
+def _masks_default_lens(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        part = _enhancer(subject)
+        feats, _ = _padded_feats(torch)
+        _must_agree(part(feats, None), part(feats, torch.ones(len(feats))), "masks without lens and with lens of 1")
+
+
+def _masks_ignore_padding(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        part = _enhancer(subject)
+        feats, lens = _padded_feats(torch)
+        for row, frames in enumerate(_ITEM_FRAMES):
+            feats[row, frames:] = 100 * torch.rand(_NUM_FRAMES - frames, _NUM_BINS)
+        masks = part(feats, lens)
+        for row, frames in enumerate(_ITEM_FRAMES):
+            alone = part(feats[row : row + 1, :frames], None)
+            what = f"masks of {frames} frames, alone and padded with noise to {_NUM_FRAMES},"
+            _must_agree(masks[row : row + 1, :frames], alone, what)
+
+
+def _masks_ignore_level(subject: Subject) -> None:
+    with _examination() as torch, torch.no_grad():
+        part = _enhancer(subject)
+        feats, lens = _padded_feats(torch)
+        _must_agree(part(0.01 * feats, lens), part(feats, lens), "masks of spectra and of the same 40 dB lower")
+
+
+def _masks_have_gradients(subject: Subject) -> None:
+    with _examination() as torch:
+        feats, lens = _padded_feats(torch)
+        part = _enhancer(subject).train()
+        feats.requires_grad_()
+        part(feats, lens).sum().backward()
+        _must_have_gradients([*part.named_parameters(), ("the input feats", feats)])
+
+
+_ENHANCER = Contract(
+    sentence="build(name, input_size=257)(feats, lens): magnitudes (batch, time, input_size) float32 of noisy speech "
+    "and relative lens (batch,) or None -> masks of the same shape, in [0, 1]",
+    laws=(
+        Law(
+            "feats (batch, time, input_size) give float32 masks of the same shape, in [0, 1]",
+            _masks_have_shape,
+            "End in a sigmoid, one value a frequency bin.",
+        ),
+        Law(
+            "masks are finite for silence",
+            _masks_of_silence,
+            "Look for a division or logarithm of the features' own size.",
+        ),
+        Law(
+            "lens=None means that every item is full",
+            _masks_default_lens,
+            "Let forward(feats, lens=None) treat None as lens of 1.",
+        ),
+        Law(
+            "padding, whatever it holds, changes no mask of a valid frame",
+            _masks_ignore_padding,
+            "Mask statistics by round(lens * time); a backward LSTM must begin at the item's own end.",
+        ),
+        Law(
+            "the level of a recording changes no mask",
+            _masks_ignore_level,
+            "Divide the features by their own level in the item.",
+        ),
+        Law(
+            "a gradient reaches every parameter and the input",
+            _masks_have_gradients,
+            "Remove unused layers, and detach() or no_grad() on the way to the masks.",
         ),
     ),
 )
@@ -1041,6 +1148,7 @@ _LOSS = Contract(
 CONTRACTS: dict[str, Contract] = {
     "corpus": _CORPUS,
     "encoder": _ENCODER,
+    "enhancer": _ENHANCER,
     "features": _FEATURES,
     "loss": _LOSS,
     "quality": _QUALITY,

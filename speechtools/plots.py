@@ -133,6 +133,20 @@ def frame_score_curves(
     return save(figure, path)
 
 
+def spectrograms(path: str | Path, recordings: list[tuple[str, np.ndarray]], sample_rate: int) -> Path:
+    """Spectrograms side by side; ``recordings`` are pairs of a title and the samples (samples,)."""
+    figure = Figure(figsize=(max(4.2 * len(recordings), 7.0), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(recordings), sharey=True, squeeze=False)[0]
+    image = None
+    for ax, (title, samples) in zip(axes, recordings, strict=True):
+        image = _spectrogram(ax, samples, sample_rate)
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("time (s)")
+    axes[0].set_ylabel("frequency (kHz)")
+    figure.colorbar(image, ax=axes, label="level (dB below the peak)")
+    return save(figure, path)
+
+
 def _predicted_label(report) -> str:
     return f"predicted\n{SCALE_NAMES.get(report.scale, report.scale)}"
 

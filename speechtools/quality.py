@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from speechtools.errors import ConfigError
 from speechtools.features import length_mask, num_samples
-from speechtools.recurrent import set_forget_gate_bias
+from speechtools.recurrent import both_ways, set_forget_gate_bias
 from speechtools.registry import plugin
 
 
@@ -17,9 +17,7 @@ from speechtools.registry import plugin
 class QualityBLSTM(nn.Module):
     """BLSTM, an ELU layer, a linear node a frame, and their mean over the valid frames (section 3.1, figure 1).
 
-    The two directions are separate LSTMs; the backward one reads every utterance reversed within its own length. On a
-    right-padded batch this equals a packed bidirectional LSTM and stays on the fast path of the CPU library, which
-    packing leaves. Padding, whatever it holds, changes no score.
+    Padding, whatever it holds, changes no score.
 
     Arguments
     ---------
@@ -32,6 +30,8 @@ class QualityBLSTM(nn.Module):
     forget_gate_bias : float
         Initial bias of the forget gates (section 2.2): -3 makes a frame's score depend less on distant frames, 1 is
         the usual choice for long memory. The recurrence then starts out forgetting and learns what to keep.
+    dropout : float
+        Share of the ELU nodes left out in training (the authors' released code: 0.3; the paper: none).
     initial_score : float
         Initial bias of the output node: near the mean of the labels, so that training starts with the differences.
 
@@ -53,12 +53,14 @@ class QualityBLSTM(nn.Module):
         hidden_size: int = 100,
         linear_size: int = 50,
         forget_gate_bias: float = -3.0,
+        dropout: float = 0.0,
         initial_score: float = 2.5,
     ):
         super().__init__()
         self.lstm_forward = nn.LSTM(input_size, hidden_size, batch_first=True)
         self.lstm_backward = nn.LSTM(input_size, hidden_size, batch_first=True)
         self.linear = nn.Linear(2 * hidden_size, linear_size)
+        self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(linear_size, 1)
         for lstm in (self.lstm_forward, self.lstm_backward):
             set_forget_gate_bias(lstm, forget_gate_bias)
@@ -71,34 +73,12 @@ class QualityBLSTM(nn.Module):
         else:
             counts = num_samples(lens, time)
         # (batch,)
-        order = reversal(counts, time)
-        # (batch, time)
-        ahead, _ = self.lstm_forward(feats)
-        behind, _ = self.lstm_backward(take_frames(feats, order))
-        hidden = torch.cat([ahead, take_frames(behind, order)], dim=2)
+        hidden = both_ways(self.lstm_forward, self.lstm_backward, feats, counts)
         # (batch, time, 2 * hidden_size)
-        frame_scores = self.output(nn.functional.elu(self.linear(hidden))).squeeze(2)
+        frame_scores = self.output(self.dropout(nn.functional.elu(self.linear(hidden)))).squeeze(2)
         # (batch, time)
         frame_scores = frame_scores.masked_fill(~length_mask(counts, time), 0.0)
         return frame_scores.sum(dim=1) / counts, frame_scores
-
-
-def reversal(counts: Tensor, time: int) -> Tensor:
-    """Frame indices (batch, time) that reverse each item's first ``counts[i]`` frames and leave the padding in place.
-
-    >>> reversal(torch.tensor([3, 2]), 3).tolist()
-    [[2, 1, 0], [1, 0, 2]]
-    """
-    frames = torch.arange(time, device=counts.device)
-    mirrored = counts.unsqueeze(1) - 1 - frames
-    return torch.where(mirrored >= 0, mirrored, frames)
-
-
-def take_frames(sequence: Tensor, order: Tensor) -> Tensor:
-    """``sequence[i, order[i]]`` for every item: (batch, time, size) and (batch, time) -> (batch, time, size)."""
-    batch, time, size = sequence.shape
-    rows = order + torch.arange(batch, device=order.device).unsqueeze(1) * time
-    return sequence.reshape(-1, size).index_select(0, rows.flatten()).view(batch, time, size)
 
 
 def frame_weight(target: Tensor, q_max: float) -> Tensor:

@@ -29,9 +29,10 @@ ENTRY_POINT_GROUP = "speechtools.plugins"
 KIND_MODULES: dict[str, tuple[str, ...]] = {
     "corpus": ("speechtools.data.corpora",),
     "encoder": ("speechtools.encoders",),
+    "enhancer": ("speechtools.enhancement",),
     "features": ("speechtools.features",),
     "loss": ("speechtools.ge2e", "speechtools.te2e", "speechtools.softmax"),
-    "quality": ("speechtools.quality",),
+    "quality": ("speechtools.quality", "speechtools.autoencoder"),
     "reader": ("speechtools.data.multireader",),
     "segment": ("speechtools.data.segments",),
     "vad": ("speechtools.vad",),

@@ -1,12 +1,18 @@
-"""Runs of a recipe that make a table of a paper: each is trained once, and none is taken for another."""
+"""Runs of a recipe that make a table of a paper, or a model that another recipe needs: each is trained once."""
 
 import json
+import logging
+import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from speechtools.errors import ConfigError
+from speechtools.data.manifests import fingerprint
+from speechtools.errors import ConfigError, SpeechtoolsError
 from speechtools.reports import write_json
+
+logger = logging.getLogger(__name__)
 
 #: Options that change where and how a run works, but not what comes out of it.
 _MACHINE = ("--device", "--prepared_folder", "--num_workers", "--noprogressbar")
@@ -54,3 +60,50 @@ def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
         write_json(told, asked)
         subprocess.run([*command, f"--output_folder={run}"], check=True, **arguments)
     return json.loads((run / "results.json").read_text(encoding="utf-8"))
+
+
+def earlier_stage(recipe: str | Path, yaml: str, folder: str | Path, options: Mapping[str, object]) -> Path:
+    """The ``pretrained`` folder of a model that another recipe trains; trains it first where it is not there.
+
+    Arguments
+    ---------
+    recipe : str or Path
+        Folder of the other recipe.
+    yaml : str
+        Its yaml, seen from there.
+    folder : str or Path
+        The run goes into a subfolder of it, named after the recipe and the fingerprint of its options. A run that was
+        interrupted is gone on with.
+    options : mapping
+        Options of its command line, as Python values.
+
+    Raises
+    ------
+    ConfigError
+        There is no such recipe.
+    SpeechtoolsError
+        Its training failed.
+    """
+    recipe = Path(recipe).absolute()
+    if not (recipe / "train.py").is_file() or not (recipe / yaml).is_file():
+        raise ConfigError(f"There is no train.py with {yaml} in {recipe}. Give the folder of a recipe, and its yaml.")
+    # JSON is valid yaml, whatever the value holds. SpeechBrain's own options, such as --device, are no yaml.
+    given = [
+        f"--{key}={value if f'--{key}' in _MACHINE else json.dumps(value, default=str)}"
+        for key, value in options.items()
+    ]
+    lasting = [yaml, *(option for option in given if not option.startswith(_MACHINE))]
+    run = Path(folder).absolute() / f"{recipe.name}-{fingerprint({'options': lasting})}"
+    if not (run / "results.json").is_file():
+        logger.info("The model of %s that is needed is not there yet. It is trained first, in %s", recipe, run)
+    # torchrun's variables would make the other recipe one of its processes.
+    ours = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    try:
+        run_once(run, [sys.executable, "train.py", yaml, *given], cwd=recipe, env=environment)
+    except subprocess.CalledProcessError as error:
+        raise SpeechtoolsError(
+            f"The training of {recipe / yaml} ended with status {error.returncode}; what it says stands above. Mend "
+            "that and start again: it goes on where it was."
+        ) from error
+    return run / "pretrained"

@@ -441,6 +441,41 @@ def optimizer(name: str, lr: float, **options):
     return functools.partial(getattr(torch.optim, name), lr=lr, **options)
 
 
+def take_weights(module: torch.nn.Module, trained: torch.nn.Module, option: str) -> None:
+    """Let a module start from the weights of a trained one, which the yaml's ``option`` names.
+
+    Raises
+    ------
+    ConfigError
+        The two are of different sizes or kinds.
+    """
+    try:
+        module.load_state_dict(trained.state_dict())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"The model that {option} names does not fit this one: {str(error).splitlines()[-1].strip()} "
+            "Give this run the options of that model's training, or leave it out."
+        ) from error
+
+
+def fit_once(module: torch.nn.Module, path: str | Path, fit) -> None:
+    """Call ``fit``, which trains ``module`` ahead of the run; or take the weights from ``path``, where it was done.
+
+    For the first stage of a model of two: a run that goes on after a kill does not repeat it.
+    """
+    path = Path(path)
+
+    def stage():
+        if path.is_file():
+            module.load_state_dict(torch.load(path, weights_only=True))
+            return
+        fit()
+        with write_aside(path) as aside:
+            torch.save(module.state_dict(), aside)
+
+    on_main_first(stage)
+
+
 def on_main_first(prepare):
     """The result of ``prepare``, called on the first process while the others wait; they then find its work done."""
     try:

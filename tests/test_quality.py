@@ -8,7 +8,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from speechtools.errors import ConfigError
 from speechtools.features import num_samples
-from speechtools.quality import QualityBLSTM, frame_weight, quality_objective, reversal, take_frames
+from speechtools.quality import QualityBLSTM, frame_weight, quality_objective
+from speechtools.recurrent import reversal, take_frames
 
 
 @pytest.fixture

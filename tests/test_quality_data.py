@@ -1,6 +1,7 @@
 """Preparation of the quality sets: counts, disjointness, labels, resuming, and manifests that tell the truth."""
 
 import csv
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -10,12 +11,12 @@ import soundfile
 
 from speechtools.data import audio, pesq_labels, quality_data
 from speechtools.data.corpora.builtin import builtin_noises
+from speechtools.data.noisy_speech import NoisySpeech, level_range_db
 from speechtools.errors import ConfigError, CorpusError, PluginError
 
+SOURCES = dict(corpus_options={"builtin": {"num_train_speakers": 4, "num_test_speakers": 6}}, num_train_noises=20)
 SMALL = dict(
-    corpus_options={"builtin": {"num_train_speakers": 4, "num_test_speakers": 6}},
     num_clean_train=6,
-    num_train_noises=20,
     num_valid_utterances=2,
     num_test_utterances=2,
     test_snrs_db=(0, 12),
@@ -23,10 +24,18 @@ SMALL = dict(
 )
 
 
+def prepare(folder, **options):
+    """The sets of SOURCES and SMALL, but for these options."""
+    fields = {f.name for f in dataclasses.fields(NoisySpeech)}
+    sources = SOURCES | {key: value for key, value in options.items() if key in fields}
+    others = SMALL | {key: value for key, value in options.items() if key not in fields}
+    return quality_data.prepare(NoisySpeech(**sources), folder, **others)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, builtin_cache):
     folder = tmp_path_factory.mktemp("prepared")
-    return folder, quality_data.prepare(save_folder=folder, **SMALL)
+    return folder, prepare(folder)
 
 
 def rows_by_split(sets):
@@ -68,13 +77,13 @@ def test_clean_utterances_score_the_maximum(made):
 def test_a_complete_set_is_used_as_it_is(made, monkeypatch):
     folder, sets = made
     monkeypatch.setattr(quality_data.mixing, "make_mixtures", None)  # would fail if anything were made
-    assert quality_data.prepare(save_folder=folder, **SMALL) == sets
+    assert prepare(folder) == sets
 
 
 def test_a_set_is_found_again_from_another_folder(made, monkeypatch, tmp_path):
     folder, sets = made
     monkeypatch.chdir(folder.parent)
-    again = quality_data.prepare(save_folder=folder.name, **SMALL)
+    again = prepare(folder.name)
     assert again == sets
     monkeypatch.chdir(tmp_path)
     assert quality_data.check_rows(again.manifests["test"])
@@ -82,7 +91,7 @@ def test_a_set_is_found_again_from_another_folder(made, monkeypatch, tmp_path):
 
 def test_a_changed_option_never_meets_a_stale_manifest(made):
     folder, sets = made
-    other = quality_data.prepare(save_folder=folder, **{**SMALL, "test_snrs_db": (6,)})
+    other = prepare(folder, test_snrs_db=(6,))
     assert other.folder != sets.folder
     assert {row["snr_db"] for row in quality_data.check_rows(other.manifests["test"])} == {"", "6"}
 
@@ -96,7 +105,7 @@ def test_a_lost_file_is_made_again_and_labelled_again(made):
     with pytest.raises(CorpusError, match="Row 5 of .*test.csv .* does not exist.*Delete the manifest and start again"):
         quality_data.check_rows(sets.manifests["test"])
     sets.manifests["test"].unlink()
-    quality_data.prepare(save_folder=folder, **SMALL)
+    prepare(folder)
     assert sets.manifests["test"].read_text() == before
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
@@ -121,12 +130,15 @@ def test_two_corpora_are_joined_and_their_speakers_kept_apart(tmp_path, made):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 source = quality_data.check_rows(made[1].manifests["train"])[speaker]["speech"]
                 soundfile.write(path, soundfile.read(source)[0], 16000)
-    sets = quality_data.prepare(
+    sets = prepare(
+        tmp_path / "out",
         corpus=["folder", "folder"],
         data_folder=[tmp_path / "one", tmp_path / "two"],
-        save_folder=tmp_path / "out",
         noise_folder=[builtin_noises()],
-        **{**SMALL, "corpus_options": None, "num_clean_train": 2, "num_test_utterances": 1, "heldout_share": 0.5},
+        corpus_options={},
+        num_clean_train=2,
+        num_test_utterances=1,
+        heldout_share=0.5,
     )
     rows = sum(rows_by_split(sets).values(), [])
     assert {row["speaker"].split("-")[0] for row in rows} == {"folder0", "folder1"}
@@ -137,7 +149,7 @@ def test_the_built_in_speech_is_called_synthetic(made):
     assert made[1].origin == "built-in synthetic speech, generated noises"
     own = builtin_noises()
     noises = {"train": {"a": [own / "a.wav"], "b": [own.parent / "b.wav"]}, "test": {"c": [own / "c.wav"]}}
-    assert quality_data.describe("timit", noises) == "timit, recorded and generated noises, test noises generated"
+    assert NoisySpeech("timit").describe(noises) == "timit, recorded and generated noises, test noises generated"
 
 
 def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(tmp_path, caplog, made):
@@ -145,8 +157,7 @@ def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(t
     for name in range(8):
         (noises / f"n{name}.wav").parent.mkdir(exist_ok=True)
         soundfile.write(noises / f"n{name}.wav", np.random.default_rng(name).uniform(-0.3, 0.3, 16000), 16000)
-    options = {**SMALL, "num_train_noises": None, "num_valid_utterances": 1}
-    sets = quality_data.prepare(noise_folder=noises, save_folder=tmp_path / "out", **options)
+    sets = prepare(tmp_path / "out", noise_folder=noises, num_train_noises=None, num_valid_utterances=1)
     assert "the test uses the generated ones" in caplog.text
     assert sets.origin.endswith("recorded noises, test noises generated")
     assert {row["noise_type"] for row in quality_data.check_rows(sets.manifests["test"])} >= {"white", "street"}
@@ -162,7 +173,11 @@ def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(t
         ({"corpus": ["builtin", "timit"]}, ConfigError, "2 corpora .* but 1 data folders"),
         ({"corpus_options": {"buildin": {}}}, PluginError, "Did you mean 'corpus/builtin'"),
         ({"corpus_options": {"builtin": {"speakers": 3}}}, PluginError, "takes no parameter 'speakers'"),
-        ({"num_train_utterances": 10**6}, ConfigError, "num_train_utterances=1000000, but the training speakers have"),
+        ({"enhanced_share": 0.5}, ConfigError, "enhanced_share=0.5 needs a trained model that enhances"),
+        ({"enhanced_share": 2}, ConfigError, "enhanced_share=2 must lie between 0"),
+        ({"enhancer_share": 0.01}, ConfigError, "enhancer_share=0.01 of the 4 test speakers is 0 of them"),
+        ({"enhancer_noises": 500}, ConfigError, "enhancer_noises=500: .* noise types remain"),
+        ({"enhancer_noises": ["white"]}, ConfigError, "enhancer_noises and valid_noises or test_noises share 'white'"),
         ({"min_range_db": 300}, ConfigError, "No utterance has a level range of 300 dB; the largest is"),
         ({"train_snrs_db": 5}, ConfigError, "train_snrs_db=5 must be a list of one or more SNRs"),
         ({"test_snrs_db": []}, ConfigError, r"test_snrs_db=\[\] must be a list"),
@@ -173,7 +188,7 @@ def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(t
 )
 def test_wrong_options(tmp_path, made, options, error, message):
     with pytest.raises(error, match=message):
-        quality_data.prepare(save_folder=tmp_path, **{**SMALL, **options})
+        prepare(tmp_path, **options)
 
 
 def test_level_range_tells_a_quiet_background_from_a_loud_one():
@@ -181,5 +196,5 @@ def test_level_range_tells_a_quiet_background_from_a_loud_one():
     speech = np.repeat([1.0, 0.0] * 10, 4000) * rng.standard_normal(80000)
     for floor_db in (-20, -50):
         noisy = speech + 10 ** (floor_db / 20) * rng.standard_normal(80000)
-        assert quality_data.level_range_db(noisy, 16000) == pytest.approx(-floor_db, abs=2)
-    assert quality_data.level_range_db(np.zeros(10), 16000) == 0
+        assert level_range_db(noisy, 16000) == pytest.approx(-floor_db, abs=2)
+    assert level_range_db(np.zeros(10), 16000) == 0

@@ -10,7 +10,7 @@ import pytest
 
 import speechtools
 from speechtools.data import audio, mixing
-from speechtools.data.quality_data import level_range_db
+from speechtools.data.noisy_speech import level_range_db
 from speechtools.inference import QualityNet
 
 DATA = Path(os.environ.get("SPEECHTOOLS_DATA", "/nonexistent"))

@@ -10,8 +10,8 @@ but for a number behind a hyphen: ``rain-01.wav`` and ``rain-02.wav`` are both `
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -20,22 +20,27 @@ import numpy as np
 
 from speechtools.data import audio
 from speechtools.data.manifests import Utterance
-from speechtools.data.processes import map_in_processes
+from speechtools.data.processes import map_in_processes, progress_bar
 from speechtools.errors import AudioError, ConfigError, CorpusError
 
 NoiseTypes = dict[str, list[Path]]
+#: Enhances waveforms (samples,), a list of them at a time, and keeps their lengths.
+Enhance = Callable[[list[np.ndarray]], list[np.ndarray]]
 
 #: A mixture never exceeds this absolute sample, so that nothing clips; it is scaled down as a whole where it would.
 PEAK_LIMIT = 0.99
 #: One step of 16-bit audio: what never exceeds it is digital silence.
 DIGITAL_SILENCE = 1.5 / 32768
-#: Each worker keeps so many samples of noise in memory: 128 MB, 35 minutes at 16 kHz.
-NOISE_CACHE_SAMPLES = 2**25
+#: Each process keeps so many samples in memory: 128 MB, 35 minutes at 16 kHz.
+CACHE_SAMPLES = 2**25
 
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """One file to be made: an utterance, clean or with a noise at an SNR (dB). ``seed`` chooses the noise's offset."""
+    """One file to be made: an utterance, clean or with a noise at an SNR (dB). ``seed`` chooses the noise's offset.
+
+    ``subset`` is ``"clean"``, ``"noisy"`` or ``"enhanced"``: noisy, and then enhanced.
+    """
 
     mixture_id: str
     split: str
@@ -116,8 +121,9 @@ def split_noises(
     num_train: int | None,
     seed: int,
     test_types: NoiseTypes | None = None,
+    enhancer: Sequence[str] | int = 0,
 ) -> dict[str, NoiseTypes]:
-    """Noise types of training, validation and test, no file in two of them.
+    """Noise types of training, validation, test and the enhancer, no file in two of them.
 
     Arguments
     ---------
@@ -131,6 +137,8 @@ def split_noises(
         How many recordings to train on, of types drawn from the rest; None takes all.
     seed : int
         Of the draws.
+    enhancer : list or int
+        Patterns of the types that the enhancer is trained with, or how many to draw; 0: it has none.
 
     Raises
     ------
@@ -139,25 +147,29 @@ def split_noises(
     """
     source = types if test_types is None else test_types
     chosen = {"test": select_noises(source, test, "test_noises")}
-    used = {path for files in chosen["test"].values() for path in files}
     # A type is kept out of training by its name too: the test may come from another folder that has it as well.
-    of_test = set(chosen["test"]) | {name for name, files in source.items() if used & set(files)}
-    rest = {name: files for name, files in types.items() if name not in of_test}
+    taken = _names(chosen["test"], source)
+    rest = {name: files for name, files in types.items() if name not in taken}
     names = [str(name) for name in np.random.default_rng([seed, 1]).permutation(list(rest))]
-    if isinstance(valid, int):
-        if not 0 < valid < len(names):
-            raise ConfigError(
-                f"valid_noises={valid}: {len(names)} noise types remain beside those of the test, and training "
-                "needs at least one. Give more noises or a smaller number."
-            )
-        # Drawn from the end, so that the training types are the same whatever the number for validation.
-        chosen["valid"] = {name: rest[name] for name in sorted(names[-valid:])}
-    else:
-        chosen["valid"] = select_noises(types, valid, "valid_noises")
-        both = of_test & set(chosen["valid"])
-        if both:
-            raise ConfigError(f"valid_noises and test_noises share {sorted(both)[0]!r}. Give them different types.")
-    names = [name for name in names if name not in chosen["valid"]]
+    for split, asked in (("valid", valid), ("enhancer", enhancer)):
+        if split == "enhancer" and not asked:
+            continue
+        if isinstance(asked, int):
+            if not 0 < asked < len(names):
+                raise ConfigError(
+                    f"{split}_noises={asked}: {len(names)} noise types remain beside those of the other sets, and "
+                    "training needs at least one. Give more noises or a smaller number."
+                )
+            # Drawn from the end, so that the training types are the same whatever the number for validation.
+            chosen[split] = {name: rest[name] for name in sorted(names[-asked:])}
+        else:
+            chosen[split] = select_noises(types, asked, f"{split}_noises")
+            both = taken & _names(chosen[split], types)
+            if both:
+                others = "valid_noises or test_noises" if split == "enhancer" else "test_noises"
+                raise ConfigError(f"{split}_noises and {others} share {sorted(both)[0]!r}. Give them different types.")
+        taken |= _names(chosen[split], types)
+        names = [name for name in names if name not in taken]
     if not names:
         raise ConfigError("No noise type is left for training. Give more noises, or fewer to validation and test.")
     left = sum(len(rest[name]) for name in names)
@@ -174,6 +186,12 @@ def split_noises(
             wanted -= len(rest[name])
     chosen["train"] = dict(sorted(chosen["train"].items()))
     return chosen
+
+
+def _names(chosen: NoiseTypes, types: NoiseTypes) -> set[str]:
+    """The names of chosen types, and those that their files have in the folder."""
+    files = {path for group in chosen.values() for path in group}
+    return set(chosen) | {name for name, group in types.items() if files & set(group)}
 
 
 def split_speakers(
@@ -225,6 +243,30 @@ def split_speakers(
     return groups
 
 
+def set_aside(groups: dict[str, list[Utterance]], share: float, seed: int) -> dict[str, list[Utterance]]:
+    """The groups of :func:`split_speakers` with a share of the test speakers as one more group, ``enhancer``.
+
+    Raises
+    ------
+    ConfigError
+        The share would leave no test speaker, or is none of them.
+    """
+    if share == 0:
+        return groups
+    speakers = sorted({utterance.speaker for utterance in groups["test"]})
+    count = round(share * len(speakers))
+    if not 0 < count < len(speakers):
+        raise ConfigError(
+            f"enhancer_share={share} of the {len(speakers)} test speakers is {count} of them, but the enhancer and the "
+            "test need at least one each. Give another share, or a corpus of more test speakers."
+        )
+    drawn = {str(name) for name in np.random.default_rng([seed, 7]).permutation(speakers)[:count]}
+    return groups | {
+        "test": [utterance for utterance in groups["test"] if utterance.speaker not in drawn],
+        "enhancer": [utterance for utterance in groups["test"] if utterance.speaker in drawn],
+    }
+
+
 # --------------------------------------------------------------------------------------------------------- the plans
 
 
@@ -236,8 +278,11 @@ def plan_training(
     mixtures_per_utterance: int,
     seed: int,
     clean_copies: bool = False,
+    enhanced_share: float = 0.0,
 ) -> list[Mixture]:
     """Every utterance used once: ``num_clean`` stay clean, the others get one noise and one SNR each.
+
+    ``enhanced_share`` of those others are to be enhanced after it.
 
     Noise recordings and SNRs are dealt so that each occurs as often as the others. ``mixtures_per_utterance`` above 1
     departs from the paper, for small corpora: the noisy utterances are used so often, with other noises and SNRs. So
@@ -250,13 +295,15 @@ def plan_training(
         )
     rng = np.random.default_rng([seed, 3])
     order = rng.permutation(len(utterances))
+    enhanced = set(order[len(order) - round(enhanced_share * (len(order) - num_clean)) :])
     mixtures = [_clean("train", utterances[i]) for i in sorted(order[:num_clean])]
     noisy = np.tile(np.sort(order[num_clean:]), mixtures_per_utterance)
     recordings = [(noise_type, path) for noise_type, files in noises.items() for path in files]
     dealt = _deal(rng, recordings, len(noisy))
     snrs = _deal(rng, list(snrs_db), len(noisy))
     for number, (i, (noise_type, noise), snr_db) in enumerate(zip(noisy, dealt, snrs, strict=True)):
-        mixtures.append(_noisy("train", utterances[i], noise_type, noise, float(snr_db), number, seed))
+        noisy_one = _noisy("train", utterances[i], noise_type, noise, float(snr_db), number, seed)
+        mixtures.append(_enhanced(noisy_one) if i in enhanced else noisy_one)
     if clean_copies:
         mixtures += [_clean("train", utterances[i]) for i in np.sort(order[num_clean:])]
     return mixtures
@@ -269,10 +316,12 @@ def plan_test(
     num_utterances: int,
     split: str,
     seed: int,
+    enhanced: bool = False,
 ) -> list[Mixture]:
     """``num_utterances`` drawn utterances: each clean, and each with every noise type at every SNR.
 
-    Where a type has several files, each utterance meets one of them in turn.
+    Where a type has several files, each utterance meets one of them in turn. With ``enhanced``, every noisy mixture is
+    also there to be enhanced.
     """
     if not 0 < num_utterances <= len(utterances):
         raise ConfigError(
@@ -287,6 +336,8 @@ def plan_test(
             for snr_db in snrs_db:
                 noise = files[utterance_number % len(files)]
                 mixtures.append(_noisy(split, utterance, noise_type, noise, float(snr_db), len(mixtures), seed))
+    if enhanced:
+        mixtures += [_enhanced(mixture) for mixture in mixtures if mixture.subset == "noisy"]
     return mixtures
 
 
@@ -310,6 +361,10 @@ def _noisy(split, utterance, noise_type, noise, snr_db, number, seed) -> Mixture
         snr_db,
         seed * 1_000_003 + number,
     )
+
+
+def _enhanced(noisy: Mixture) -> Mixture:
+    return replace(noisy, mixture_id=noisy.mixture_id.replace("-noisy-", "-enhanced-", 1), subset="enhanced")
 
 
 def _deal(rng: np.random.Generator, values: list, count: int) -> list:
@@ -387,6 +442,25 @@ def partly_noisy(speech: np.ndarray, noise: np.ndarray, snr_db: float, start: in
     return mixed * min(1.0, PEAK_LIMIT / float(np.abs(mixed).max()))
 
 
+def mix(mixture: Mixture, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """The degraded speech of a mixture and the clean speech in it, both (samples,), scaled alike so that nothing clips.
+
+    Raises
+    ------
+    AudioError
+        The speech or the noise cannot be read or is silent.
+    """
+    clean = _cached(mixture.speech, sample_rate)
+    if not np.any(clean):
+        raise AudioError(f"{mixture.speech} is silent, so it cannot serve as speech. Leave it out.")
+    degraded = clean
+    if mixture.noise is not None:
+        noise = cut_noise(_cached(mixture.noise, sample_rate), clean.size, mixture.seed)
+        degraded = mix_at_snr(clean, noise, mixture.snr_db)
+    scale = min(1.0, PEAK_LIMIT / float(np.abs(degraded).max()))
+    return degraded * scale, clean * scale
+
+
 def make_mixture(mixture: Mixture, path: Path, sample_rate: int) -> float:
     """Write one mixture as 16-bit WAV and return its duration in seconds.
 
@@ -395,27 +469,21 @@ def make_mixture(mixture: Mixture, path: Path, sample_rate: int) -> float:
     AudioError
         The speech or the noise cannot be read or is silent.
     """
-    samples = audio.read(mixture.speech, sample_rate)
-    if not np.any(samples):
-        raise AudioError(f"{mixture.speech} is silent, so it cannot serve as speech. Leave it out.")
-    if mixture.noise is not None:
-        noise = cut_noise(_cached_noise(mixture.noise, sample_rate), samples.size, mixture.seed)
-        samples = mix_at_snr(samples, noise, mixture.snr_db)
-    peak = float(np.abs(samples).max())
-    audio.write(path, samples * min(1.0, PEAK_LIMIT / peak), sample_rate)
+    samples, _ = mix(mixture, sample_rate)
+    audio.write(path, samples, sample_rate)
     return samples.size / sample_rate
 
 
-_noise_cache: dict[tuple[Path, int], np.ndarray] = {}
+_cache: dict[tuple[Path, int], np.ndarray] = {}
 
 
-def _cached_noise(path: Path, sample_rate: int) -> np.ndarray:
-    """A noise recording, kept in memory: a few files serve thousands of mixtures."""
-    if (path, sample_rate) not in _noise_cache:
-        if sum(samples.size for samples in _noise_cache.values()) > NOISE_CACHE_SAMPLES:
-            _noise_cache.clear()
-        _noise_cache[path, sample_rate] = audio.read(path, sample_rate)
-    return _noise_cache[path, sample_rate]
+def _cached(path: Path, sample_rate: int) -> np.ndarray:
+    """A recording, kept in memory: a few files serve thousands of mixtures."""
+    if (path, sample_rate) not in _cache:
+        if sum(samples.size for samples in _cache.values()) > CACHE_SAMPLES:
+            _cache.clear()
+        _cache[path, sample_rate] = audio.read(path, sample_rate)
+    return _cache[path, sample_rate]
 
 
 def make_mixtures(
@@ -453,6 +521,46 @@ def make_mixtures(
             f"Writing mixtures to {folder} failed: {error} Free some space (16-bit audio at {sample_rate} Hz takes "
             f"{sample_rate * 2 * 3600 / 1e6:.0f} MB an hour) and start again: {len(durations)} finished files are kept."
         ) from error
+    return durations, rejected
+
+
+def enhance_mixtures(
+    mixtures: Sequence[Mixture],
+    folder: str | Path,
+    sample_rate: int,
+    enhance: Enhance,
+    batch_size: int = 32,
+    progress: bool = True,
+) -> tuple[dict[str, float], dict[str, str]]:
+    """As :func:`make_mixtures`, for files that are mixed and then enhanced, ``batch_size`` at a time, in this process.
+
+    What the model makes silent or not finite is rejected, with that reason.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    durations, rejected = {}, {}
+    with progress_bar(None, "enhancing", len(mixtures), progress) as bar:
+        for first in range(0, len(mixtures), batch_size):
+            mixed: dict[str, np.ndarray] = {}
+            for mixture in mixtures[first : first + batch_size]:
+                path = folder / f"{mixture.mixture_id}.wav"
+                try:
+                    if path.exists():
+                        durations[mixture.mixture_id] = audio.duration(path)
+                    else:
+                        mixed[mixture.mixture_id], _ = mix(mixture, sample_rate)
+                except AudioError as error:
+                    rejected[mixture.mixture_id] = str(error)
+            for name, samples in zip(mixed, enhance(list(mixed.values())) if mixed else [], strict=True):
+                try:
+                    audio.check_signal(samples, f"What the enhancer made of {name}")
+                    # 16-bit audio: an enhanced file must not clip either.
+                    samples = samples * min(1.0, PEAK_LIMIT / float(np.abs(samples).max()))
+                    audio.write(folder / f"{name}.wav", samples, sample_rate)
+                    durations[name] = samples.size / sample_rate
+                except AudioError as error:
+                    rejected[name] = str(error)
+            bar.update(min(batch_size, len(mixtures) - first))
     return durations, rejected
 
 

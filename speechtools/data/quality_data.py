@@ -1,13 +1,12 @@
 """From a corpus and a folder of noises to labelled manifests for Quality-Net (paper, section 3.1).
 
-The four steps (read and divide the corpus, plan the mixtures, make them, label them with PESQ) can be stopped at any
-moment and started again: finished files stay, and a folder whose manifests are there is used as it is.
+The steps (read and divide the corpus, plan the mixtures, make them, enhance some, label all with PESQ) can be stopped
+at any moment and started again: finished files stay, and a folder whose manifests are there is used as it is.
 """
 
-import functools
+import hashlib
 import json
 import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from speechtools.data import audio, mixing, pesq_labels
-from speechtools.data.corpora.builtin import builtin_noises
-from speechtools.data.manifests import Utterance, fingerprint, read_rows, write_aside, write_rows
-from speechtools.data.noise_generators import TEST_NOISES
-from speechtools.data.processes import cpu_count, map_in_processes
-from speechtools.data.reading import each_corpus
+from speechtools.data.manifests import fingerprint, read_rows, write_aside, write_rows
+from speechtools.data.noisy_speech import NoisySpeech
+from speechtools.data.processes import cpu_count
 from speechtools.errors import AudioError, ConfigError, CorpusError
 
 logger = logging.getLogger(__name__)
@@ -40,98 +37,92 @@ class QualitySets:
 
 
 def prepare(
-    corpus: str | Sequence[str] = "builtin",
-    data_folder: str | Path | Sequence[str | Path] = "",
+    sources: NoisySpeech,
     save_folder: str | Path = "prepared",
-    noise_folder: str | Path | Sequence[str | Path] = "",
-    test_noise_folder: str | Path | Sequence[str | Path] = "",
-    corpus_options: dict | None = None,
-    min_range_db: float = 0.0,
-    heldout_share: float = 0.25,
-    valid_share: float = 0.35,
     num_clean_train: int = 250,
-    num_train_utterances: int | None = None,
     mixtures_per_utterance: int = 1,
     clean_copies: bool = False,
     train_snrs_db: Sequence[float] = (-10, -5, 0, 5, 10, 15, 20, 25),
-    num_train_noises: int | None = 90,
     num_valid_utterances: int = 10,
-    valid_noises: Sequence[str] | int = 4,
     num_test_utterances: int = 100,
     test_snrs_db: Sequence[float] = (-6, 0, 6, 12, 18, 24),
-    test_noises: dict | Sequence[str] = TEST_NOISES,
+    enhanced_share: float = 0.0,
+    enhancer: str | Path | None = None,
+    enhance: mixing.Enhance | None = None,
     scale: str = "raw_nb",
-    sample_rate: int = 16000,
-    seed: int = 0,
     num_workers: int | None = None,
 ) -> QualitySets:
     """Make the training, validation and test sets; or find them made.
 
     Arguments
     ---------
-    corpus, data_folder
-        Name of a corpus reader and the folder it reads; or lists of one length, to join several corpora.
+    sources
+        The speech, the noises, and who is in which split.
     save_folder
         Here a folder named after the fingerprint of all these options is made.
-    noise_folder
-        Noises of training and validation: a folder or several; empty means the built-in, generated ones, and a list
-        may also hold ``builtin``, to train on them besides recordings.
-    test_noise_folder
-        Noises of the test; empty means: those of ``noise_folder`` where they match ``test_noises``, else the built-in.
-    corpus_options
-        Further arguments of readers, by their names: ``{builtin: {num_train_speakers: 60}}``.
-    min_range_db
-        Leave out utterances whose frame levels (25 ms) span less than this from their 5th to their 95th percentile:
-        recordings with audible background cannot serve as clean references. 0 takes all.
+    enhanced_share
+        Of the noisy training utterances, how many are enhanced (the paper: half); above 0, validation and test have
+        every mixture enhanced as well.
+    enhancer, enhance
+        The folder of the trained model that enhances, which tells these sets from those of another one, and its
+        function: a list of waveforms (samples,) at the sample rate -> a list of enhanced ones of the same lengths.
     others
-        As named in ``mixing``; every count, SNR and noise list of section 3.1.
+        As named in ``mixing``; every count and SNR of section 3.1.
 
     Raises
     ------
     CorpusError, ConfigError
         As the readers, the mixing and the labelling raise them; each names what to do.
     """
-    # A relative path means another folder when the run is started from elsewhere.
-    data_folder, noise_folder, test_noise_folder = map(_absolute, (data_folder, noise_folder, test_noise_folder))
-    options = {key: value for key, value in locals().items() if key not in ("save_folder", "num_workers")}
+    options = {
+        key: value
+        for key, value in locals().items()
+        if key not in ("sources", "save_folder", "num_workers", "enhance", "enhancer")
+    }
     _check_options(options)
+    options |= sources.options()
+    if enhanced_share:
+        if enhancer is None or enhance is None:
+            raise ConfigError(
+                f"enhanced_share={enhanced_share} needs a trained model that enhances, and none was given. Give its "
+                "folder `pretrained`, or set enhanced_share to 0."
+            )
+        options["enhancer"] = _digest(enhancer)
     num_workers = num_workers or cpu_count()
     folder = Path(save_folder).absolute() / f"quality-{fingerprint(options | {'version': VERSION})}"
     manifests = {split: folder / f"{split}.csv" for split in SPLITS}
-    noises = _read_noises(noise_folder, test_noise_folder, test_noises, valid_noises, num_train_noises, seed)
-    sets = QualitySets(folder, manifests, describe(corpus, noises))
+    noises = sources.noises()
+    sets = QualitySets(folder, manifests, sources.describe(noises))
     if all(path.exists() for path in manifests.values()):
         logger.info("The sets in %s are complete and used as they are: %s", folder, sets.origin)
         return sets
     logger.info("Preparing the sets in %s: %s", folder, sets.origin)
 
-    groups = _read_and_divide(
-        corpus,
-        data_folder,
-        corpus_options or {},
-        min_range_db,
-        heldout_share,
-        valid_share,
-        sample_rate,
-        seed,
-        num_workers,
-    )
-    if num_train_utterances is not None:
-        if not 0 < num_train_utterances <= len(groups["train"]):
-            raise ConfigError(
-                f"num_train_utterances={num_train_utterances}, but the training speakers have {len(groups['train'])} "
-                "utterances. Give a smaller number, or null for all."
-            )
-        drawn = np.random.default_rng([seed, 6]).permutation(len(groups["train"]))[:num_train_utterances]
-        groups["train"] = [groups["train"][i] for i in sorted(drawn)]
+    groups, seed = sources.speech(num_workers), sources.seed
     plan = mixing.plan_training(
-        groups["train"], noises["train"], train_snrs_db, num_clean_train, mixtures_per_utterance, seed, clean_copies
+        groups["train"],
+        noises["train"],
+        train_snrs_db,
+        num_clean_train,
+        mixtures_per_utterance,
+        seed,
+        clean_copies,
+        enhanced_share,
     )
-    plan += mixing.plan_test(groups["valid"], noises["valid"], test_snrs_db, num_valid_utterances, "valid", seed)
-    plan += mixing.plan_test(groups["test"], noises["test"], test_snrs_db, num_test_utterances, "test", seed)
+    for split, count in (("valid", num_valid_utterances), ("test", num_test_utterances)):
+        plan += mixing.plan_test(
+            groups[split], noises[split], test_snrs_db, count, split, seed, enhanced=enhanced_share > 0
+        )
 
-    audio_folder = folder / "audio"
-    durations, rejected = mixing.make_mixtures(plan, audio_folder, sample_rate, num_workers)
+    audio_folder, rate = folder / "audio", sources.sample_rate
+    as_they_are = [mixture for mixture in plan if mixture.subset != "enhanced"]
+    durations, rejected = mixing.make_mixtures(as_they_are, audio_folder, rate, num_workers)
+    if enhanced_share:
+        to_enhance = [mixture for mixture in plan if mixture.subset == "enhanced"]
+        for found, new in zip(
+            (durations, rejected), mixing.enhance_mixtures(to_enhance, audio_folder, rate, enhance), strict=True
+        ):
+            found |= new
     made = [mixture for mixture in plan if mixture.mixture_id in durations]
     jobs = [
         pesq_labels.LabelJob(mixture.mixture_id, mixture.speech, audio_folder / f"{mixture.mixture_id}.wav")
@@ -160,22 +151,6 @@ def prepare(
     return sets
 
 
-def describe(corpus: str | Sequence[str], noises: dict[str, mixing.NoiseTypes]) -> str:
-    """Words that stand wherever figures of these sets are printed; synthetic speech and noise are called so."""
-    names = [corpus] if isinstance(corpus, str) else list(corpus)
-    speech = " + ".join("built-in synthetic speech" if name == "builtin" else name for name in names)
-    kinds = {split: _kind(types) for split, types in noises.items()}
-    if kinds["test"] == kinds["train"]:
-        return f"{speech}, {kinds['test']} noises"
-    return f"{speech}, {kinds['train']} noises, test noises {kinds['test']}"
-
-
-def _kind(types: mixing.NoiseTypes) -> str:
-    own = builtin_noises()
-    kinds = {"generated" if path.parent == own else "recorded" for files in types.values() for path in files}
-    return " and ".join(sorted(kinds, reverse=True))
-
-
 def check_rows(manifest: str | Path, sample_rate: int = 16000) -> list[dict]:
     """Rows of a manifest whose audio is there, as long as it says, and labelled.
 
@@ -201,89 +176,42 @@ def check_rows(manifest: str | Path, sample_rate: int = 16000) -> list[dict]:
     return rows
 
 
-def level_range_db(samples: np.ndarray, sample_rate: int) -> float:
-    """95th minus 5th percentile of the levels (dB) of 25 ms frames: a rough measure of how quiet the background is."""
-    size = round(0.025 * sample_rate)
-    count = len(samples) // size
-    if count == 0:
-        return 0.0
-    power = np.square(samples[: count * size].reshape(count, size), dtype=np.float64).mean(axis=1)
-    # (frames,)
-    levels = 10 * np.log10(power + 1e-10)
-    return float(np.subtract(*np.percentile(levels, [95, 5])))
+def draw_utterances(rows: list[dict], count: int | None, seed: int = 0) -> list[dict]:
+    """The rows of ``count`` drawn utterances, in their order; None takes all. A smaller draw lies within a larger one.
 
+    Raises
+    ------
+    ConfigError
+        There are not so many utterances.
 
-# --------------------------------------------------------------------------------------------------------- the steps
-
-
-def _read_and_divide(
-    corpus, data_folder, corpus_options, min_range_db, heldout_share, valid_share, sample_rate, seed, num_workers
-) -> dict[str, list[Utterance]]:
-    names = [corpus] if isinstance(corpus, str) else list(corpus)
-    folders = [data_folder] if isinstance(data_folder, (str, Path)) else list(data_folder)
-
-    def usable(utterances):
-        utterances = [u for u in utterances if pesq_labels.MIN_SECONDS <= u.duration <= pesq_labels.MAX_SECONDS]
-        return _quiet_background(utterances, min_range_db, sample_rate, num_workers) if min_range_db > 0 else utterances
-
-    groups: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
-    for utterances in each_corpus(names, folders, corpus_options):
-        for split, members in mixing.split_speakers(usable(utterances), heldout_share, valid_share, seed).items():
-            groups[split] += members
-    return groups
-
-
-def _quiet_background(utterances, min_range_db, sample_rate, num_workers) -> list[Utterance]:
-    work = functools.partial(_range_of, sample_rate=sample_rate)
-    ranges = list(map_in_processes(work, utterances, num_workers, "measuring levels", chunksize=32))
-    kept = [u for u, range_db in zip(utterances, ranges, strict=True) if range_db >= min_range_db]
-    logger.info("%d of %d utterances have a level range of at least %g dB", len(kept), len(utterances), min_range_db)
-    if not kept:
+    Example
+    -------
+    >>> [row["speech"] for row in draw_utterances([{"speech": "a"}, {"speech": "b"}, {"speech": "a"}], 2)]
+    ['a', 'b', 'a']
+    """
+    if count is None:
+        return rows
+    utterances = sorted({str(row["speech"]) for row in rows})
+    if not 0 < count <= len(utterances):
         raise ConfigError(
-            f"No utterance has a level range of {min_range_db:g} dB; the largest is {max(ranges):.1f} dB."
+            f"num_train_utterances={count}, but the training set has {len(utterances)} utterances. "
+            "Give a smaller number, or null for all."
         )
-    return kept
+    order = np.random.default_rng([seed, 6]).permutation(len(utterances))
+    drawn = {utterances[i] for i in order[:count]}
+    return [row for row in rows if str(row["speech"]) in drawn]
 
 
-def _range_of(utterance: Utterance, sample_rate: int) -> float:
-    try:
-        return level_range_db(audio.read(utterance.path, sample_rate), sample_rate)
-    except AudioError as error:
-        warnings.warn(f"{utterance.utt_id} is left out: {error}", stacklevel=1)
-        return float("-inf")
+# ---------------------------------------------------------------------------------------------------------- helpers
 
 
-def _read_noises(noise_folder, test_noise_folder, test_noises, valid_noises, num_train_noises, seed):
-    folders = [noise_folder] if isinstance(noise_folder, str) else noise_folder
-    recorded = [folder for folder in folders if folder not in ("", "builtin")]
-    types = mixing.read_noise_types(recorded) if recorded else {}
-    generated = mixing.read_noise_types(builtin_noises())
-    if not recorded:
-        types = generated
-    elif len(recorded) < len(folders):
-        for name, files in generated.items():
-            if name not in TEST_NOISES:  # beside recordings they have no place: they would be trained on
-                types.setdefault(name, []).extend(files)
-        types = dict(sorted(types.items()))
-    test_types = mixing.read_noise_types(test_noise_folder) if test_noise_folder else types
-    if test_types is types and recorded and set(test_noises) == set(TEST_NOISES) and not set(TEST_NOISES) & set(types):
-        asked = [test_noises[name] for name in TEST_NOISES] if isinstance(test_noises, dict) else list(TEST_NOISES)
-        if asked == list(TEST_NOISES):
-            test_types = generated
-            logger.warning(
-                "%s has none of the test noises %s: the test uses the generated ones. Set test_noise_folder or "
-                "test_noises to use recordings.",
-                recorded,
-                ", ".join(TEST_NOISES),
-            )
-    return mixing.split_noises(types, test_noises, valid_noises, num_train_noises, seed, test_types)
-
-
-def _absolute(folders):
-    """Paths as absolute text; "" and "builtin" stand for what is made, and a list stays one."""
-    if isinstance(folders, (str, Path)):
-        return str(folders) if str(folders) in ("", "builtin") else str(Path(folders).expanduser().absolute())
-    return [_absolute(folder) for folder in folders]
+def _digest(model: str | Path) -> str:
+    """A fingerprint of a trained model's files, whatever folder they lie in."""
+    parts = hashlib.sha256()
+    for path in sorted(Path(model).iterdir()):
+        if path.suffix in (".yaml", ".ckpt"):
+            parts.update(path.name.encode() + path.read_bytes())
+    return parts.hexdigest()[:16]
 
 
 def _check_options(options: dict) -> None:
@@ -297,6 +225,8 @@ def _check_options(options: dict) -> None:
             f"mixtures_per_utterance={options['mixtures_per_utterance']} would leave no noisy speech to train on. "
             "Give 1 or more."
         )
+    if not 0 <= options["enhanced_share"] <= 1:
+        raise ConfigError(f"enhanced_share={options['enhanced_share']} must lie between 0 (none) and 1 (all).")
 
 
 def _add_rejected(path: Path, reasons: dict[str, str]) -> None:

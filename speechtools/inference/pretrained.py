@@ -86,6 +86,21 @@ class PretrainedModel(Pretrained):
                 module.train()
         return model
 
+    def check_rate(self, sample_rate: int) -> None:
+        """Refuse to be used on audio of another sample rate (Hz) than the model was trained with.
+
+        Raises
+        ------
+        ConfigError
+            The rates differ.
+        """
+        if self.hparams.sample_rate != sample_rate:
+            raise ConfigError(
+                f"This {type(self).__name__} was trained at {self.hparams.sample_rate} Hz, and the recipe has "
+                f"sample_rate={sample_rate}: it would hear everything too high or too low. Give a model of that rate, "
+                "or set sample_rate to the model's."
+            )
+
 
 def _fetch(source: str | Path, hparams_file: str, savedir) -> Path:
     """The local folder of a model: itself, or downloaded from the hub where ``source`` is an id."""

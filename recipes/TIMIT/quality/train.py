@@ -9,12 +9,13 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
-from speechtools import reports, training
+from speechtools import quality_stages, reports, training
 from speechtools.data import audio, pesq_labels, quality_data
 from speechtools.data.batches import LengthBatchSampler
 from speechtools.features import num_samples
 from speechtools.inference import QualityNet
 from speechtools.quality import quality_objective
+from speechtools.recurrent import limit_recurrent_norm
 
 
 class QualityBrain(training.RecipeBrain):
@@ -49,6 +50,8 @@ class QualityBrain(training.RecipeBrain):
         )
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        if self.hparams.recurrent_max_norm is not None:
+            limit_recurrent_norm(self.hparams.quality, self.hparams.recurrent_max_norm)
         self.hparams.averaged.update_parameters(self.hparams.quality)
 
     def on_stage_start(self, stage, epoch=None):
@@ -93,8 +96,9 @@ def dataio_prepare(rows, sample_rate):
 
 if __name__ == "__main__":
     hparams, run_opts = training.start()
-    sets = training.on_main_first(hparams["prepare"])
+    sets = quality_stages.prepare_sets(hparams, run_opts["device"])
     rows = {split: quality_data.check_rows(path, hparams["sample_rate"]) for split, path in sets.manifests.items()}
+    rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
     datasets = dataio_prepare(rows, hparams["sample_rate"])
     durations = {split: [float(row["duration"]) for row in members] for split, members in rows.items()}
 
@@ -107,6 +111,9 @@ if __name__ == "__main__":
     loaders = {
         split: training.make_loader(datasets[split], batches[split], hparams["num_workers"]) for split in datasets
     }
+    quality_stages.fit_features(
+        hparams["quality"], datasets["train"], hparams["features"], hparams["num_frames"], hparams["save_folder"]
+    )
     brain = QualityBrain(
         hparams["modules"],
         hparams["opt_class"],

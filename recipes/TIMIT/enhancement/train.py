@@ -1,0 +1,133 @@
+"""Speech enhancement by a BLSTM of masks: what makes the enhanced speech of the Quality-Net paper (section 3.1).
+
+python train.py hparams/blstm.yaml                                     # built-in synthetic corpus
+python train.py hparams/blstm.yaml --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech
+"""
+
+import speechbrain as sb
+import torch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import provides, takes
+
+from speechtools import enhancement_evaluation, training
+from speechtools.data import enhancement_data, mixing
+from speechtools.data.batches import LengthBatchSampler
+from speechtools.data.manifests import read_rows
+from speechtools.data.pesq_labels import scale
+from speechtools.enhancement import enhancement_objective
+from speechtools.inference import BUNDLED_QUALITY_NET, QualityNet, SpeechEnhancer
+
+
+class EnhancementBrain(training.RecipeBrain):
+    """Noisy waveforms -> magnitudes -> BLSTM -> masks -> the masked spectrum, against that of the clean speech."""
+
+    selection_key = "error"
+    quality_net = None  # the perceptual loss's, where it has a weight
+
+    def compute_forward(self, batch, stage):
+        wavs, lens = batch.to(self.device).noisy
+        noisy = self.hparams.spectrum(wavs, lens)
+        # (batch, time, bins)
+        frame_lens = self.hparams.spectrum.frame_lens(lens, wavs.shape[1])
+        enhancer = self.modules.enhancer if stage == sb.Stage.TRAIN else self.hparams.averaged
+        return enhancer(noisy.abs(), frame_lens), noisy, frame_lens
+
+    def compute_objectives(self, predictions, batch, stage):
+        masks, noisy, frame_lens = predictions
+        wavs, lens = batch.clean
+        clean = self.hparams.spectrum(wavs, lens)
+        loss = enhancement_objective(
+            masks, clean, noisy, frame_lens, self.hparams.mask_target, self.hparams.approximation
+        )
+        if self.hparams.quality_weight:
+            # What is missing to the best score, by a Quality-Net whose weights stay.
+            enhanced = self.hparams.spectrum.inverse(masks * noisy, wavs.shape[1])
+            scores, _ = self.quality_net.assess_batch(enhanced, lens)
+            loss = loss + self.hparams.quality_weight * (scale(self.quality_net.scale).maximum - scores).mean()
+        if stage != sb.Stage.TRAIN:
+            self.errors += [float(loss)] * len(batch)
+        return loss
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        self.hparams.averaged.update_parameters(self.hparams.enhancer)
+
+    def on_stage_start(self, stage, epoch=None):
+        super().on_stage_start(stage, epoch)
+        if stage == sb.Stage.TRAIN:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.hparams.lr * self.hparams.lr_decay ** (epoch - 1)
+        self.errors = []
+
+    def validate(self, stage):
+        return {"error": sum(self.errors) / len(self.errors)}
+
+
+def dataio_prepare(mixtures, sample_rate):
+    """A dataset of mixtures, mixed when they are read; each item is a noisy waveform and the clean speech in it."""
+
+    @takes("mixture")
+    @provides("noisy", "clean")
+    def wav_pipeline(mixture):
+        for samples in mixing.mix(mixture, sample_rate):
+            yield torch.from_numpy(samples)
+
+    return DynamicItemDataset(
+        {mixture.mixture_id: {"mixture": mixture} for mixture in mixtures},
+        dynamic_items=[wav_pipeline],
+        output_keys=["id", "noisy", "clean"],
+    )
+
+
+if __name__ == "__main__":
+    hparams, run_opts = training.start()
+    sets = training.on_main_first(hparams["prepare"])
+    batches, datasets = {}, {}
+    for split, manifest in sets.manifests.items():
+        durations = [float(row["duration"]) for row in read_rows(manifest, ["duration"])]
+        batches[split] = training.batches_by_length(durations, hparams["batch_size"])
+        if split == "train":
+            batches[split] = LengthBatchSampler(
+                durations, hparams["batch_size"], hparams["seed"], **training.rank_and_size()
+            )
+        datasets[split] = dataio_prepare(enhancement_data.read_mixtures(manifest, split), hparams["sample_rate"])
+    loaders = {
+        split: training.make_loader(datasets[split], batches[split], hparams["num_workers"]) for split in datasets
+    }
+    brain = EnhancementBrain(
+        hparams["modules"],
+        hparams["opt_class"],
+        hparams,
+        run_opts,
+        hparams["checkpointer"],
+        train_batches=batches["train"],
+    )
+    for module in (hparams["averaged"].eval(), hparams["spectrum"]):
+        module.to(brain.device)
+    models, on_device = {}, {"device": str(brain.device)}
+    if hparams["start_from"]:
+        models["start"] = SpeechEnhancer.from_hparams(hparams["start_from"], run_opts=on_device)
+        models["start"].check_matches(hparams["sample_rate"], hparams["spectrum"])
+        for module in (hparams["enhancer"], hparams["averaged"].module):
+            training.take_weights(module, models["start"].mods.enhancer, "start_from")
+    if hparams["quality_weight"]:
+        brain.quality_net = QualityNet.from_hparams(hparams["quality_model"] or BUNDLED_QUALITY_NET, run_opts=on_device)
+        brain.quality_net.check_rate(hparams["sample_rate"])
+    brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
+    reached = brain.evaluate_best(loaders["test"])
+
+    if sb.utils.distributed.if_main_process():
+        pretrained = training.export(
+            hparams,
+            ["sample_rate", "spectrum", "enhancer"],
+            {"enhancer": hparams["averaged"].module},
+            {"trained_on": sets.origin, "reached": reached},
+        )
+        models["enhanced"] = SpeechEnhancer.from_hparams(pretrained, run_opts=on_device)
+        enhancement_evaluation.enhancement_report(
+            hparams["output_folder"],
+            read_rows(sets.manifests["test"], enhancement_data.FIELDS["test"]),
+            models,
+            {"trained_on": sets.origin, "seed": hparams["seed"], "reached": reached},
+            scale=hparams["scale"],
+            quality_net=brain.quality_net,
+        )

@@ -1,0 +1,150 @@
+"""Speech enhancement by masks (kind ``enhancer``): the BLSTM that the Quality-Net paper (section 3.1) enhances with.
+
+A mask says for every frame and frequency how much of the noisy spectrum is speech. Its ideal values and the training by
+signal approximation are those of Erdogan, Hershey, Watanabe and Le Roux (ICASSP 2015) and Weninger et al. (LVA/ICA
+2015), the paper's references 29 and 30. ``S`` is the spectrum of the clean speech, ``Y`` that of the noisy, ``N`` of
+the noise; all are complex, (batch, time, bins).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from speechtools.errors import ConfigError
+from speechtools.features import length_mask, num_samples
+from speechtools.recurrent import both_ways
+from speechtools.registry import plugin
+
+TARGETS = ("irm", "psm")
+
+
+@plugin("enhancer/blstm")
+class EnhancerBLSTM(nn.Module):
+    """BLSTM layers and a sigmoid: a mask for every frame, from the magnitudes of the noisy spectrum.
+
+    The network sees the logarithm of the magnitudes over their root mean square in the utterance, so that the level of
+    a recording changes nothing.
+
+    Arguments
+    ---------
+    input_size : int
+        Frequency bins: 257 of a 512-point spectrum.
+    hidden_size : int
+        LSTM nodes a direction.
+    num_layers : int
+        BLSTM layers.
+    floor : float
+        Added to the relative magnitudes before the logarithm: 0.01 is 40 dB below the level of the utterance.
+
+    Shape
+    -----
+    feats (batch, time, input_size), lens (batch,) -> masks (batch, time, input_size) in [0, 1]
+
+    Example
+    -------
+    >>> EnhancerBLSTM(hidden_size=8)(torch.rand(2, 62, 257), torch.tensor([1.0, 0.5])).shape
+    torch.Size([2, 62, 257])
+    """
+
+    def __init__(self, input_size: int = 257, hidden_size: int = 128, num_layers: int = 2, floor: float = 0.01):
+        super().__init__()
+        self.floor = floor
+        sizes = [input_size] + [2 * hidden_size] * (num_layers - 1)
+        self.lstms_forward = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)
+        self.lstms_backward = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)
+        self.output = nn.Linear(2 * hidden_size, input_size)
+
+    def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
+        batch, time, bins = feats.shape
+        if lens is None:
+            counts = torch.full((batch,), time, device=feats.device)
+        else:
+            counts = num_samples(lens, time)
+        valid = length_mask(counts, time).unsqueeze(2)
+        # (batch, time, 1)
+        feats = feats.masked_fill(~valid, 0.0)
+        power = feats.square().sum(dim=(1, 2), keepdim=True) / (counts.view(-1, 1, 1) * bins)
+        # (batch, 1, 1); a silent utterance has none, and stays 0
+        level = torch.where(power > 0, power, torch.ones_like(power)).sqrt()
+        hidden = torch.log(feats / level + self.floor)
+        for forward, backward in zip(self.lstms_forward, self.lstms_backward, strict=True):
+            hidden = both_ways(forward, backward, hidden, counts)
+            # (batch, time, 2 * hidden_size)
+        return torch.sigmoid(self.output(hidden)) * valid
+
+
+def ideal_ratio_mask(speech: Tensor, noisy: Tensor) -> Tensor:
+    """``sqrt(|S|² / (|S|² + |N|²))``, with ``N = Y - S``: in [0, 1], whatever the phases.
+
+    >>> ideal_ratio_mask(torch.tensor([3 + 0j]), torch.tensor([3 + 4j])).tolist()
+    [0.6000000238418579]
+    """
+    speech_power, noise_power = _power(speech), _power(noisy - speech)
+    return (speech_power / (speech_power + noise_power).clamp(min=1e-20)).sqrt()
+
+
+def phase_sensitive_mask(speech: Tensor, noisy: Tensor) -> Tensor:
+    """``Re(S / Y)``, which is ``|S| / |Y| cos(θ)`` with θ the angle between them, cut to [0, 1] (Erdogan et al., 2015).
+
+    >>> phase_sensitive_mask(torch.tensor([1 + 0j, 1j]), torch.tensor([2 + 0j, 2 + 0j])).tolist()
+    [0.5, 0.0]
+    """
+    return (_in_phase(speech, noisy) / noisy.abs().clamp(min=1e-20)).clamp(0.0, 1.0)
+
+
+def enhancement_objective(
+    masks: Tensor,
+    speech: Tensor,
+    noisy: Tensor,
+    lens: Tensor,
+    target: str = "psm",
+    approximation: str = "signal",
+) -> Tensor:
+    """Squared error of masks, or of the spectra that they make.
+
+    Arguments
+    ---------
+    masks : Tensor
+        Predicted, (batch, time, bins).
+    speech, noisy : Tensor
+        Complex spectra (batch, time, bins) of the clean and the noisy speech, with relative lengths ``lens`` (batch,).
+    target : str
+        ``"irm"``, the ideal ratio mask, or ``"psm"``, the phase-sensitive one.
+    approximation : str
+        ``"mask"``: the error of the mask itself. ``"signal"``: that of the masked spectrum, ``(M |Y| - |S|)²`` for
+        ``irm`` (Weninger et al.) and ``(M |Y| - |S| cos θ)²`` for ``psm`` (Erdogan et al.), over the power of the
+        noisy utterance, so that loud utterances count no more than others.
+
+    Returns
+    -------
+    Tensor
+        The mean over the batch, a scalar.
+
+    Raises
+    ------
+    ConfigError
+        The target or the approximation is unknown.
+    """
+    if target not in TARGETS or approximation not in ("mask", "signal"):
+        raise ConfigError(
+            f"mask_target={target!r} with approximation={approximation!r} is unknown: the target is 'irm' or 'psm', "
+            "the approximation 'mask' or 'signal'."
+        )
+    valid = length_mask(num_samples(lens, masks.shape[1]), masks.shape[1]).unsqueeze(2)
+    # (batch, time, 1)
+    if approximation == "mask":
+        ideal = (ideal_ratio_mask if target == "irm" else phase_sensitive_mask)(speech, noisy)
+        errors, weights = (masks - ideal).square(), torch.ones_like(masks)
+    else:
+        wanted = speech.abs() if target == "irm" else _in_phase(speech, noisy)
+        errors, weights = (masks * noisy.abs() - wanted).square(), _power(noisy)
+        # (batch, time, bins)
+    return ((errors * valid).sum(dim=(1, 2)) / (weights * valid).sum(dim=(1, 2)).clamp(min=1e-20)).mean()
+
+
+def _power(spectrum: Tensor) -> Tensor:
+    return spectrum.real.square() + spectrum.imag.square()
+
+
+def _in_phase(speech: Tensor, noisy: Tensor) -> Tensor:
+    """``|S| cos θ``: the part of the speech that has the phase of the noisy spectrum."""
+    return (speech * noisy.conj()).real / noisy.abs().clamp(min=1e-20)

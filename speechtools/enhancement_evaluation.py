@@ -1,0 +1,165 @@
+"""The test of an enhancer: PESQ and STOI before and after, on speakers and noises that it has not heard."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from speechtools import plots
+from speechtools.data import audio, enhancement_data
+from speechtools.errors import AudioError, CorpusError
+from speechtools.reports import write_json
+
+#: How many test files are enhanced together.
+BATCH_SIZE = 16
+#: What a table calls the figures of a group.
+_COLUMNS = {"pesq": "PESQ", "stoi": "STOI", "predicted": "predicted"}
+
+
+def evaluate(
+    enhancer, rows: Sequence[dict], folder: str | Path, scale: str = "raw_nb", quality_net=None, num_workers=None
+) -> list[dict]:
+    """Enhance the files of a test manifest and judge what comes out.
+
+    Arguments
+    ---------
+    enhancer : SpeechEnhancer
+        Or anything else with ``enhance_waveforms`` and ``sample_rate``.
+    rows : sequence of dict
+        Of the test manifest that :func:`speechtools.data.enhancement_data.prepare` writes.
+    folder : str or Path
+        Here ``<ID>.wav`` are written, and the PESQ labels; a file that cannot be judged is in ``rejected.csv``.
+    scale : str
+        Of PESQ.
+    quality_net : QualityNet
+        Where it is given, its scores are there too, as ``predicted``.
+
+    Returns
+    -------
+    list of dict
+        The rows that could be judged, with ``before`` and ``after``: each a dict of ``pesq``, ``stoi`` and, with a
+        ``quality_net``, ``predicted``.
+
+    Raises
+    ------
+    CorpusError
+        Not one file could be judged.
+    """
+    folder, rate = Path(folder), enhancer.sample_rate
+    rows = sorted(rows, key=lambda row: float(row["duration"]))  # so that little is padded
+    outputs = {row["ID"]: folder / f"{row['ID']}.wav" for row in rows}
+    for first in tqdm(range(0, len(rows), BATCH_SIZE), "enhancing", unit="batch", disable=None):
+        batch = rows[first : first + BATCH_SIZE]
+        enhanced = enhancer.enhance_waveforms([audio.read(row["path"], rate) for row in batch])
+        for row, samples in zip(batch, enhanced, strict=True):
+            audio.write(outputs[row["ID"]], samples / max(1.0, float(np.abs(samples).max())), rate)
+    pairs = {row["ID"]: (Path(row["speech"]), outputs[row["ID"]]) for row in rows}
+    judged = enhancement_data.judge(pairs, folder / "labels.csv", scale, rate, num_workers)
+    if not judged:
+        raise CorpusError(f"Not one enhanced file could be judged; {folder}/rejected.csv gives the reasons.")
+    rows = [row for row in rows if row["ID"] in judged]
+    before = [{"pesq": float(row["pesq"]), "stoi": float(row["stoi"])} for row in rows]
+    after = [judged[row["ID"]] for row in rows]
+    if quality_net is not None:
+        for figures, paths in ((before, [row["path"] for row in rows]), (after, [outputs[row["ID"]] for row in rows])):
+            for each, (_, report) in zip(figures, quality_net.assess_files(paths), strict=True):
+                if isinstance(report, AudioError):
+                    raise report
+                each["predicted"] = report.score
+    return [row | {"before": b, "after": a} for row, b, a in zip(rows, before, after, strict=True)]
+
+
+def enhancement_figures(rows: Sequence[dict]) -> dict:
+    """Means before and after, and their difference, ``gain``: overall, by SNR and by noise type.
+
+    ``unheard`` are noise types that the enhancer was not trained with, ``heard`` those that it was; the speakers are
+    new in both.
+    """
+    figures = {}
+    for name, heard in (("unheard", "no"), ("heard", "yes")):
+        members = [row for row in rows if row["heard"] == heard]
+        if members:
+            figures[name] = {
+                "overall": _means(members),
+                "by_snr_db": _grouped(members, "snr_db", float),
+                "by_noise": _grouped(members, "noise_type", str),
+            }
+    return figures
+
+
+def _means(rows: Sequence[dict]) -> dict:
+    means = {
+        when: {name: float(np.mean([row[when][name] for row in rows])) for name in rows[0][when]}
+        for when in ("before", "after")
+    }
+    gain = {name: means["after"][name] - means["before"][name] for name in means["before"]}
+    return {"files": len(rows)} | means | {"gain": gain}
+
+
+def _grouped(rows: Sequence[dict], key: str, order) -> dict:
+    return {
+        name: _means([row for row in rows if row[key] == name]) for name in sorted({r[key] for r in rows}, key=order)
+    }
+
+
+def print_enhancement(figures: dict, title: str, console: Console) -> None:
+    """The figures of one model as a table."""
+    names = list(next(iter(figures.values()))["overall"]["gain"])
+    table = Table(title=title, title_style="bold")
+    table.add_column("group", no_wrap=True)
+    table.add_column("files", justify="right")
+    for name in names:
+        for when in ("before", "after", "gain"):
+            table.add_column(f"{_COLUMNS[name]} {when}", justify="right")
+
+    def add(label, each, end=False):
+        cells = []
+        for name in names:
+            cells += [f"{each['before'][name]:.3f}", f"{each['after'][name]:.3f}", f"{each['gain'][name]:+.3f}"]
+        table.add_row(label, str(each["files"]), *cells, end_section=end)
+
+    for kind, groups in figures.items():
+        add(f"{kind} noises", groups["overall"])
+        parts = [(f"  {name} dB", each) for name, each in groups["by_snr_db"].items()]
+        parts += [(f"  {name}", each) for name, each in groups["by_noise"].items()]
+        for number, (label, each) in enumerate(parts, start=1):
+            add(label, each, end=number == len(parts))
+    console.print(table)
+
+
+def enhancement_report(run: str | Path, rows: Sequence[dict], models: Mapping[str, object], facts: dict, **judging):
+    """Everything that a test of enhancers leaves: tables on the screen, ``results.json`` and an example, in ``run``.
+
+    ``models`` are SpeechEnhancers by name: the one just trained last, and before it one to compare it with, if any.
+    ``judging`` goes to :func:`evaluate`; ``facts`` must hold ``trained_on``. The last model's figures are returned.
+    """
+    run, console = Path(run), Console()
+    figures = {}
+    for name, model in models.items():
+        judged = evaluate(model, rows, run / "enhanced" / name, **judging)
+        figures[name] = enhancement_figures(judged)
+        print_enhancement(figures[name], f"{name}: new speakers, {facts['trained_on']}", console)
+    last = figures[name]
+    write_json(run / "results.json", facts | last | {"compared_with": {k: v for k, v in figures.items() if k != name}})
+    drawn = _example(run, judged, model.sample_rate, name)
+    for what, path in (("results", run / "results.json"), ("model", run / "pretrained"), ("figure", drawn)):
+        console.print(f"{what}: {path}", soft_wrap=True)
+    return last
+
+
+def _example(run: Path, judged: Sequence[dict], rate: int, name: str) -> Path:
+    """Clean, noisy and enhanced versions of one test file of unheard noise, to listen to and as a figure."""
+    unheard = [row for row in judged if row["heard"] == "no"] or list(judged)
+    row = sorted(unheard, key=lambda each: (abs(float(each["snr_db"])), each["ID"]))[0]
+    paths = {"clean": row["speech"], "noisy": row["path"], "enhanced": run / "enhanced" / name / f"{row['ID']}.wav"}
+    recordings = []
+    for kind, path in paths.items():
+        samples = audio.read(path, rate)
+        audio.write(run / "examples" / f"{kind}.wav", samples, rate)
+        title = {"clean": "clean", "noisy": f"{row['noise_type']} noise at {row['snr_db']} dB"}.get(kind, kind)
+        when = {"noisy": "before", "enhanced": "after"}.get(kind)
+        recordings.append((title + (f", PESQ {row[when]['pesq']:.2f}" if when else ""), samples))
+    return plots.spectrograms(run / "figures" / "example.png", recordings, rate)

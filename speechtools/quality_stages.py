@@ -1,0 +1,76 @@
+"""What comes before the training of Quality-Net: the sets, whose enhanced part needs a model, and learnt features."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from speechtools import training
+from speechtools.data.quality_data import QualitySets
+from speechtools.inference import SpeechEnhancer
+from speechtools.reproduction import earlier_stage
+
+
+def prepare_sets(hparams: dict, device: str | None = None) -> QualitySets:
+    """The sets of the yaml. Where speech is to be enhanced, the model is trained first if it is not there yet.
+
+    That training gets this yaml's speech and noises, and so sets the same speakers and noises aside. On several
+    processes, the first one works and the others wait.
+
+    Raises
+    ------
+    ConfigError
+        The enhancer is of another sample rate, or as the preparation raises it.
+    SpeechtoolsError
+        The enhancer's training failed.
+    """
+    return training.on_main_first(lambda: _prepare(hparams, device))
+
+
+def _prepare(hparams: dict, device: str | None) -> QualitySets:
+    if not hparams["enhanced_share"]:
+        return hparams["prepare"]()
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    folder = hparams["enhancer"] or earlier_stage(
+        hparams["enhancer_recipe"], hparams["enhancer_yaml"], hparams["prepared_folder"], _options(hparams, device)
+    )
+    enhancer = SpeechEnhancer.from_hparams(folder, run_opts={"device": device})
+    enhancer.check_rate(hparams["sample_rate"])
+    return hparams["prepare"](enhancer=folder, enhance=enhancer.enhance_waveforms)
+
+
+def _options(hparams: dict, device: str) -> dict:
+    """What the enhancer's recipe is told: the same sources, and its own options."""
+    options = hparams["sources"].options()
+    options["data_seed"] = options.pop("seed")
+    folder = os.path.abspath(hparams["prepared_folder"])
+    return options | {"prepared_folder": folder, "device": device} | hparams["enhancer_options"]
+
+
+def fit_features(quality: nn.Module, dataset, features: nn.Module, num_frames: int, folder: str | Path) -> None:
+    """The first stage of a model of two, before its training: its features learn from spectra, without labels.
+
+    Other models are left as they are. What was learnt is kept in ``folder``, for a run that goes on after a kill.
+
+    Arguments
+    ---------
+    quality : nn.Module
+        The model; of two stages where it has ``fit_features(frames)``.
+    dataset
+        Items with a waveform ``wav`` (samples,).
+    features : nn.Module
+        Waveforms (batch, samples) -> frames (batch, time, size).
+    num_frames : int
+        About so many are taken, of utterances spread over the whole set.
+    """
+    if not hasattr(quality, "fit_features"):
+        return
+    frames_each = 200
+
+    def fit():
+        step = max(1, len(dataset) * frames_each // num_frames)
+        spectra = [features(dataset[number]["wav"].unsqueeze(0))[0] for number in range(0, len(dataset), step)]
+        quality.fit_features(torch.cat(spectra))
+
+    training.fit_once(quality, Path(folder) / "features.ckpt", fit)
