@@ -98,6 +98,7 @@ def enhancement_objective(
     lens: Tensor,
     target: str = "psm",
     approximation: str = "signal",
+    compression: float = 1.0,
 ) -> Tensor:
     """Squared error of masks, or of the spectra that they make.
 
@@ -113,6 +114,9 @@ def enhancement_objective(
         ``"mask"``: the error of the mask itself. ``"signal"``: that of the masked spectrum, ``(M |Y| - |S|)²`` for
         ``irm`` (Weninger et al.) and ``(M |Y| - |S| cos θ)²`` for ``psm`` (Erdogan et al.), over the power of the
         noisy utterance, so that loud utterances count no more than others.
+    compression : float
+        With ``signal``, an exponent on all magnitudes: 1 as in those papers; below it the quiet parts of speech count
+        for more, as they do in hearing. What the phase makes negative of ``|S| cos θ`` is then taken as 0.
 
     Returns
     -------
@@ -122,22 +126,28 @@ def enhancement_objective(
     Raises
     ------
     ConfigError
-        The target or the approximation is unknown.
+        The target or the approximation is unknown, or the compression cannot be.
     """
     if target not in TARGETS or approximation not in ("mask", "signal"):
         raise ConfigError(
             f"mask_target={target!r} with approximation={approximation!r} is unknown: the target is 'irm' or 'psm', "
             "the approximation 'mask' or 'signal'."
         )
+    if not 0 < compression <= 1:
+        raise ConfigError(f"compression={compression} must lie above 0 and not above 1, which leaves magnitudes alone.")
     valid = length_mask(num_samples(lens, masks.shape[1]), masks.shape[1]).unsqueeze(2)
     # (batch, time, 1)
     if approximation == "mask":
         ideal = (ideal_ratio_mask if target == "irm" else phase_sensitive_mask)(speech, noisy)
         errors, weights = (masks - ideal).square(), torch.ones_like(masks)
     else:
-        wanted = speech.abs() if target == "irm" else _in_phase(speech, noisy)
-        errors, weights = (masks * noisy.abs() - wanted).square(), _power(noisy)
+        heard, wanted = noisy.abs(), speech.abs() if target == "irm" else _in_phase(speech, noisy)
+        made = masks * heard
         # (batch, time, bins)
+        if compression != 1:
+            # The small number keeps the gradient finite where there is nothing.
+            made, wanted, heard = ((each.clamp(min=0) + 1e-6) ** compression for each in (made, wanted, heard))
+        errors, weights = (made - wanted).square(), heard.square()
     return ((errors * valid).sum(dim=(1, 2)) / (weights * valid).sum(dim=(1, 2)).clamp(min=1e-20)).mean()
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from speechtools import metrics, plots
 from speechtools.data import audio, mixing
-from speechtools.data.manifests import write_aside
+from speechtools.data.manifests import write_aside, write_rows
 
 
 def quality_figures(predicted, true, rows: Sequence[dict], clean_variances: Sequence[float]) -> dict:
@@ -78,11 +78,14 @@ def print_quality(figures: dict, title: str, console: Console | None = None) -> 
 
 
 def quality_report(run: str | Path, figures: dict, predicted, true, rows: Sequence[dict], net, facts: dict) -> None:
-    """Everything that a test of Quality-Net leaves: a table on the screen, ``results.json``, and figures in ``run``.
+    """Everything that a test of Quality-Net leaves: a table on the screen, and in ``run`` the figures drawn,
+    ``results.json``, and ``predictions.csv``, which is the test manifest with the predicted scores.
 
     ``net`` is the exported model, loaded again; ``facts`` say what was trained on what, and must hold ``trained_on``.
     """
     run = Path(run)
+    scores = [row | {"predicted": f"{score:.6f}"} for row, score in zip(rows, predicted, strict=True)]
+    write_rows(run / "predictions.csv", list(scores[0]), scores)
     write_json(run / "results.json", facts | {"scale": net.scale} | figures)
     drawn = quality_figures_drawn(run / "figures", predicted, true, rows, net, facts["trained_on"])
     console = Console()

@@ -14,6 +14,7 @@ from speechtools.data.corpora.builtin import builtin_noises
 from speechtools.data.manifests import fingerprint, write_rows
 from speechtools.data.mixing import cut_noise, read_noise_types
 from speechtools.errors import ConfigError
+from speechtools.features import num_samples
 
 #: Seconds of a cut of noise: longer than any partial utterance, short enough to be read for every step.
 CUT_SECONDS = 2.5
@@ -88,6 +89,56 @@ class FeatureAugmenter(nn.Module):
 
     def forward(self, feats: Tensor) -> Tensor:
         return self.drops(feats, torch.ones(len(feats), device=feats.device))[0]
+
+
+def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: float = 0.375) -> Tensor:
+    """Noisy speech with other noise at the same SNR: begun elsewhere, and coloured by a filter drawn for each item.
+
+    A few noises then stand for many. The filter has two zeros and two poles, with coefficients drawn from
+    ``[-max_coefficient, max_coefficient]``, as in RNNoise (Valin, MMSP 2018, which has 3/8). Draws are torch's own, so
+    that a resumed run goes on with the same.
+
+    Arguments
+    ---------
+    noisy, clean : Tensor
+        (batch, samples): speech with noise, and the same without, with relative lengths ``lens`` (batch,).
+    max_coefficient : float
+        0 leaves the colour alone: only where the noise begins is drawn.
+
+    Returns
+    -------
+    Tensor
+        (batch, samples)
+
+    Raises
+    ------
+    ConfigError
+        The filter could be unstable.
+
+    Example
+    -------
+    >>> clean = torch.randn(2, 16000)
+    >>> other_noise(clean + 0.1 * torch.randn(2, 16000), clean, torch.ones(2)).shape
+    torch.Size([2, 16000])
+    """
+    if not 0 <= max_coefficient < 0.5:
+        raise ConfigError(
+            f"max_coefficient={max_coefficient} must lie between 0 and 0.5, from where on a filter may be unstable."
+        )
+    batch, samples = noisy.shape
+    counts = num_samples(lens, samples).unsqueeze(1)
+    # (batch, 1)
+    time = torch.arange(samples, device=noisy.device)
+    begins = (torch.rand(batch, 1, device=noisy.device) * counts).long()
+    noise = (noisy - clean).gather(1, torch.where(time < counts, (time + begins) % counts, time))
+    # (batch, samples)
+    coefficients = (2 * torch.rand(2, batch, 2, device=noisy.device) - 1) * max_coefficient
+    taps = torch.cat([torch.ones(2, batch, 1, device=noisy.device), coefficients], dim=2)
+    # (zeros and poles, batch, 3)
+    above, below = torch.fft.rfft(taps, samples)
+    coloured = torch.fft.irfft(torch.fft.rfft(noise) * above / below, samples) * (time < counts)
+    power, new_power = (each.square().sum(dim=1, keepdim=True) for each in (noise, coloured))
+    return clean + coloured * (power / new_power.clamp(min=1e-20)).sqrt()
 
 
 def spec_augmenter(enabled: bool = True, **options) -> FeatureAugmenter | None:

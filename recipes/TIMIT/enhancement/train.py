@@ -11,6 +11,7 @@ from speechbrain.utils.data_pipeline import provides, takes
 
 from speechtools import enhancement_evaluation, training
 from speechtools.data import enhancement_data, mixing
+from speechtools.data.augmentation import other_noise
 from speechtools.data.batches import LengthBatchSampler
 from speechtools.data.manifests import read_rows
 from speechtools.data.pesq_labels import scale
@@ -25,7 +26,10 @@ class EnhancementBrain(training.RecipeBrain):
     quality_net = None  # the perceptual loss's, where it has a weight
 
     def compute_forward(self, batch, stage):
-        wavs, lens = batch.to(self.device).noisy
+        batch = batch.to(self.device)
+        wavs, lens = batch.noisy
+        if stage == sb.Stage.TRAIN and self.hparams.noise_colouring is not None:
+            wavs = other_noise(wavs, batch.clean.data, lens, self.hparams.noise_colouring)
         noisy = self.hparams.spectrum(wavs, lens)
         # (batch, time, bins)
         frame_lens = self.hparams.spectrum.frame_lens(lens, wavs.shape[1])
@@ -37,7 +41,13 @@ class EnhancementBrain(training.RecipeBrain):
         wavs, lens = batch.clean
         clean = self.hparams.spectrum(wavs, lens)
         loss = enhancement_objective(
-            masks, clean, noisy, frame_lens, self.hparams.mask_target, self.hparams.approximation
+            masks,
+            clean,
+            noisy,
+            frame_lens,
+            self.hparams.mask_target,
+            self.hparams.approximation,
+            self.hparams.compression,
         )
         if self.hparams.quality_weight:
             # What is missing to the best score, by a Quality-Net whose weights stay.

@@ -139,5 +139,5 @@ if __name__ == "__main__":
             brain.true,
             brain.test_rows,
             QualityNet.from_hparams(pretrained),
-            facts | {"seed": hparams["seed"]},
+            facts | {"seed": hparams["seed"], "train_utterances": len({row["speech"] for row in rows["train"]})},
         )

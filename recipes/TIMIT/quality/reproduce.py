@@ -1,0 +1,153 @@
+"""Every table and figure of the Quality-Net paper, by one command.
+
+python reproduce.py --quick                                      # half an hour on two cores, the built-in corpus
+python reproduce.py --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech --device=cuda
+
+It writes RESULTS.md, results.json and the figures into its output folder, the paper's figures beside them where the
+paper prints any. What is finished is kept: started again, it goes on where it was. Options that it does not know go to
+train.py.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from speechtools import quality_results as paper
+from speechtools.data.manifests import write_aside
+from speechtools.errors import ConfigError, SpeechtoolsError
+from speechtools.reports import write_json
+from speechtools.reproduction import run_once, with_defaults
+
+HERE = Path(__file__).parent
+#: What the authors' released code does otherwise than the paper.
+OPTIONS = {
+    "frame-mean": ("the mean over the frames, not the sum", {"frame_reduction": "mean"}),
+    "dropout": ("dropout 0.3 before the last layer", {"dropout": 0.3}),
+    "norm-limit": ("recurrent weights of norm 0.00001 at most", {"recurrent_max_norm": 0.00001}),
+    "batch-1": ("batches of one utterance", {"batch_size": 1}),
+}
+#: The baseline of table 3, as in hparams/autoencoder_nn.yaml.
+TWO_STAGES = {"quality_name": "autoencoder-nn", "alpha": 0.0, "optimizer_name": "Adam"}
+#: What --quick sets, where the command line does not.
+QUICK = {"enhancer_options": "{num_train_utterances: 100, number_of_epochs: 3, num_test_utterances: 4}"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: its name and options; whether --quick has it with all seeds; and a factor on the epochs."""
+
+    name: str
+    options: dict = field(default_factory=dict)
+    all_seeds: bool = True
+    longer: float = 1.0
+
+
+def train(run: Run, seed: int, arguments: argparse.Namespace, options: list[str]) -> dict:
+    """What results.json of the run says; trains it first where there is none, its output in ``output.txt``."""
+    folder = arguments.output_folder / "runs" / run.name / str(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    epochs = round(arguments.epochs * run.longer)
+    ours = {"number_of_epochs": epochs, "patience": epochs, **run.options}
+    command = [sys.executable, "train.py", arguments.yaml, f"--seed={seed}", "--noprogressbar"]
+    threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
+    try:
+        with open(folder / "output.txt", "a", encoding="utf-8") as output:
+            return run_once(
+                folder,
+                command + with_defaults(options, ours),
+                cwd=HERE,
+                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+    except subprocess.CalledProcessError as error:
+        said = "".join((folder / "output.txt").read_text().splitlines(keepends=True)[-5:])
+        raise SpeechtoolsError(
+            f"{run.name} with seed {seed} failed. The end of {folder / 'output.txt'}:\n{said}"
+        ) from error
+
+
+def main() -> None:
+    """Train what is missing, and write the tables and figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few seeds and epochs")
+    parser.add_argument("--seeds", help="comma-separated (1,2,3; quick: 1,2)")
+    parser.add_argument("--epochs", type=int, help="of a training on all utterances (20; quick: 6)")
+    parser.add_argument("--biases", default="1,-3", help="forget-gate biases of table 2 (1,-3)")
+    parser.add_argument("--points", default="100,250,500,1000,2000", help="of figure 5, besides all utterances")
+    parser.add_argument("--yaml", default="hparams/paper.yaml")
+    parser.add_argument("--output_folder", type=Path, help="(results/paper; quick: results/paper-quick)")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2), each on its share of the CPU")
+    arguments, options = parser.parse_known_args()
+    quick = arguments.quick
+    arguments.seeds = [int(seed) for seed in (arguments.seeds or ("1,2" if quick else "1,2,3")).split(",")]
+    arguments.epochs = arguments.epochs or (6 if quick else 20)
+    arguments.output_folder = (
+        arguments.output_folder or HERE / "results" / ("paper-quick" if quick else "paper")
+    ).absolute()
+    options = with_defaults(options, QUICK if quick else {})
+    runs, began = paper.Runs(arguments.output_folder / "runs", arguments.output_folder), time.monotonic()
+
+    def job(item: tuple[Run, int]) -> None:
+        run, seed = item
+        result = runs.results[run.name, seed] = train(run, seed, arguments, options)
+        figures = ", ".join(f"{key.upper()} {result['overall'][key]:.4f}" for key in ("lcc", "mse"))
+        print(f"{time.monotonic() - began:5.0f} s  {run.name}, seed {seed}: {figures}", flush=True)
+
+    def train_all(wanted: list[Run]) -> None:
+        todo = [(run, seed) for run in wanted for seed in arguments.seeds[: None if run.all_seeds or not quick else 1]]
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            list(pool.map(job, todo))
+
+    biases = {f"bias{bias}": float(bias) for bias in arguments.biases.split(",")}
+    biases = {paper.BASE if bias == -3 else name: bias for name, bias in biases.items()}
+    # The paper's own model first, and alone: it prepares the sets for all.
+    job((Run(paper.BASE), arguments.seeds[0]))
+    there = runs.of(paper.BASE)[0]["train_utterances"]
+    asked = [int(point) for point in arguments.points.split(",")]
+    left_out = [point for point in asked if point >= there]
+    points = {f"utterances-{point}": point for point in asked if point < there}
+    for point in left_out:
+        print(f"Figure 5 has no point at {point} utterances: the training set has {there}.")
+    train_all(
+        [Run(paper.BASE), Run("no-constraint", {"alpha": 0})]
+        + [Run(name, {"forget_gate_bias": bias}) for name, bias in biases.items() if name != paper.BASE]
+        + [Run("autoencoder-nn", TWO_STAGES)]
+        + [
+            # As many batches as with all utterances, more or less.
+            Run(name, {"num_train_utterances": point}, all_seeds=False, longer=there / point)
+            for name, point in points.items()
+        ]
+        + [Run(name, options_, all_seeds=False) for name, (_, options_) in OPTIONS.items()]
+    )
+    origin = runs.of(paper.BASE)[0]["trained_on"]
+    text = [
+        f"# Quality-Net, reproduced on {origin}\n",
+        f"`python reproduce.py {' '.join(sys.argv[1:])}`, {len(arguments.seeds)} seeds (mean ± standard deviation), "
+        f"{there} training utterances. In brackets: the paper, on TIMIT.\n",
+        paper.table1(runs),
+        paper.table2(runs, biases),
+        paper.table3(runs),
+        paper.figure2(runs),
+        paper.figure3(runs, biases),
+        paper.figure4(runs),
+        paper.figure5(runs, points | {paper.BASE: there}),
+        paper.options_table(runs, {name: label for name, (label, _) in OPTIONS.items()}),
+    ]
+    with write_aside(arguments.output_folder / "RESULTS.md") as aside:
+        aside.write_text("\n".join(text), encoding="utf-8")
+    kept = [{"run": name, "seed": seed, **result} for (name, seed), result in sorted(runs.results.items())]
+    write_json(arguments.output_folder / "results.json", {"trained_on": origin, "runs": kept})
+    print(f"results: {arguments.output_folder / 'RESULTS.md'}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ConfigError, SpeechtoolsError) as error:
+        sys.exit(f"error: {error}")
