@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 QUALITY := recipes/TIMIT/quality
 RUN := $(QUALITY)/results/qnet-builtin/1234
 
-.PHONY: demo test tables table3 bench lint clean
+.PHONY: demo test quality-net tables table3 bench lint clean
 
 # Install once, and again when what is to be installed has changed.
 $(VENV)/installed: setup.cfg pyproject.toml
@@ -27,6 +27,10 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+# Every table and figure of the Quality-Net paper, on the built-in corpus, in half an hour.
+quality-net: $(VENV)/installed
+	cd $(QUALITY) && $(CURDIR)/$(BIN)/python reproduce.py --quick
+
 # Tables 1 and 2 of the GE2E paper, on the built-in keywords.
 tables: $(VENV)/installed
 	cd recipes/keyword/GE2E && $(CURDIR)/$(BIN)/python reproduce.py
@@ -37,6 +41,7 @@ table3: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/enhancement.py
 	$(BIN)/python benchmarks/ge2e_loss.py
 	$(BIN)/python benchmarks/speaker_batches.py
 	$(BIN)/python benchmarks/speaker.py

@@ -38,6 +38,7 @@ TRAINING = {
     "alpha": 1.0,
     "frame_reduction": "sum",
     "input_dropout": 0.0,
+    "recurrent_max_norm": None,
     "lr": 1e-4,
     "lr_decay": 1.0,
 }

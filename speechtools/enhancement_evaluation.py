@@ -130,6 +130,20 @@ def print_enhancement(figures: dict, title: str, console: Console) -> None:
     console.print(table)
 
 
+def verdict(figures: dict, other: dict, name: str) -> str:
+    """In words, how far true and predicted quality went up from the ``other`` model, called ``name``, on new noises."""
+    kind = "unheard" if "unheard" in figures else "heard"
+    ours, theirs = (each[kind]["overall"]["after"] for each in (figures, other))
+    change = {key: ours[key] - theirs[key] for key in ours}
+    text = f"Against {name}, {kind} noises: true PESQ {change['pesq']:+.3f}, STOI {change['stoi']:+.3f}"
+    if "predicted" not in change:
+        return text + "."
+    text += f", PESQ predicted by the Quality-Net {change['predicted']:+.3f}: "
+    if change["pesq"] > 0:
+        return text + "the true one went up."
+    return text + ("only the predicted one went up." if change["predicted"] > 0 else "neither went up.")
+
+
 def enhancement_report(run: str | Path, rows: Sequence[dict], models: Mapping[str, object], facts: dict, **judging):
     """Everything that a test of enhancers leaves: tables on the screen, ``results.json`` and an example, in ``run``.
 
@@ -142,8 +156,10 @@ def enhancement_report(run: str | Path, rows: Sequence[dict], models: Mapping[st
         judged = evaluate(model, rows, run / "enhanced" / name, **judging)
         figures[name] = enhancement_figures(judged)
         print_enhancement(figures[name], f"{name}: new speakers, {facts['trained_on']}", console)
-    last = figures[name]
-    write_json(run / "results.json", facts | last | {"compared_with": {k: v for k, v in figures.items() if k != name}})
+    last = figures.pop(name)
+    for other, each in figures.items():
+        console.print(verdict(last, each, other), soft_wrap=True)
+    write_json(run / "results.json", facts | last | {"compared_with": figures})
     drawn = _example(run, judged, model.sample_rate, name)
     for what, path in (("results", run / "results.json"), ("model", run / "pretrained"), ("figure", drawn)):
         console.print(f"{what}: {path}", soft_wrap=True)

@@ -1,0 +1,122 @@
+"""recipes/TIMIT/quality/reproduce.py: which runs it asks for, and what it makes of their results."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechtools import quality_results
+from speechtools.data.manifests import write_rows
+from speechtools.errors import SpeechtoolsError
+from speechtools.reports import quality_figures
+
+SCRIPT = Path(__file__).parents[1] / "recipes" / "TIMIT" / "quality" / "reproduce.py"
+NUM_TRAIN = 40
+
+
+@pytest.fixture(scope="module")
+def reproduce():
+    spec = importlib.util.spec_from_file_location("reproduce_quality", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Test rows of three utterances: clean, noisy and enhanced."""
+    folder, rng = tmp_path_factory.mktemp("audio"), np.random.default_rng(0)
+    soundfile.write(folder / "noise.wav", rng.uniform(-0.3, 0.3, 16000), 16000)
+    found = []
+    for number in range(3):
+        for subset in ("clean", "noisy", "enhanced"):
+            path = folder / f"{subset}{number}.wav"
+            soundfile.write(path, np.sin(np.arange(12000) / (5 + number)) * rng.uniform(0.1, 0.4), 16000)
+            noisy = subset != "clean"
+            found.append(
+                {"ID": path.stem, "path": path, "speech": path, "pesq": str(rng.uniform(1, 4)), "subset": subset}
+                | {"noise_type": "street" if noisy else "", "noise": folder / "noise.wav" if noisy else ""}
+                | {"snr_db": "0" if noisy else ""}
+            )
+    return found
+
+
+@pytest.fixture
+def asked(reproduce, rows, pretrained, monkeypatch):
+    """Runs are asked for, and finished at once: what was asked, by name and seed."""
+    commands = {}
+
+    def run_once(folder, command, **_):
+        name, seed = folder.parts[-2:]
+        commands[name, int(seed)] = command
+        rng = np.random.default_rng([len(name), int(seed)])
+        predicted = rng.uniform(1, 4, len(rows))
+        figures = quality_figures(predicted, [float(row["pesq"]) for row in rows], rows, [0.1 + len(name)])
+        result = figures | {"trained_on": "tones", "train_utterances": NUM_TRAIN}
+        scored = [row | {"predicted": score} for row, score in zip(rows, predicted, strict=True)]
+        write_rows(folder / "predictions.csv", list(scored[0]), scored)
+        shutil.copytree(pretrained, folder / "pretrained", dirs_exist_ok=True)
+        return result
+
+    monkeypatch.setattr(reproduce, "run_once", run_once)
+    return commands
+
+
+def reproduced(reproduce, folder, monkeypatch, *options):
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", f"--output_folder={folder}", *options])
+    reproduce.main()
+    return (folder / "RESULTS.md").read_text(encoding="utf-8")
+
+
+def test_every_table_and_figure_is_there(reproduce, asked, tmp_path, monkeypatch, capsys):
+    text = reproduced(reproduce, tmp_path, monkeypatch, "--quick", "--points=10,20,4000", "--hidden_size=8")
+    for title in ("Table 1", "Table 2", "Table 3", "Figure 2", "Figure 3", "Figure 4", "Figure 5", "released code"):
+        assert title in text
+    for name in ("figure2", "figure3", "figure4a", "figure4b", "figure5"):
+        assert f"({name}.png)" in text and (tmp_path / f"{name}.png").stat().st_size > 10000
+    assert "Figure 5 has no point at 4000 utterances: the training set has 40." in capsys.readouterr().out
+    both = {name for name, seed in asked if seed == 2}
+    assert both == {"constraint", "no-constraint", "bias1", "autoencoder-nn"}, "what has a spread in the tables"
+    assert {name for name, _ in asked} - both == {"utterances-10", "utterances-20", *reproduce.OPTIONS}
+    assert all("--hidden_size=8" in command for command in asked.values())
+    assert "--alpha=0" in asked["no-constraint", 1] and "--forget_gate_bias=1.0" in asked["bias1", 2]
+    assert "--num_train_utterances=10" in asked["utterances-10", 1]
+    # A quarter of the utterances for four times as many epochs.
+    assert "--number_of_epochs=6" in asked["constraint", 1] and "--number_of_epochs=24" in asked["utterances-10", 1]
+    kept = json.loads((tmp_path / "results.json").read_text())["runs"]
+    assert {(run["run"], run["seed"]) for run in kept} == set(asked)
+
+
+def test_the_tables_hold_the_means_of_the_runs_and_the_papers_figures(reproduce, asked, tmp_path, monkeypatch):
+    text = reproduced(reproduce, tmp_path, monkeypatch, "--seeds=1,2,3", "--points=20")
+    runs = json.loads((tmp_path / "results.json").read_text())["runs"]
+    for name, paper in (("constraint", "0.8749"), ("no-constraint", "0.8559"), ("autoencoder-nn", "0.8434")):
+        lcc = [run["overall"]["lcc"] for run in runs if run["run"] == name]
+        assert len(lcc) == 3
+        assert f"{np.mean(lcc):.4f} ± {np.std(lcc, ddof=1):.4f} ({paper})" in text
+    # The made-up variances of the frame scores are 0.1 + the length of the run's name.
+    assert f"{13.1 / 10.1:.1f} times" in text
+
+
+def test_all_seeds_have_all_runs_without_quick(reproduce, asked, tmp_path, monkeypatch):
+    reproduced(reproduce, tmp_path, monkeypatch, "--seeds=1,2", "--points=20")
+    assert {name for name, seed in asked if seed == 1} == {name for name, seed in asked if seed == 2}
+
+
+def test_a_failed_run_is_told_with_the_end_of_its_output(reproduce, tmp_path, monkeypatch):
+    with pytest.raises(SpeechtoolsError, match="constraint with seed 1 failed.*(?s:.)*'corpus/timit'"):
+        reproduced(reproduce, tmp_path, monkeypatch, "--quick", "--corpus=timid", f"--prepared_folder={tmp_path}")
+
+
+def test_spread_and_table():
+    assert quality_results.spread([0.5, None], 2) == "0.50"
+    assert quality_results.spread([1.0, 3.0], 1) == "2.0 ± 1.4"
+    assert quality_results.spread([None]) == "–"
+    assert quality_results.table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | ---: |\n| 1 | 2 |\n"
