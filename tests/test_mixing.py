@@ -1,6 +1,7 @@
 """Laws of the mixing protocol: SNRs exact, splits apart, counts as asked, nothing clips, one seed one plan."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,46 @@ def test_the_papers_test_set_has_2500_files():
     assert set(Counter((m.noise_type, m.snr_db) for m in plan if m.noise).values()) == {100}
 
 
+def test_the_papers_training_set_is_250_clean_and_half_of_the_rest_enhanced():
+    spoken, noises = utterances(462, each=10), noise_types(90)
+    snrs = [-10, -5, 0, 5, 10, 15, 20, 25]
+    plan = mixing.plan_training(spoken, noises, snrs, 250, 1, seed=0, enhanced_share=0.5)
+    assert Counter(m.subset for m in plan) == {"clean": 250, "noisy": 2185, "enhanced": 2185}
+    assert sorted(m.utt_id for m in plan) == sorted(u.utt_id for u in spoken)
+    for subset in ("noisy", "enhanced"):
+        counts = Counter(m.snr_db for m in plan if m.subset == subset)
+        assert set(counts) == set(snrs) and max(counts.values()) < 1.3 * min(counts.values())
+    without = mixing.plan_training(spoken, noises, snrs, 250, 1, seed=0)
+    assert [noisy_twin(m) for m in plan] == without, "some are enhanced, and nothing else changes"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_all_mixtures_of_an_utterance_are_enhanced_or_none(share):
+    plan = mixing.plan_training(
+        utterances(10), noise_types(9), [0, 5], 10, 4, seed=0, clean_copies=True, enhanced_share=share
+    )
+    enhanced, noisy = ({m.utt_id for m in plan if m.subset == subset} for subset in ("enhanced", "noisy"))
+    assert len(enhanced) == round(share * 20) and not enhanced & noisy and len(enhanced | noisy) == 20
+    assert len({m.mixture_id for m in plan}) == len(plan)
+
+
+def test_the_papers_test_set_has_4900_files():
+    noises = {name: [Path(f"/{name}.wav")] for name in ("engine", "white", "street", "baby_cry")}
+    arguments = (utterances(60), noises, [-6, 0, 6, 12, 18, 24], 100, "test")
+    plan = mixing.plan_test(*arguments, seed=0, enhanced=True)
+    assert Counter(m.subset for m in plan) == {"clean": 100, "noisy": 2400, "enhanced": 2400}
+    assert len({m.utt_id for m in plan}) == 100 and len({m.mixture_id for m in plan}) == 4900
+    noisy, enhanced = ([m for m in plan if m.subset == subset] for subset in ("noisy", "enhanced"))
+    assert [noisy_twin(m) for m in enhanced] == noisy, "the same noise, offset and SNR"
+    assert [m for m in plan if m.subset != "enhanced"] == mixing.plan_test(*arguments, seed=0)
+
+
+def noisy_twin(mixture):
+    """What an enhanced mixture was before; any other as it is."""
+    name = mixture.mixture_id.replace("enhanced", "noisy")
+    return replace(mixture, subset=mixture.subset.replace("enhanced", "noisy"), mixture_id=name)
+
+
 def test_the_same_seed_makes_the_same_plan():
     def plan(seed):
         return mixing.plan_training(utterances(9), noise_types(5), [0, 5], 3, 1, seed)
@@ -177,6 +218,30 @@ def test_a_speaker_in_two_splits():
 def test_too_few_speakers():
     with pytest.raises(CorpusError, match="has 2 speakers, which leaves none for valid"):
         mixing.split_speakers(utterances(2), 0.5, 0.25, 0)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_a_share_of_the_test_speakers_is_set_aside(share):
+    groups = mixing.split_speakers(utterances(40), heldout_share=0.5, valid_share=0.5, seed=0)
+    divided = mixing.set_aside(groups, share, seed=0)
+    speakers = {split: {u.speaker for u in members} for split, members in divided.items()}
+    assert {split: len(s) for split, s in speakers.items()} == {
+        "train": 20,
+        "valid": 10,
+        "test": 10 - round(10 * share),
+        "enhancer": round(10 * share),
+    }
+    assert len(set.union(*speakers.values())) == 40
+    assert sorted(divided["test"] + divided["enhancer"], key=lambda u: u.utt_id) == groups["test"]
+    assert mixing.set_aside(groups, share, seed=0) == divided != mixing.set_aside(groups, share, seed=1)
+    assert mixing.set_aside(groups, 0, seed=0) == groups
+
+
+@pytest.mark.parametrize("share, count", [(0.01, 0), (0.99, 10), (1.5, 15), (-0.5, -5)])
+def test_shares_that_leave_nobody(share, count):
+    groups = mixing.split_speakers(utterances(40), heldout_share=0.5, valid_share=0.5, seed=0)
+    with pytest.raises(ConfigError, match=f"enhancer_share={share} of the 10 test speakers is {count} of them, but"):
+        mixing.set_aside(groups, share, seed=0)
 
 
 # ------------------------------------------------------------------------------------------------------------ noises
@@ -244,6 +309,34 @@ def test_noise_splits_share_no_file():
     assert len(everything["valid"]) == 11 and len(everything["train"]) == 8
 
 
+@pytest.mark.parametrize("valid, enhancer", [(4, 3), (["n0[1-4]"], ["n06", "n1[0-4]"]), (["n0[1-4]"], 5)])
+def test_the_enhancers_noises_are_in_no_other_split(valid, enhancer):
+    types = noise_types(20)
+    split = mixing.split_noises(types, {"street": ["n05"], "white": "n00"}, valid, None, 0, enhancer=enhancer)
+    names = {part: {path.stem for files in members.values() for path in files} for part, members in split.items()}
+    assert {part: len(found) for part, found in names.items()} == {
+        "test": 2,
+        "valid": 4,
+        "enhancer": len(names["enhancer"]),
+        "train": 14 - len(names["enhancer"]),
+    }
+    assert len(names["enhancer"]) == enhancer if isinstance(enhancer, int) else names["enhancer"] >= {"n06", "n10"}
+    assert len(set.union(*names.values())) == 20
+
+
+def test_the_enhancer_takes_no_other_splits_noises_and_theirs_change_not_its():
+    types = noise_types(20)
+    chosen = {}
+    for num_train in (None, 5):
+        for enhancer in (0, 4):
+            chosen[num_train, enhancer] = mixing.split_noises(types, ["n00"], 3, num_train, 0, enhancer=enhancer)
+    assert "enhancer" not in chosen[None, 0] and "enhancer" not in chosen[5, 0]
+    assert chosen[5, 4]["enhancer"] == chosen[None, 4]["enhancer"]
+    assert chosen[5, 4]["train"] == chosen[5, 0]["train"], "drawn from the other end"
+    for split in chosen.values():
+        assert (split["valid"], split["test"]) == (chosen[None, 0]["valid"], chosen[None, 0]["test"])
+
+
 def test_a_test_noise_left_out_with_null():
     chosen = mixing.select_noises(noise_types(2), {"a": "n00", "b": None}, "test_noises")
     assert list(chosen) == ["a"]
@@ -257,6 +350,12 @@ def test_a_test_noise_left_out_with_null():
         (dict(test=["n00"], valid=3, num_train=None), "valid_noises=3: 3 noise types remain"),
         (dict(test=["n00"], valid=1, num_train=3), "num_train_noises=3, but 2 noise recordings remain"),
         (dict(test=["n00"], valid=["n01", "n02", "n03"], num_train=None), "No noise type is left for training"),
+        (dict(test=["n00"], valid=1, num_train=None, enhancer=2), "enhancer_noises=2: 2 noise types remain"),
+        (
+            dict(test=["n00"], valid=["n01"], num_train=None, enhancer=["n01"]),
+            "enhancer_noises and valid_noises or test_noises share 'n01'",
+        ),
+        (dict(test=["n00"], valid=1, num_train=None, enhancer=["n9"]), "enhancer_noises: no noise type matches 'n9'"),
     ],
 )
 def test_impossible_noise_splits(arguments, message):
@@ -320,3 +419,70 @@ def test_a_full_disk_stops_with_a_message_and_keeps_what_is_made(recordings, tmp
     with pytest.raises(CorpusError, match="the disk is full. Free some space .* finished files are kept"):
         mixing.make_mixtures(recordings, tmp_path / "out", 16000, 1, progress=False)
     assert [path.name for path in (tmp_path / "out").glob("*.wav")] == ["test-clean-u.wav"]
+
+
+# ---------------------------------------------------------------------------------------------------------- enhanced
+
+
+def enhanced_plan(recordings):
+    return [replace(m, mixture_id=f"{m.mixture_id}-e", subset="enhanced") for m in recordings if m.subset == "noisy"]
+
+
+def test_enhanced_files_are_what_the_model_makes_of_the_mixtures(recordings, tmp_path):
+    plan, given = enhanced_plan(recordings), []
+
+    def halve(waveforms):
+        given.extend(waveforms)
+        return [0.5 * samples for samples in waveforms]
+
+    durations, rejected = mixing.enhance_mixtures(plan, tmp_path / "out", 16000, halve, progress=False)
+    assert durations == {m.mixture_id: 0.5 for m in plan} and not rejected
+    for mixture, samples in zip(plan, given, strict=True):
+        np.testing.assert_array_equal(samples, mixing.mix(mixture, 16000)[0])
+        written = audio.read(tmp_path / "out" / f"{mixture.mixture_id}.wav")
+        np.testing.assert_allclose(written, 0.5 * samples, atol=1 / 32768)
+
+
+def test_an_enhancer_that_amplifies_does_not_clip(recordings, tmp_path):
+    plan = enhanced_plan(recordings)
+    mixing.enhance_mixtures(plan, tmp_path, 16000, lambda waves: [3 * w for w in waves], progress=False)
+    for mixture in plan:
+        written, mixed = audio.read(tmp_path / f"{mixture.mixture_id}.wav"), mixing.mix(mixture, 16000)[0]
+        assert np.abs(written).max() == pytest.approx(0.99, abs=1e-3)
+        np.testing.assert_allclose(written, mixed * (0.99 / np.abs(mixed).max()), atol=1e-3)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_only_what_is_missing_is_enhanced(recordings, tmp_path, batch_size):
+    (first, second), calls = enhanced_plan(recordings), []
+    plan = [replace(m, mixture_id=f"{m.mixture_id}-{n}") for n in range(4) for m in (first, second)]
+
+    def count(waveforms):
+        calls.append(len(waveforms))
+        return waveforms
+
+    mixing.enhance_mixtures(plan, tmp_path, 16000, count, batch_size, progress=False)
+    assert sum(calls) == 8 and max(calls) <= batch_size
+    files = sorted(tmp_path.iterdir())
+    before = {path: path.stat().st_mtime_ns for path in files}
+    files[3].unlink()
+    durations, _ = mixing.enhance_mixtures(plan, tmp_path, 16000, count, batch_size, progress=False)
+    assert sum(calls) == 9 and len(durations) == 8
+    assert all(path.stat().st_mtime_ns == before[path] for path in files if path != files[3])
+    mixing.enhance_mixtures(plan, tmp_path, 16000, None, batch_size, progress=False)  # would fail if it were asked
+
+
+def test_what_an_enhancer_spoils_is_rejected_with_its_reason(recordings, tmp_path):
+    noisy = enhanced_plan(recordings)[0]
+    plan = [replace(noisy, mixture_id=name) for name in ("silent", "nan", "good")]
+    plan.append(replace(noisy, mixture_id="gone", speech=tmp_path / "gone.wav"))
+
+    def spoil(waveforms):
+        assert len(waveforms) == 3
+        return [0 * waveforms[0], np.where(np.arange(8000) == 5, np.nan, waveforms[1]), waveforms[2]]
+
+    durations, rejected = mixing.enhance_mixtures(plan, tmp_path / "out", 16000, spoil, progress=False)
+    assert list(durations) == ["good"] and [path.stem for path in (tmp_path / "out").iterdir()] == ["good"]
+    assert "What the enhancer made of silent is silent" in rejected["silent"]
+    assert "not finite" in rejected["nan"] or "NaN" in rejected["nan"]
+    assert "gone.wav does not exist" in rejected["gone"]
