@@ -51,13 +51,17 @@ def evaluate(
     folder, rate = Path(folder), enhancer.sample_rate
     rows = sorted(rows, key=lambda row: float(row["duration"]))  # so that little is padded
     outputs = {row["ID"]: folder / f"{row['ID']}.wav" for row in rows}
+    rejected = {}
     for first in tqdm(range(0, len(rows), BATCH_SIZE), "enhancing", unit="batch", disable=None):
         batch = rows[first : first + BATCH_SIZE]
         enhanced = enhancer.enhance_waveforms([audio.read(row["path"], rate) for row in batch])
         for row, samples in zip(batch, enhanced, strict=True):
-            audio.write(outputs[row["ID"]], samples / max(1.0, float(np.abs(samples).max())), rate)
+            try:
+                audio.write(outputs[row["ID"]], samples / max(1.0, float(np.abs(samples).max())), rate)
+            except AudioError as error:
+                rejected[row["ID"]] = str(error)
     pairs = {row["ID"]: (Path(row["speech"]), outputs[row["ID"]]) for row in rows}
-    judged = enhancement_data.judge(pairs, folder / "labels.csv", scale, rate, num_workers)
+    judged = enhancement_data.judge(pairs, folder / "labels.csv", scale, rate, num_workers, rejected)
     if not judged:
         raise CorpusError(f"Not one enhanced file could be judged; {folder}/rejected.csv gives the reasons.")
     rows = [row for row in rows if row["ID"] in judged]

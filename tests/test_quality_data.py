@@ -11,6 +11,7 @@ import soundfile
 
 from speechtools.data import audio, pesq_labels, quality_data
 from speechtools.data.corpora.builtin import builtin_noises
+from speechtools.data.manifests import read_rows
 from speechtools.data.noisy_speech import NoisySpeech, level_range_db
 from speechtools.errors import ConfigError, CorpusError, PluginError
 
@@ -120,6 +121,107 @@ def test_a_row_whose_file_is_shorter_than_it_says(made, tmp_path):
         writer.writerow(rows[0] | {"path": short})
     with pytest.raises(CorpusError, match=r"says .* s, but .*short.wav holds 0.050 s: the file was cut"):
         quality_data.check_rows(tmp_path / "valid.csv")
+
+
+# ---------------------------------------------------------------------------------------------------- enhanced speech
+
+ENHANCED = dict(enhanced_share=0.5, num_valid_utterances=1, num_test_utterances=1, test_snrs_db=(0,))
+
+
+def trained_model(folder, weights=b"weights"):
+    """What counts as a trained model's folder, where nobody loads it."""
+    folder.mkdir(parents=True)
+    (folder / "hyperparams.yaml").write_text("sample_rate: 16000")
+    (folder / "enhancer.ckpt").write_bytes(weights)
+    return folder
+
+
+def gentler(waveforms):
+    """An enhancer that hears the last half of what it gets as noise."""
+    return [np.concatenate([samples[: len(samples) // 2], 0.1 * samples[len(samples) // 2 :]]) for samples in waveforms]
+
+
+@pytest.fixture(scope="module")
+def enhanced(tmp_path_factory, builtin_cache):
+    folder = tmp_path_factory.mktemp("enhanced")
+    model = trained_model(folder / "model")
+    return folder, model, prepare(folder, enhancer=model, enhance=gentler, **ENHANCED)
+
+
+def test_half_of_the_noisy_training_set_is_enhanced_and_all_of_the_test(enhanced, made):
+    rows = rows_by_split(enhanced[2])
+    assert {split: Counter(row["subset"] for row in members) for split, members in rows.items()} == {
+        "train": {"clean": 6, "noisy": 17, "enhanced": 17},
+        "valid": {"clean": 1, "noisy": 4, "enhanced": 4},
+        "test": {"clean": 1, "noisy": 4, "enhanced": 4},
+    }
+    mixed_alike = [(row["speech"], row["noise"], row["snr_db"]) for row in rows["train"]]
+    assert mixed_alike == [
+        (row["speech"], row["noise"], row["snr_db"]) for row in quality_data.check_rows(made[1].manifests["train"])
+    ]
+
+
+def test_enhanced_files_are_made_of_their_noisy_twins_and_labelled(enhanced):
+    by_id = {row["ID"]: row for row in rows_by_split(enhanced[2])["test"]}
+    changed = [row for row in by_id.values() if row["subset"] == "enhanced"]
+    for row in changed:
+        twin = by_id[row["ID"].replace("enhanced", "noisy")]
+        noisy, made_of_it, speech = (audio.read(path) for path in (twin["path"], row["path"], row["speech"]))
+        np.testing.assert_allclose(made_of_it, gentler([noisy])[0], atol=2 / 32768)
+        raw = pesq_labels.raw_from_nb(pesq.pesq(16000, speech, made_of_it, "nb"))
+        assert float(row["pesq"]) == pytest.approx(raw, abs=1e-5) != float(twin["pesq"])
+        assert all(row[key] == twin[key] for key in ("speaker", "noise", "snr_db", "duration"))
+
+
+def test_sets_of_another_enhancer_are_other_sets(enhanced, tmp_path):
+    folder, model, sets = enhanced
+    same = trained_model(tmp_path / "copied")
+    (same / "README.md").write_text("no part of the model")
+    assert prepare(folder, enhancer=same, enhance=interrupt, **ENHANCED) == sets, "complete, so nothing is called"
+    other = trained_model(tmp_path / "other", b"other weights")
+    calls = []
+    with pytest.raises(InterruptedError, match="enough"):
+        prepare(folder, enhancer=other, **ENHANCED, enhance=lambda waves: calls.append(1) or interrupt())
+    assert calls == [1] and len(list(folder.glob("quality-*"))) == 2
+
+
+def interrupt():
+    raise InterruptedError("enough")
+
+
+def test_an_interrupted_enhancement_is_gone_on_with(enhanced, tmp_path, monkeypatch):
+    """Nothing that was finished is redone: files keep their times, and the model sees only what is missing."""
+    _, model, sets = enhanced
+    seen = []
+
+    def ends_soon(waveforms):
+        seen.append(len(waveforms))
+        return gentler(waveforms) if len(seen) < 2 else interrupt()
+
+    monkeypatch.setattr(quality_data.mixing.enhance_mixtures, "__defaults__", (8, True))  # batches of 8
+    with pytest.raises(InterruptedError, match="enough"):
+        prepare(tmp_path, enhancer=model, enhance=ends_soon, **ENHANCED)
+    (folder,) = tmp_path.glob("quality-*")
+    times = {path: path.stat().st_mtime_ns for path in (folder / "audio").iterdir()}
+    finished = sum("-enhanced-" in path.name for path in times)
+    again = []
+    resumed = prepare(tmp_path, enhancer=model, enhance=lambda w: again.append(len(w)) or gentler(w), **ENHANCED)
+    assert resumed.folder == folder and 0 < finished and sum(again) == 25 - finished
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    for split, path in resumed.manifests.items():
+        assert path.read_text().replace(str(tmp_path), str(enhanced[0])) == sets.manifests[split].read_text()
+
+
+def test_enhanced_files_that_cannot_be_judged_are_rejected(enhanced, tmp_path, caplog):
+    def spoil_two(waveforms):
+        return [0 * waveforms[0], waveforms[1] * np.float32("nan"), *gentler(waveforms[2:])]
+
+    sets = prepare(tmp_path, enhancer=enhanced[1], enhance=spoil_two, **ENHANCED)
+    silent, not_finite = read_rows(sets.folder / "rejected.csv", ["id", "degraded", "reason"])
+    assert "is silent" in silent["reason"] and "NaN" in not_finite["reason"]
+    assert all(row["id"].startswith("train-enhanced-") for row in (silent, not_finite))
+    assert "2 of 58 files were rejected" in caplog.text
+    assert len(quality_data.check_rows(sets.manifests["train"])) == 38
 
 
 def test_two_corpora_are_joined_and_their_speakers_kept_apart(tmp_path, made):

@@ -69,6 +69,8 @@ def prepare(
             "no noise aside to train an enhancer on. Give both, as in 0.5 and 10."
         )
     options = {key: value for key, value in locals().items() if key not in ("sources", "save_folder", "num_workers")}
+    pesq_labels.scale(scale)
+    mixing.check_snrs("snrs_db", snrs_db)
     options |= sources.options()
     num_workers = num_workers or cpu_count()
     folder = Path(save_folder).absolute() / f"enhancement-{fingerprint(options | {'version': VERSION})}"
@@ -93,9 +95,7 @@ def prepare(
     noisy = folder / "noisy"
     _, rejected = mixing.make_mixtures(plans["test"], noisy, sources.sample_rate, num_workers)
     pairs = {m.mixture_id: (m.speech, noisy / f"{m.mixture_id}.wav") for m in plans["test"]}
-    for name in rejected:
-        del pairs[name]
-    judged = judge(pairs, folder / "labels.csv", scale, sources.sample_rate, num_workers)
+    judged = judge(pairs, folder / "labels.csv", scale, sources.sample_rate, num_workers, rejected)
     if not judged:
         raise CorpusError(f"Every file of the test was rejected; {folder}/rejected.csv gives the reasons.")
     with write_aside(folder / "about.json") as aside:
@@ -120,6 +120,7 @@ def judge(
     scale: str = "raw_nb",
     sample_rate: int = 16000,
     num_workers: int | None = None,
+    rejected: dict[str, str] | None = None,
 ) -> dict[str, dict[str, float]]:
     """PESQ and STOI of files against their references, by id: ``{"pesq": …, "stoi": …}``.
 
@@ -129,8 +130,12 @@ def judge(
         By id, the clean reference and the file to judge, of one length.
     labels_csv : Path
         Where the PESQ labels go, as :func:`speechtools.data.pesq_labels.label` writes them. A file that PESQ or STOI
-        cannot judge is missing in the result, with its reason in the log and, for PESQ, in ``rejected.csv``.
+        cannot judge is missing in the result, with its reason in ``rejected.csv`` beside them.
+    rejected : dict
+        The reason by id, of files that could not be made: they are not judged, and join the others.
     """
+    rejected = dict(rejected or {})
+    pairs = {name: pair for name, pair in pairs.items() if name not in rejected}
     jobs = [pesq_labels.LabelJob(name, reference, path) for name, (reference, path) in pairs.items()]
     labels = pesq_labels.label(jobs, labels_csv, scale, num_workers)
     work = functools.partial(_stoi_of, sample_rate=sample_rate)
@@ -138,9 +143,12 @@ def judge(
     judged = {}
     for (name, pesq), value in zip(labels.items(), found, strict=True):
         if isinstance(value, str):
-            logger.warning("%s is left out: %s", name, value)
+            rejected[name] = value
         else:
             judged[name] = {"pesq": pesq, "stoi": value}
+    pesq_labels.add_rejected(labels_csv.with_name("rejected.csv"), rejected)
+    for name, reason in rejected.items():
+        logger.warning("%s is left out: %s", name, reason)
     return judged
 
 

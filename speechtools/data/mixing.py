@@ -341,6 +341,19 @@ def plan_test(
     return mixtures
 
 
+def check_snrs(name: str, snrs_db) -> None:
+    """Refuse what is no list of SNRs in dB; ``name`` is the option's.
+
+    Raises
+    ------
+    ConfigError
+        It is no list, empty, or holds something else than numbers.
+    """
+    is_list = isinstance(snrs_db, (list, tuple)) and len(snrs_db) > 0
+    if not is_list or not all(isinstance(value, (int, float)) for value in snrs_db):
+        raise ConfigError(f"{name}={snrs_db!r} must be a list of one or more SNRs in dB, as in [-6, 0, 6].")
+
+
 def _clean(split: str, utterance: Utterance) -> Mixture:
     return Mixture(
         f"{split}-clean-{utterance.utt_id}", split, "clean", utterance.utt_id, utterance.speaker, utterance.path

@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from speechtools.data import audio
-from speechtools.data.manifests import write_rows
+from speechtools.data.manifests import read_rows, write_rows
 from speechtools.data.processes import cpu_count, process_context, progress_bar
 from speechtools.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
 
@@ -312,6 +312,13 @@ def label(
     if num_rejected:
         logger.warning("%d of %d files got no PESQ label; the reasons are in %s", num_rejected, len(jobs), rejected_csv)
     return {row["id"]: row["pesq"] for row in labelled()}
+
+
+def add_rejected(rejected_csv: str | Path, reasons: dict[str, str]) -> None:
+    """Files that never came to PESQ, by id, join those in the ``rejected.csv`` that :func:`label` has written."""
+    rows = read_rows(rejected_csv, _REJECTED_FIELDS)
+    rows += [{"id": name, "degraded": "", "reason": reason} for name, reason in reasons.items()]
+    write_rows(rejected_csv, list(_REJECTED_FIELDS), rows)
 
 
 def _check_pair(reference: np.ndarray, degraded: np.ndarray, sample_rate: int, wanted: Scale) -> None:

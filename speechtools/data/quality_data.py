@@ -129,7 +129,7 @@ def prepare(
         for mixture in made
     ]
     labels = pesq_labels.label(jobs, folder / "labels.csv", scale, num_workers)
-    _add_rejected(folder / "rejected.csv", rejected)
+    pesq_labels.add_rejected(folder / "rejected.csv", rejected)
     lost = len(plan) - len(labels)
     if lost:
         logger.warning(
@@ -217,9 +217,7 @@ def _digest(model: str | Path) -> str:
 def _check_options(options: dict) -> None:
     pesq_labels.scale(options["scale"])
     for name in ("train_snrs_db", "test_snrs_db"):
-        values = options[name]
-        if not isinstance(values, (list, tuple)) or not values or not all(isinstance(v, (int, float)) for v in values):
-            raise ConfigError(f"{name}={values!r} must be a list of one or more SNRs in dB, as in [-6, 0, 6].")
+        mixing.check_snrs(name, options[name])
     if options["mixtures_per_utterance"] < 1:
         raise ConfigError(
             f"mixtures_per_utterance={options['mixtures_per_utterance']} would leave no noisy speech to train on. "
@@ -227,13 +225,6 @@ def _check_options(options: dict) -> None:
         )
     if not 0 <= options["enhanced_share"] <= 1:
         raise ConfigError(f"enhanced_share={options['enhanced_share']} must lie between 0 (none) and 1 (all).")
-
-
-def _add_rejected(path: Path, reasons: dict[str, str]) -> None:
-    """Files that could not be mixed join those that could not be labelled."""
-    fields = ["id", "degraded", "reason"]
-    rows = read_rows(path, fields) if path.exists() else []
-    write_rows(path, fields, rows + [{"id": name, "degraded": "", "reason": why} for name, why in reasons.items()])
 
 
 def _row(mixture: mixing.Mixture, seconds: float, folder: Path, pesq: float) -> dict:

@@ -1,0 +1,327 @@
+"""The sets of the enhancer: what is listed, what is judged, what is made again after a loss, and what is refused."""
+
+import csv
+import dataclasses
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speechtools import enhancement_evaluation
+from speechtools.data import audio, enhancement_data, mixing, pesq_labels
+from speechtools.data.manifests import read_rows
+from speechtools.data.noisy_speech import NoisySpeech
+from speechtools.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
+
+SOURCES = dict(
+    # The speech of test_quality_data.py, so that it is spoken once.
+    corpus_options={"builtin": {"num_train_speakers": 4, "num_test_speakers": 6}},
+    num_train_noises=None,
+    enhancer_share=0.5,
+    enhancer_noises=2,
+    valid_noises=2,
+)
+SMALL = dict(num_train_utterances=3, num_valid_utterances=1, num_test_utterances=2, snrs_db=(-4, 8), num_workers=1)
+
+
+def prepare(folder, **options):
+    """The sets of SOURCES and SMALL, but for these options."""
+    fields = {field.name for field in dataclasses.fields(NoisySpeech)}
+    sources = SOURCES | {key: value for key, value in options.items() if key in fields}
+    others = SMALL | {key: value for key, value in options.items() if key not in fields}
+    return enhancement_data.prepare(NoisySpeech(**sources), folder, **others)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, builtin_cache):
+    folder = tmp_path_factory.mktemp("prepared")
+    return folder, prepare(folder)
+
+
+def rows_of(sets):
+    return {split: read_rows(path, enhancement_data.FIELDS[split]) for split, path in sets.manifests.items()}
+
+
+# --------------------------------------------------------------------------------------------------------- manifests
+
+
+def test_every_utterance_meets_every_noise_at_every_snr(made):
+    rows = rows_of(made[1])
+    for split, utterances, noises in (("train", 3, 2), ("valid", 1, 2), ("test", 2, 4 + 2)):
+        met = Counter((row["speech"], row["noise_type"], row["snr_db"]) for row in rows[split])
+        assert len(met) == utterances * noises * 2 and set(met.values()) == {1}
+        assert {row["snr_db"] for row in rows[split]} == {"-4", "8"}
+        assert len({row["ID"] for row in rows[split]}) == len({row["seed"] for row in rows[split]}) == len(rows[split])
+
+
+def test_speakers_are_new_in_every_split_and_noises_but_for_those_that_were_heard(made):
+    rows = rows_of(made[1])
+    speakers = [{row["speaker"] for row in members} for members in rows.values()]
+    assert sum(map(len, speakers)) == len(set.union(*speakers))
+    noises = {split: {row["noise"] for row in members} for split, members in rows.items()}
+    noises["test"] = {row["noise"] for row in rows["test"] if row["heard"] == "no"}
+    assert sum(map(len, noises.values())) == len(set.union(*noises.values()))
+    assert {row["noise_type"] for row in rows["test"] if row["heard"] == "no"} == {
+        "engine",
+        "white",
+        "street",
+        "baby_cry",
+    }
+    heard = {row["noise"] for row in rows["test"] if row["heard"] == "yes"}
+    assert heard and heard <= noises["train"]
+
+
+def test_the_speakers_are_those_that_quality_net_sets_aside(made):
+    groups = NoisySpeech(**SOURCES).speech(1)
+    for split, group in (("train", "enhancer"), ("valid", "valid"), ("test", "test")):
+        assert {row["speaker"] for row in rows_of(made[1])[split]} <= {u.speaker for u in groups[group]}
+
+
+def test_the_test_files_are_the_mixtures_and_judged_rightly(made):
+    import pesq
+    import pystoi
+
+    sets = made[1]
+    rows = rows_of(sets)["test"]
+    for row, mixture in list(zip(rows, enhancement_data.read_mixtures(sets.manifests["test"], "test"), strict=True))[
+        ::7
+    ]:
+        degraded, clean = mixing.mix(mixture, 16000)
+        written = audio.read(row["path"])
+        np.testing.assert_allclose(written, degraded, atol=1 / 32768)
+        raw = pesq_labels.raw_from_nb(pesq.pesq(16000, clean, written, "nb"))
+        assert float(row["pesq"]) == pytest.approx(raw, abs=1e-3)
+        assert float(row["stoi"]) == pytest.approx(pystoi.stoi(clean, written, 16000), abs=1e-3)
+        assert float(row["duration"]) == pytest.approx(len(clean) / 16000, abs=1e-5)
+    loud, quiet = ([float(row["stoi"]) for row in rows if row["snr_db"] == snr] for snr in ("-4", "8"))
+    assert np.mean(loud) < np.mean(quiet) < 1
+
+
+def test_mixtures_are_read_as_they_were_planned(made):
+    for split in ("train", "valid"):
+        rows = rows_of(made[1])[split]
+        mixtures = enhancement_data.read_mixtures(made[1].manifests[split], split)
+        assert [m.mixture_id for m in mixtures] == [row["ID"] for row in rows]
+        for row, mixture in zip(rows, mixtures, strict=True):
+            assert (str(mixture.speech), str(mixture.noise), mixture.subset) == (row["speech"], row["noise"], "noisy")
+            assert (mixture.snr_db, mixture.seed) == (float(row["snr_db"]), int(row["seed"]))
+        noisy, clean = mixing.mix(mixtures[0], 16000)
+        snr = 10 * np.log10(np.square(clean).sum() / np.square(noisy - clean).sum())
+        assert snr == pytest.approx(mixtures[0].snr_db, abs=0.01)
+
+
+# ---------------------------------------------------------------------------------------------------------- resuming
+
+
+def test_a_complete_set_is_used_as_it_is(made, monkeypatch):
+    folder, sets = made
+    monkeypatch.setattr(mixing, "make_mixtures", None)  # would fail if anything were made
+    assert prepare(folder) == sets
+    monkeypatch.chdir(folder.parent)
+    assert prepare(folder.name) == sets
+
+
+def test_a_changed_option_never_meets_a_stale_manifest(made):
+    folder, sets = made
+    other = prepare(folder, num_test_utterances=1)
+    assert other.folder != sets.folder
+    assert len(rows_of(other)["test"]) == 12
+
+
+def test_nothing_that_was_finished_is_made_again(made, monkeypatch):
+    folder, sets = made
+    before = {path: path.read_text() for path in sets.manifests.values()}
+    wavs = sorted((sets.folder / "noisy").iterdir())
+    kept = {path: path.stat().st_mtime_ns for path in wavs if path != wavs[2]}
+    wavs[2].unlink()
+    sets.manifests["test"].unlink()
+    scored, label = [], pesq_labels._score_all
+    monkeypatch.setattr(
+        pesq_labels, "_score_all", lambda jobs, *rest: label((scored.append(job) or job for job in jobs), *rest)
+    )
+    assert prepare(folder) == sets
+    assert {path: path.read_text() for path in sets.manifests.values()} == before
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert [job.degraded.name for _, job in scored] == [wavs[2].name]
+
+
+def test_gone_files_are_named(made, tmp_path):
+    rows = rows_of(made[1])["train"]
+    for column in ("speech", "noise"):
+        spoiled = [dict(row) for row in rows]
+        spoiled[1][column] = str(tmp_path / f"{column}.wav")
+        with open(tmp_path / "train.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, enhancement_data.FIELDS["train"])
+            writer.writeheader()
+            writer.writerows(spoiled)
+        with pytest.raises(CorpusError, match=rf"names .*{column}.wav, which is gone. Delete the manifest and start"):
+            enhancement_data.read_mixtures(tmp_path / "train.csv", "train")
+    with pytest.raises(CorpusError, match="gone.csv does not exist"):
+        enhancement_data.read_mixtures(tmp_path / "gone.csv", "train")
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"enhancer_share": 0}, CorpusError, "enhancer_share=0 and enhancer_noises=2 set no speech or no noise aside"),
+        ({"enhancer_noises": 0}, CorpusError, "enhancer_share=0.5 and enhancer_noises=0 set no speech or no noise"),
+        ({"num_train_utterances": 999}, ConfigError, "num_train_utterances=999, but the train speakers have 20 utt"),
+        ({"num_test_utterances": 99}, ConfigError, "num_test_utterances=99, but the test speakers have 20 utterances"),
+        ({"scale": "mos"}, ConfigError, "no PESQ scale 'mos'"),
+        ({"snrs_db": 5}, ConfigError, r"snrs_db=5 must be a list of one or more SNRs"),
+        ({"snrs_db": []}, ConfigError, r"snrs_db=\[\] must be a list of one or more SNRs"),
+    ],
+)
+def test_wrong_options(made, tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        prepare(tmp_path, **options)
+
+
+# ------------------------------------------------------------------------------------------------------ STOI and PESQ
+
+
+@pytest.fixture(scope="module")
+def speech(made):
+    return audio.read(rows_of(made[1])["test"][0]["speech"])
+
+
+def test_stoi_is_1_of_the_same_and_falls_with_noise(speech):
+    noise = np.random.default_rng(0).standard_normal(len(speech)).astype(np.float32)
+    found = [enhancement_data.stoi(speech, mixing.mix_at_snr(speech, noise, snr), 16000) for snr in (30, 10, 0, -10)]
+    assert enhancement_data.stoi(speech, speech, 16000) == pytest.approx(1, abs=1e-6)
+    assert 1 > found[0] > found[1] > found[2] > found[3] > -1
+
+
+def test_stoi_knows_nothing_of_the_level(speech):
+    degraded = mixing.mix_at_snr(speech, np.sin(np.arange(len(speech))).astype(np.float32), 0)
+    expected = enhancement_data.stoi(speech, degraded, 16000)
+    assert enhancement_data.stoi(speech, 0.01 * degraded, 16000) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.2])
+def test_too_little_for_stoi(speech, seconds):
+    begin = 8000
+    short = speech[begin : begin + round(16000 * seconds)]
+    with pytest.raises(AudioError, match=rf"STOI cannot judge {seconds:.2f} s of audio .* needs 0.4 s of speech"):
+        enhancement_data.stoi(short, short, 16000)
+
+
+def test_without_the_package(monkeypatch, speech):
+    monkeypatch.setitem(sys.modules, "pystoi", None)
+    with pytest.raises(SpeechtoolsError, match=r"STOI needs the package 'pystoi'.*pip install .speechtools\[recipes\]"):
+        enhancement_data.stoi(speech, speech, 16000)
+
+
+def test_what_cannot_be_judged_is_missing_and_its_reason_kept(speech, tmp_path, caplog):
+    files = {"good": speech, "silent": 0 * speech, "cut": speech[:-100], "short": speech[8000:13000]}
+    pairs = {}
+    for name, samples in files.items():
+        audio.write(tmp_path / f"{name}.wav", samples, 16000)
+        audio.write(tmp_path / f"{name}-clean.wav", speech if name != "short" else samples, 16000)
+        pairs[name] = tmp_path / f"{name}-clean.wav", tmp_path / f"{name}.wav"
+    pairs["gone"] = pairs["good"][0], tmp_path / "gone.wav"
+    pairs["unmade"] = pairs["good"]
+    unmade = {"unmade": "its noise is silent"}
+    judged = enhancement_data.judge(pairs, tmp_path / "labels.csv", num_workers=1, rejected=unmade)
+    assert list(judged) == ["good"]
+    assert judged["good"]["pesq"] == pytest.approx(4.5, abs=0.01) and judged["good"]["stoi"] > 0.999
+    rejected = {row["id"]: row["reason"] for row in read_rows(tmp_path / "rejected.csv", ["id", "reason"])}
+    assert set(rejected) == set(pairs) - {"good"} and all(rejected.values())
+    assert "STOI cannot judge 0.31 s of audio" in rejected["short"] and rejected["unmade"] == "its noise is silent"
+    assert "short is left out: STOI" in caplog.text
+
+
+# ----------------------------------------------------------------------------------------------------------- the test
+
+
+class Enhancer:
+    """As far as the test of an enhancer needs one; ``change(samples, number)`` is what it does."""
+
+    sample_rate = 16000
+
+    def __init__(self, change):
+        self.change, self.count = change, 0
+
+    def enhance_waveforms(self, waveforms):
+        enhanced = []
+        for samples in waveforms:
+            enhanced.append(self.change(samples, self.count))
+            self.count += 1
+        return enhanced
+
+
+@pytest.fixture
+def rows(made):
+    return [dict(row) for row in rows_of(made[1])["test"][:5]]
+
+
+def test_an_enhancer_that_does_nothing_gains_nothing(rows, tmp_path):
+    judged = enhancement_evaluation.evaluate(Enhancer(lambda samples, _: samples), rows, tmp_path, num_workers=1)
+    assert {row["ID"] for row in judged} == {row["ID"] for row in rows}
+    figures = enhancement_evaluation.enhancement_figures(judged)
+    for group in figures.values():
+        assert group["overall"]["gain"] == pytest.approx({"pesq": 0, "stoi": 0}, abs=1e-5)
+
+
+def test_figures_are_means_of_their_groups(rows):
+    rng = np.random.default_rng(0)
+    judged = [
+        row | {when: {"pesq": float(rng.normal()), "stoi": float(rng.normal())} for when in ("before", "after")}
+        for row in rows
+    ]
+    judged[0]["heard"] = "yes"
+    figures = enhancement_evaluation.enhancement_figures(judged)
+    assert figures["heard"]["overall"]["files"] == 1 and figures["unheard"]["overall"]["files"] == 4
+    for group in ("by_snr_db", "by_noise"):
+        assert sum(each["files"] for each in figures["unheard"][group].values()) == 4
+    of_snr = [row["after"]["pesq"] - row["before"]["pesq"] for row in judged[1:] if row["snr_db"] == "8"]
+    assert figures["unheard"]["by_snr_db"]["8"]["gain"]["pesq"] == pytest.approx(np.mean(of_snr))
+    assert list(figures["unheard"]["by_snr_db"]) == ["-4", "8"]
+
+
+@pytest.mark.parametrize("what", ["silence", "not finite"])
+def test_a_file_that_the_enhancer_spoils_does_not_end_the_test(rows, tmp_path, what):
+    factor = 0.0 if what == "silence" else np.nan
+    spoil = Enhancer(lambda samples, number: samples * np.float32(factor) if number == 2 else samples)
+    judged = enhancement_evaluation.evaluate(spoil, rows, tmp_path, num_workers=1)
+    assert len(judged) == 4
+    (row,) = read_rows(tmp_path / "rejected.csv", ["id", "degraded", "reason"])
+    assert {row["id"]} == {each["ID"] for each in rows} - {each["ID"] for each in judged}
+    assert ("silent" if what == "silence" else "NaN") in row["reason"]
+
+
+def test_an_enhancer_that_spoils_all(rows, tmp_path):
+    with pytest.raises(CorpusError, match="Not one enhanced file could be judged; .*rejected.csv gives the reasons"):
+        enhancement_evaluation.evaluate(Enhancer(lambda samples, _: 0 * samples), rows, tmp_path, num_workers=1)
+
+
+def test_a_loud_output_is_scaled_and_not_clipped(rows, tmp_path):
+    enhancement_evaluation.evaluate(Enhancer(lambda samples, _: 30 * samples), rows[:1], tmp_path, num_workers=1)
+    written, given = audio.read(tmp_path / f"{rows[0]['ID']}.wav"), audio.read(rows[0]["path"])
+    np.testing.assert_allclose(written, given / np.abs(given).max(), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "true, predicted, words",
+    [
+        (0.2, 0.5, "the true one went up"),
+        (-0.1, 0.5, "only the predicted one went up"),
+        (-0.1, -0.2, "neither went up"),
+        (0.2, None, "STOI -0.100."),
+    ],
+)
+def test_the_verdict_tells_true_from_predicted(true, predicted, words):
+    def figures(pesq, stoi, score):
+        after = {"pesq": pesq, "stoi": stoi} | ({} if predicted is None else {"predicted": score})
+        return {"unheard": {"overall": {"after": after}}}
+
+    said = enhancement_evaluation.verdict(figures(1 + true, 0.6, 1 + (predicted or 0)), figures(1, 0.7, 1), "start")
+    assert said.rstrip(".").endswith(words.rstrip(".")) and said.startswith("Against start, unheard noises: true PESQ")
+
+
+def test_labels_lie_beside_the_sets(made):
+    sets = made[1]
+    assert Path(sets.folder / "labels.csv").is_file() and "synthetic" in sets.origin
+    assert "synthetic" in (sets.folder / "about.json").read_text()
