@@ -21,8 +21,9 @@ TARGETS = ("irm", "psm")
 class EnhancerBLSTM(nn.Module):
     """BLSTM layers and a sigmoid: a mask for every frame, from the magnitudes of the noisy spectrum.
 
-    The network sees the logarithm of the magnitudes over their root mean square in the utterance, so that the level of
-    a recording changes nothing.
+    The network sees the logarithm of the magnitudes, less its mean over the utterance in every bin: what stands out of
+    the average there. So neither the level of a recording nor the colour of a steady noise changes much of what it
+    sees, and it works with noises that it was not trained with.
 
     Arguments
     ---------
@@ -33,7 +34,8 @@ class EnhancerBLSTM(nn.Module):
     num_layers : int
         BLSTM layers.
     floor : float
-        Added to the relative magnitudes before the logarithm: 0.01 is 40 dB below the level of the utterance.
+        Added to the magnitudes before the logarithm, as a share of their root mean square in the utterance: 0.01 is
+        40 dB below it.
 
     Shape
     -----
@@ -65,7 +67,9 @@ class EnhancerBLSTM(nn.Module):
         power = feats.square().sum(dim=(1, 2), keepdim=True) / (counts.view(-1, 1, 1) * bins)
         # (batch, 1, 1); a silent utterance has none, and stays 0
         level = torch.where(power > 0, power, torch.ones_like(power)).sqrt()
-        hidden = torch.log(feats / level + self.floor)
+        logs = torch.log(feats / level + self.floor) * valid
+        hidden = logs - logs.sum(dim=1, keepdim=True) / counts.view(-1, 1, 1)
+        # (batch, time, input_size)
         for forward, backward in zip(self.lstms_forward, self.lstms_backward, strict=True):
             hidden = both_ways(forward, backward, hidden, counts)
             # (batch, time, 2 * hidden_size)

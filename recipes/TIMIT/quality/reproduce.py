@@ -34,7 +34,7 @@ OPTIONS = {
 #: The baseline of table 3, as in hparams/autoencoder_nn.yaml.
 TWO_STAGES = {"quality_name": "autoencoder-nn", "alpha": 0.0, "optimizer_name": "Adam"}
 #: What --quick sets, where the command line does not.
-QUICK = {"enhancer_options": "{num_train_utterances: 100, number_of_epochs: 3, num_test_utterances: 4}"}
+QUICK = {"enhancer_options": "{num_train_utterances: 100, num_test_utterances: 4}"}
 
 
 @dataclass(frozen=True)
