@@ -1,0 +1,108 @@
+"""The enhancer's report: means by group, gains, and the verdict on a perceptual loss."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from rich.console import Console
+
+from speechtools import enhancement_evaluation as evaluation
+from speechtools.errors import CorpusError
+
+
+def row(name, heard, snr_db, noise_type, before, after):
+    return {"ID": name, "heard": heard, "snr_db": snr_db, "noise_type": noise_type, "before": before, "after": after}
+
+
+ROWS = [
+    row("a", "no", "-8", "white", {"pesq": 1.0, "stoi": 0.5}, {"pesq": 1.5, "stoi": 0.6}),
+    row("b", "no", "8", "white", {"pesq": 2.0, "stoi": 0.7}, {"pesq": 2.1, "stoi": 0.6}),
+    row("c", "yes", "8", "rain", {"pesq": 2.0, "stoi": 0.7}, {"pesq": 3.0, "stoi": 0.9}),
+]
+
+
+def test_gains_are_the_differences_of_the_means():
+    figures = evaluation.enhancement_figures(ROWS)
+    assert figures["unheard"]["overall"]["files"] == 2
+    assert figures["unheard"]["overall"]["gain"] == pytest.approx({"pesq": 0.3, "stoi": 0.0})
+    assert figures["unheard"]["by_snr_db"]["-8"]["gain"] == pytest.approx({"pesq": 0.5, "stoi": 0.1})
+    assert list(figures["unheard"]["by_snr_db"]) == ["-8", "8"]
+    assert figures["heard"]["by_noise"]["rain"]["after"] == {"pesq": 3.0, "stoi": 0.9}
+    assert set(evaluation.enhancement_figures(ROWS[:2])) == {"unheard"}
+
+
+@pytest.mark.parametrize(
+    "pesq, predicted, told",
+    [
+        (0.1, 0.2, "the true one went up"),
+        (-0.1, 0.2, "only the predicted one went up"),
+        (-0.1, -0.2, "neither went up"),
+    ],
+)
+def test_the_verdict_tells_true_from_predicted_quality(pesq, predicted, told):
+    def figures(pesq, predicted):
+        return {"unheard": {"overall": {"after": {"pesq": pesq, "stoi": 0.5, "predicted": predicted}}}}
+
+    text = evaluation.verdict(figures(2 + pesq, 2 + predicted), figures(2, 2), "start")
+    assert told in text and f"true PESQ {pesq:+.3f}" in text and f"Quality-Net {predicted:+.3f}" in text
+
+
+class Louder:
+    """An 'enhancer' that returns what it hears, some of it silenced."""
+
+    sample_rate = 16000
+
+    def __init__(self, silence=()):
+        self.silence = set(silence)
+
+    def enhance_waveforms(self, waveforms):
+        return [1e-9 * samples if len(samples) in self.silence else 3 * samples for samples in waveforms]
+
+
+@pytest.fixture
+def test_rows(tmp_path):
+    """Two noisy files of different lengths, and their clean originals."""
+    rng, found = np.random.default_rng(0), []
+    for number, seconds in enumerate((1.5, 2.0)):
+        time = np.arange(int(16000 * seconds)) / 16000
+        clean = 0.4 * np.sin(2 * np.pi * 300 * time) * (np.sin(9 * time) > 0) * rng.uniform(0.5, 1, len(time))
+        for kind, samples in (("clean", clean), ("noisy", clean + 0.05 * rng.standard_normal(len(time)))):
+            soundfile.write(tmp_path / f"{kind}{number}.wav", samples, 16000)
+        found.append(
+            {"ID": f"u{number}", "duration": str(seconds), "speech": tmp_path / f"clean{number}.wav"}
+            | {"path": tmp_path / f"noisy{number}.wav", "pesq": "2.0", "stoi": "0.8"}
+            | {"heard": "no", "snr_db": "8", "noise_type": "white"}
+        )
+    return found
+
+
+def test_what_is_enhanced_is_judged_and_reported(test_rows, tmp_path):
+    facts = {"trained_on": "tones"}
+    models = {"start": Louder(), "enhanced": Louder()}
+    figures = evaluation.enhancement_report(tmp_path / "run", test_rows, models, facts, num_workers=1)
+    # PESQ and STOI do not depend on the level: the two models, and the noisy files, are judged alike.
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["unheard"] == figures["unheard"] == results["compared_with"]["start"]["unheard"]
+    assert soundfile.read(tmp_path / "run/enhanced/enhanced/u0.wav")[0].max() <= 1.0
+    for kind in ("clean", "noisy", "enhanced"):
+        assert (tmp_path / "run" / "examples" / f"{kind}.wav").is_file()
+    assert (tmp_path / "run" / "figures" / "example.png").stat().st_size > 10000
+
+
+def test_a_file_that_cannot_be_judged_is_left_out_with_its_reason(test_rows, tmp_path):
+    judged = evaluation.evaluate(Louder(silence=[24000]), test_rows, tmp_path / "out", num_workers=1)
+    assert [each["ID"] for each in judged] == ["u1"]
+    with open(tmp_path / "out" / "rejected.csv", encoding="utf-8") as file:
+        (rejected,) = csv.DictReader(file)
+    assert rejected["id"] == "u0" and "silent" in rejected["reason"]
+    with pytest.raises(CorpusError, match="Not one enhanced file could be judged"):
+        evaluation.evaluate(Louder(silence=[24000, 32000]), test_rows, tmp_path / "none", num_workers=1)
+
+
+def test_the_table_names_every_group(capsys):
+    evaluation.print_enhancement(evaluation.enhancement_figures(ROWS), "title", Console(width=110))
+    printed = capsys.readouterr().out
+    for word in ("unheard noises", "heard noises", "-8 dB", "white", "rain", "+0.300"):
+        assert word in printed
