@@ -1,11 +1,14 @@
 """The enhancer's recipe, and Quality-Net's with enhanced speech: stages run by themselves, once, killed or not."""
 
 import json
+import multiprocessing
 import os
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -47,49 +50,60 @@ QUALITY = {
     "num_frames": 1000,
     "enhancer_options": ENHANCER,
 }
-#: Runs a recipe's script as `python train.py` does, and kills the process with SIGKILL after so many optimizer steps.
+#: A train.py that stands in for another, whose process it kills with SIGKILL after so many optimizer steps.
 KILLED = """
 import os, runpy, signal, sys
 from speechtools import training
-steps, script = int(sys.argv.pop(1)), sys.argv.pop(1)
 step = training.RecipeBrain.optimizers_step
 def count(self):
     step(self)
-    if self.optimizer_step == steps:
+    if self.optimizer_step == {steps}:
         os.kill(os.getpid(), signal.SIGKILL)
 training.RecipeBrain.optimizers_step = count
-sys.argv[0] = "train.py"
-runpy.run_path(script, run_name="__main__")
+runpy.run_path({script!r}, run_name="__main__")
 """
-#: Runs it, and then tells whether the Quality-Net in it is still the one that it was given.
-FROZEN = """
-import runpy, sys
-import torch
-sys.argv[0] = "train.py"
-brain = runpy.run_path("train.py", run_name="__main__")["brain"]
-from speechtools.inference import QualityNet
-given = QualityNet.from_hparams(brain.hparams.quality_model).mods.state_dict()
-now = brain.quality_net.mods.state_dict()
-assert now.keys() == given.keys() and all(torch.equal(now[name], given[name]) for name in given), "it was trained"
-assert not any(parameter.requires_grad for parameter in brain.quality_net.mods.parameters())
-print("the Quality-Net is as it was")
-"""
+#: Starts processes that have imported already what takes a recipe seconds to import.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    ["speechtools.quality_stages", "speechtools.enhancement_evaluation", "speechtools.reports"]
+)
 
 
-def train(recipe, yaml, folder, prepared, options, script=("train.py",)):
+def work(script, arguments, folder, environment, streams, look_at_brain):
+    """What ``python train.py`` does, in a process that has just been forked."""
+    for number, path in enumerate(streams, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(folder)
+    os.environ.update(environment)
+    sys.argv = ["train.py", *arguments]
+    try:
+        ran = runpy.run_path(script, run_name="__main__")
+        if look_at_brain:
+            look_at_brain(ran["brain"])
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        sys.exit(1)
+
+
+def train(recipe, yaml, folder, prepared, options, kill_after=None, look_at_brain=None):
     """A run in a process of its own; options as Python values."""
     small = SPEECH | (ENHANCER if recipe == "enhancement" else QUALITY)
     options = small | {"output_folder": str(folder), "prepared_folder": str(prepared)} | options
-    command = [sys.executable, *script, f"hparams/{yaml}", *(f"--{k}={json.dumps(v)}" for k, v in options.items())]
+    arguments = [f"hparams/{yaml}", *(f"--{name}={json.dumps(value)}" for name, value in options.items())]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(
-        [*command, "--noprogressbar"],
-        cwd=TIMIT / recipe,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    with tempfile.TemporaryDirectory() as aside:
+        script, streams = "train.py", [Path(aside, "stdout"), Path(aside, "stderr")]
+        if kill_after:
+            script = Path(aside, "train.py")
+            script.write_text(KILLED.format(steps=kill_after, script="train.py"))
+        process = FORKS.Process(
+            target=work,
+            args=(script, [*arguments, "--noprogressbar"], TIMIT / recipe, environment, streams, look_at_brain),
+        )
+        process.start()
+        process.join(300)
+        said = [stream.read_text() for stream in streams]
+    return subprocess.CompletedProcess(arguments, process.exitcode, *said)
 
 
 def enhance(folder, prepared, options=(), **more):
@@ -173,7 +187,7 @@ def test_results_agree_with_the_exported_model(run, prepared, tmp_path):
 
 def test_a_killed_run_ends_with_the_same_weights(run, prepared, tmp_path):
     """Three batches an epoch: killed in the second, behind a checkpoint within it; draws of noise go on as well."""
-    killed = enhance(tmp_path / "run", prepared, {"ckpt_interval_steps": 2}, script=("-c", KILLED, "6", "train.py"))
+    killed = enhance(tmp_path / "run", prepared, {"ckpt_interval_steps": 2}, kill_after=6)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
     assert not (tmp_path / "run" / "pretrained").exists()
     output = succeeded(enhance(tmp_path / "run", prepared, {"ckpt_interval_steps": 2}))
@@ -199,11 +213,19 @@ def test_starting_from_a_model_that_does_not_fit(run, prepared, tmp_path, option
     one_message(enhance(tmp_path / "run", prepared, start | options), message)
 
 
+def frozen(brain):
+    """The Quality-Net in a run is still the one that it was given, and was not to be trained."""
+    given = QualityNet.from_hparams(brain.hparams.quality_model).mods.state_dict()
+    assert same(dict(brain.quality_net.mods.state_dict()), dict(given))
+    assert not any(parameter.requires_grad for parameter in brain.quality_net.mods.parameters())
+    print("the Quality-Net is as it was")
+
+
 def test_fine_tuning_with_a_quality_net(run, prepared, pretrained, tmp_path):
     """The Quality-Net is frozen, the enhancer is not; both models stand in the results, with true and predicted."""
     options = {"start_from": str(run[0] / "pretrained"), "quality_weight": 0.1, "quality_model": str(pretrained)}
     before = times(pretrained)
-    output = succeeded(enhance(tmp_path / "run", prepared, options, script=("-c", FROZEN)))
+    output = succeeded(enhance(tmp_path / "run", prepared, options, look_at_brain=frozen))
     assert "the Quality-Net is as it was" in output and times(pretrained) == before
     assert "Against start, unheard noises: true PESQ" in output
     assert not same(weights(tmp_path / "run"), weights(run[0]))
@@ -230,7 +252,7 @@ def killed_stage(run, prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipe") / "enhancement"
     shutil.copytree(TIMIT / "enhancement" / "hparams", folder / "hparams")
     # The stage runs this instead, which kills it in its second epoch.
-    script = f"import sys\nsys.argv[1:1] = ['4', {str(TIMIT / 'enhancement' / 'train.py')!r}]\n{KILLED}"
+    script = KILLED.format(steps=4, script=str(TIMIT / "enhancement" / "train.py"))
     (folder / "train.py").write_text(script)
     return assess(folder.parent / "run", prepared, {"enhancer_recipe": str(folder)}), folder.parent / "run"
 
@@ -302,7 +324,7 @@ def test_the_two_stage_baseline_goes_on_after_a_kill(paper, stage, prepared, tmp
     before = times(stage)
     baseline = {"yaml": "autoencoder_nn.yaml"}
     assert "trained first" not in succeeded(assess(tmp_path / "whole", prepared, **baseline))
-    killed = assess(tmp_path / "run", prepared, script=("-c", KILLED, "4", "train.py"), **baseline)
+    killed = assess(tmp_path / "run", prepared, kill_after=4, **baseline)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
     features = (tmp_path / "run" / "save" / "features.ckpt").stat().st_mtime_ns
     output = succeeded(assess(tmp_path / "run", prepared, **baseline))
