@@ -333,6 +333,97 @@ def test_broken_heads_are_found_out(file_part, part, law, seen):
     must_break(file_part("quality/broken", part), law, seen)
 
 
+# -------------------------------------------------------------------------------------------------------- enhancer
+
+
+class Masker(nn.Module):
+    """A mask from each frame's own magnitudes, over the level of the valid ones: a correct part."""
+
+    def __init__(self, input_size):
+        super().__init__()
+        self.linear = nn.Linear(input_size, input_size)
+
+    def level(self, feats, mask):
+        return ((feats * mask).square().sum((1, 2)) / mask.sum((1, 2))).sqrt()[:, None, None] + 1e-9
+
+    def hear(self, feats, mask):
+        return feats / self.level(feats, mask)
+
+    def forward(self, feats, lens=None):
+        time = feats.shape[1]
+        counts = torch.full((len(feats),), time) if lens is None else (lens * time).round()
+        mask = (torch.arange(time) < counts[:, None])[:, :, None]
+        return torch.sigmoid(self.linear(self.hear(feats, mask)))
+
+
+class Bounds(Masker):
+    def forward(self, feats, lens=None):
+        return 4 * super().forward(feats, lens)
+
+
+class MaskOfFrames(Masker):
+    def forward(self, feats, lens=None):
+        return super().forward(feats, lens).mean(2)
+
+
+class DividesByTheLevel(Masker):
+    def level(self, feats, mask):
+        return super().level(feats, mask) - 1e-9
+
+
+class PartMasker(Masker):
+    def forward(self, feats, lens=None):
+        return super().forward(feats, torch.full((len(feats),), 0.8) if lens is None else lens)
+
+
+class LevelOfThePadding(Masker):
+    def level(self, feats, mask):
+        return super().level(feats, torch.ones_like(mask).expand_as(feats))
+
+
+class HearsTheLevel(Masker):
+    def level(self, feats, mask):
+        return 1.0
+
+
+class DetachedMasker(Masker):
+    def hear(self, feats, mask):
+        return super().hear(feats, mask).detach()
+
+
+class UnusedMasker(Masker):
+    def __init__(self, input_size):
+        super().__init__(input_size)
+        self.forgotten = nn.Linear(3, 3)
+
+
+def masker_that_is_no_module(input_size):
+    return Masker(input_size).forward
+
+
+def test_a_correct_enhancer_passes(file_part):
+    passed = contracts.check(file_part("enhancer/masker", Masker))
+    assert passed == [law.sentence for law in contracts.contract("enhancer").laws]
+
+
+@pytest.mark.parametrize(
+    "part, law, seen",
+    [
+        (Bounds, "masks of the same shape, in", r"masks from [\d.]+ to [\d.]+"),
+        (MaskOfFrames, "masks of the same shape, in", r"masks for feats .* instead of torch.float32 of shape \("),
+        (masker_that_is_no_module, "masks of the same shape, in", "build gave a method instead of a torch.nn.Module"),
+        (DividesByTheLevel, "masks are finite for silence", r"\d+ of \d+ values for silence are not finite"),
+        (PartMasker, "lens=None", "masks without lens and with lens of 1 differ by"),
+        (LevelOfThePadding, PADDING, "masks of 41 frames, alone and padded with noise to 60, differ by"),
+        (HearsTheLevel, "the level of a recording", "masks of spectra and of the same 40 dB lower differ by"),
+        (DetachedMasker, GRADIENT, "no gradient in the input feats"),
+        (UnusedMasker, GRADIENT, "no gradient in forgotten.weight"),
+    ],
+)
+def test_broken_enhancers_are_found_out(file_part, part, law, seen):
+    must_break(file_part("enhancer/broken", part), law, seen)
+
+
 # ---------------------------------------------------------------------------------------------------------- corpus
 
 
