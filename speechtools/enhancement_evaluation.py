@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import rich.box
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
@@ -112,7 +113,7 @@ def _grouped(rows: Sequence[dict], key: str, order) -> dict:
 def print_enhancement(figures: dict, title: str, console: Console) -> None:
     """The figures of one model as a table."""
     names = list(next(iter(figures.values()))["overall"]["gain"])
-    table = Table(title=title, title_style="bold")
+    table = Table(title=title, title_style="bold", box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("group", no_wrap=True)
     table.add_column("files", justify="right")
     for name in names:
