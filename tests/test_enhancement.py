@@ -215,6 +215,7 @@ def packed_reference(net: EnhancerBLSTM, feats, counts, floor=0.01):
     for row, count in enumerate(counts):
         level = feats[row, :count].square().mean().sqrt()
         logs[row, :count] = torch.log(feats[row, :count] / level + floor)
+        logs[row, :count] -= logs[row, :count].mean(dim=0)
     packed = pack_padded_sequence(logs, counts, batch_first=True, enforce_sorted=False)
     hidden, _ = pad_packed_sequence(torch.func.functional_call(lstm, weights, (packed,))[0], batch_first=True)
     return torch.sigmoid(net.output(hidden))
@@ -264,6 +265,16 @@ def test_the_level_changes_nothing_and_silence_is_finite(batch):
     masks = net(silence)
     masks.sum().backward()
     assert torch.isfinite(masks).all() and torch.isfinite(silence.grad).all()
+
+
+def test_the_colour_of_all_that_is_heard_changes_nothing(batch):
+    """So far as it lies above the floor: a filter adds the same to every logarithm of a bin."""
+    feats, lens = batch
+    net = EnhancerBLSTM(hidden_size=8, floor=1e-7)
+    coloured = feats * torch.logspace(-1, 1, 257)
+    torch.testing.assert_close(net(coloured, lens), net(feats, lens), atol=1e-3, rtol=0)
+    tilted = feats * torch.logspace(-1, 1, 40).unsqueeze(1)  # in time, it is no colour
+    assert (net(tilted, lens) - net(feats, lens)).abs().max() > 0.01
 
 
 def test_a_few_steps_come_nearer_to_the_ideal_mask():

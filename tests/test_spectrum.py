@@ -51,6 +51,14 @@ def test_every_sample_lies_in_as_many_frames(n_fft, hop_length):
     assert ((power > 1e-6).sum(dim=1) >= n_fft // hop_length - 1).all()  # the window begins with 0
 
 
+@pytest.mark.parametrize("n_fft, hop_length", STFTS)
+def test_no_frame_holds_padding_alone(n_fft, hop_length):
+    spectrum = Spectrum(n_fft, hop_length)
+    for samples in (2 * n_fft, 2 * n_fft + 2):  # of one sample more, the window's first point, 0, is all that is seen
+        power = spectrum(torch.randn(1, samples)).abs().sum(dim=2)
+        assert (power > 0).all()
+
+
 def test_padding_changes_neither_the_spectrum_nor_the_waveform():
     spectrum, counts = Spectrum(64, 16), [500, 333, 64, 63, 1]
     lens = torch.tensor(counts) / 500

@@ -166,18 +166,19 @@ def test_any_rate_and_channels(enhancer, tone, tmp_path):
     np.testing.assert_allclose(enhanced, mono, atol=1e-3)
 
 
-@pytest.mark.parametrize("seconds, chunks", [(2.9, 1), (3.1, 2), (9.37, 5)])
-def test_long_files_are_enhanced_in_chunks_like_a_whole(enhancer, model, tmp_path, seconds, chunks):
-    """Of a sound of one level: each chunk is measured by its own."""
-    samples = np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * 16000)).astype(np.float32)
+@pytest.mark.parametrize("periods, chunks", [(6, 1), (7, 2), (18, 5)])
+def test_long_files_are_enhanced_in_chunks_like_a_whole(enhancer, model, tmp_path, periods, chunks):
+    """Of a sound that repeats itself: each chunk is measured by its own average, which is then that of the whole."""
+    period = np.random.default_rng(0).uniform(-0.5, 0.5, 8192).astype(np.float32)
+    samples = np.tile(period, periods)
     path = write(tmp_path / "long.wav", samples, subtype="FLOAT")
     whole = enhancer.enhance_file(path)
     chunked = SpeechEnhancer.from_hparams(model, run_opts={"device": "cpu"})
-    chunked.CHUNK_SECONDS, chunked.CONTEXT_SECONDS = 2.0, 1.0
+    chunked.CHUNK_SECONDS, chunked.CONTEXT_SECONDS = 4 * 8192 / 16000, 2 * 8192 / 16000
     lengths, enhance = [], chunked.enhance_waveforms
     chunked.enhance_waveforms = lambda waveforms: lengths.append(len(waveforms[0])) or enhance(waveforms)
     made = chunked.enhance_file(path)
-    assert len(lengths) == chunks and max(lengths) <= 4 * 16000
+    assert len(lengths) == chunks and max(lengths) <= 8 * 8192
     assert made.shape == whole.shape
     np.testing.assert_allclose(made, whole, atol=0.02 * np.abs(whole).max())
 
@@ -251,6 +252,14 @@ def test_models_of_other_kinds(model, pretrained):
         speechtools.inference.QualityNet.from_hparams(model)
 
 
+def test_the_model_that_comes_with_the_package_takes_noise_out():
+    """White noise alone; its first frames are heard before anything is known of it."""
+    bundled = SpeechEnhancer.from_hparams(run_opts={"device": "cpu"})
+    noise = np.random.default_rng(0).normal(0, 0.05, 3 * bundled.sample_rate).astype(np.float32)
+    (enhanced,) = bundled.enhance_waveforms([noise])
+    assert np.square(enhanced).mean() < 0.25 * np.square(noise).mean()
+
+
 def test_a_checkpoint_cut_short_or_missing(model, tmp_path):
     copy = shutil.copytree(model, tmp_path / "model")
     (copy / "enhancer.ckpt").write_bytes((model / "enhancer.ckpt").read_bytes()[:1000])
@@ -314,6 +323,7 @@ def test_places_that_cannot_be(enhance, tone, tmp_path):
     path = write(tmp_path / "in" / "a.wav", tone(0.5))
     one_message(enhance(tmp_path / "in", tmp_path / "out.wav"), "is a folder and", "out.wav a file. Give a folder")
     one_message(enhance(path, path), "a.wav would be replaced by its enhanced version")
+    one_message(enhance(path, tmp_path / "in" / ".." / "in" / "a.wav"), "a.wav would be replaced")
     one_message(enhance(path, tmp_path / "in"), "a.wav would be replaced by its enhanced version")
     one_message(enhance(tmp_path / "in", tmp_path / "in"), "a.wav would be replaced")
     before = path.read_bytes()
