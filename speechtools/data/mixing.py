@@ -151,7 +151,8 @@ def split_noises(
     taken = _names(chosen["test"], source)
     rest = {name: files for name, files in types.items() if name not in taken}
     names = [str(name) for name in np.random.default_rng([seed, 1]).permutation(list(rest))]
-    for split, asked in (("valid", valid), ("enhancer", enhancer)):
+    # Lists first: what they name is not drawn for the other.
+    for split, asked in sorted((("valid", valid), ("enhancer", enhancer)), key=lambda each: isinstance(each[1], int)):
         if split == "enhancer" and not asked:
             continue
         if isinstance(asked, int):

@@ -135,14 +135,25 @@ class SpeechEnhancer(PretrainedModel):
         audio.check_signal(samples, path)
         hop = self.spectrum.hop_length
         core = max(1, round(self.CHUNK_SECONDS * self.sample_rate / hop)) * hop
-        context = round(self.CONTEXT_SECONDS * self.sample_rate / hop) * hop
+        context = max(1, round(self.CONTEXT_SECONDS * self.sample_rate / hop)) * hop
         if len(samples) <= core + context:
             return self.enhance_waveforms([samples])[0]
-        enhanced = np.empty_like(samples)
-        for first in range(0, len(samples), core):
-            begin, last = max(first - context, 0), min(first + core, len(samples))
-            chunk = self.enhance_waveforms([samples[begin : last + context]])[0]
-            enhanced[first:last] = chunk[first - begin : last - begin]
+        enhanced = np.zeros_like(samples)
+        # A chunk is measured by its own level and averages, so that one passes into the next without a jump.
+        rise = np.linspace(0, 1, context, dtype=np.float32)
+        for first in range(0, len(samples) - context, core):
+            last = first + core + context
+            last = len(samples) if len(samples) - last <= context else last
+            begin = max(first - context, 0)
+            chunk = self.enhance_waveforms([samples[begin : last + context]])[0][first - begin : last - begin]
+            # (samples,) from the chunk's first sample to the end of the next one's rise
+            if first > 0:
+                chunk[:context] *= rise
+            if last < len(samples):
+                chunk[-context:] *= 1 - rise
+            enhanced[first:last] += chunk
+            if last == len(samples):
+                break
         return enhanced
 
     def enhance_files(self, files: Iterable[tuple[str | Path, str | Path]]) -> Iterator[tuple[Path, AudioError | None]]:
