@@ -27,7 +27,9 @@ class PackedEnhancer(nn.Module):
     def __init__(self, net: EnhancerBLSTM):
         super().__init__()
         one = net.lstms_forward[0]
-        self.lstm = nn.LSTM(one.input_size, one.hidden_size, len(net.lstms_forward), True, True, bidirectional=True)
+        self.lstm = nn.LSTM(
+            one.input_size, one.hidden_size, len(net.lstms_forward), batch_first=True, bidirectional=True
+        )
         self.output = net.output
 
     def forward(self, feats, lens):

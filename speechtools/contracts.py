@@ -695,7 +695,7 @@ def _masks_have_gradients(subject: Subject) -> None:
 
 _ENHANCER = Contract(
     sentence="build(name, input_size=257)(feats, lens): magnitudes (batch, time, input_size) float32 of noisy speech "
-    "and relative lens (batch,) or None -> masks of the same shape, in [0, 1]",
+    "and relative lens (batch,) or None -> masks of the same shape, in [0, 1], whatever the level of the recording",
     laws=(
         Law(
             "feats (batch, time, input_size) give float32 masks of the same shape, in [0, 1]",

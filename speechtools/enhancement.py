@@ -49,6 +49,12 @@ class EnhancerBLSTM(nn.Module):
 
     def __init__(self, input_size: int = 257, hidden_size: int = 128, num_layers: int = 2, floor: float = 0.01):
         super().__init__()
+        if min(input_size, hidden_size, num_layers) < 1 or not floor > 0:
+            raise ConfigError(
+                f"enhancer/blstm cannot be built with input_size={input_size}, hidden_size={hidden_size}, "
+                f"num_layers={num_layers}, floor={floor}: sizes are at least 1, and the floor is above 0, since "
+                "silence has no logarithm."
+            )
         self.floor = floor
         sizes = [input_size] + [2 * hidden_size] * (num_layers - 1)
         self.lstms_forward = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)

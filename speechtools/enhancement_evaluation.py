@@ -58,7 +58,7 @@ def evaluate(
         enhanced = enhancer.enhance_waveforms([audio.read(row["path"], rate) for row in batch])
         for row, samples in zip(batch, enhanced, strict=True):
             try:
-                audio.write(outputs[row["ID"]], samples / max(1.0, float(np.abs(samples).max())), rate)
+                _write_if_changed(outputs[row["ID"]], samples / max(1.0, float(np.abs(samples).max())), rate)
             except AudioError as error:
                 rejected[row["ID"]] = str(error)
     pairs = {row["ID"]: (Path(row["speech"]), outputs[row["ID"]]) for row in rows}
@@ -71,10 +71,21 @@ def evaluate(
     if quality_net is not None:
         for figures, paths in ((before, [row["path"] for row in rows]), (after, [outputs[row["ID"]] for row in rows])):
             for each, (_, report) in zip(figures, quality_net.assess_files(paths), strict=True):
-                if isinstance(report, AudioError):
+                if isinstance(report, AudioError):  # what PESQ could judge has sound, and can be scored
                     raise report
                 each["predicted"] = report.score
     return [row | {"before": b, "after": a} for row, b, a in zip(rows, before, after, strict=True)]
+
+
+def _write_if_changed(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+    """Write a file unless it is there with the same samples: its label, which goes by the file's time, then counts."""
+    if path.is_file():
+        try:
+            if np.array_equal(audio.read(path, sample_rate), np.rint(samples * 32768).clip(-32768, 32767) / 32768):
+                return
+        except AudioError:  # cut short by a kill
+            pass
+    audio.write(path, samples, sample_rate)
 
 
 def enhancement_figures(rows: Sequence[dict]) -> dict:

@@ -4,6 +4,7 @@ Where the paper prints a figure, it stands beside ours.
 """
 
 import csv
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,11 +57,13 @@ class Runs:
 
     def localized(self, name: str) -> list[dict]:
         """The localisation figures of a run, one a seed, all runs on the same partly noisy utterances."""
-        if not hasattr(self, "_partly_noisy"):
-            self._partly_noisy = localization.partly_noisy_set(self.predictions(BASE), self.net(BASE).sample_rate)
-        return [
-            localization.localization_figures(self.net(name, seed), self._partly_noisy) for seed in self.seeds(name)
-        ]
+        nets = (self.net(name, seed) for seed in self.seeds(name))
+        return [localization.localization_figures(net, self.partly_noisy) for net in nets]
+
+    @functools.cached_property
+    def partly_noisy(self) -> list[localization.PartlyNoisy]:
+        """The clean utterances of the test with noise in their middle."""
+        return localization.partly_noisy_set(self.predictions(BASE), self.net(BASE).sample_rate)
 
 
 def spread(values, digits: int = 4) -> str:
@@ -213,7 +216,7 @@ def options_table(runs: Runs, options: dict[str, str]) -> str:
     """What the authors' released code does otherwise than the paper: runs by name, and what to call them."""
     rows = []
     seeds = len(runs.seeds(next(iter(options))))
-    for name, label in ({BASE: "as the paper has it"} | options).items():
+    for name, label in ({BASE: "the base of these runs"} | options).items():
         results, found = runs.of(name)[:seeds], runs.localized(name)[:seeds]
         cells = overall(results, "mse", "lcc", "srcc") + [spread([r["clean_frame_variance"] for r in results])]
         cells += [spread([each[key] for each in found], 3) for key in ("clean_drop", "auc")]

@@ -1,6 +1,7 @@
 """What comes before the training of Quality-Net: the sets, whose enhanced part needs a model, and learnt features."""
 
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -32,8 +33,10 @@ def _prepare(hparams: dict, device: str | None) -> QualitySets:
     if not hparams["enhanced_share"]:
         return hparams["prepare"]()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    # Beside the recipe's script, wherever it was started from.
+    recipe = Path(sys.argv[0]).absolute().parent / hparams["enhancer_recipe"]
     folder = hparams["enhancer"] or earlier_stage(
-        hparams["enhancer_recipe"], hparams["enhancer_yaml"], hparams["prepared_folder"], _options(hparams, device)
+        recipe, hparams["enhancer_yaml"], hparams["prepared_folder"], _options(hparams, device)
     )
     enhancer = SpeechEnhancer.from_hparams(folder, run_opts={"device": device})
     enhancer.check_rate(hparams["sample_rate"])

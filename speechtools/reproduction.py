@@ -11,6 +11,7 @@ from pathlib import Path
 from speechtools.data.manifests import fingerprint
 from speechtools.errors import ConfigError, SpeechtoolsError
 from speechtools.reports import write_json
+from speechtools.training import read_variant
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,10 @@ def earlier_stage(recipe: str | Path, yaml: str, folder: str | Path, options: Ma
         for key, value in options.items()
     ]
     lasting = [yaml, *(option for option in given if not option.startswith(_MACHINE))]
-    run = Path(folder).absolute() / f"{recipe.name}-{fingerprint({'options': lasting})}"
+    # The yaml may be edited: another one makes another model.
+    text, variant = read_variant(recipe / yaml)
+    asked = {"options": lasting, "yaml": text.read(), "variant": {key: str(value) for key, value in variant.items()}}
+    run = Path(folder).absolute() / f"{recipe.name}-{fingerprint(asked)}"
     if not (run / "results.json").is_file():
         logger.info("The model of %s that is needed is not there yet. It is trained first, in %s", recipe, run)
     # torchrun's variables would make the other recipe one of its processes.

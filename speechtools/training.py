@@ -167,9 +167,9 @@ def _plain(resolved: str) -> dict:
 
 
 def _check_same_run(folder: Path, plain: dict) -> None:
-    """A folder with checkpoints is continued only by a run with the same options."""
+    """A folder in which anything is saved is continued only by a run with the same options."""
     earlier = folder / "hyperparams.yaml"
-    if not earlier.is_file() or not any(folder.glob("save/CKPT*")):
+    if not earlier.is_file() or not any(folder.glob("save/*")):
         return
     before = _plain(earlier.read_text(encoding="utf-8"))
     for key, value in plain.items():

@@ -12,7 +12,7 @@ import soundfile
 
 from speechtools import quality_results
 from speechtools.data.manifests import write_rows
-from speechtools.errors import SpeechtoolsError
+from speechtools.errors import ConfigError, SpeechtoolsError
 from speechtools.reports import quality_figures
 
 SCRIPT = Path(__file__).parents[1] / "recipes" / "TIMIT" / "quality" / "reproduce.py"
@@ -86,7 +86,7 @@ def test_every_table_and_figure_is_there(reproduce, asked, tmp_path, monkeypatch
     assert both == {"constraint", "no-constraint", "bias1", "autoencoder-nn"}, "what has a spread in the tables"
     assert {name for name, _ in asked} - both == {"utterances-10", "utterances-20", *reproduce.OPTIONS}
     assert all("--hidden_size=8" in command for command in asked.values())
-    assert "--alpha=0" in asked["no-constraint", 1] and "--forget_gate_bias=1.0" in asked["bias1", 2]
+    assert "--alpha=0" in asked["no-constraint", 1] and "--forget_gate_bias=1" in asked["bias1", 2]
     assert "--num_train_utterances=10" in asked["utterances-10", 1]
     # A quarter of the utterances for four times as many epochs.
     assert "--number_of_epochs=6" in asked["constraint", 1] and "--number_of_epochs=24" in asked["utterances-10", 1]
@@ -108,6 +108,28 @@ def test_the_tables_hold_the_means_of_the_runs_and_the_papers_figures(reproduce,
 def test_all_seeds_have_all_runs_without_quick(reproduce, asked, tmp_path, monkeypatch):
     reproduced(reproduce, tmp_path, monkeypatch, "--seeds=1,2", "--points=20")
     assert {name for name, seed in asked if seed == 1} == {name for name, seed in asked if seed == 2}
+
+
+@pytest.mark.parametrize("option", ["--batch_size=32", "--alpha=0.5", "--seed=3", "--quality_name=blstm"])
+def test_what_runs_differ_in_cannot_be_given_to_all(reproduce, asked, tmp_path, monkeypatch, option):
+    with pytest.raises(ConfigError, match=f"{option.split('=')[0]} cannot be given to all runs"):
+        reproduced(reproduce, tmp_path, monkeypatch, "--quick", option)
+    assert not asked
+
+
+@pytest.mark.parametrize("option", ["--jobs=0", "--seeds=a", "--points=", "--biases=x"])
+def test_wrong_options_end_in_a_usage_message(reproduce, asked, tmp_path, monkeypatch, capsys, option):
+    with pytest.raises(SystemExit):
+        reproduced(reproduce, tmp_path, monkeypatch, option)
+    assert option.split("=")[0] in capsys.readouterr().err
+
+
+def test_the_baseline_is_that_of_its_yaml(reproduce, asked, tmp_path, monkeypatch):
+    reproduced(reproduce, tmp_path, monkeypatch, "--quick", "--points=20")
+    lines = (SCRIPT.parent / "hparams" / "autoencoder_nn.yaml").read_text().splitlines()
+    wanted = {line.split("#")[0].strip().replace(": ", "=") for line in lines if ": " in line.split("#")[0]}
+    wanted = {f"--{each}" for each in wanted if not each.startswith(("base=", "name="))}
+    assert len(wanted) == 3 and wanted <= set(asked["autoencoder-nn", 1])
 
 
 def test_a_failed_run_is_told_with_the_end_of_its_output(reproduce, tmp_path, monkeypatch):

@@ -207,6 +207,8 @@ def draw_utterances(rows: list[dict], count: int | None, seed: int = 0) -> list[
 
 def _digest(model: str | Path) -> str:
     """A fingerprint of a trained model's files, whatever folder they lie in."""
+    if not Path(model).is_dir():
+        raise ConfigError(f"enhancer={str(model)!r} is no folder. Give the folder `pretrained` of a trained enhancer.")
     parts = hashlib.sha256()
     for path in sorted(Path(model).iterdir()):
         if path.suffix in (".yaml", ".ckpt"):

@@ -16,6 +16,7 @@ from speechtools.data.batches import LengthBatchSampler
 from speechtools.data.manifests import read_rows
 from speechtools.data.pesq_labels import scale
 from speechtools.enhancement import enhancement_objective
+from speechtools.errors import ConfigError
 from speechtools.inference import BUNDLED_QUALITY_NET, QualityNet, SpeechEnhancer
 
 
@@ -90,6 +91,11 @@ def dataio_prepare(mixtures, sample_rate):
 
 if __name__ == "__main__":
     hparams, run_opts = training.start()
+    if hparams["quality_weight"] and not hparams["start_from"]:
+        raise ConfigError(
+            f"quality_weight={hparams['quality_weight']} fine-tunes a trained enhancer, and start_from names none. "
+            "Give its folder: --start_from=…/pretrained."
+        )
     sets = training.on_main_first(hparams["prepare"])
     batches, datasets = {}, {}
     for split, manifest in sets.manifests.items():

@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from speechtools import quality_results as paper
 from speechtools.data.manifests import write_aside
 from speechtools.errors import ConfigError, SpeechtoolsError
@@ -31,8 +33,6 @@ OPTIONS = {
     "norm-limit": ("recurrent weights of norm 0.00001 at most", {"recurrent_max_norm": 0.00001}),
     "batch-1": ("batches of one utterance", {"batch_size": 1}),
 }
-#: The baseline of table 3, as in hparams/autoencoder_nn.yaml.
-TWO_STAGES = {"quality_name": "autoencoder-nn", "alpha": 0.0, "optimizer_name": "Adam"}
 #: What --quick sets, where the command line does not.
 QUICK = {"enhancer_options": "{num_train_utterances: 100, num_test_utterances: 4}"}
 
@@ -54,6 +54,8 @@ def train(run: Run, seed: int, arguments: argparse.Namespace, options: list[str]
     epochs = round(arguments.epochs * run.longer)
     ours = {"number_of_epochs": epochs, "patience": epochs, **run.options}
     command = [sys.executable, "train.py", arguments.yaml, f"--seed={seed}", "--noprogressbar"]
+    if not (folder / "results.json").is_file():
+        print(f"{run.name}, seed {seed}: begins; its output: {folder / 'output.txt'}", flush=True)
     threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
     try:
         with open(folder / "output.txt", "a", encoding="utf-8") as output:
@@ -72,20 +74,30 @@ def train(run: Run, seed: int, arguments: argparse.Namespace, options: list[str]
         ) from error
 
 
+def whole_numbers(text: str) -> list[int]:
+    """Numbers with commas between them."""
+    return [int(number) for number in text.split(",")]
+
+
 def main() -> None:
     """Train what is missing, and write the tables and figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--quick", action="store_true", help="few seeds and epochs")
-    parser.add_argument("--seeds", help="comma-separated (1,2,3; quick: 1,2)")
+    parser.add_argument("--seeds", type=whole_numbers, help="comma-separated (1,2,3; quick: 1,2)")
     parser.add_argument("--epochs", type=int, help="of a training on all utterances (20; quick: 6)")
-    parser.add_argument("--biases", default="1,-3", help="forget-gate biases of table 2 (1,-3)")
-    parser.add_argument("--points", default="100,250,500,1000,2000", help="of figure 5, besides all utterances")
+    parser.add_argument("--biases", type=whole_numbers, default=[1, -3], help="forget-gate biases of table 2 (1,-3)")
+    points = [100, 250, 500, 1000, 2000]
+    parser.add_argument("--points", type=whole_numbers, default=points, help="of figure 5, besides all utterances")
     parser.add_argument("--yaml", default="hparams/paper.yaml")
     parser.add_argument("--output_folder", type=Path, help="(results/paper; quick: results/paper-quick)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2), each on its share of the CPU")
     arguments, options = parser.parse_known_args()
     quick = arguments.quick
-    arguments.seeds = [int(seed) for seed in (arguments.seeds or ("1,2" if quick else "1,2,3")).split(",")]
+    arguments.seeds = arguments.seeds or ([1, 2] if quick else [1, 2, 3])
+    if arguments.jobs < 1:
+        parser.error(f"--jobs={arguments.jobs}: at least one run must be trained at a time")
     arguments.epochs = arguments.epochs or (6 if quick else 20)
     arguments.output_folder = (
         arguments.output_folder or HERE / "results" / ("paper-quick" if quick else "paper")
@@ -96,7 +108,7 @@ def main() -> None:
     def job(item: tuple[Run, int]) -> None:
         run, seed = item
         result = runs.results[run.name, seed] = train(run, seed, arguments, options)
-        figures = ", ".join(f"{key.upper()} {result['overall'][key]:.4f}" for key in ("lcc", "mse"))
+        figures = ", ".join(f"{key.upper()} {paper.spread([result['overall'][key]])}" for key in ("lcc", "mse"))
         print(f"{time.monotonic() - began:5.0f} s  {run.name}, seed {seed}: {figures}", flush=True)
 
     def train_all(wanted: list[Run]) -> None:
@@ -104,26 +116,31 @@ def main() -> None:
         with ThreadPoolExecutor(arguments.jobs) as pool:
             list(pool.map(job, todo))
 
-    biases = {f"bias{bias}": float(bias) for bias in arguments.biases.split(",")}
-    biases = {paper.BASE if bias == -3 else name: bias for name, bias in biases.items()}
+    biases = {paper.BASE if bias == -3 else f"bias{bias}": bias for bias in arguments.biases}
+    baseline = YAML().load((HERE / "hparams" / "autoencoder_nn.yaml").read_text(encoding="utf-8"))
+    baseline = {key: value for key, value in baseline.items() if key not in ("base", "name")}
+    rows = [
+        Run("no-constraint", {"alpha": 0}),
+        *(Run(name, {"forget_gate_bias": bias}) for name, bias in biases.items() if name != paper.BASE),
+        Run("autoencoder-nn", baseline),
+        *(Run(name, given, all_seeds=False) for name, (_, given) in OPTIONS.items()),
+    ]
+    ours = {"seed", "num_train_utterances"} | {key for run in rows for key in run.options}
+    for key in sorted(ours & {option.split("=")[0].lstrip("-") for option in options}):
+        raise ConfigError(
+            f"--{key} cannot be given to all runs: it is what some of them differ in. Leave it out, or train with it "
+            "alone: python train.py."
+        )
     # The paper's own model first, and alone: it prepares the sets for all.
     job((Run(paper.BASE), arguments.seeds[0]))
     there = runs.of(paper.BASE)[0]["train_utterances"]
-    asked = [int(point) for point in arguments.points.split(",")]
-    left_out = [point for point in asked if point >= there]
-    points = {f"utterances-{point}": point for point in asked if point < there}
-    for point in left_out:
+    points = {f"utterances-{point}": point for point in arguments.points if point < there}
+    for point in (point for point in arguments.points if point >= there):
         print(f"Figure 5 has no point at {point} utterances: the training set has {there}.")
     train_all(
-        [Run(paper.BASE), Run("no-constraint", {"alpha": 0})]
-        + [Run(name, {"forget_gate_bias": bias}) for name, bias in biases.items() if name != paper.BASE]
-        + [Run("autoencoder-nn", TWO_STAGES)]
-        + [
-            # As many batches as with all utterances, more or less.
-            Run(name, {"num_train_utterances": point}, all_seeds=False, longer=there / point)
-            for name, point in points.items()
-        ]
-        + [Run(name, options_, all_seeds=False) for name, (_, options_) in OPTIONS.items()]
+        [Run(paper.BASE), *rows]
+        # As many batches as with all utterances, more or less.
+        + [Run(n, {"num_train_utterances": k}, all_seeds=False, longer=there / k) for n, k in points.items()]
     )
     origin = runs.of(paper.BASE)[0]["trained_on"]
     text = [

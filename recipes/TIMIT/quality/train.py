@@ -21,6 +21,8 @@ from speechtools.recurrent import limit_recurrent_norm
 class QualityBrain(training.RecipeBrain):
     """Waveforms -> magnitude spectrogram -> BLSTM -> frame scores -> their mean."""
 
+    epoch_share = 1.0  # of the prepared training set
+
     def compute_forward(self, batch, stage):
         wavs, lens = batch.to(self.device).wav
         with torch.no_grad():
@@ -58,7 +60,8 @@ class QualityBrain(training.RecipeBrain):
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TRAIN:
             for group in self.optimizer.param_groups:
-                group["lr"] = self.hparams.lr * self.hparams.lr_decay ** (epoch - 1)
+                # An epoch over a part of the utterances is a part of one, as far as the rate goes.
+                group["lr"] = self.hparams.lr * self.hparams.lr_decay ** (self.epoch_share * (epoch - 1))
         self.tested = {}  # score and variance of the frame scores by utterance
 
     def validate(self, stage):
@@ -98,6 +101,7 @@ if __name__ == "__main__":
     hparams, run_opts = training.start()
     sets = quality_stages.prepare_sets(hparams, run_opts["device"])
     rows = {split: quality_data.check_rows(path, hparams["sample_rate"]) for split, path in sets.manifests.items()}
+    prepared = len(rows["train"])
     rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
     datasets = dataio_prepare(rows, hparams["sample_rate"])
     durations = {split: [float(row["duration"]) for row in members] for split, members in rows.items()}
@@ -123,7 +127,7 @@ if __name__ == "__main__":
         train_batches=batches["train"],
     )
     hparams["averaged"].to(brain.device).eval()
-    brain.rows = rows
+    brain.rows, brain.epoch_share = rows, len(rows["train"]) / prepared
     brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
     reached = brain.evaluate_best(loaders["test"])
 
