@@ -27,7 +27,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-# Every table and figure of the Quality-Net paper, on the built-in corpus, in half an hour.
+# Every table and figure of the Quality-Net paper, on the built-in corpus.
 quality-net: $(VENV)/installed
 	cd $(QUALITY) && $(CURDIR)/$(BIN)/python reproduce.py --quick
 

@@ -1,6 +1,6 @@
 """Every table and figure of the Quality-Net paper, by one command.
 
-python reproduce.py --quick                                      # half an hour on two cores, the built-in corpus
+python reproduce.py --quick                                      # the built-in corpus; meant for half an hour
 python reproduce.py --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech --device=cuda
 
 It writes RESULTS.md, results.json and the figures into its output folder, the paper's figures beside them where the
