@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from speechtools import training
-from speechtools.data.quality_data import QualitySets
+from speechtools.data.noisy_speech import PreparedSets
 from speechtools.inference import SpeechEnhancer
 from speechtools.reproduction import earlier_stage
 
 
-def prepare_sets(hparams: dict, device: str | None = None) -> QualitySets:
+def prepare_sets(hparams: dict, device: str | None = None) -> PreparedSets:
     """The sets of the yaml. Where speech is to be enhanced, the model is trained first if it is not there yet.
 
     That training gets this yaml's speech and noises, and so sets the same speakers and noises aside. On several
@@ -29,7 +29,7 @@ def prepare_sets(hparams: dict, device: str | None = None) -> QualitySets:
     return training.on_main_first(lambda: _prepare(hparams, device))
 
 
-def _prepare(hparams: dict, device: str | None) -> QualitySets:
+def _prepare(hparams: dict, device: str | None) -> PreparedSets:
     if not hparams["enhanced_share"]:
         return hparams["prepare"]()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")

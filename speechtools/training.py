@@ -338,6 +338,11 @@ class RecipeBrain(sb.Brain):
         if stage == sb.Stage.TRAIN and self.train_batches is not None:
             self.train_batches.set_position(epoch, self.step)
 
+    def set_rate(self, rate: float) -> None:
+        """Let all parameters learn at this rate from now on."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log; after a validation also save a checkpoint and keep the best and the last."""
         if stage == sb.Stage.TRAIN:
@@ -408,8 +413,7 @@ class DVectorBrain(RecipeBrain):
     def on_fit_batch_start(self, batch, should_step):
         """The learning rate of this step."""
         halvings = self.optimizer_step // self.hparams.halve_every
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.hparams.lr * 0.5**halvings
+        self.set_rate(self.hparams.lr * 0.5**halvings)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """The running average of the weights."""

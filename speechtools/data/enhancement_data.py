@@ -9,14 +9,13 @@ import json
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from speechtools.data import audio, mixing, pesq_labels
 from speechtools.data.manifests import fingerprint, read_rows, write_aside, write_rows
-from speechtools.data.noisy_speech import NoisySpeech
+from speechtools.data.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.data.processes import cpu_count, map_in_processes
 from speechtools.errors import AudioError, CorpusError, SpeechtoolsError
 
@@ -33,15 +32,6 @@ FIELDS = {
 VERSION = 1
 
 
-@dataclass(frozen=True)
-class EnhancementSets:
-    """Where the manifests lie, and what the figures printed from them must say of their origin."""
-
-    folder: Path
-    manifests: dict[str, Path]
-    origin: str
-
-
 def prepare(
     sources: NoisySpeech,
     save_folder: str | Path = "prepared",
@@ -51,7 +41,7 @@ def prepare(
     snrs_db: Sequence[float] = (-8, -4, 4, 8),
     scale: str = "raw_nb",
     num_workers: int | None = None,
-) -> EnhancementSets:
+) -> PreparedSets:
     """Make the training, validation and test manifests; or find them made.
 
     Each drawn utterance meets every noise type at every SNR. Training has the speakers and noises that ``sources`` set
@@ -76,7 +66,7 @@ def prepare(
     folder = Path(save_folder).absolute() / f"enhancement-{fingerprint(options | {'version': VERSION})}"
     manifests = {split: folder / f"{split}.csv" for split in FIELDS}
     noises = sources.noises()
-    sets = EnhancementSets(folder, manifests, sources.describe(noises))
+    sets = PreparedSets(folder, manifests, sources.describe(noises))
     if all(path.exists() for path in manifests.values()):
         logger.info("The sets in %s are complete and used as they are: %s", folder, sets.origin)
         return sets

@@ -27,6 +27,15 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class PreparedSets:
+    """Where the manifests lie, and what the figures printed from them must say of their origin."""
+
+    folder: Path
+    manifests: dict[str, Path]
+    origin: str
+
+
+@dataclass(frozen=True)
 class NoisySpeech:
     """A corpus and noises, and how they are divided. Folders become absolute paths.
 

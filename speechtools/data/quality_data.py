@@ -8,14 +8,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from speechtools.data import audio, mixing, pesq_labels
 from speechtools.data.manifests import fingerprint, read_rows, write_aside, write_rows
-from speechtools.data.noisy_speech import NoisySpeech
+from speechtools.data.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.data.processes import cpu_count
 from speechtools.errors import AudioError, ConfigError, CorpusError
 
@@ -25,15 +24,6 @@ FIELDS = ["ID", "duration", "path", "speech", "pesq", "subset", "speaker", "nois
 SPLITS = ("train", "valid", "test")
 #: Raised by one when a change of the code makes other files from the same options.
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class QualitySets:
-    """Where the manifests lie, and what the figures printed from them must say of their origin."""
-
-    folder: Path
-    manifests: dict[str, Path]
-    origin: str
 
 
 def prepare(
@@ -51,7 +41,7 @@ def prepare(
     enhance: mixing.Enhance | None = None,
     scale: str = "raw_nb",
     num_workers: int | None = None,
-) -> QualitySets:
+) -> PreparedSets:
     """Make the training, validation and test sets; or find them made.
 
     Arguments
@@ -92,7 +82,7 @@ def prepare(
     folder = Path(save_folder).absolute() / f"quality-{fingerprint(options | {'version': VERSION})}"
     manifests = {split: folder / f"{split}.csv" for split in SPLITS}
     noises = sources.noises()
-    sets = QualitySets(folder, manifests, sources.describe(noises))
+    sets = PreparedSets(folder, manifests, sources.describe(noises))
     if all(path.exists() for path in manifests.values()):
         logger.info("The sets in %s are complete and used as they are: %s", folder, sets.origin)
         return sets

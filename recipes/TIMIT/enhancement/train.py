@@ -65,8 +65,7 @@ class EnhancementBrain(training.RecipeBrain):
     def on_stage_start(self, stage, epoch=None):
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TRAIN:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.hparams.lr * self.hparams.lr_decay ** (epoch - 1)
+            self.set_rate(self.hparams.lr * self.hparams.lr_decay ** (epoch - 1))
         self.errors = []
 
     def validate(self, stage):

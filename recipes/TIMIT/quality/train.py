@@ -59,9 +59,8 @@ class QualityBrain(training.RecipeBrain):
     def on_stage_start(self, stage, epoch=None):
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TRAIN:
-            for group in self.optimizer.param_groups:
-                # An epoch over a part of the utterances is a part of one, as far as the rate goes.
-                group["lr"] = self.hparams.lr * self.hparams.lr_decay ** (self.epoch_share * (epoch - 1))
+            # An epoch over a part of the utterances is a part of one, as far as the rate goes.
+            self.set_rate(self.hparams.lr * self.hparams.lr_decay ** (self.epoch_share * (epoch - 1)))
         self.tested = {}  # score and variance of the frame scores by utterance
 
     def validate(self, stage):
