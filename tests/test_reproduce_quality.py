@@ -84,12 +84,14 @@ def test_every_table_and_figure_is_there(reproduce, asked, tmp_path, monkeypatch
     assert "Figure 5 has no point at 4000 utterances: the training set has 40." in capsys.readouterr().out
     both = {name for name, seed in asked if seed == 2}
     assert both == {"constraint", "no-constraint", "bias1", "autoencoder-nn"}, "what has a spread in the tables"
-    assert {name for name, _ in asked} - both == {"utterances-10", "utterances-20", *reproduce.OPTIONS}
+    single = {"utterances-10", "utterances-20", "frame-sum", *reproduce.OPTIONS}
+    assert {name for name, _ in asked} - both == single
     assert all("--hidden_size=8" in command for command in asked.values())
     assert "--alpha=0" in asked["no-constraint", 1] and "--forget_gate_bias=1" in asked["bias1", 2]
     assert "--num_train_utterances=10" in asked["utterances-10", 1]
     # A quarter of the utterances for four times as many epochs.
-    assert "--number_of_epochs=6" in asked["constraint", 1] and "--number_of_epochs=24" in asked["utterances-10", 1]
+    assert "--number_of_epochs=5" in asked["constraint", 1] and "--number_of_epochs=20" in asked["utterances-10", 1]
+    assert "--frame_reduction=mean" in asked["constraint", 1] and "--frame_reduction=sum" in asked["frame-sum", 1]
     kept = json.loads((tmp_path / "results.json").read_text())["runs"]
     assert {(run["run"], run["seed"]) for run in kept} == set(asked)
 
@@ -108,6 +110,7 @@ def test_the_tables_hold_the_means_of_the_runs_and_the_papers_figures(reproduce,
 def test_all_seeds_have_all_runs_without_quick(reproduce, asked, tmp_path, monkeypatch):
     reproduced(reproduce, tmp_path, monkeypatch, "--seeds=1,2", "--points=20")
     assert {name for name, seed in asked if seed == 1} == {name for name, seed in asked if seed == 2}
+    assert "--frame_reduction=sum" in asked["constraint", 1] and "--frame_reduction=mean" in asked["frame-mean", 2]
 
 
 @pytest.mark.parametrize("option", ["--batch_size=32", "--alpha=0.5", "--seed=3", "--quality_name=blstm"])
