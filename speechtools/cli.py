@@ -210,7 +210,8 @@ def _speaker_model(arguments: argparse.Namespace, interface: str):
 
     keep_freed_memory()
     run_opts = {"device": arguments.device} if arguments.device else None
-    return getattr(inference, interface).from_hparams(arguments.model, run_opts=run_opts)
+    model = arguments.model or inference.BUNDLED_SPEAKER_ENCODER
+    return getattr(inference, interface).from_hparams(model, run_opts=run_opts)
 
 
 def _wrapped(text: str, indent: str, first_indent: str | None = None) -> str:
@@ -308,7 +309,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_speaker_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", required=True, help="a trained `pretrained` folder or hub id")
+    command.add_argument("--model", help="a trained `pretrained` folder or hub id; default: the one in the package")
     command.add_argument("--device", help="cpu, cuda or cuda:1; default: a GPU where there is one")
 
 

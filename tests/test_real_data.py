@@ -11,7 +11,8 @@ import pytest
 import speechtools
 from speechtools.data import audio, mixing
 from speechtools.data.noisy_speech import level_range_db
-from speechtools.inference import QualityNet
+from speechtools.data.trials import make_trials
+from speechtools.inference import QualityNet, SpeakerEncoder
 
 DATA = Path(os.environ.get("SPEECHTOOLS_DATA", "/nonexistent"))
 pytestmark = [pytest.mark.real_data, pytest.mark.skipif(not DATA.is_dir(), reason="SPEECHTOOLS_DATA names no folder")]
@@ -54,3 +55,22 @@ def test_the_bundled_model_hears_where_real_noise_is():
         lower.append(partly.frame_scores[inside].mean() < partly.frame_scores[~inside].mean() - 0.3)
         assert net.assess_samples(speech).score > partly.score
     assert np.mean(lower) >= 0.8
+
+
+@pytest.mark.parametrize(
+    "reader, folder, split, bound",
+    [
+        ("corpus/kaldi", "speechocean762", "test", 0.08),  # 6.3 % when it was exported
+        ("corpus/librispeech", "LibriSpeech-dev-clean-15", None, 0.19),  # 16 %
+    ],
+)
+def test_the_bundled_speaker_encoder_tells_unheard_speakers_apart(reader, folder, split, bound):
+    utterances = speechtools.build(reader, data_folder=DATA / folder)
+    utterances = [utterance for utterance in utterances if split in (None, utterance.split)]
+    names, speakers = np.unique([utterance.speaker for utterance in utterances], return_inverse=True)
+    encoder = SpeakerEncoder.from_hparams(run_opts={"device": "cpu"})
+    dvectors = np.stack([dvector.numpy() for _, dvector in encoder.encode_files(u.path for u in utterances)])
+    trials = make_trials(speakers, list(names), num_enrolment=4)
+    scores = trials.scores(dvectors)
+    rate, _ = speechtools.metrics.eer(scores[trials.targets], scores[~trials.targets])
+    assert rate < bound

@@ -10,7 +10,7 @@ from speechtools import cli, dvectors
 from speechtools.data import audio
 from speechtools.encoders import LSTMP
 from speechtools.errors import AudioError, ConfigError
-from speechtools.inference import SpeakerEncoder, SpeakerVerification
+from speechtools.inference import BUNDLED_SPEAKER_ENCODER, SpeakerEncoder, SpeakerVerification
 
 RATE = 16000
 YAML = """
@@ -251,6 +251,17 @@ def test_a_small_projection_lstm_is_never_run_as_it_is(tmp_path, monkeypatch):
 def test_a_quality_model_is_no_speaker_model(pretrained):
     with pytest.raises(ConfigError, match="lacks modules: encoder, which SpeakerEncoder needs"):
         SpeakerEncoder.from_hparams(pretrained)
+
+
+def test_the_model_that_comes_with_the_package_is_used_where_none_is_named(recordings, tmp_path, capsys):
+    """It is small, of float32, and tells a voice of 110 Hz from one of 200 Hz better than from one of 112 Hz."""
+    bundled = SpeakerVerification.from_hparams(run_opts={"device": "cpu"})
+    assert {value.dtype for value in bundled.mods.state_dict().values()} == {torch.float32}
+    assert sum(path.stat().st_size for path in BUNDLED_SPEAKER_ENCODER.iterdir()) < 1_000_000
+    near, far = (bundled.verify_files(recordings[0], other) for other in (recordings[1], recordings[3]))
+    assert near.score > far.score + 0.1
+    assert cli.main(["verify", str(recordings[0]), str(recordings[1])]) == 0
+    assert f"score {near.score:.4f}\tthreshold {bundled.threshold:.4f}" in capsys.readouterr().out
 
 
 # -------------------------------------------------------------------------------------------------------- commands

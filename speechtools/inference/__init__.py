@@ -3,11 +3,18 @@
 from speechtools.inference.enhancement import BUNDLED_ENHANCER, SpeechEnhancer
 from speechtools.inference.pretrained import PretrainedModel
 from speechtools.inference.quality import BUNDLED_QUALITY_NET, QualityNet, QualityReport, Region
-from speechtools.inference.speaker import SpeakerEncoder, SpeakerVerification, Verdict, WindowDVectors
+from speechtools.inference.speaker import (
+    BUNDLED_SPEAKER_ENCODER,
+    SpeakerEncoder,
+    SpeakerVerification,
+    Verdict,
+    WindowDVectors,
+)
 
 __all__ = [
     "BUNDLED_ENHANCER",
     "BUNDLED_QUALITY_NET",
+    "BUNDLED_SPEAKER_ENCODER",
     "PretrainedModel",
     "QualityNet",
     "QualityReport",

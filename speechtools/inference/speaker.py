@@ -23,6 +23,9 @@ from speechtools.errors import AudioError, ConfigError, SpeechtoolsError
 from speechtools.inference.pretrained import PretrainedModel
 from speechtools.vad import speech_samples
 
+#: The model that comes with the package: its folder's README tells how it was trained, and what it is not good for.
+BUNDLED_SPEAKER_ENCODER = Path(__file__).parents[1] / "pretrained" / "speaker"
+
 
 @dataclass(frozen=True)
 class WindowDVectors:
@@ -56,6 +59,12 @@ class SpeakerEncoder(PretrainedModel):
 
     Small projection LSTMs on a CPU run with their projection folded into the other weights: the same function, two to
     three times as fast.
+
+    Example
+    -------
+    >>> encoder = SpeakerEncoder.from_hparams()  # the model that comes with the package
+    >>> encoder.embedding_size
+    128
     """
 
     HPARAMS_NEEDED = ["features", "sample_rate"]
@@ -69,6 +78,11 @@ class SpeakerEncoder(PretrainedModel):
     PROBE_TOLERANCE = 5e-3
     #: Above this many hidden nodes folding the projection gains nothing.
     MAX_FOLDED_SIZE = 256
+
+    @classmethod
+    def from_hparams(cls, source=BUNDLED_SPEAKER_ENCODER, **options):
+        """As :meth:`PretrainedModel.from_hparams`; without a source, the model that comes with the package."""
+        return super().from_hparams(source, **options)
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
