@@ -50,6 +50,8 @@ bench: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/yamllint --strict .
+	$(BIN)/codespell
 
 clean:
 	rm -rf $(VENV) build *.egg-info
