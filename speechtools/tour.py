@@ -1,0 +1,179 @@
+"""First steps, on recordings that are made on the spot: ``python -m speechtools.tour``.
+
+Scores three recordings, shows their frame scores, enrols two voices and verifies a third. The Python lines that it
+prints are the ones that it runs. The voices are synthetic (espeak-ng, extra ``recipes``); the models are those of the
+package. The recordings stay in the folder ``tour``, to be listened to and tried with the commands.
+"""
+
+import argparse
+import sys
+from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+import speechtools
+from speechtools.errors import SpeechtoolsError
+from speechtools.inference import QualityReport
+
+#: The voices, by their names in the built-in corpus of ``_SEED``: chosen to sound different.
+VOICES = {"anna": "fdfh0", "ben": "mefn0", "clara": "fgkl0"}
+RECORDINGS_OF_A_VOICE = 4
+_SEED = 6
+
+_SCORE = """\
+from speechtools.inference import QualityNet
+
+net = QualityNet.from_hparams()
+reports = {{}}
+for name in ["clean", "a_bit_noisy", "very_noisy"]:
+    reports[name] = net.assess_file(f"{folder}/{{name}}.wav")
+"""
+_REGIONS = """\
+regions = reports["very_noisy"].degraded_regions(below=2.5, min_duration=0.1)
+"""
+_ENROL = """\
+from speechtools.inference import SpeakerVerification
+
+verifier = SpeakerVerification.from_hparams()
+for name in ["anna", "ben"]:
+    verifier.enroll(name, [f"{folder}/{{name}}_{{number}}.wav" for number in (1, 2, 3)])
+"""
+_VERIFY = """\
+verdicts = {{}}
+for recording in ["anna_4", "ben_4", "clara_1"]:
+    verdicts[recording] = verifier.verify("anna", f"{folder}/{{recording}}.wav")
+"""
+
+
+def write_recordings(folder: str | Path) -> Path:
+    """Write the recordings of the tour into a folder, and return it: 16 kHz WAV, the same bytes every time.
+
+    ``clean.wav``, ``a_bit_noisy.wav`` (street noise at 15 dB throughout) and ``very_noisy.wav`` (at -5 dB after its
+    first third) are one sentence; ``anna_1.wav`` to ``clara_4.wav`` are four sentences of each voice.
+
+    Raises
+    ------
+    SpeechtoolsError
+        The package espeakng-loader, of the extra ``recipes``, is not installed, or the folder cannot be written.
+    """
+    from speechtools.data import audio, mixing
+    from speechtools.data.noise_generators import make_noise
+
+    folder = Path(folder)
+    spoken: dict[str, list[np.ndarray]] = defaultdict(list)
+    with TemporaryDirectory() as corpus:
+        options = {"seed": _SEED, "num_train_speakers": 2, "num_test_speakers": 1, "num_workers": 1}
+        for utterance in speechtools.build("corpus/builtin", data_folder=corpus, **options):
+            spoken[utterance.speaker].append(audio.read(utterance.path))
+    for voice, speaker in VOICES.items():
+        for number, samples in enumerate(spoken[speaker][:RECORDINGS_OF_A_VOICE], start=1):
+            audio.write(folder / f"{voice}_{number}.wav", samples)
+    clean = spoken[VOICES["ben"]][-1]
+    street = make_noise("street")
+    third, end = len(clean) // 3, len(clean)
+    audio.write(folder / "clean.wav", clean)
+    audio.write(folder / "a_bit_noisy.wav", mixing.partly_noisy(clean, street, snr_db=15, start=0, end=end))
+    audio.write(folder / "very_noisy.wav", mixing.partly_noisy(clean, street, snr_db=-5, start=third, end=end))
+    return folder
+
+
+def frame_bars(report: QualityReport, width: int) -> Text:
+    """The frame scores of a recording as bars of eight heights, green above 3, yellow above 2, red below."""
+    groups = np.array_split(report.frame_scores, min(width, len(report.frame_scores)))
+    bars = Text()
+    for score in map(np.mean, groups):
+        height = int(np.clip((score - 1) / 3.5 * 8, 0, 7))
+        bars.append("▁▂▃▄▅▆▇█"[height], style="green" if score > 3 else "yellow" if score > 2 else "red")
+    return bars
+
+
+def tour(folder: str | Path = "tour", png: str | Path | None = None, console: Console | None = None) -> dict:
+    """Walk through the first steps on a console; what the printed lines have made is returned, by name.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Where the recordings are written.
+    png : str or Path
+        Draw the frame scores there, too.
+
+    Raises
+    ------
+    SpeechtoolsError
+        As :func:`write_recordings`.
+    """
+    console = console or Console(highlight=False)
+    made: dict = {}
+
+    def run(code: str) -> None:
+        code = code.format(folder=Path(folder).as_posix())
+        console.print(Syntax(code.rstrip(), "python", background_color="default", word_wrap=True))
+        exec(code, made)  # what is printed is what runs
+        console.print()
+
+    console.print("[bold]1. Recordings[/bold], spoken on the spot by synthetic voices")
+    write_recordings(folder)
+    console.print(f"{folder}: clean.wav, a_bit_noisy.wav, very_noisy.wav; anna_1.wav to clara_4.wav\n")
+
+    console.print("[bold]2. How good does it sound?[/bold] PESQ (−0.5 to 4.5), predicted without the original")
+    run(_SCORE)
+    table = Table("recording", "score", "frame scores, from start to end", box=None)
+    for name, report in made["reports"].items():
+        table.add_row(name, f"{report.score:.2f}", frame_bars(report, max(console.width - 30, 20)))
+    console.print(table)
+    console.print("\nWhere is it bad?")
+    run(_REGIONS)
+    for region in made["regions"]:
+        console.print(f"from {region.start:.2f} to {region.end:.2f} s, {region.score:.2f} there")
+    if png is not None:
+        from speechtools import plots
+        from speechtools.data import audio
+
+        recordings = [
+            (name, audio.read(Path(folder) / f"{name}.wav"), made["reports"][name]) for name in made["reports"]
+        ]
+        console.print(f"Drawn: {plots.frame_scores(png, recordings, made['net'].sample_rate)}")
+
+    console.print("\n[bold]3. Who is speaking?[/bold] Two voices are enrolled from three recordings each")
+    run(_ENROL)
+    console.print("Is it anna? A fourth recording of her, one of ben, and one of clara, who is not enrolled")
+    run(_VERIFY)
+    table = Table("recording", "score", f"threshold {made['verifier'].threshold:.2f}", box=None)
+    for name, verdict in made["verdicts"].items():
+        table.add_row(name, f"{verdict.score:.2f}", "accepted as anna" if verdict.accepted else "rejected")
+    console.print(table)
+
+    console.print("\n[bold]4. Next[/bold], with recordings of your own:")
+    for command in (
+        f"speechtools score {folder}",
+        f"speechtools enhance {folder}/very_noisy.wav enhanced.wav",
+        f"speechtools verify {folder}/anna_1.wav {folder}/clara_1.wav",
+    ):
+        console.print(f"  {command}")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tour and return its exit status: 0, or 1 after an error message."""
+    parser = argparse.ArgumentParser(prog="python -m speechtools.tour", description="First steps, in under a minute.")
+    parser.add_argument("--folder", default="tour", help="where the recordings are written (tour)")
+    parser.add_argument("--png", metavar="FILE", help="draw the frame scores there, over their spectrograms")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(1)  # small nets run fastest so
+    try:
+        tour(arguments.folder, arguments.png)
+    except SpeechtoolsError as error:
+        print(f"speechtools: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""The tour runs the lines that it prints, and what it says of its recordings is so."""
+
+import sys
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from speechtools import tour
+from speechtools.data import audio
+from speechtools.inference import QualityReport
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory):
+    """A folder, what was made in it, and what was printed."""
+    folder = tmp_path_factory.mktemp("tour")
+    console = Console(width=100, record=True, file=open(folder / "console.txt", "w", encoding="utf-8"))
+    made = tour.tour(folder / "tour", folder / "frames.png", console)
+    console.file.close()
+    return folder, made, console.export_text()
+
+
+def test_noisier_scores_lower_and_the_bad_part_is_found(walked):
+    folder, made, printed = walked
+    clean, bit, very = (made["reports"][name] for name in ("clean", "a_bit_noisy", "very_noisy"))
+    assert clean.score > bit.score + 0.5 and bit.score > very.score + 0.2
+    (region,) = made["regions"]
+    third = clean.duration / 3
+    assert region.start == pytest.approx(third, abs=0.3) and region.end == very.duration
+    assert f"very_noisy   {very.score:.2f}" in printed and f"from {region.start:.2f} to {region.end:.2f} s" in printed
+    assert (folder / "frames.png").read_bytes().startswith(b"\x89PNG") and "frames.png" in printed
+
+
+def test_the_enrolled_voice_is_accepted_and_the_others_are_rejected(walked):
+    _, made, printed = walked
+    assert {name: verdict.accepted for name, verdict in made["verdicts"].items()} == {
+        "anna_4": True,
+        "ben_4": False,
+        "clara_1": False,
+    }
+    assert sorted(made["verifier"].voices) == ["anna", "ben"]
+    assert "accepted as anna" in printed and printed.count("rejected") == 2
+
+
+def test_the_recordings_are_what_they_are_said_to_be(walked):
+    folder = walked[0] / "tour"
+    clean, bit, very = (audio.read(folder / f"{name}.wav") for name in ("clean", "a_bit_noisy", "very_noisy"))
+    third = len(clean) // 3
+    scale = np.abs(very[:third]).max() / np.abs(clean[:third]).max()
+    np.testing.assert_allclose(very[:third], scale * clean[:third], atol=2 / 32768)
+    assert np.square(very[third:] - scale * clean[third:]).mean() > np.square(scale * clean[third:]).mean()
+    assert 0 < np.square(bit - clean).mean() < 0.1 * np.square(clean).mean()
+    assert len(list(folder.glob("*.wav"))) == 3 + 3 * tour.RECORDINGS_OF_A_VOICE
+
+
+def test_the_same_bytes_every_time(walked, tmp_path):
+    tour.write_recordings(tmp_path)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (walked[0] / "tour" / path.name).read_bytes()
+
+
+def test_bars_follow_the_scores():
+    scores = np.repeat([4.4, 2.5, 1.0], 40)
+    report = QualityReport(2.6, scores, np.arange(120) * 0.016, 1.92, 0.016, "raw_nb")
+    bars = tour.frame_bars(report, 30)
+    assert bars.plain == "█" * 10 + "▄" * 10 + "▁" * 10
+    assert [str(span.style) for span in bars.spans[::10]] == ["green", "yellow", "red"]
+    assert len(tour.frame_bars(report, 1000)) == 120
+
+
+def test_without_the_built_in_voices(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    assert tour.main(["--folder", str(tmp_path / "tour")]) == 1
+    errors = capsys.readouterr().err
+    assert "needs the package espeakng-loader" in errors and 'pip install "speechtools[recipes]"' in errors
+    assert "Traceback" not in errors and not (tmp_path / "tour").exists()
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert tour.main([]) == 0
+    assert "accepted as anna" in capsys.readouterr().out and (tmp_path / "tour" / "clean.wav").is_file()
