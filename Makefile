@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 QUALITY := recipes/TIMIT/quality
 RUN := $(QUALITY)/results/qnet-builtin/1234
 
-.PHONY: demo test quality-net tables table3 bench lint clean
+.PHONY: demo test quality-net tables table3 bench lint typecheck clean
 
 # Install once, and again when what is to be installed has changed.
 $(VENV)/installed: setup.cfg pyproject.toml
@@ -52,6 +52,9 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/yamllint --strict .
 	$(BIN)/codespell
+
+typecheck: $(VENV)/installed
+	$(BIN)/mypy
 
 clean:
 	rm -rf $(VENV) build *.egg-info

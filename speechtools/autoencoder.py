@@ -61,6 +61,10 @@ class SubbandAutoencoder(nn.Module):
     frames (…, input_size) -> rebuilt frames (…, input_size), as ``standardise`` has them.
     """
 
+    connections: Tensor
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         input_size: int,
@@ -87,7 +91,7 @@ class SubbandAutoencoder(nn.Module):
         """Draw all weights anew, each layer's in the range that its number of inputs asks for."""
         inputs = self.connections.sum(dim=1, keepdim=True)
         # A neuron of a narrow band has few inputs: its weights are larger.
-        layers = [(self.encoder, inputs.rsqrt())]
+        layers: list[tuple[nn.Linear, Tensor | float]] = [(self.encoder, inputs.rsqrt())]
         layers += [(layer, layer.in_features**-0.5) for layer in self.decoder if isinstance(layer, nn.Linear)]
         with torch.no_grad():
             for layer, bound in layers:

@@ -13,6 +13,7 @@ import shutil
 import sys
 import textwrap
 import warnings
+from typing import Any, NoReturn, TextIO
 
 from speechtools import __version__, registry
 from speechtools.errors import AudioError, ConfigError, PluginError, SpeechtoolsError
@@ -76,15 +77,15 @@ def score_files(arguments: argparse.Namespace) -> int:
     """
     from speechtools import scoring
     from speechtools.allocation import keep_freed_memory
-    from speechtools.inference import BUNDLED_QUALITY_NET, QualityNet
+    from speechtools.inference import QualityNet
 
     keep_freed_memory()
     outputs = [path for path in (arguments.csv, arguments.jsonl) if path]
     paths = scoring.find_recordings(arguments.paths)
     run_opts = {"device": arguments.device} if arguments.device else None
-    net = QualityNet.from_hparams(arguments.model or BUNDLED_QUALITY_NET, run_opts=run_opts)
-    rows = scoring.score(net, paths, arguments.batch_size, arguments.below, arguments.png)
-    rows = scoring.write(rows, arguments.csv, arguments.jsonl, to_screen=not outputs)
+    net = QualityNet.from_hparams(arguments.model, run_opts=run_opts)
+    scored = scoring.score(net, paths, arguments.batch_size, arguments.below, arguments.png)
+    rows = scoring.write(scored, arguments.csv, arguments.jsonl, to_screen=not outputs)
     failed = [row for row in rows if row["error"]]
     for path in outputs:
         print(f"{len(rows) - len(failed)} recordings scored on the scale {net.scale}: {path}")
@@ -105,7 +106,7 @@ def enhance_files(arguments: argparse.Namespace) -> int:
 
     from speechtools import scoring
     from speechtools.allocation import keep_freed_memory
-    from speechtools.inference import BUNDLED_ENHANCER, SpeechEnhancer
+    from speechtools.inference import SpeechEnhancer
 
     keep_freed_memory()
     source, target = Path(arguments.source), Path(arguments.target)
@@ -118,7 +119,7 @@ def enhance_files(arguments: argparse.Namespace) -> int:
         ]
     else:
         files = [(source, target / f"{source.stem}.wav" if target.is_dir() else target)]
-    taken = {}
+    taken: dict[Path, Path] = {}
     for path, output in files:
         if output in taken:
             raise ConfigError(f"{taken[output]} and {path} would both become {output}. Rename one of them.")
@@ -126,7 +127,7 @@ def enhance_files(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"{path} would be replaced by its enhanced version. Give another place for it.")
         taken[output] = path
     run_opts = {"device": arguments.device} if arguments.device else None
-    enhancer = SpeechEnhancer.from_hparams(arguments.model or BUNDLED_ENHANCER, run_opts=run_opts)
+    enhancer = SpeechEnhancer.from_hparams(arguments.model, run_opts=run_opts)
     results = tqdm(enhancer.enhance_files(files), "enhancing", len(files), unit="file", disable=None)
     failed = [error for _, error in results if error]
     if len(failed) < len(files):
@@ -152,11 +153,12 @@ def embed_files(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--out={arguments.out} is a folder. Give the name of a file to write, as in d-vectors.npz.")
     encoder = _speaker_model(arguments, "SpeakerEncoder")
     paths = scoring.find_recordings(arguments.paths)
-    found, failed = [], []
+    found: list[tuple] = []
+    failed: list[tuple] = []
     for path, result in tqdm(encoder.encode_files(paths), "embedding", len(paths), unit="file", disable=None):
         (failed if isinstance(result, AudioError) else found).append((path, result))
     if found:  # an earlier file is not replaced by nothing
-        names = np.array([str(path) for path, _ in found], dtype=str)
+        names = np.array([str(path) for path, _ in found], dtype=np.str_)
         with write_aside(arguments.out) as aside, open(aside, "wb") as stream:
             np.savez(stream, files=names, dvectors=np.stack([result.numpy() for _, result in found]))
         print(f"{len(found)} d-vectors of size {encoder.embedding_size}: {arguments.out}")
@@ -204,14 +206,13 @@ def verify_voice(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _speaker_model(arguments: argparse.Namespace, interface: str):
+def _speaker_model(arguments: argparse.Namespace, interface: str) -> Any:
     from speechtools import inference
     from speechtools.allocation import keep_freed_memory
 
     keep_freed_memory()
     run_opts = {"device": arguments.device} if arguments.device else None
-    model = arguments.model or inference.BUNDLED_SPEAKER_ENCODER
-    return getattr(inference, interface).from_hparams(model, run_opts=run_opts)
+    return getattr(inference, interface).from_hparams(arguments.model, run_opts=run_opts)
 
 
 def _wrapped(text: str, indent: str, first_indent: str | None = None) -> str:
@@ -224,10 +225,10 @@ def _wrapped(text: str, indent: str, first_indent: str | None = None) -> str:
 class _Parser(argparse.ArgumentParser):
     """argparse, with the nearest spelling added to its errors; options are not to be abbreviated."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         unknown = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
         near = []
@@ -343,7 +344,9 @@ def main(argv: list[str] | None = None) -> int:
             return 130
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+def _show_warning(
+    message: Any, category: Any, filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+) -> None:
     print("speechtools: warning:", " ".join(str(message).split()), file=file or sys.stderr)
 
 

@@ -4,7 +4,7 @@ Features are computed once an utterance, and the windows of many utterances go t
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ def window_starts(num_frames: int, window_frames: int = 160, hop_frames: int = 8
 
 @torch.no_grad()
 def window_dvectors(
-    encoder,
+    encoder: Callable[..., Tensor],
     feats: Sequence[Tensor],
     window_frames: int = 160,
     hop_frames: int = 80,
@@ -108,7 +108,12 @@ def utterance_dvector(windows: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def probe(features, encoder, sample_rate: int, device: str | torch.device = "cpu") -> list[float]:
+def probe(
+    features: Callable[..., Tensor],
+    encoder: Callable[..., Tensor],
+    sample_rate: int,
+    device: str | torch.device = "cpu",
+) -> list[float]:
     """The first numbers (at most 16) of the d-vector of a fixed second of sound.
 
     Exported with a model, they tell whether features and encoder are those that were trained together: features of

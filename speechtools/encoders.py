@@ -4,6 +4,8 @@
 d-vector comes from an item's own last frame: padding on the right changes nothing.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -68,7 +70,7 @@ class LSTMP(nn.Module):
         """Size of a d-vector."""
         return self.linear.out_features
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict) -> None:
         # Hooks belong to the parameters and are not copied with them.
         super().__setstate__(state)
         self._scale_projection_gradients()
@@ -145,7 +147,7 @@ class LSTMEncoder(nn.Module):
         return nn.functional.normalize(embedded.relu() if self.relu else embedded, dim=1)
 
 
-def convert_ge2e_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def convert_ge2e_state(state: dict[str, Any]) -> dict[str, Tensor]:
     """Weights of other GE2E code as ``encoder/lstm`` with ``relu=True`` loads them.
 
     Such checkpoints hold ``lstm.*`` and ``linear.*``, often inside ``model_state``, and beside them the scale and
@@ -163,27 +165,33 @@ class FoldedLSTMP(nn.Module):
     linear layer. It is :func:`folded` that makes one.
     """
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, encoder: LSTMP):
         super().__init__()
         source = encoder.lstm
         self.embedding_size = encoder.embedding_size
         self.layers = nn.ModuleList()
-        before = None  # the projection of the layer before
+        before: Tensor | None = None  # the projection of the layer before
         with torch.no_grad():
             for layer in range(source.num_layers):
-                weight_ih, weight_hh, bias_ih, bias_hh, projection = source._flat_weights[5 * layer : 5 * layer + 5]
-                weight_ih = weight_ih if before is None else weight_ih @ before
-                plain = nn.LSTM(weight_ih.shape[1], source.hidden_size, batch_first=True)
-                plain = plain.to(weight_ih.device, weight_ih.dtype)
+                names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+                weight_ih, weight_hh, bias_ih, bias_hh, projection = (
+                    source.get_parameter(f"{name}_l{layer}") for name in names
+                )
+                of_input: Tensor = weight_ih if before is None else weight_ih @ before
+                plain = nn.LSTM(of_input.shape[1], source.hidden_size, batch_first=True)
+                plain = plain.to(of_input.device, of_input.dtype)
                 for name, value in zip(
                     ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"),
-                    (weight_ih, weight_hh @ projection, bias_ih, bias_hh),
+                    (of_input, weight_hh @ projection, bias_ih, bias_hh),
                     strict=True,
                 ):
                     getattr(plain, name).copy_(value)
                 self.layers.append(plain)
                 before = projection
-            self.register_buffer("weight", encoder.linear.weight @ before)
+            self.register_buffer("weight", encoder.linear.weight @ projection)
             self.register_buffer("bias", encoder.linear.bias.clone())
         self.requires_grad_(False)
 

@@ -6,6 +6,7 @@ waveforms into those of frames exactly.
 """
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,10 @@ def num_samples(lens: Tensor, longest: int) -> Tensor:
 def length_mask(counts: Tensor, longest: int) -> Tensor:
     """Booleans (batch, longest): true within the first ``counts[i]`` positions of row i."""
     return torch.arange(longest, device=counts.device) < counts.unsqueeze(1)
+
+
+#: Samples or frames: one number, or an integer tensor of them.
+Count = TypeVar("Count", int, Tensor)
 
 
 @plugin("features/magnitude")
@@ -51,6 +56,8 @@ class Magnitude(nn.Module):
     >>> Magnitude()(torch.randn(2, 16000)).shape
     torch.Size([2, 62, 257])
     """
+
+    window: Tensor
 
     def __init__(
         self,
@@ -82,7 +89,7 @@ class Magnitude(nn.Module):
         """Samples of a window."""
         return self.n_fft
 
-    def num_frames(self, samples):
+    def num_frames(self, samples: Count) -> Count:
         """Frames of an utterance of so many samples (int or integer tensor)."""
         beyond = samples - self.n_fft
         beyond = beyond.clamp(min=0) if isinstance(beyond, Tensor) else max(beyond, 0)
@@ -157,6 +164,9 @@ class LogMel(nn.Module):
     torch.Size([2, 98, 40])
     """
 
+    filters: Tensor
+    window: Tensor
+
     def __init__(
         self,
         sample_rate: int = 16000,
@@ -200,7 +210,7 @@ class LogMel(nn.Module):
         """Number of filters."""
         return self.filters.shape[1]
 
-    def num_frames(self, samples):
+    def num_frames(self, samples: Count) -> Count:
         """Frames of an utterance of so many samples (int or integer tensor)."""
         beyond = samples - self.win_length
         beyond = beyond.clamp(min=0) if isinstance(beyond, Tensor) else max(beyond, 0)

@@ -1,5 +1,7 @@
 """d-vectors of all processes, with their gradients, so that the GE2E loss is that of the joined batch."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -11,12 +13,12 @@ class _AllGather(torch.autograd.Function):
     """All processes' tensors, one behind the other; backward, each process gets its own part's gradient, scaled."""
 
     @staticmethod
-    def forward(ctx, tensor):
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
         ctx.size = len(tensor)
         return _gathered(tensor)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         first = dist.get_rank() * ctx.size
         return gradient[first : first + ctx.size] * dist.get_world_size()
 
@@ -79,8 +81,8 @@ def _check_shapes(dvectors: Tensor, speakers: Tensor | None) -> None:
     sizes = [labels, dvectors.dim(), *dvectors.shape[:3], *[0] * (3 - dvectors.dim())]
     most = torch.tensor([*sizes, *(-size for size in sizes)], device=dvectors.device)
     dist.all_reduce(most, dist.ReduceOp.MAX)
-    most, least = most.tolist()[: len(sizes)], [-size for size in most.tolist()[len(sizes) :]]
-    if most != least:
+    largest, smallest = most.tolist()[: len(sizes)], [-size for size in most.tolist()[len(sizes) :]]
+    if largest != smallest:
         given = None if speakers is None else tuple(speakers.shape)
         raise SpeechtoolsError(
             f"Process {dist.get_rank()} has d-vectors of shape {tuple(dvectors.shape)} with speakers of shape {given}, "

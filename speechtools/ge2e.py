@@ -5,6 +5,7 @@ speakers, with its own speaker's centroid made without it.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ class _Cosines(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, dvectors, index, num_speakers):
+    def forward(ctx: Any, dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
         own = index.unsqueeze(1)
         # (batch, 1)
         sums = dvectors.new_zeros(num_speakers, dvectors.shape[1]).index_add_(0, index, dvectors)
@@ -85,7 +86,7 @@ class _Cosines(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         dvectors, index, sums, cosines, inverse, sum_inverse, left_inverse, own_product, own_cosine = ctx.saved_tensors
         own = index.unsqueeze(1)
         own_gradient = gradient.gather(1, own).squeeze(1)
@@ -222,12 +223,12 @@ class _ScaledGradient(torch.autograd.Function):
     """The identity, whose gradient is multiplied by a factor."""
 
     @staticmethod
-    def forward(ctx, value, factor):
+    def forward(ctx: Any, value: Tensor, factor: float) -> Tensor:
         ctx.factor = factor
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient * ctx.factor, None
 
 
@@ -299,6 +300,10 @@ class CentroidLoss(nn.Module):
     def bias(self) -> Tensor:
         """b."""
         return self.similarity.bias
+
+    def losses(self, dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
+        """One loss for each utterance or tuple: what a subclass is about."""
+        raise NotImplementedError
 
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
         with torch.autocast(dvectors.device.type, enabled=False):

@@ -13,11 +13,12 @@ eer, min_dcf, det_curve : of speaker verification, from the scores of target and
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from speechtools.errors import SpeechtoolsError
 
 
-def validate(predicted, true) -> tuple[np.ndarray, np.ndarray]:
+def validate(predicted: ArrayLike, true: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Both as float64 vectors of one length; raises SpeechtoolsError on other shapes and on non-finite values."""
     predicted, true = np.asarray(predicted, dtype=np.float64), np.asarray(true, dtype=np.float64)
     if predicted.ndim != 1 or predicted.shape != true.shape or predicted.size == 0:
@@ -34,7 +35,7 @@ def validate(predicted, true) -> tuple[np.ndarray, np.ndarray]:
     return predicted, true
 
 
-def mse(predicted, true) -> float:
+def mse(predicted: ArrayLike, true: ArrayLike) -> float:
     """Mean squared error.
 
     >>> mse([1.0, 2.0], [1.0, 4.0])
@@ -44,7 +45,7 @@ def mse(predicted, true) -> float:
     return float(np.mean((predicted - true) ** 2))
 
 
-def lcc(predicted, true) -> float:
+def lcc(predicted: ArrayLike, true: ArrayLike) -> float:
     """Linear (Pearson) correlation coefficient, in [-1, 1]; nan where one side is constant.
 
     >>> round(lcc([1, 2, 3], [2, 4, 6]), 6)
@@ -58,7 +59,7 @@ def lcc(predicted, true) -> float:
     return float(stats.pearsonr(predicted, true).statistic)
 
 
-def srcc(predicted, true) -> float:
+def srcc(predicted: ArrayLike, true: ArrayLike) -> float:
     """Spearman's rank correlation coefficient, ties given their mean rank; nan where one side is constant.
 
     >>> round(srcc([1, 2, 3], [1, 10, 100]), 6)
@@ -91,7 +92,7 @@ def _validate_groups(groups: dict, unit: str, figure: str) -> list[np.ndarray]:
     return vectors
 
 
-def auc(higher, lower) -> float:
+def auc(higher: ArrayLike, lower: ArrayLike) -> float:
     """Area under the ROC curve: the probability that a score of the first group is above one of the second.
 
     Ties count half. 1 is a perfect separation, 0.5 none, and 0 one the wrong way round. It is the Mann-Whitney
@@ -119,7 +120,7 @@ def auc(higher, lower) -> float:
 # --------------------------------------------------------------------------------------------- speaker verification
 
 
-def det_curve(target_scores, nontarget_scores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def det_curve(target_scores: ArrayLike, nontarget_scores: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Miss and false-alarm rate at every threshold that matters: a trial is accepted where its score reaches it.
 
     Returns
@@ -147,7 +148,7 @@ def det_curve(target_scores, nontarget_scores) -> tuple[np.ndarray, np.ndarray, 
     return p_miss, p_fa, thresholds
 
 
-def eer(target_scores, nontarget_scores) -> tuple[float, float]:
+def eer(target_scores: ArrayLike, nontarget_scores: ArrayLike) -> tuple[float, float]:
     """Equal error rate, and the threshold at which it is reached.
 
     Between two neighbouring thresholds both rates are taken as linear: the EER is where the lines cross, and the
@@ -179,7 +180,13 @@ def eer(target_scores, nontarget_scores) -> tuple[float, float]:
     return float(rate), float(thresholds[before] + place * (high - thresholds[before]))
 
 
-def min_dcf(target_scores, nontarget_scores, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0) -> float:
+def min_dcf(
+    target_scores: ArrayLike,
+    nontarget_scores: ArrayLike,
+    p_target: float = 0.01,
+    c_miss: float = 1.0,
+    c_fa: float = 1.0,
+) -> float:
     """The smallest detection cost over all thresholds, divided by that of the better decision without listening.
 
     Accepting nobody costs ``c_miss * p_target``, accepting everybody ``c_fa * (1 - p_target)``; 1 means that the system

@@ -30,7 +30,7 @@ def limit_recurrent_norm(module: nn.Module, max_norm: float) -> None:
                 parameter.copy_(torch.renorm(parameter, p=2, dim=0, maxnorm=max_norm))
 
 
-def both_ways(forward: nn.LSTM, backward: nn.LSTM, feats: Tensor, counts: Tensor) -> Tensor:
+def both_ways(forward: nn.Module, backward: nn.Module, feats: Tensor, counts: Tensor) -> Tensor:
     """Outputs (batch, time, 2 * hidden_size) of a bidirectional LSTM, of two one-directional ones.
 
     The backward one reads every utterance reversed within its own length, ``counts`` (batch,) frames. On a right-padded

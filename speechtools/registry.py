@@ -17,9 +17,10 @@ import importlib
 import inspect
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
+from typing import Any
 
 from speechtools.errors import PluginError
 
@@ -126,7 +127,7 @@ def find(name: str) -> Callable:
     return _parts[name]
 
 
-def build(plugin: str, offered: dict | None = None, **arguments):
+def build(plugin: str, offered: dict[str, Any] | None = None, **arguments: Any) -> Any:
     """Find a part and call it, once its arguments have been checked against its signature.
 
     In a yaml: ``encoder: !apply:speechtools.build {plugin: !ref encoder/<encoder_name>, input_size: 40}``.
@@ -187,7 +188,7 @@ def _identity(part: Callable) -> tuple:
     return source, part.__qualname__
 
 
-def _nearest(word: str, choices) -> str:
+def _nearest(word: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
 

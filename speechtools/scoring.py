@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -13,6 +14,7 @@ from speechtools import plots
 from speechtools.data import audio
 from speechtools.data.manifests import write_aside
 from speechtools.errors import AudioError, ConfigError
+from speechtools.inference import QualityNet
 
 #: Columns of the CSV. ``score`` and ``seconds`` are empty where ``error`` is not.
 FIELDS = ["file", "score", "seconds", "degraded_seconds", "error"]
@@ -38,8 +40,10 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
-def score(net, paths: list[Path], batch_size: int = 32, below: float = 2.5, png: str | None = None) -> Iterator[dict]:
-    """One row a recording, in order; ``net`` is a QualityNet.
+def score(
+    net: QualityNet, paths: list[Path], batch_size: int = 32, below: float = 2.5, png: str | None = None
+) -> Iterator[dict]:
+    """One row a recording, in order.
 
     Arguments
     ---------
@@ -51,7 +55,7 @@ def score(net, paths: list[Path], batch_size: int = 32, below: float = 2.5, png:
     drawn: set[str] = set()
     results = net.assess_files(paths, batch_size)
     for path, result in tqdm(results, "scoring", len(paths), unit="file", disable=None):
-        row = {"file": str(path), "score": "", "seconds": "", "degraded_seconds": "", "error": ""}
+        row: dict[str, Any] = {"file": str(path), "score": "", "seconds": "", "degraded_seconds": "", "error": ""}
         if isinstance(result, AudioError):
             yield row | {"error": str(result)}
             continue
@@ -104,7 +108,7 @@ def write(rows: Iterable[dict], csv_path: str | None, jsonl_path: str | None, to
     return kept
 
 
-def _open(stack: ExitStack, path: str):
+def _open(stack: ExitStack, path: str) -> TextIO:
     # A file name that is no valid UTF-8 is written with escapes: it must not cost the other rows.
     aside = stack.enter_context(write_aside(path))
     return stack.enter_context(open(aside, "w", newline="", encoding="utf-8", errors="backslashreplace"))

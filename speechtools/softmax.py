@@ -44,7 +44,7 @@ class Softmax(nn.Module):
 
     def __init__(self, embedding_size: int = 0, num_speakers: int = 0, reduction: str = "sum", scale: float = 10.0):
         super().__init__()
-        self.linear = None
+        self.linear: nn.Linear | None = None
         self.reduction, self.scale = check_reduction(reduction), scale
         if embedding_size or num_speakers:
             self.set_speakers(num_speakers, embedding_size)
@@ -64,7 +64,7 @@ class Softmax(nn.Module):
                 "loss/softmax does not know the training speakers yet: call set_speakers(num_speakers, "
                 "embedding_size) before the optimizer is made."
             )
-        dvectors, speakers = self._flat(dvectors, speakers)
+        dvectors, speakers = self._flat(dvectors, speakers, self.linear)
         if not torch.isfinite(dvectors).all():
             raise SpeechtoolsError(
                 "The d-vectors hold NaN or infinite values: the training has diverged, or a recording is damaged. "
@@ -75,7 +75,8 @@ class Softmax(nn.Module):
             # (batch, num_speakers)
             return nn.functional.cross_entropy(logits, speakers, reduction=self.reduction)
 
-    def _flat(self, dvectors: Tensor, speakers: Tensor | None) -> tuple[Tensor, Tensor]:
+    @staticmethod
+    def _flat(dvectors: Tensor, speakers: Tensor | None, linear: nn.Linear) -> tuple[Tensor, Tensor]:
         # The batch as (batch, emb) and (batch,), checked.
         if speakers is None:
             raise SpeechtoolsError(
@@ -83,7 +84,7 @@ class Softmax(nn.Module):
                 "speaker of each utterance, (batch,), or of each row of (speakers, utterances, emb)."
             )
         check_labels(speakers)
-        size, most = self.linear.in_features, self.linear.out_features - 1
+        size, most = linear.in_features, linear.out_features - 1
         regular = dvectors.dim() in (2, 3) and speakers.shape == dvectors.shape[:1]
         if not regular or dvectors.numel() == 0 or dvectors.shape[-1] != size:
             raise SpeechtoolsError(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools.errors import ConfigError
-from speechtools.features import length_mask, num_samples
+from speechtools.features import Count, length_mask, num_samples
 
 
 class Spectrum(nn.Module):
@@ -38,6 +38,8 @@ class Spectrum(nn.Module):
     (torch.Size([2, 64, 257]), True)
     """
 
+    window: Tensor
+
     def __init__(self, n_fft: int = 512, hop_length: int = 256):
         super().__init__()
         if hop_length < 1 or n_fft % hop_length or n_fft < 2 * hop_length:
@@ -53,7 +55,7 @@ class Spectrum(nn.Module):
         """Number of frequency bins a frame."""
         return self.n_fft // 2 + 1
 
-    def num_frames(self, samples):
+    def num_frames(self, samples: Count) -> Count:
         """Frames of an utterance of so many samples (int or integer tensor)."""
         return (samples + self.n_fft - 1) // self.hop_length
 

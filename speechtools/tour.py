@@ -69,8 +69,8 @@ def write_recordings(folder: str | Path) -> Path:
     folder = Path(folder)
     spoken: dict[str, list[np.ndarray]] = defaultdict(list)
     with TemporaryDirectory() as corpus:
-        options = {"seed": _SEED, "num_train_speakers": 2, "num_test_speakers": 1, "num_workers": 1}
-        for utterance in speechtools.build("corpus/builtin", data_folder=corpus, **options):
+        sizes = {"num_train_speakers": 2, "num_test_speakers": 1}
+        for utterance in speechtools.build("corpus/builtin", sizes, data_folder=corpus, seed=_SEED, num_workers=1):
             spoken[utterance.speaker].append(audio.read(utterance.path))
     for voice, speaker in VOICES.items():
         for number, samples in enumerate(spoken[speaker][:RECORDINGS_OF_A_VOICE], start=1):

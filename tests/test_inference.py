@@ -9,7 +9,7 @@ import soxr
 import torch
 
 from speechtools.errors import AudioError, ConfigError
-from speechtools.inference import QualityNet, QualityReport, Region
+from speechtools.inference import PretrainedModel, QualityNet, QualityReport, Region
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +245,14 @@ def damaged(pretrained, tmp_path):
 def test_a_file_for_a_source(damaged):
     with pytest.raises(ConfigError, match="quality.ckpt is a file. Give the folder"):
         QualityNet.from_hparams(damaged / "quality.ckpt")
+
+
+def test_an_interface_without_a_model_in_the_package():
+    class Other(PretrainedModel):
+        """An interface of somebody else."""
+
+    with pytest.raises(ConfigError, match="No model of Other comes with the package. Give source="):
+        Other.from_hparams()
 
 
 def test_a_folder_without_a_model(tmp_path):

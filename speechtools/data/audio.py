@@ -232,7 +232,7 @@ def write(path: str | Path, samples: np.ndarray, sample_rate: int = 16000) -> No
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             reason, remedy = "the disk is full", "Free some space, or write to another disk, and start again"
         else:
-            reason, remedy = error.strerror, "Write to another place, or mend that one"
+            reason, remedy = str(error.strerror), "Write to another place, or mend that one"
         raise CorpusError(f"{path} cannot be written: {reason}. {remedy}; no part of the file was left.") from error
 
 

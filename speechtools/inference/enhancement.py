@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,18 +30,14 @@ class SpeechEnhancer(PretrainedModel):
 
     HPARAMS_NEEDED = ["spectrum", "sample_rate"]
     MODULES_NEEDED = ["enhancer"]
+    BUNDLED = BUNDLED_ENHANCER
 
     #: Longer recordings are enhanced in chunks, in bounded memory beside the recording itself.
     CHUNK_SECONDS = 60.0
     #: How far a chunk reaches into its neighbours on either side.
     CONTEXT_SECONDS = 5.0
 
-    @classmethod
-    def from_hparams(cls, source=BUNDLED_ENHANCER, **options):
-        """As :meth:`PretrainedModel.from_hparams`; without a source, the model that comes with the package."""
-        return super().from_hparams(source, **options)
-
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.spectrum = self.hparams.spectrum.to(self.device)
         self.sample_rate = self.hparams.sample_rate

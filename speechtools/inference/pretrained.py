@@ -3,6 +3,7 @@
 import pickle
 import re
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from hyperpyyaml import load_hyperpyyaml
@@ -12,6 +13,7 @@ from torch import nn
 
 from speechtools.errors import ConfigError, SpeechtoolsError
 
+Model = TypeVar("Model", bound="PretrainedModel")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -22,15 +24,25 @@ class PretrainedModel(Pretrained):
     model of the same name wins over a changed source, and takes a mistyped path for a name on the hub.
     """
 
+    #: The model that comes with the package, where one does.
+    BUNDLED: Path | None = None
+
     @classmethod
-    def from_hparams(cls, source, hparams_file: str = "hyperparams.yaml", run_opts: dict | None = None, savedir=None):
+    def from_hparams(
+        cls: type[Model],
+        source: str | Path | None = None,
+        hparams_file: str = "hyperparams.yaml",
+        run_opts: dict[str, Any] | None = None,
+        savedir: str | Path | None = None,
+    ) -> Model:
         """Load a trained model.
 
         Arguments
         ---------
         source : str or Path
             A folder that a recipe's ``pretrained/`` is, or the id ``owner/name`` of a repository on the Hugging Face
-            hub that holds such a folder's files. Only the latter touches the network.
+            hub that holds such a folder's files. Only the latter touches the network. None: the model that comes with
+            the package.
         hparams_file : str
             The yaml in it.
         run_opts : dict
@@ -43,6 +55,12 @@ class PretrainedModel(Pretrained):
         ConfigError
             The source does not exist, lacks a file, holds a checkpoint that was cut short, or a model of another kind.
         """
+        source = cls.BUNDLED if source is None else source
+        if source is None:
+            raise ConfigError(
+                f"No model of {cls.__name__} comes with the package. Give source=…, a folder or the id of a model on "
+                "the hub."
+            )
         folder = _fetch(source, hparams_file, savedir)
         yaml = folder / hparams_file
         if not yaml.is_file():
@@ -102,7 +120,7 @@ class PretrainedModel(Pretrained):
             )
 
 
-def _fetch(source: str | Path, hparams_file: str, savedir) -> Path:
+def _fetch(source: str | Path, hparams_file: str, savedir: str | Path | None) -> Path:
     """The local folder of a model: itself, or downloaded from the hub where ``source`` is an id."""
     folder = Path(source).expanduser()
     if folder.is_dir():
@@ -119,7 +137,7 @@ def _fetch(source: str | Path, hparams_file: str, savedir) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(source, allow_patterns=[hparams_file, "*.ckpt"], local_dir=savedir))
+        return Path(snapshot_download(str(source), allow_patterns=[hparams_file, "*.ckpt"], local_dir=savedir))
     except Exception as error:  # the hub's client raises many kinds, all of them meaning: not to be had
         raise ConfigError(
             f"{source!r} is no folder here, and as the id of a model on the hub it could not be fetched "

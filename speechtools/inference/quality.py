@@ -7,10 +7,11 @@
 """
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,18 +100,14 @@ class QualityNet(PretrainedModel):
 
     HPARAMS_NEEDED = ["features", "sample_rate", "scale"]
     MODULES_NEEDED = ["quality"]
+    BUNDLED = BUNDLED_QUALITY_NET
 
     #: Recordings longer than this are scored in overlapping chunks, in bounded memory.
     CHUNK_SECONDS = 60.0
     #: How far a chunk reaches into its neighbours on either side: what the network hears but is not asked about.
     CONTEXT_SECONDS = 5.0
 
-    @classmethod
-    def from_hparams(cls, source=BUNDLED_QUALITY_NET, **options):
-        """As :meth:`PretrainedModel.from_hparams`; without a source, the model that comes with the package."""
-        return super().from_hparams(source, **options)
-
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.features = self.hparams.features.to(self.device)
         self.sample_rate, self.scale = self.hparams.sample_rate, self.hparams.scale
@@ -201,20 +198,23 @@ class QualityNet(PretrainedModel):
             raise ConfigError(
                 f"batch_size={batch_size}: at least one recording must be scored at a time. Give 1 or more."
             )
-        paths = map(Path, paths)
+        remaining = map(Path, paths)
         # Two groups are in memory at a time, each of recordings of at most CHUNK_SECONDS.
         with ThreadPoolExecutor(2) as pool:
-            ahead = self._read_ahead(pool, paths, 2 * batch_size)
+            ahead = self._read_ahead(pool, remaining, 2 * batch_size)
             while ahead:
-                group, ahead = ahead, self._read_ahead(pool, paths, 2 * batch_size)
+                group, ahead = ahead, self._read_ahead(pool, remaining, 2 * batch_size)
                 yield from self._assess_group(group, batch_size)
 
-    def _read_ahead(self, pool, paths, count):
+    def _read_ahead(self, pool: ThreadPoolExecutor, paths: Iterator[Path], count: int) -> list[tuple[Path, Future]]:
         return [(path, pool.submit(self._read_if_short, path)) for path in islice(paths, count)]
 
     @torch.inference_mode()
-    def _assess_group(self, group, batch_size):
-        results, short = {}, []
+    def _assess_group(
+        self, group: list[tuple[Path, Future]], batch_size: int
+    ) -> list[tuple[Path, QualityReport | AudioError]]:
+        results: dict[int, QualityReport | AudioError] = {}
+        short = []
         for number, (path, future) in enumerate(group):
             try:
                 samples = future.result()
@@ -245,8 +245,8 @@ class QualityNet(PretrainedModel):
         for row, samples in zip(wavs, waveforms, strict=True):
             row[: len(samples)] = torch.from_numpy(samples)
         lens = torch.tensor(counts, dtype=torch.float64) / max(counts)
-        scores, frame_scores = self.assess_batch(wavs, lens)
-        frame_scores = frame_scores.cpu().numpy()
+        scores, batch_scores = self.assess_batch(wavs, lens)
+        frame_scores = batch_scores.cpu().numpy()
         return [
             self._report(float(score), row[: self.features.num_frames(count)].copy(), count)
             for score, row, count in zip(scores, frame_scores, counts, strict=True)

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -69,6 +69,7 @@ class SpeakerEncoder(PretrainedModel):
 
     HPARAMS_NEEDED = ["features", "sample_rate"]
     MODULES_NEEDED = ["encoder"]
+    BUNDLED = BUNDLED_SPEAKER_ENCODER
 
     #: Longer recordings are embedded piece by piece, in bounded memory.
     CHUNK_SECONDS = 300.0
@@ -79,15 +80,11 @@ class SpeakerEncoder(PretrainedModel):
     #: Above this many hidden nodes folding the projection gains nothing.
     MAX_FOLDED_SIZE = 256
 
-    @classmethod
-    def from_hparams(cls, source=BUNDLED_SPEAKER_ENCODER, **options):
-        """As :meth:`PretrainedModel.from_hparams`; without a source, the model that comes with the package."""
-        return super().from_hparams(source, **options)
-
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.features, self.sample_rate = self.hparams.features, self.hparams.sample_rate
-        self.vad, self.segment = getattr(self.hparams, "vad", None), getattr(self.hparams, "segment", None)
+        self.vad: Any = getattr(self.hparams, "vad", None)
+        self.segment: Any = getattr(self.hparams, "segment", None)
         if self.segment is not None:
             self.window_frames = self.window_hop_frames = int(self.features.num_frames(self.segment.num_samples))
         else:
@@ -195,6 +192,7 @@ class SpeakerEncoder(PretrainedModel):
         batch: list[tuple[Path, Tensor | AudioError]] = []
         for path in map(Path, paths):
             try:
+                found: Tensor | AudioError
                 if self._is_long(path):
                     found = self.encode_file(path)
                 else:
@@ -208,7 +206,7 @@ class SpeakerEncoder(PretrainedModel):
         yield from self._finished(batch)
 
     @torch.inference_mode()
-    def _finished(self, batch):
+    def _finished(self, batch: list[tuple[Path, Any]]) -> list[tuple[Path, Tensor | AudioError]]:
         # Features are two-dimensional, the d-vectors of long files and errors are not.
         waiting = [n for n, (_, found) in enumerate(batch) if isinstance(found, Tensor) and found.dim() == 2]
         for n, windows in zip(waiting, self._windows([batch[n][1] for n in waiting]), strict=True):
@@ -226,7 +224,10 @@ class SpeakerEncoder(PretrainedModel):
     @torch.inference_mode()
     def _windows_of(self, pieces: Iterable[Tensor], name: str) -> tuple[WindowDVectors, float]:
         """The windows of a recording that comes in pieces, and the seconds of speech in it."""
-        found, times, offset, spoken, refused = [], [], 0, 0.0, None
+        found: list[Tensor] = []
+        times: list[np.ndarray] = []
+        offset, spoken = 0, 0.0
+        refused = AudioError(f"{name} holds no sample.")
         for wav in pieces:
             try:
                 feats, heard = self._feats(wav, name)
@@ -310,7 +311,7 @@ class SpeakerVerification(SpeakerEncoder):
     #: Speech that all recordings of an enrolment must hold together.
     MIN_ENROLMENT_SECONDS = 1.0
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.threshold = float(self.hparams.threshold)
         self.voices: dict[str, Tensor] = {}
