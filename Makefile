@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 QUALITY := recipes/TIMIT/quality
 RUN := $(QUALITY)/results/qnet-builtin/1234
 
-.PHONY: demo test quality-net tables table3 bench lint typecheck clean
+.PHONY: demo test quality-net tables table3 bench lint typecheck docs clean
 
 # Install once, and again when what is to be installed has changed.
 $(VENV)/installed: setup.cfg pyproject.toml
@@ -56,5 +56,10 @@ lint: $(VENV)/installed
 typecheck: $(VENV)/installed
 	$(BIN)/mypy
 
+# The site; warnings are errors, and nothing is fetched.
+docs: $(VENV)/installed
+	$(BIN)/sphinx-build -W --keep-going --quiet docs docs/_build/html
+	@echo "the documentation: docs/_build/html/index.html"
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build docs/_build docs/contracts.md *.egg-info

@@ -14,7 +14,6 @@ from speechtools import plots
 from speechtools.data import audio
 from speechtools.data.manifests import write_aside
 from speechtools.errors import AudioError, ConfigError
-from speechtools.inference import QualityNet
 
 #: Columns of the CSV. ``score`` and ``seconds`` are empty where ``error`` is not.
 FIELDS = ["file", "score", "seconds", "degraded_seconds", "error"]
@@ -41,9 +40,9 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def score(
-    net: QualityNet, paths: list[Path], batch_size: int = 32, below: float = 2.5, png: str | None = None
+    net: Any, paths: list[Path], batch_size: int = 32, below: float = 2.5, png: str | None = None
 ) -> Iterator[dict]:
-    """One row a recording, in order.
+    """One row a recording, in order; ``net`` is a QualityNet.
 
     Arguments
     ---------

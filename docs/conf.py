@@ -1,0 +1,30 @@
+"""The documentation: Sphinx with MyST, built by `make docs`. Pages that follow from the code are written here."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import generated  # noqa: E402
+
+import speechtools  # noqa: E402
+
+project = "speechtools"
+author = "the speechtools authors"
+copyright = author
+release = speechtools.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "speechtools"
+myst_heading_anchors = 3
+
+# Signatures carry the types; the Arguments of the docstrings say the rest.
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_custom_sections = ["Shape", "Conventions", "Metrics"]
+
+(HERE / "contracts.md").write_text(generated.contracts(), encoding="utf-8")
