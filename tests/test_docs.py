@@ -239,4 +239,4 @@ def test_links_within_the_checkout_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):
-                assert (page.parent / target).exists() or target == "contracts.md", f"{page}: {target}"
+                assert (page.parent / target).exists(), f"{page}: {target}"
