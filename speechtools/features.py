@@ -31,7 +31,7 @@ Count = TypeVar("Count", int, Tensor)
 
 @plugin("features/magnitude")
 class Magnitude(nn.Module):
-    """Magnitude spectrogram of the peak-normalised waveform (Quality-Net paper, section 2).
+    """Magnitude spectrogram of the waveform at a level of its own (Quality-Net paper, section 2).
 
     Windows of ``n_fft`` samples every ``hop_length``; the end of an utterance is filled with zeros to a whole window,
     so every sample counts and an utterance of ``n`` samples has ``1 + ceil(max(n - n_fft, 0) / hop_length)`` frames.
@@ -42,8 +42,10 @@ class Magnitude(nn.Module):
         Window and step in samples: 512 and 256 at 16 kHz, as the paper's authors use (32 and 16 ms).
     window : str
         ``"hamming"`` or ``"hann"``.
-    peak_normalize : bool
-        Divide every waveform by its largest absolute sample, which makes the score independent of the level.
+    level : str
+        What every waveform is divided by, which makes the score independent of its level: ``"peak"``, its largest
+        absolute sample, as in the authors' released code; ``"loud"``, so that its loudest tenth has an RMS of 0.3
+        whatever single peaks it has; or ``"none"``.
     log1p : bool
         Return log(1 + magnitude) instead of the magnitude: a narrower range, easier to learn from.
 
@@ -64,7 +66,7 @@ class Magnitude(nn.Module):
         n_fft: int = 512,
         hop_length: int = 256,
         window: str = "hamming",
-        peak_normalize: bool = True,
+        level: str = "peak",
         log1p: bool = False,
     ):
         super().__init__()
@@ -75,8 +77,10 @@ class Magnitude(nn.Module):
             raise ConfigError(
                 f"hop_length={hop_length} must lie between 1 and n_fft={n_fft}: a longer step would skip samples."
             )
+        if level not in ("peak", "loud", "none"):
+            raise ConfigError(f"features/magnitude knows no level {level!r}; it has peak, loud, none.")
         self.n_fft, self.hop_length = n_fft, hop_length
-        self.peak_normalize, self.log1p = peak_normalize, log1p
+        self.level, self.log1p = level, log1p
         self.register_buffer("window", windows[window](n_fft), persistent=False)
 
     @property
@@ -103,20 +107,38 @@ class Magnitude(nn.Module):
         """Relative lengths (batch,) of frames, from those of waveforms, ``lens`` (batch,), padded to ``samples``."""
         return self.num_frames(num_samples(lens, samples)).to(lens.dtype) / self.num_frames(samples)
 
-    def forward(self, wavs: Tensor, lens: Tensor | None = None, peaks: Tensor | None = None) -> Tensor:
+    def levels(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor:
+        """What each waveform of (batch, samples) is divided by: (batch,). Padding must be zero."""
+        if self.level == "peak":
+            return wavs.abs().amax(dim=1)
+        counts = torch.full((len(wavs),), wavs.shape[1], device=wavs.device)
+        if lens is not None:
+            counts = num_samples(lens, wavs.shape[1])
+        blocks = nn.functional.pad(wavs, (0, -wavs.shape[1] % self.n_fft)).unflatten(1, (-1, self.n_fft))
+        # (batch, blocks, n_fft)
+        return self.loud_level(blocks.square().sum(dim=2), counts)
+
+    def loud_level(self, energies: Tensor, counts: Tensor) -> Tensor:
+        """RMS, over 0.3, of the loudest tenth of the blocks: their ``energies`` (batch, blocks), ``counts`` samples."""
+        loudest = energies.sort(dim=1, descending=True).values.cumsum(dim=1)
+        # (batch, blocks)
+        taken = torch.clamp(counts // (10 * self.n_fft), min=1)
+        power = loudest.gather(1, taken.unsqueeze(1) - 1).squeeze(1) / torch.minimum(taken * self.n_fft, counts)
+        return power.sqrt() / 0.3
+
+    def forward(self, wavs: Tensor, lens: Tensor | None = None, levels: Tensor | None = None) -> Tensor:
         """Frames of a padded batch.
 
-        ``peaks`` (batch,) replaces each waveform's own largest absolute sample in the normalisation: a piece of a long
-        recording is then scaled like the whole.
+        ``levels`` (batch,) replaces each waveform's own in the normalisation: a piece of a long recording is then
+        scaled like the whole.
         """
         samples = wavs.shape[1]
         if lens is not None:
             wavs = wavs * length_mask(num_samples(lens, samples), samples)
-        if self.peak_normalize:
-            if peaks is None:
-                peaks = wavs.abs().amax(dim=1)
-            # A silent waveform has no peak: it is left as it is instead of becoming NaN.
-            wavs = wavs / torch.where(peaks > 0, peaks, torch.ones_like(peaks)).unsqueeze(1)
+        if self.level != "none":
+            levels = self.levels(wavs, lens) if levels is None else levels
+            # A silent waveform has no level: it is left as it is instead of becoming NaN.
+            wavs = wavs / torch.where(levels > 0, levels, torch.ones_like(levels)).unsqueeze(1)
         whole = (self.num_frames(samples) - 1) * self.hop_length + self.n_fft
         wavs = nn.functional.pad(wavs, (0, whole - samples))
         spectrum = torch.stft(

@@ -112,3 +112,21 @@ def test_the_files_are_written_once(tmp_path, noises):
     assert len(written) >= 6
     augmentation.augmenter(tmp_path, **options)
     assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_an_equalizer_is_the_same_over_time_smooth_in_frequency_and_within_its_bounds():
+    torch.manual_seed(0)
+    magnitudes = torch.rand(50, 7, 257) + 0.1
+    gains = 20 * torch.log10(augmentation.equalize(magnitudes, 4.0, level_db=2.0) / magnitudes)
+    assert gains.std(dim=1).max() < 1e-4
+    gains = gains[:, 0]
+    assert gains.abs().max() <= 6.0 and gains.abs().max() > 4.0
+    assert gains.std(dim=0).min() > 1.0, "every bin of every item has its own"
+    assert gains.diff(dim=1).abs()[:, 8:].max() < 0.6, "dB from bin to bin"
+
+
+def test_an_equalizer_of_no_decibels_changes_nothing():
+    magnitudes = torch.rand(2, 5, 257)
+    torch.testing.assert_close(augmentation.equalize(magnitudes, 0.0), magnitudes)
+    level = augmentation.equalize(magnitudes, 0.0, level_db=3.0) / magnitudes
+    torch.testing.assert_close(level, level[:, :1, :1].expand_as(level), atol=1e-5, rtol=1e-5)

@@ -51,20 +51,47 @@ def test_padding_changes_no_frame_even_when_it_is_not_zero():
         torch.testing.assert_close(row[:count], part(wav[None])[0], atol=1e-5, rtol=0)
 
 
-def test_level_does_not_matter_unless_asked_to():
-    wav = torch.randn(1, 2000)
-    torch.testing.assert_close(Magnitude()(0.01 * wav), Magnitude()(wav), atol=1e-5, rtol=1e-4)
-    plain = Magnitude(peak_normalize=False)
+@pytest.mark.parametrize("level", ["peak", "loud"])
+def test_level_does_not_matter_unless_asked_to(level):
+    wav, part = torch.randn(1, 12000), Magnitude(level=level)
+    torch.testing.assert_close(part(0.01 * wav), part(wav), atol=1e-4, rtol=1e-4)
+    plain = Magnitude(level="none")
     torch.testing.assert_close(plain(2 * wav), 2 * plain(wav))
 
 
-def test_silence_is_finite():
-    assert torch.equal(Magnitude()(torch.zeros(2, 2000)), torch.zeros(2, 7, 257))
+def test_a_click_changes_the_peak_but_not_the_loud_level():
+    time = torch.arange(32000) / 16000
+    speech = 0.2 * torch.sin(2 * torch.pi * 300 * time) * (torch.sin(2 * torch.pi * time) > 0)
+    clicked = speech.clone()
+    clicked[28000] = 1.0  # in a pause
+    loud = Magnitude(level="loud")
+    torch.testing.assert_close(loud.levels(clicked[None]), loud.levels(speech[None]))
+    torch.testing.assert_close(loud.levels(speech[None]), torch.tensor([0.2 / 2**0.5 / 0.3]), atol=0.01, rtol=0)
+    assert Magnitude().levels(clicked[None]) == 5 * Magnitude().levels(speech[None]).round(decimals=3)
 
 
-def test_given_peaks_replace_the_waveforms_own():
-    wav = torch.randn(1, 2000)
-    torch.testing.assert_close(Magnitude()(wav, peaks=2 * wav.abs().amax(1)), Magnitude()(wav) / 2)
+@pytest.mark.parametrize("samples", [1, 300, 512, 5119, 5120, 10240])
+def test_the_loud_level_is_that_of_the_loudest_tenth(samples):
+    """By the book: blocks of 512 samples, the loudest tenth of the whole ones but at least one; padding has none."""
+    wav = torch.randn(samples)
+    blocks = sorted((float(block.double().square().sum()) for block in wav.split(512)), reverse=True)
+    taken = max(samples // 5120, 1)
+    expected = (sum(blocks[:taken]) / min(taken * 512, samples)) ** 0.5 / 0.3
+    part = Magnitude(level="loud")
+    padded = torch.cat([wav, torch.zeros(777)])
+    for levels in (part.levels(wav[None]), part.levels(padded[None], torch.tensor([samples / (samples + 777)]))):
+        torch.testing.assert_close(levels, torch.tensor([expected], dtype=torch.float32))
+
+
+@pytest.mark.parametrize("level", ["peak", "loud", "none"])
+def test_silence_is_finite(level):
+    assert torch.equal(Magnitude(level=level)(torch.zeros(2, 2000)), torch.zeros(2, 7, 257))
+
+
+@pytest.mark.parametrize("level", ["peak", "loud"])
+def test_given_levels_replace_the_waveforms_own(level):
+    wav, part = torch.randn(1, 2000), Magnitude(level=level)
+    torch.testing.assert_close(part(wav, levels=2 * part.levels(wav)), part(wav) / 2)
 
 
 def test_log1p_is_the_logarithm_of_one_plus_the_magnitude():
@@ -76,6 +103,7 @@ def test_log1p_is_the_logarithm_of_one_plus_the_magnitude():
     "arguments, message",
     [
         ({"window": "kaiser"}, "knows no window 'kaiser'"),
+        ({"level": "rms"}, "knows no level 'rms'; it has peak, loud, none"),
         ({"hop_length": 600}, "hop_length=600 must lie between 1 and"),
     ],
 )

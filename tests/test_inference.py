@@ -111,7 +111,9 @@ def test_a_report_agrees_with_the_batch(net, tone, tmp_path):
     assert report.scale == "raw_nb"
 
 
-def test_long_files_are_scored_in_chunks_like_a_whole(net, tone, tmp_path, monkeypatch):
+@pytest.mark.parametrize("level", ["peak", "loud", "none"])
+def test_long_files_are_scored_in_chunks_like_a_whole(net, tone, tmp_path, monkeypatch, level):
+    monkeypatch.setattr(net.features, "level", level)
     path = write(tmp_path / "long.wav", tone(9.37), subtype="FLOAT")
     whole = net.assess_file(path)
     monkeypatch.setattr(QualityNet, "CHUNK_SECONDS", 2.0)

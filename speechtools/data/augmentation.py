@@ -141,6 +141,33 @@ def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: flo
     return clean + coloured * (power / new_power.clamp(min=1e-20)).sqrt()
 
 
+def equalize(magnitudes: Tensor, max_db: float, level_db: float = 0.0, num_knots: int = 8) -> Tensor:
+    """Spectrograms as another microphone might have them: gains that change smoothly with frequency, one draw an item.
+
+    The gain of the whole is drawn from ``[-level_db, level_db]`` dB, and those at ``num_knots`` frequencies, denser
+    below, from ``[-max_db, max_db]``; between them the decibels are linear. Speech and noise get the same gains, so
+    the SNR in every bin stays as it is. The idea is that of FilterAugment (Nam, Kim, Park: ICASSP 2022).
+
+    Shape
+    -----
+    magnitudes (batch, time, bins) -> (batch, time, bins)
+
+    Example
+    -------
+    >>> equalize(torch.ones(2, 5, 257), max_db=4.0).shape
+    torch.Size([2, 5, 257])
+    """
+    batch, _, bins = magnitudes.shape
+    knots = (2 * torch.rand(batch, num_knots, device=magnitudes.device) - 1) * max_db
+    level = (2 * torch.rand(batch, 1, device=magnitudes.device) - 1) * level_db
+    place = torch.linspace(0, 1, bins, device=magnitudes.device).sqrt() * (num_knots - 1)
+    # (bins,)
+    below = place.long().clamp(max=num_knots - 2)
+    gains = level + torch.lerp(knots[:, below], knots[:, below + 1], place - below)
+    # (batch, bins)
+    return magnitudes * (10 ** (gains / 20)).unsqueeze(1)
+
+
 def spec_augmenter(enabled: bool = True, **options) -> FeatureAugmenter | None:
     """A :class:`FeatureAugmenter`, or None where it is not ``enabled``."""
     return FeatureAugmenter(**options) if enabled else None

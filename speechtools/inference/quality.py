@@ -113,7 +113,7 @@ class QualityNet(PretrainedModel):
         self.sample_rate, self.scale = self.hparams.sample_rate, self.hparams.scale
 
     def assess_batch(
-        self, wavs: Tensor, wav_lens: Tensor | None = None, peaks: Tensor | None = None
+        self, wavs: Tensor, wav_lens: Tensor | None = None, levels: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Score waveforms held in memory. Gradients flow to ``wavs``, so the score can serve as a perceptual loss.
 
@@ -123,8 +123,8 @@ class QualityNet(PretrainedModel):
             (batch, samples) at the model's ``sample_rate``, padded on the right; a single (samples,) is taken too.
         wav_lens : Tensor
             Relative lengths (batch,) in (0, 1]; None means all are whole.
-        peaks : Tensor
-            (batch,): normalise by these peaks instead of each waveform's own.
+        levels : Tensor
+            (batch,): normalise by these levels (peaks, by default) instead of each waveform's own.
 
         Returns
         -------
@@ -148,7 +148,7 @@ class QualityNet(PretrainedModel):
             raise AudioError("The waveforms hold NaN or infinite samples. Mend what made them.")
         wavs = wavs.to(self.device, torch.float32)
         lens = torch.ones(len(wavs), device=self.device) if wav_lens is None else wav_lens.to(self.device)
-        feats = self.features(wavs, lens, peaks)
+        feats = self.features(wavs, lens, levels)
         return self.mods.quality(feats, self.features.frame_lens(lens, wavs.shape[1]))
 
     @torch.inference_mode()
@@ -253,15 +253,29 @@ class QualityNet(PretrainedModel):
         ]
 
     def _assess_long(self, path: str | Path) -> QualityReport:
-        """Score a long file chunk by chunk; it is read twice, since its peak is known only at its end."""
-        peak, samples = 0.0, 0
-        for block in audio.blocks(path, self.sample_rate):
-            peak, samples = max(peak, float(np.abs(block).max())), samples + len(block)
-        if peak == 0:
+        """Score a long file chunk by chunk; it is read twice, since its level is known only at its end."""
+        level, samples = self._level(path)
+        if level == 0:
             audio.check_signal(np.zeros(samples), path)
-        scores = [self._chunk_scores(chunk, skip, count, peak) for chunk, skip, count in self._chunks(path, samples)]
+        scores = [self._chunk_scores(chunk, skip, count, level) for chunk, skip, count in self._chunks(path, samples)]
         frame_scores = np.concatenate(scores)
         return self._report(float(frame_scores.mean(dtype=np.float64)), frame_scores, samples)
+
+    def _level(self, path: str | Path) -> tuple[float, int]:
+        """What the features divide a whole file by, and its samples."""
+        size = self.features.n_fft
+        peak, samples, energies, rest = 0.0, 0, [], np.zeros(0, dtype=np.float32)
+        for block in audio.blocks(path, self.sample_rate):
+            peak, samples = max(peak, float(np.abs(block).max())), samples + len(block)
+            rest = np.concatenate([rest, block])
+            whole = len(rest) // size * size
+            energies.append(np.square(rest[:whole].reshape(-1, size)).sum(axis=1))
+            rest = rest[whole:]
+        if self.features.level != "loud":
+            return peak, samples
+        blocks = np.concatenate([*energies, [np.square(rest).sum()]], dtype=np.float32)
+        # (blocks,)
+        return float(self.features.loud_level(torch.from_numpy(blocks)[None], torch.tensor([samples]))), samples
 
     def _chunks(self, path: str | Path, samples: int) -> Iterator[tuple[np.ndarray, int, int]]:
         """Pieces of a file with their context, how many frames of context come first, and how many frames count."""
@@ -280,8 +294,8 @@ class QualityNet(PretrainedModel):
             held, held_from = held[begin - held_from :], begin
             yield held[: end - begin], first - begin // hop, last - first
 
-    def _chunk_scores(self, chunk: np.ndarray, skip: int, count: int, peak: float) -> np.ndarray:
-        _, frame_scores = self.assess_batch(torch.from_numpy(chunk), peaks=torch.tensor([peak], device=self.device))
+    def _chunk_scores(self, chunk: np.ndarray, skip: int, count: int, level: float) -> np.ndarray:
+        _, frame_scores = self.assess_batch(torch.from_numpy(chunk), levels=torch.tensor([level], device=self.device))
         return frame_scores[0, skip : skip + count].cpu().numpy()
 
     def _report(self, score: float, frame_scores: np.ndarray, samples: int) -> QualityReport:

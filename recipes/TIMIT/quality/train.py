@@ -10,7 +10,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
 from speechtools import quality_stages, reports, training
-from speechtools.data import audio, pesq_labels, quality_data
+from speechtools.data import audio, augmentation, pesq_labels, quality_data
 from speechtools.data.batches import LengthBatchSampler
 from speechtools.features import num_samples
 from speechtools.inference import QualityNet
@@ -28,6 +28,8 @@ class QualityBrain(training.RecipeBrain):
         with torch.no_grad():
             feats = self.modules.features(wavs, lens)
             # (batch, time, 257)
+            if stage == sb.Stage.TRAIN and self.hparams.equalizer_db:
+                feats = augmentation.equalize(feats, self.hparams.equalizer_db, self.hparams.equalizer_db / 2)
             feats = torch.nn.functional.dropout(feats, self.hparams.input_dropout, training=stage == sb.Stage.TRAIN)
         frame_lens = self.hparams.features.frame_lens(lens, wavs.shape[1])
         quality = self.modules.quality if stage == sb.Stage.TRAIN else self.hparams.averaged
