@@ -206,6 +206,22 @@ def verify_voice(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def make_new(arguments: argparse.Namespace) -> int:
+    """Make a recipe (corpus/task) or a plugin (kind/name) to start from.
+
+    A recipe goes to `recipes/` of the checkout, a plugin and its test to the current folder. Nothing is overwritten.
+    """
+    from speechtools import scaffolding
+
+    if arguments.what == "recipe":
+        target = scaffolding.new_recipe(arguments.name, arguments.folder)
+        print(scaffolding.how_to_use_recipe(arguments.name, target))
+    else:
+        paths = scaffolding.new_plugin(arguments.name, arguments.folder or ".")
+        print(scaffolding.how_to_use_plugin(arguments.name, paths))
+    return 0
+
+
 def _speaker_model(arguments: argparse.Namespace, interface: str) -> Any:
     from speechtools import inference
     from speechtools.allocation import keep_freed_memory
@@ -306,6 +322,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--threshold", type=float, help="accept from this score on; default: the model's own")
     _add_speaker_model(command)
     command.set_defaults(run=verify_voice)
+
+    command = commands.add_parser("new", help="a recipe or plugin to start from", description=make_new.__doc__)
+    command.add_argument("what", choices=("recipe", "plugin"))
+    command.add_argument("name", help="my-corpus/my-task for a recipe, encoder/my-net for a plugin")
+    command.add_argument("--folder", help="another place: the folder above my-corpus, or that of my_net.py")
+    command.set_defaults(run=make_new)
+
+    for name in ("list", "show", "check", "score", "enhance", "embed", "enroll", "verify"):
+        commands.choices[name].add_argument(
+            "--module", action="append", help="first import parts of your own: a file, as my_net.py, or a module"
+        )
     return parser
 
 
@@ -327,6 +354,8 @@ def main(argv: list[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
+            for module in getattr(arguments, "module", None) or ():
+                registry.import_module(module)
             status = arguments.run(arguments)
             sys.stdout.flush()
             return status

@@ -16,10 +16,12 @@ import difflib
 import importlib
 import inspect
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from speechtools.errors import PluginError
@@ -163,6 +165,38 @@ def build(plugin: str, offered: dict[str, Any] | None = None, **arguments: Any) 
     if missing:
         raise PluginError(f"{plugin} needs {', '.join(repr(key) for key in missing)}, which was not given. {full}")
     return part(**arguments)
+
+
+def import_module(module: str | Path) -> None:
+    """Import a module that files parts: a file (``my_net.py``, in any folder), or an installed module by its name.
+
+    As a script does, a file finds the modules that lie beside it.
+
+    Raises
+    ------
+    PluginError
+        There is no such module, it cannot be imported, or another one of its name is imported already.
+    """
+    path = Path(module).expanduser().absolute()
+    if path.with_name(f"{path.name}.py").is_file():
+        path = path.with_name(f"{path.name}.py")
+    is_file = path.suffix == ".py"
+    if is_file and not path.is_file():
+        near = _nearest(path.name, (each.name for each in path.parent.glob("*.py")))
+        raise PluginError(f"There is no file {module} to import plugins from.{near} Mend the path.")
+    if is_file:
+        sys.path.insert(0, str(path.parent))
+    try:
+        imported = importlib.import_module(path.stem if is_file else str(module))
+    except (Exception, SystemExit) as error:  # whatever is wrong in it, the person wants to be told which module it is
+        raise PluginError(
+            f"The module {module} cannot be imported: {type(error).__name__}: {str(error).rstrip('.')}. Mend it."
+        ) from error
+    if is_file and Path(getattr(imported, "__file__", None) or "").absolute() != path:
+        raise PluginError(
+            f"{module} cannot be imported: {path.stem} is the name of another module already, "
+            f"{getattr(imported, '__file__', 'one of Python itself')}. Give the file another name."
+        )
 
 
 def signature(name: str) -> str:

@@ -1,0 +1,41 @@
+"""loss/angular-prototypical (Chung et al., "In defence of metric learning for speaker recognition", 2020)."""
+
+import torch
+from torch import Tensor, nn
+
+from speechtools import plugin
+from speechtools.ge2e import speaker_index
+
+
+@plugin("loss/angular-prototypical")
+class AngularPrototypical(nn.Module):
+    """One utterance of every speaker against the centroids of all speakers' others: cross entropy over the speakers.
+
+    The cosines are multiplied by a learnt factor. The paper adds a learnt offset, which no softmax can see.
+
+    Arguments
+    ---------
+    init_scale : float
+        Where the factor starts (the paper: 10).
+
+    Shape
+    -----
+    dvectors (speakers, utterances, emb), speakers None or (speakers,) -> scalar; or
+    dvectors (batch, emb), speakers (batch,) -> scalar
+    """
+
+    def __init__(self, init_scale: float = 10.0):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(init_scale))
+
+    def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
+        dvectors, index, num_speakers = speaker_index(dvectors, speakers, "loss/angular-prototypical")
+        # (batch, emb), (batch,)
+        places = torch.arange(len(index), device=index.device)
+        first = places.new_full((num_speakers,), len(index)).scatter_reduce(0, index, places, "amin")
+        # (speakers,): where each one's first utterance stands
+        others = dvectors.index_fill(0, first, 0.0)
+        sums = dvectors.new_zeros(num_speakers, dvectors.shape[1]).index_add(0, index, others)
+        cosines = dvectors[first] @ nn.functional.normalize(sums, dim=1).T
+        # (speakers, speakers)
+        return nn.functional.cross_entropy(self.scale * cosines, torch.arange(num_speakers, device=index.device))

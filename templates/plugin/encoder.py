@@ -1,0 +1,46 @@
+"""encoder/my-net: a GRU, the mean of its frames, a linear layer, L2 norm.
+
+THE CONTRACT
+"""
+
+import torch
+from torch import Tensor, nn
+
+from speechtools import plugin
+from speechtools.features import length_mask, num_samples
+
+
+@plugin("encoder/my-net")
+class MyNetEncoder(nn.Module):
+    """A GRU, the mean of its frames, a linear layer, L2 norm.
+
+    Arguments
+    ---------
+    input_size : int
+        Size of a frame of features.
+    hidden_size : int
+        GRU nodes.
+    embedding_size : int
+        Size of the d-vector.
+
+    Shape
+    -----
+    feats (batch, time, input_size), lens (batch,) -> (batch, embedding_size), each row of length 1
+    """
+
+    def __init__(self, input_size: int = 40, hidden_size: int = 128, embedding_size: int = 64):
+        super().__init__()
+        self.embedding_size = embedding_size
+        self.gru = nn.GRU(input_size, hidden_size, batch_first=True)
+        self.linear = nn.Linear(hidden_size, embedding_size)
+
+    def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
+        batch, time, _ = feats.shape
+        counts = torch.full((batch,), time, device=feats.device) if lens is None else num_samples(lens, time)
+        # (batch,)
+        hidden, _ = self.gru(feats)
+        # (batch, time, hidden_size)
+        hidden = hidden * length_mask(counts, time).unsqueeze(2)
+        mean = hidden.sum(dim=1) / counts.unsqueeze(1)
+        # (batch, hidden_size)
+        return nn.functional.normalize(self.linear(mean), dim=1)

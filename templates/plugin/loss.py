@@ -1,0 +1,43 @@
+"""loss/my-net: every d-vector against the centroids of the speakers in its batch.
+
+THE CONTRACT
+"""
+
+import torch
+from torch import Tensor, nn
+
+from speechtools import plugin
+from speechtools.ge2e import check_reduction, speaker_index
+
+
+@plugin("loss/my-net")
+class MyNetLoss(nn.Module):
+    """Cross entropy of the cosines with all centroids, times a learnt factor.
+
+    Unlike in GE2E, a d-vector counts in the centroid of its own speaker.
+
+    Arguments
+    ---------
+    init_scale : float
+        Where the factor starts.
+    reduction : str
+        ``"sum"`` over the utterances or ``"mean"``.
+
+    Shape
+    -----
+    dvectors (speakers, utterances, emb), speakers None or (speakers,) -> scalar; or
+    dvectors (batch, emb), speakers (batch,) -> scalar
+    """
+
+    def __init__(self, init_scale: float = 10.0, reduction: str = "sum"):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(init_scale))
+        self.reduction = check_reduction(reduction)
+
+    def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
+        dvectors, index, num_speakers = speaker_index(dvectors, speakers, "loss/my-net")
+        # (batch, emb), (batch,)
+        sums = dvectors.new_zeros(num_speakers, dvectors.shape[1]).index_add(0, index, dvectors)
+        cosines = dvectors @ nn.functional.normalize(sums, dim=1).T
+        # (batch, speakers)
+        return nn.functional.cross_entropy(self.scale * cosines, index, reduction=self.reduction)

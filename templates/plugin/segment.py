@@ -1,0 +1,48 @@
+"""segment/my-net: where the sum of the squared samples is largest.
+
+THE CONTRACT
+"""
+
+from torch import Tensor
+
+from speechtools import plugin
+from speechtools.errors import AudioError
+
+
+@plugin("segment/my-net")
+class MyNetSegment:
+    """The place of the segment that holds the most energy.
+
+    Arguments
+    ---------
+    sample_rate : int
+        In Hz.
+    seconds : float
+        Length of the segment.
+
+    Shape
+    -----
+    wav (samples,) -> int, the segment's first sample; ``end`` is the keyword's last sample, where it is known
+    """
+
+    def __init__(self, sample_rate: int = 16000, seconds: float = 0.8):
+        self.sample_rate, self.num_samples = sample_rate, round(seconds * sample_rate)
+
+    def __call__(self, wav: Tensor, end: int | None = None) -> int:
+        """The first sample of the segment in ``wav``; raises AudioError where there is no room or no sound for it."""
+        room = len(wav) - self.num_samples
+        if room < 0:
+            raise AudioError(
+                f"{len(wav) / self.sample_rate:.3f} s is shorter than the segment of "
+                f"{self.num_samples / self.sample_rate} s. Give a longer recording."
+            )
+        if end is not None:
+            return min(max(end - self.num_samples, 0), room)
+        if not wav.any():
+            raise AudioError("There is silence where the keyword should be. Give a recording that holds it.")
+        energy = wav.double().square().cumsum(dim=0)
+        # (samples,): of all samples up to this one
+        held = energy[self.num_samples - 1 :].clone()
+        held[1:] -= energy[:room]
+        # (room + 1,)
+        return int(held.argmax())

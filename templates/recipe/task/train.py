@@ -1,0 +1,87 @@
+"""my-corpus/my-task: d-vectors for speaker verification by the GE2E loss. A place to start from: change it.
+
+python train.py hparams/train.yaml                                     # built-in synthetic corpus
+python train.py hparams/train.yaml --corpus=folder --data_folder=/corpora/my-voices
+"""
+
+from pathlib import Path
+
+import speechbrain as sb
+import torch
+
+from speechtools import dvectors, evaluation, training
+from speechtools.data import audio
+from speechtools.data.speaker_batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
+from speechtools.inference import SpeakerVerification
+
+
+class SpeakerBrain(training.RecipeBrain):
+    """The science: what is computed from a batch, what is minimised, and what tells how good it is."""
+
+    selection_key = "eer"  # of the figures that validate returns, the one that chooses the checkpoint
+
+    def on_stage_start(self, stage, epoch=None):
+        super().on_stage_start(stage, epoch)
+        self.embedded = []
+
+    def compute_forward(self, batch, stage):
+        batch = batch.to(self.device)
+        if stage == sb.Stage.TRAIN:
+            embedded = self.modules.encoder(self.modules.features(batch.wavs))
+            # (speakers * utterances, emb)
+            return embedded.view(len(batch.speakers), -1, embedded.shape[1])
+        # Utterances of all lengths: the mean over sliding windows (GE2E paper, section 3.2).
+        feats = [self.modules.features(wav.unsqueeze(0))[0] for wav in batch.wavs]
+        windows = dvectors.window_dvectors(
+            self.modules.encoder, feats, self.hparams.window_frames, self.hparams.window_hop_frames
+        )
+        return torch.stack([dvectors.utterance_dvector(each) for each in windows])
+        # (utterances, emb)
+
+    def compute_objectives(self, predictions, batch, stage):
+        if stage == sb.Stage.TRAIN:
+            return self.modules.loss(predictions, batch.speakers)
+        self.embedded.append(predictions.float().cpu())
+        return torch.zeros(())
+
+    def validate(self, stage):
+        split = "test" if stage == sb.Stage.TEST else "valid"
+        self.result = evaluation.evaluate(torch.cat(self.embedded), self.trials[split])
+        return {key: self.result.figures[key] for key in ("eer", "min_dcf", "eer_threshold")}
+
+
+if __name__ == "__main__":
+    hparams, run_opts = training.start()
+    sets = training.on_main_first(hparams["prepare"])
+    stores = sets.open()
+
+    samples = hparams["features"].num_samples(hparams["window_frames"])
+    batches = SpeakerBatches(
+        stores["train"],
+        hparams["speakers_per_batch"],
+        hparams["utterances_per_speaker"],
+        min_samples=samples,
+        max_samples=samples,
+        seed=hparams["seed"],
+        **training.rank_and_size(),
+    )
+    steps = StepSampler(hparams["steps_per_epoch"])
+    valid, test = (speaker_loader(WholeUtterances(stores[each], hparams["sample_rate"])) for each in ("valid", "test"))
+
+    brain = SpeakerBrain(
+        hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"], train_batches=steps
+    )
+    brain.trials = {split: evaluation.trials_of(stores[split], hparams["num_enrolment"]) for split in ("valid", "test")}
+    brain.fit(hparams["epoch_counter"], speaker_loader(batches, steps), valid)
+    reached = brain.evaluate_best(test)
+
+    if sb.utils.distributed.if_main_process():
+        # What the run leaves: a model, three recordings to try it on (two of one voice, one of another), a report.
+        run, encoder = Path(hparams["output_folder"]), hparams["encoder"]
+        facts = {"trained_on": sets.origin, "reached": reached, "threshold": brain.validated["eer_threshold"]}
+        facts["probe"] = dvectors.probe(hparams["features"], encoder, hparams["sample_rate"], brain.device)
+        keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder"]
+        SpeakerVerification.from_hparams(training.export(hparams, keys, {"encoder": encoder}, facts))
+        for name, number in {"one": 0, "same": 1, "other": len(stores["test"]) - 1}.items():
+            audio.write(run / "examples" / f"{name}.wav", stores["test"].read(number) / 32768, hparams["sample_rate"])
+        evaluation.report(run, brain.result, facts)
