@@ -124,7 +124,8 @@ def find(name: str) -> Callable:
     names = available(kind)
     if name not in names:
         raise PluginError(
-            f"There is no plugin {name!r}.{_nearest(name, names)} The kind {kind!r} has: {', '.join(names) or 'none'}."
+            f"There is no plugin {name!r}.{_nearest(name, names)} The kind {kind!r} has: {', '.join(names) or 'none'}. "
+            "A module of your own is imported by __plugins in a recipe's yaml, by --module on the command line."
         )
     return _parts[name]
 
@@ -178,23 +179,27 @@ def import_module(module: str | Path) -> None:
         There is no such module, it cannot be imported, or another one of its name is imported already.
     """
     path = Path(module).expanduser().absolute()
-    if path.with_name(f"{path.name}.py").is_file():
+    if path.suffix != ".py":
         path = path.with_name(f"{path.name}.py")
-    is_file = path.suffix == ".py"
-    if is_file and not path.is_file():
-        near = _nearest(path.name, (each.name for each in path.parent.glob("*.py")))
-        raise PluginError(f"There is no file {module} to import plugins from.{near} Mend the path.")
+    is_file = path.is_file()
+    name = path.stem if is_file else str(module)
     if is_file:
         sys.path.insert(0, str(path.parent))
     try:
-        imported = importlib.import_module(path.stem if is_file else str(module))
-    except (Exception, SystemExit) as error:  # whatever is wrong in it, the person wants to be told which module it is
+        imported = importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # whatever is wrong in it, the person is told which module it is
+        if not is_file and isinstance(error, ModuleNotFoundError):
+            beside = {each.name for folder in (path.parent, Path(sys.path[0])) for each in folder.glob("*.py")}
+            raise PluginError(
+                f"There is no module {name!r} to import plugins from, neither as a file in {path.parent} nor where "
+                f"Python looks.{_nearest(path.name, sorted(beside))} Mend the path or the name."
+            ) from error
         raise PluginError(
             f"The module {module} cannot be imported: {type(error).__name__}: {str(error).rstrip('.')}. Mend it."
         ) from error
     if is_file and Path(getattr(imported, "__file__", None) or "").absolute() != path:
         raise PluginError(
-            f"{module} cannot be imported: {path.stem} is the name of another module already, "
+            f"{module} cannot be imported, since {name!r} is the name of another module, "
             f"{getattr(imported, '__file__', 'one of Python itself')}. Give the file another name."
         )
 

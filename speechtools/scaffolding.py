@@ -159,7 +159,7 @@ def how_to_use_plugin(name: str, paths: tuple[Path, Path]) -> str:
         f"    speechtools check {name} --module {paths[0]}\n"
         f"    pytest {paths[1]}\n"
         f"In a recipe with a slot for it, as recipes/{recipe}: put {paths[0].name} beside its train.py, and\n"
-        f"    python train.py hparams/{yaml} '--__plugins=!module:{module}' --{option}={short}\n"
+        f"    python train.py hparams/{yaml} --__plugins={module} --{option}={short}\n"
         f"or, for good, in a yaml of your own beside {yaml}:\n"
         f"    base: {yaml}\n"
         f"    __plugins: !module:{module}\n"

@@ -32,6 +32,7 @@ from speechbrain.utils.checkpoints import Checkpointer, mark_as_loader, mark_as_
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from torch.utils.data import DataLoader
 
+from speechtools import registry
 from speechtools.allocation import keep_freed_memory
 from speechtools.data.manifests import write_aside
 from speechtools.data.processes import cpu_count
@@ -79,6 +80,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     sb.utils.distributed.ddp_init_group(run_opts)
     text, overrides = read_variant(Path(hparams_file), overrides)
     _check_options(text, overrides)
+    _import_plugins(text, overrides)
     try:
         resolved = resolve_references(text, overrides).getvalue()
     except ValueError as error:  # a placeholder left, or a mapping given where a value stands
@@ -154,6 +156,15 @@ def _check_options(text: io.StringIO, overrides: dict) -> None:
                 + (f" Did you mean --{near[0]}?" if near else "")
                 + f" It has: {', '.join(keys)}."
             )
+
+
+def _import_plugins(text: io.StringIO, overrides: dict) -> None:
+    """Import the modules that ``__plugins`` names, ahead of all else: ``!module:my_net``, ``my_net``, or a list."""
+    found = {**ruamel.yaml.YAML().load(text), **overrides}.get("__plugins") or []
+    text.seek(0)
+    for each in found if isinstance(found, list) else [found]:
+        tag = getattr(getattr(each, "tag", None), "value", None)
+        registry.import_module(tag.removeprefix("!module:") if tag else str(each))
 
 
 def _plain(resolved: str) -> dict:
