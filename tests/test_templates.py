@@ -1,0 +1,116 @@
+"""The template of a recipe, from `speechtools new` to a voice verified; and every quick.yaml of a recipe.
+
+A recipe's row in these tests is its `hparams/quick.yaml`: it is trained, tested, exported and loaded again.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hyperpyyaml import load_hyperpyyaml
+
+from speechtools import cli, training
+from speechtools.errors import PluginError
+
+ROOT = Path(__file__).parents[1]
+ROWS = sorted([*ROOT.glob("templates/recipe/*/hparams/quick.yaml"), *ROOT.glob("recipes/*/*/hparams/quick.yaml")])
+
+
+def python(*command, cwd):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_there_is_a_template():
+    assert ROOT / "templates" / "recipe" / "task" / "hparams" / "quick.yaml" in ROWS
+
+
+@pytest.mark.parametrize("yaml", ROWS, ids=lambda path: "/".join(path.parts[-4:-2]))
+def test_a_recipe_trains_tests_exports_and_reloads(yaml, tmp_path, builtin_cache):
+    options = (f"--output_folder={tmp_path / 'run'}", f"--prepared_folder={tmp_path}", "--noprogressbar")
+    output = python("train.py", yaml, *options, cwd=yaml.parents[1])
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert "synthetic" in results["trained_on"] and "synthetic" in output
+    with open(tmp_path / "run" / "pretrained" / "hyperparams.yaml") as stream:
+        modules = load_hyperpyyaml(stream)["modules"]
+    assert modules
+    for name, module in modules.items():
+        module.load_state_dict(torch.load(tmp_path / "run" / "pretrained" / f"{name}.ckpt", weights_only=True))
+
+
+@pytest.fixture(scope="module")
+def new_recipe(tmp_path_factory, builtin_cache):
+    """A recipe made and trained by the commands that `speechtools new recipe` prints, in the sizes of quick.yaml."""
+    folder = tmp_path_factory.mktemp("new")
+    printed = python("-m", "speechtools.cli", "new", "recipe", "Voices/GE2E", f"--folder={folder}", cwd=folder)
+    change, train, verify = (line.split() for line in printed.splitlines()[1:4])
+    recipe = Path(change[1])
+    assert recipe == folder / "Voices" / "GE2E" and train == ["python", "train.py", "hparams/train.yaml"]
+    python("train.py", "hparams/quick.yaml", f"--name={verify[2].split('/')[1]}", "--noprogressbar", cwd=recipe)
+    return recipe, verify
+
+
+def test_the_new_recipe_verifies_a_voice_by_the_printed_command(new_recipe, monkeypatch, capsys):
+    recipe, verify = new_recipe
+    monkeypatch.chdir(recipe)
+    assert verify[:2] == ["speechtools", "verify"] and cli.main(verify[1:]) == 0
+    same = float(capsys.readouterr().out.split("score ")[1].split()[0])
+    assert cli.main([each.replace("same.wav", "other.wav") for each in verify[1:]]) == 0
+    assert -1 <= float(capsys.readouterr().out.split("score ")[1].split()[0]) < same <= 1
+
+
+def test_the_new_recipe_takes_a_new_part_with_one_file_and_one_line(new_recipe, monkeypatch, capsys):
+    recipe, verify = new_recipe
+    before = {path: path.read_bytes() for path in recipe.rglob("*.*") if "results" not in path.parts}
+    monkeypatch.chdir(recipe)
+    assert cli.main(["new", "plugin", "encoder/my-own-net"]) == 0
+    options = ("--__plugins=my_own_net", "--encoder_name=my-own-net", "--name=mine", "--noprogressbar")
+    python("train.py", "hparams/quick.yaml", *options, cwd=recipe)
+    model = recipe / "results" / "mine" / "1234" / "pretrained"
+    assert "gru.weight_ih_l0" in torch.load(model / "encoder.ckpt", weights_only=True)
+    command = ["-m", "speechtools.cli", *verify[1:4], "--model", model, "--module", "my_own_net.py"]
+    assert "score" in python(*command, cwd=recipe)
+    # The same in a yaml: the run is known, and found finished.
+    (recipe / "hparams" / "mine.yaml").write_text(
+        "base: quick.yaml\nname: mine\n__plugins: !module:my_own_net\nencoder_name: my-own-net\n"
+    )
+    assert "Going into epoch" not in python("train.py", "hparams/mine.yaml", "--noprogressbar", cwd=recipe)
+    assert all(path.read_bytes() == text for path, text in before.items())
+
+
+def test_a_module_that_cannot_be_imported_is_one_message(new_recipe):
+    recipe = new_recipe[0]
+    (recipe / "my_slip.py").write_text("nonsense")
+    command = [sys.executable, "train.py", "hparams/quick.yaml", "--name=none", "--__plugins=!module:my_slip"]
+    done = subprocess.run(command, cwd=recipe, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "The module my_slip cannot be imported: NameError: name 'nonsense' is not defined. Mend it." in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    "plugins, said",
+    [
+        ("my_nett", "There is no module 'my_nett' to import plugins from"),
+        ("!module:my_nett", "There is no module 'my_nett' to import plugins from"),
+        ("[json, my_nett]", "There is no module 'my_nett' to import plugins from"),
+    ],
+)
+def test_plugins_are_named_plainly_by_tag_or_in_a_list(plugins, said):
+    text, overrides = training.read_variant(ROWS[0], f"__plugins: {plugins}")
+    with pytest.raises(PluginError, match=said):
+        training._import_plugins(text, overrides)
+    assert text.tell() == 0  # what reads it next finds it whole
+
+
+def test_without_plugins_nothing_is_imported():
+    training._import_plugins(*training.read_variant(ROWS[0]))
+    training._import_plugins(*training.read_variant(ROWS[0], "__plugins: null"))
