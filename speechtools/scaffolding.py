@@ -7,6 +7,7 @@ exists is never overwritten.
 import importlib.util
 import keyword
 import re
+import shlex
 import shutil
 import tempfile
 import textwrap
@@ -142,7 +143,7 @@ def how_to_use_recipe(name: str, target: Path) -> str:
     run = f"results/{name.split('/')[1]}-builtin/1234"
     return (
         f"{target} is made. Next:\n"
-        f"    cd {target}\n"
+        f"    cd {shlex.quote(str(target))}\n"
         "    python train.py hparams/train.yaml\n"
         f"    speechtools verify {run}/examples/one.wav {run}/examples/same.wav --model {run}/pretrained\n"
         "README.md there says what to change; hparams/quick.yaml is what the tests run."
@@ -154,11 +155,17 @@ def how_to_use_plugin(name: str, paths: tuple[Path, Path]) -> str:
     kind, short = name.split("/")
     recipe, yaml, option = _SLOTS[kind]
     module = paths[0].stem
+    where = f"In a recipe with a slot for it, as recipes/{recipe}: put {paths[0].name} beside its train.py, and"
+    for own in sorted((paths[0].parent / "hparams").glob("*.yaml")):
+        text = "\n" + own.read_text(encoding="utf-8")
+        if f"\n{option}: " in text and "\nbase: " not in text:
+            where, yaml = "In this recipe:", own.name
+            break
     return (
         f"{paths[0]} and {paths[1]} are written. They work as they are:\n"
         f"    speechtools check {name} --module {paths[0]}\n"
         f"    pytest {paths[1]}\n"
-        f"In a recipe with a slot for it, as recipes/{recipe}: put {paths[0].name} beside its train.py, and\n"
+        f"{where}\n"
         f"    python train.py hparams/{yaml} --__plugins={module} --{option}={short}\n"
         f"or, for good, in a yaml of your own beside {yaml}:\n"
         f"    base: {yaml}\n"

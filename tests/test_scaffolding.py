@@ -91,6 +91,16 @@ def test_the_command_tells_how_to_go_on_and_its_commands_work(tmp_path, monkeypa
     assert "vad/my-loudest keeps its contract (4 laws tested)" in capsys.readouterr().out
 
 
+def test_in_the_folder_of_a_recipe_the_command_names_its_own_yaml(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(scaffolding.new_recipe("a/b", tmp_path))
+    assert cli.main(["new", "plugin", "encoder/my-own"]) == 0
+    output = capsys.readouterr().out
+    assert (
+        "In this recipe:\n    python train.py hparams/train.yaml --__plugins=my_own --encoder_name=my-own\n" in output
+    )
+    assert "    base: train.yaml\n" in output
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_recipe_that_is_named_has_the_option(kind):
     recipe, yaml, option = scaffolding._SLOTS[kind]
