@@ -15,12 +15,16 @@ import functools
 import io
 import json
 import logging
+import os
+import platform
 import random
 import shutil
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
+import filelock
 import numpy as np
 import ruamel.yaml
 import speechbrain as sb
@@ -34,7 +38,7 @@ from torch.utils.data import DataLoader
 
 from speechtools.allocation import keep_freed_memory
 from speechtools.data.manifests import write_aside
-from speechtools.data.processes import cpu_count
+from speechtools.data.processes import cpu_count, end_with_starter
 from speechtools.errors import ConfigError, SpeechtoolsError
 
 logger = logging.getLogger(__name__)
@@ -70,9 +74,10 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     Raises
     ------
     ConfigError
-        The yaml is missing, an option is not one of its keys, or the output folder holds a run with other options.
-        Uncaught, it ends the program with its message alone.
+        The yaml is missing, an option is not one of its keys, or the output folder holds a run with other options or
+        one that is being trained. Uncaught, it ends the program with its message alone.
     """
+    end_with_starter()
     sys.excepthook = _message_only(sys.excepthook)
     keep_freed_memory()
     hparams_file, run_opts, overrides = sb.core.RunOptions.from_command_line_args(argv)
@@ -86,6 +91,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     plain = _plain(resolved)
     folder = Path(plain["output_folder"])
     if if_main_process():
+        _claim(folder.absolute())
         _check_same_run(folder, plain)
     sb.create_experiment_directory(folder, save_env_desc=True)
     sys.excepthook = _message_only(sys.excepthook)
@@ -164,6 +170,28 @@ def _plain(resolved: str) -> dict:
         for key, value in json.loads(json.dumps(tree, default=str)).items()
         if not getattr(getattr(tree[key], "tag", None), "value", None)
     }
+
+
+@functools.cache
+def _claim(folder: Path) -> filelock.BaseFileLock | None:
+    """Keep other processes from training in a folder until this one ends, however it ends. Asked again, it has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # The kernel's lock, which no process that this one forks has: it is free when this process is killed.
+    lock = filelock.FileLock(folder / ".lock", timeout=0, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise ConfigError(
+            f"Another process ({(folder / '.lock').read_text(encoding='utf-8')}) trains in {folder}: two would spoil "
+            "each other's checkpoints. Wait until it is done, or end it, or give this run a folder of its own "
+            "(--output_folder=…)."
+        ) from None
+    except OSError as error:
+        logger.warning("Nothing keeps a second training out of %s, which cannot be locked: %s", folder, error)
+        return None
+    since = datetime.now().isoformat(" ", "seconds")
+    (folder / ".lock").write_text(f"pid {os.getpid()} on {platform.node()}, since {since}", encoding="utf-8")
+    return lock
 
 
 def _check_same_run(folder: Path, plain: dict) -> None:

@@ -1,6 +1,12 @@
 """The bookkeeping of recipes: options and variants, checkpoints that are whole, export."""
 
+import fcntl
+import multiprocessing
+import os
 import pickle
+import re
+import signal
+import time
 
 import pytest
 import torch
@@ -76,6 +82,72 @@ def test_a_run_with_other_options_is_not_continued(tmp_path):
     training._check_same_run(run, {"corpus": "builtin", "number_of_epochs": 9})
     with pytest.raises(ConfigError, match="holds a run with corpus='builtin', and this one has corpus='timit'"):
         training._check_same_run(run, {"corpus": "timit", "number_of_epochs": 3})
+
+
+FORK = multiprocessing.get_context("fork")
+
+
+def started(arguments, pipe):
+    """A run that has begun, and has forked a loader process; or the message that it ended with."""
+    try:
+        for _ in range(2):  # one process may start its run again
+            training.start(arguments)
+    except ConfigError as error:
+        pipe.send(str(error))
+        return
+    loader = FORK.Process(target=time.sleep, args=(60,))
+    loader.start()
+    pipe.send(loader.pid)
+    time.sleep(60)
+
+
+@pytest.fixture
+def run(recipe):
+    """Starts a run in a process of its own: ``run(options)`` gives the process, and what it sent."""
+    processes = []
+
+    def begin(*options):
+        ours, theirs = FORK.Pipe()
+        process = FORK.Process(target=started, args=([str(recipe / "base.yaml"), *options], theirs))
+        process.start()
+        processes.append(process.pid)
+        assert ours.poll(60)
+        sent = ours.recv()
+        if isinstance(sent, int):
+            processes.append(sent)
+        return process, sent
+
+    yield begin
+    for pid in processes:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def test_two_processes_do_not_train_in_one_folder(run, recipe):
+    folder, other = (f"--output_folder={recipe / name}" for name in ("run", "other"))
+    first, loader = run(folder)
+    assert isinstance(loader, int)
+    options = (recipe / "run" / "hyperparams.yaml").read_text()
+    refused = rf"Another process \(pid {first.pid} on .+, since 20.+\) trains in {recipe / 'run'}: .*--output_folder="
+    assert re.match(refused, run(folder, "--seed=2")[1])
+    assert (recipe / "run" / "hyperparams.yaml").read_text() == options
+    assert isinstance(run(other)[1], int), "another folder is free"
+    # A run that was killed is gone on with at once, even if its loader has not noticed yet.
+    first.kill()
+    first.join()
+    os.kill(loader, 0)
+    assert isinstance(run(folder)[1], int)
+
+
+def test_a_folder_that_cannot_be_locked_is_told_of(tmp_path, monkeypatch, caplog):
+    def without_locks(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    assert training._claim(tmp_path / "run") is None
+    assert "Nothing keeps a second training out of" in caplog.text and "Function not implemented" in caplog.text
 
 
 @pytest.fixture
