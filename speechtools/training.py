@@ -33,7 +33,7 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from hyperpyyaml.core import recursive_update
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.checkpoints import Checkpointer, mark_as_loader, mark_as_saver, register_checkpoint_hooks
-from speechbrain.utils.distributed import ddp_barrier, if_main_process
+from speechbrain.utils.distributed import ddp_barrier, ddp_broadcast, if_main_process
 from torch.utils.data import DataLoader
 
 from speechtools.allocation import keep_freed_memory
@@ -90,9 +90,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
         raise ConfigError(f"The options of {hparams_file} do not fit together: {error}") from error
     plain = _plain(resolved)
     folder = Path(plain["output_folder"])
-    if if_main_process():
-        _claim(folder.absolute())
-        _check_same_run(folder, plain)
+    _on_main(lambda: (_claim(folder.absolute()), _check_same_run(folder, plain)))
     sb.create_experiment_directory(folder, save_env_desc=True)
     sys.excepthook = _message_only(sys.excepthook)
     if if_main_process():
@@ -509,12 +507,33 @@ def fit_once(module: torch.nn.Module, path: str | Path, fit) -> None:
 
 
 def on_main_first(prepare):
-    """The result of ``prepare``, called on the first process while the others wait; they then find its work done."""
-    try:
-        result = prepare() if if_main_process() else None
-    finally:
-        ddp_barrier()
+    """The result of ``prepare``, called on the first process while the others wait; they then find its work done.
+
+    Raises
+    ------
+    SpeechtoolsError
+        On the others, where it failed on the first, which raises what it raised.
+    """
+    result = _on_main(prepare)
     return result if if_main_process() else prepare()
+
+
+def _on_main(work):
+    """The result of ``work`` on the first process, and None on the others; where it fails, all of them do."""
+    if if_main_process():
+        try:
+            result = work()
+        except Exception as error:
+            ddp_broadcast(f"{type(error).__name__}: {error}")
+            raise
+        ddp_broadcast(None)
+        return result
+    failure = ddp_broadcast(None)
+    if failure is not None:
+        raise SpeechtoolsError(
+            f"Process {torch.distributed.get_rank()} ends, since the first one, which it waited for, failed: {failure}"
+        )
+    return None
 
 
 def rank_and_size() -> dict[str, int]:

@@ -10,10 +10,11 @@ import time
 
 import pytest
 import torch
+import torch.multiprocessing
 from torch import nn
 
 from speechtools import training
-from speechtools.errors import ConfigError
+from speechtools.errors import ConfigError, SpeechtoolsError
 
 BASE = """
 seed: 1
@@ -148,6 +149,41 @@ def test_a_folder_that_cannot_be_locked_is_told_of(tmp_path, monkeypatch, caplog
     monkeypatch.setattr(fcntl, "flock", without_locks)
     assert training._claim(tmp_path / "run") is None
     assert "Nothing keeps a second training out of" in caplog.text and "Function not implemented" in caplog.text
+
+
+def prepare_together(rank, folder):
+    """What each of two processes does: prepares what succeeds, what fails, and what succeeds again."""
+    os.environ["RANK"] = str(rank)
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    results = {"called": []}
+
+    def prepare(name):
+        results["called"].append(name)
+        if name == "bad":
+            raise ConfigError("The corpus is gone. Mend its path.")
+        found = (folder / name).exists()
+        (folder / name).touch()
+        return found
+
+    for name in ("good", "bad", "again"):
+        try:
+            results[name] = training.on_main_first(lambda name=name: prepare(name))
+        except SpeechtoolsError as error:
+            results[name] = error
+    torch.save(results, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_what_fails_on_the_first_process_fails_on_all(tmp_path):
+    torch.multiprocessing.spawn(prepare_together, (tmp_path,), nprocs=2)
+    first, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2))
+    assert (first["good"], other["good"]) == (first["again"], other["again"]) == (False, True), "the first came first"
+    assert isinstance(first["bad"], ConfigError) and str(first["bad"]) == "The corpus is gone. Mend its path."
+    assert str(other["bad"]) == (
+        "Process 1 ends, since the first one, which it waited for, failed: "
+        "ConfigError: The corpus is gone. Mend its path."
+    )
+    assert first["called"] == ["good", "bad", "again"] and other["called"] == ["good", "again"]
 
 
 @pytest.fixture
