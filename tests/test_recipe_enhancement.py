@@ -159,12 +159,15 @@ def run(tmp_path_factory, prepared):
 # ------------------------------------------------------------------------------------------------------- the enhancer
 
 
-def test_what_a_run_leaves(run):
+def test_what_a_run_leaves(run, prepared):
     folder, output = run
     assert len((folder / "train_log.txt").read_text().splitlines()) == 2
     assert (folder / "figures" / "example.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (folder / "examples").iterdir()) == ["clean.wav", "enhanced.wav", "noisy.wav"]
     assert "synthetic" in output and "STOI" in output and str(folder / "pretrained") in output
+    (manifest,) = prepared.glob("enhancement-*/train.csv")
+    heard = SpeechEnhancer.from_hparams(folder / "pretrained", run_opts={"device": "cpu"}).hparams.heard
+    assert {f"builtin-{row['speaker']}" for row in read_rows(manifest, ["speaker"])} < set(heard["speakers"])
     states = [weights(folder), torch.load(next(folder.glob("save/CKPT*/enhancer.ckpt")), weights_only=True)]
     assert not same(*states), "the running average is exported, not the last weights"
 
@@ -318,6 +321,7 @@ def test_the_stages_run_in_order_by_themselves_and_say_so(paper):
     subsets = {name: group["utterances"] for name, group in results["by_subset"].items()}
     assert subsets == {"clean": 1, "noisy": 4, "enhanced": 4}
     assert results["overall"]["utterances"] == 9
+    assert "the enhancer" not in results["trained_on"], "it has heard nothing of the test"
 
 
 def test_a_killed_stage_is_gone_on_from(paper, stage, run):
