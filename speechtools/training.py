@@ -62,7 +62,8 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     """Read the recipe's yaml and the command line, and prepare the run's folder.
 
     A yaml that begins with ``base: other.yaml`` is a variant: it holds only what differs from the other one, which
-    lies beside it. Options on the command line come last.
+    lies beside it. A list or a mapping that several variants share may stand in a file of its own, as in
+    ``valid_noises: !include:../../../../hparams/real_speech/valid_noises.yaml``. Options on the command line come last.
 
     Returns
     -------
@@ -111,7 +112,7 @@ def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, d
     Raises
     ------
     ConfigError
-        The file does not exist or is no yaml mapping.
+        The file or one that it includes does not exist, or is no yaml mapping.
     """
     parser = ruamel.yaml.YAML()
     if not path.is_file():
@@ -129,6 +130,7 @@ def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, d
         raise ConfigError(f"{path} must hold a yaml mapping (key: value), and options read --key=value.")
     if "base" in content:
         base = path.parent / content.pop("base")
+        content = {key: _included(value, path) for key, value in content.items()}
         try:
             recursive_update(content, given)
         except TypeError as error:
@@ -145,6 +147,18 @@ def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, d
     stream.seek(0)
     stream.name = str(path)  # !include: is looked up beside this file
     return stream, dict(given)
+
+
+def _included(value, variant: Path):
+    """What the file holds that a value of a variant includes, so that options change it; other values as they are."""
+    name = getattr(getattr(value, "tag", None), "value", None) or ""
+    if not name.startswith("!include:"):
+        return value
+    path = variant.parent / name.removeprefix("!include:")
+    try:
+        return ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
+    except (OSError, ruamel.yaml.error.YAMLError) as error:
+        raise ConfigError(f"{variant} includes {path.resolve()}, which cannot be read: {error}") from error
 
 
 def _check_options(text: io.StringIO, overrides: dict) -> None:

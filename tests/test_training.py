@@ -45,6 +45,30 @@ def test_a_single_entry_of_a_variants_mapping_can_be_given(recipe):
     assert overrides["sizes"] == {"small": 5, "large": 7}
 
 
+@pytest.fixture
+def shared(recipe):
+    (recipe / "shared.yaml").write_text("small: 5\nlarge: 6\n")
+    (recipe / "list.yaml").write_text("[7, 8]\n")
+    (recipe / "sharing.yaml").write_text("base: base.yaml\nsizes: !include:shared.yaml\nsnrs: !include:list.yaml\n")
+    return recipe / "sharing.yaml"
+
+
+def test_what_variants_share_stands_in_a_file_and_can_be_given(shared):
+    _, overrides = training.read_variant(shared)
+    assert overrides == {"sizes": {"small": 5, "large": 6}, "snrs": [7, 8]}
+    _, overrides = training.read_variant(shared, "sizes: {large: 9}\nsnrs: [1]")
+    assert overrides == {"sizes": {"small": 5, "large": 9}, "snrs": [1]}
+    (shared.parent / "further.yaml").write_text("base: sharing.yaml\nsnrs: [2]\n")
+    _, overrides = training.read_variant(shared.parent / "further.yaml")
+    assert overrides == {"sizes": {"small": 5, "large": 6}, "snrs": [2]}
+
+
+def test_a_shared_file_that_is_gone(shared):
+    (shared.parent / "list.yaml").unlink()
+    with pytest.raises(ConfigError, match="sharing.yaml includes .*list.yaml, which cannot be read: .*No such file"):
+        training.read_variant(shared)
+
+
 def test_a_variants_own_plugins_are_imported_first(recipe):
     (recipe / "mine.yaml").write_text("base: base.yaml\n__plugins: !module:my_net\n")
     stream, overrides = training.read_variant(recipe / "mine.yaml")
