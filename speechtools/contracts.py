@@ -507,6 +507,23 @@ def _padded_feats(torch):
     return feats, lens
 
 
+def _fill_padding(feats, draw) -> None:
+    """Loud noise behind every item."""
+    for row, frames in enumerate(_ITEM_FRAMES):
+        feats[row, frames:] = 100 * draw(feats[row, frames:].shape)
+
+
+def _must_ignore_padding(part, feats, lens, draw, name: str) -> None:
+    """What the part gives for an item is the same alone and in the batch, whose padding ``draw`` makes."""
+    _fill_padding(feats, draw)
+    together = part(feats, lens)
+    for row, frames in enumerate(_ITEM_FRAMES):
+        alone = part(feats[row : row + 1, :frames], None)
+        what = f"the {name} of {frames} frames, alone and padded with noise to {_NUM_FRAMES},"
+        # (1, frames, …); of outputs without time, (1, size) as they are
+        _must_agree(together[row : row + 1, : alone.shape[1]], alone, what)
+
+
 def _assess(part, feats, lens=None):
     outcome = part(feats, lens)
     if not isinstance(outcome, tuple) or len(outcome) != 2:
@@ -555,8 +572,7 @@ def _scores_ignore_padding(subject: Subject) -> None:
     with _examination() as torch, torch.no_grad():
         part = _quality(subject)
         feats, lens = _padded_feats(torch)
-        for row, frames in enumerate(_ITEM_FRAMES):
-            feats[row, frames:] = 100 * torch.randn(_NUM_FRAMES - frames, _NUM_BINS)
+        _fill_padding(feats, torch.randn)
         scores, frame_scores = _assess(part, feats, lens)
         for row, frames in enumerate(_ITEM_FRAMES):
             alone, frames_alone = _assess(part, feats[row : row + 1, :frames])
@@ -668,13 +684,7 @@ def _masks_ignore_padding(subject: Subject) -> None:
     with _examination() as torch, torch.no_grad():
         part = _enhancer(subject)
         feats, lens = _padded_feats(torch)
-        for row, frames in enumerate(_ITEM_FRAMES):
-            feats[row, frames:] = 100 * torch.rand(_NUM_FRAMES - frames, _NUM_BINS)
-        masks = part(feats, lens)
-        for row, frames in enumerate(_ITEM_FRAMES):
-            alone = part(feats[row : row + 1, :frames], None)
-            what = f"masks of {frames} frames, alone and padded with noise to {_NUM_FRAMES},"
-            _must_agree(masks[row : row + 1, :frames], alone, what)
+        _must_ignore_padding(part, feats, lens, torch.rand, "masks")
 
 
 def _masks_ignore_level(subject: Subject) -> None:
@@ -1014,12 +1024,7 @@ def _dvectors_ignore_padding(subject: Subject) -> None:
     with _examination() as torch, torch.no_grad():
         part = _encoder(subject)
         feats, lens = _mel_feats(torch)
-        for row, frames in enumerate(_ITEM_FRAMES):
-            feats[row, frames:] = 100 * torch.randn(_NUM_FRAMES - frames, _NUM_MELS)
-        together = part(feats, lens)
-        for row, frames in enumerate(_ITEM_FRAMES):
-            what = f"the d-vector of {frames} frames, alone and padded with noise to {_NUM_FRAMES},"
-            _must_agree(together[row : row + 1], part(feats[row : row + 1, :frames]), what)
+        _must_ignore_padding(part, feats, lens, torch.randn, "d-vector")
 
 
 def _dvectors_default_lens(subject: Subject) -> None:

@@ -155,8 +155,11 @@ def enhancement_objective(
         made = masks * heard
         # (batch, time, bins)
         if compression != 1:
-            # The small number keeps the gradient finite where there is nothing.
-            made, wanted, heard = ((each.clamp(min=0) + 1e-6) ** compression for each in (made, wanted, heard))
+            # A millionth of the level keeps the gradient finite where there is nothing; silence has no level.
+            power = (heard.square() * valid).sum(dim=(1, 2)) / (valid.sum(dim=(1, 2)) * heard.shape[2]).clamp(min=1)
+            small = 1e-6 * power.sqrt().clamp(min=1e-10).view(-1, 1, 1)
+            # (batch, 1, 1)
+            made, wanted, heard = ((each.clamp(min=0) + small) ** compression for each in (made, wanted, heard))
         errors, weights = (made - wanted).square(), heard.square()
     return ((errors * valid).sum(dim=(1, 2)) / (weights * valid).sum(dim=(1, 2)).clamp(min=1e-20)).mean()
 

@@ -1,5 +1,7 @@
 """What comes before the training of Quality-Net: the sets, whose enhanced part needs a model, and learnt features."""
 
+import dataclasses
+import logging
 import os
 import sys
 from pathlib import Path
@@ -12,12 +14,15 @@ from speechtools.data.noisy_speech import PreparedSets
 from speechtools.inference import SpeechEnhancer
 from speechtools.reproduction import earlier_stage
 
+logger = logging.getLogger(__name__)
+
 
 def prepare_sets(hparams: dict, device: str | None = None) -> PreparedSets:
     """The sets of the yaml. Where speech is to be enhanced, the model is trained first if it is not there yet.
 
-    That training gets this yaml's speech and noises, and so sets the same speakers and noises aside. On several
-    processes, the first one works and the others wait.
+    That training gets this yaml's speech and noises, and so sets the same speakers and noises aside. Another model may
+    have been trained on what the test has: a warning says so, and the sets' origin, which stands beside all figures.
+    On several processes, the first one works and the others wait.
 
     Raises
     ------
@@ -33,14 +38,50 @@ def _prepare(hparams: dict, device: str | None) -> PreparedSets:
     if not hparams["enhanced_share"]:
         return hparams["prepare"]()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    # Beside the recipe's script, wherever it was started from.
-    recipe = Path(sys.argv[0]).absolute().parent / hparams["enhancer_recipe"]
-    folder = hparams["enhancer"] or earlier_stage(
-        recipe, hparams["enhancer_yaml"], hparams["prepared_folder"], _options(hparams, device)
-    )
+    folder = hparams["enhancer"]
+    if not folder:
+        # Beside the recipe's script, wherever it was started from.
+        recipe = Path(sys.argv[0]).absolute().parent / hparams["enhancer_recipe"]
+        folder = earlier_stage(recipe, hparams["enhancer_yaml"], hparams["prepared_folder"], _options(hparams, device))
     enhancer = SpeechEnhancer.from_hparams(folder, run_opts={"device": device})
     enhancer.check_rate(hparams["sample_rate"])
-    return hparams["prepare"](enhancer=folder, enhance=enhancer.enhance_waveforms)
+    sets = hparams["prepare"](enhancer=folder, enhance=enhancer.enhance_waveforms)
+    said = heard_of_test(getattr(enhancer.hparams, "heard", None), hparams["sources"].heard(sets.manifests["test"]))
+    if said:
+        logger.warning(
+            "The model in %s %s. It may enhance the test better than it enhances what it has not heard. Leave enhancer "
+            "out, and one is trained first that has heard nothing of the test.",
+            folder,
+            said,
+        )
+        sets = dataclasses.replace(sets, origin=f"{sets.origin}; the enhancer {said}")
+    return sets
+
+
+def heard_of_test(heard: dict[str, list[str]] | None, test: dict[str, list[str]]) -> str:
+    """What a model heard of a test in its training, in words; "" where that is nothing.
+
+    Arguments
+    ---------
+    heard, test : dict
+        ``speakers`` and ``noises``, as :meth:`speechtools.data.noisy_speech.NoisySpeech.heard` names them; None: the
+        model does not say.
+
+    Example
+    -------
+    >>> test = {"speakers": ["timit-mabc0", "timit-fdef0"], "noises": ["street/1.wav"]}
+    >>> heard_of_test({"speakers": ["timit-mabc0"], "noises": ["rain/1.wav"]}, test)
+    "was trained on 1 of the test's 2 speakers and 0 of its 1 noise files"
+    """
+    if heard is None:
+        return "does not say what it was trained on, and may have heard the test's speakers and noises"
+    counts = {key: len(set(heard.get(key, ())) & set(test[key])) for key in ("speakers", "noises")}
+    if not any(counts.values()):
+        return ""
+    return (
+        f"was trained on {counts['speakers']} of the test's {len(test['speakers'])} speakers and {counts['noises']} of "
+        f"its {len(test['noises'])} noise files"
+    )
 
 
 def _options(hparams: dict, device: str) -> dict:

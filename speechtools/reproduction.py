@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from speechtools.data.manifests import fingerprint
+from speechtools.data.processes import run_with_us
 from speechtools.errors import ConfigError, SpeechtoolsError
 from speechtools.reports import write_json
 from speechtools.training import read_variant
@@ -30,7 +31,7 @@ def with_defaults(options: Sequence[str], defaults: Mapping[str, object]) -> lis
 
 
 def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
-    """What ``results.json`` of a run says; trains it first where there is none.
+    """What ``results.json`` of a run says; trains it first where there is none. The training ends with this process.
 
     Arguments
     ---------
@@ -39,7 +40,7 @@ def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
     command : sequence of str
         Python, train.py, its yaml and its options, but for ``--output_folder``.
     **arguments
-        Of ``subprocess.run``.
+        Of ``subprocess.Popen``.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
         )
     if not finished:
         write_json(told, asked)
-        subprocess.run([*command, f"--output_folder={run}"], check=True, **arguments)
+        run_with_us([*command, f"--output_folder={run}"], **arguments)
     return json.loads((run / "results.json").read_text(encoding="utf-8"))
 
 

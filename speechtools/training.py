@@ -15,12 +15,16 @@ import functools
 import io
 import json
 import logging
+import os
+import platform
 import random
 import shutil
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
+import filelock
 import numpy as np
 import ruamel.yaml
 import speechbrain as sb
@@ -29,13 +33,13 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from hyperpyyaml.core import recursive_update
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.checkpoints import Checkpointer, mark_as_loader, mark_as_saver, register_checkpoint_hooks
-from speechbrain.utils.distributed import ddp_barrier, if_main_process
+from speechbrain.utils.distributed import ddp_barrier, ddp_broadcast, if_main_process
 from torch.utils.data import DataLoader
 
 from speechtools import registry
 from speechtools.allocation import keep_freed_memory
 from speechtools.data.manifests import write_aside
-from speechtools.data.processes import cpu_count
+from speechtools.data.processes import cpu_count, end_with_starter
 from speechtools.errors import ConfigError, SpeechtoolsError
 
 logger = logging.getLogger(__name__)
@@ -59,7 +63,8 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     """Read the recipe's yaml and the command line, and prepare the run's folder.
 
     A yaml that begins with ``base: other.yaml`` is a variant: it holds only what differs from the other one, which
-    lies beside it. Options on the command line come last.
+    lies beside it. A list or a mapping that several variants share may stand in a file of its own, as in
+    ``valid_noises: !include:../../../../hparams/real_speech/valid_noises.yaml``. Options on the command line come last.
 
     Returns
     -------
@@ -71,9 +76,10 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     Raises
     ------
     ConfigError
-        The yaml is missing, an option is not one of its keys, or the output folder holds a run with other options.
-        Uncaught, it ends the program with its message alone.
+        The yaml is missing, an option is not one of its keys, or the output folder holds a run with other options or
+        one that is being trained. Uncaught, it ends the program with its message alone.
     """
+    end_with_starter()
     sys.excepthook = _message_only(sys.excepthook)
     keep_freed_memory()
     hparams_file, run_opts, overrides = sb.core.RunOptions.from_command_line_args(argv)
@@ -87,8 +93,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
         raise ConfigError(f"The options of {hparams_file} do not fit together: {error}") from error
     plain = _plain(resolved)
     folder = Path(plain["output_folder"])
-    if if_main_process():
-        _check_same_run(folder, plain)
+    _on_main(lambda: (_claim(folder.absolute()), _check_same_run(folder, plain)))
     sb.create_experiment_directory(folder, save_env_desc=True)
     sys.excepthook = _message_only(sys.excepthook)
     if if_main_process():
@@ -109,7 +114,7 @@ def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, d
     Raises
     ------
     ConfigError
-        The file does not exist or is no yaml mapping.
+        The file or one that it includes does not exist, or is no yaml mapping.
     """
     parser = ruamel.yaml.YAML()
     if not path.is_file():
@@ -127,6 +132,7 @@ def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, d
         raise ConfigError(f"{path} must hold a yaml mapping (key: value), and options read --key=value.")
     if "base" in content:
         base = path.parent / content.pop("base")
+        content = {key: _included(value, path) for key, value in content.items()}
         try:
             recursive_update(content, given)
         except TypeError as error:
@@ -143,6 +149,18 @@ def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, d
     stream.seek(0)
     stream.name = str(path)  # !include: is looked up beside this file
     return stream, dict(given)
+
+
+def _included(value, variant: Path):
+    """What the file holds that a value of a variant includes, so that options change it; other values as they are."""
+    name = getattr(getattr(value, "tag", None), "value", None) or ""
+    if not name.startswith("!include:"):
+        return value
+    path = variant.parent / name.removeprefix("!include:")
+    try:
+        return ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
+    except (OSError, ruamel.yaml.error.YAMLError) as error:
+        raise ConfigError(f"{variant} includes {path.resolve()}, which cannot be read: {error}") from error
 
 
 def _check_options(text: io.StringIO, overrides: dict) -> None:
@@ -175,6 +193,28 @@ def _plain(resolved: str) -> dict:
         for key, value in json.loads(json.dumps(tree, default=str)).items()
         if not getattr(getattr(tree[key], "tag", None), "value", None)
     }
+
+
+@functools.cache
+def _claim(folder: Path) -> filelock.BaseFileLock | None:
+    """Keep other processes from training in a folder until this one ends, however it ends. Asked again, it has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # The kernel's lock, which no process that this one forks has: it is free when this process is killed.
+    lock = filelock.FileLock(folder / ".lock", timeout=0, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise ConfigError(
+            f"Another process ({(folder / '.lock').read_text(encoding='utf-8')}) trains in {folder}: two would spoil "
+            "each other's checkpoints. Wait until it is done, or end it, or give this run a folder of its own "
+            "(--output_folder=…)."
+        ) from None
+    except OSError as error:
+        logger.warning("Nothing keeps a second training out of %s, which cannot be locked: %s", folder, error)
+        return None
+    since = datetime.now().isoformat(" ", "seconds")
+    (folder / ".lock").write_text(f"pid {os.getpid()} on {platform.node()}, since {since}", encoding="utf-8")
+    return lock
 
 
 def _check_same_run(folder: Path, plain: dict) -> None:
@@ -492,12 +532,33 @@ def fit_once(module: torch.nn.Module, path: str | Path, fit) -> None:
 
 
 def on_main_first(prepare):
-    """The result of ``prepare``, called on the first process while the others wait; they then find its work done."""
-    try:
-        result = prepare() if if_main_process() else None
-    finally:
-        ddp_barrier()
+    """The result of ``prepare``, called on the first process while the others wait; they then find its work done.
+
+    Raises
+    ------
+    SpeechtoolsError
+        On the others, where it failed on the first, which raises what it raised.
+    """
+    result = _on_main(prepare)
     return result if if_main_process() else prepare()
+
+
+def _on_main(work):
+    """The result of ``work`` on the first process, and None on the others; where it fails, all of them do."""
+    if if_main_process():
+        try:
+            result = work()
+        except Exception as error:
+            ddp_broadcast(f"{type(error).__name__}: {error}")
+            raise
+        ddp_broadcast(None)
+        return result
+    failure = ddp_broadcast(None)
+    if failure is not None:
+        raise SpeechtoolsError(
+            f"Process {torch.distributed.get_rank()} ends, since the first one, which it waited for, failed: {failure}"
+        )
+    return None
 
 
 def rank_and_size() -> dict[str, int]:

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+import soundfile
 
 # Small nets run fastest on one thread, and the test processes do not get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -58,3 +59,28 @@ def tone():
         return (wave + 0.01 * rng.standard_normal(len(time))).astype(np.float32)
 
     return make
+
+
+@pytest.fixture(
+    params=[
+        ("gone.wav", "does not exist"),
+        ("empty.wav", "is empty"),
+        ("nan.wav", "holds NaN or infinite samples"),
+        ("silent.wav", "is silent: all of its 16000 samples are zero"),
+        ("cut.flac", "truncated"),
+        ("text.wav", "cannot be read as audio"),
+    ],
+    ids=lambda param: param[0],
+)
+def bad_file(request, tone, tmp_path):
+    """A file that no model takes, and what every interface says of it."""
+    path, message = tmp_path / request.param[0], request.param[1]
+    samples = {"empty.wav": np.zeros(0), "nan.wav": np.array([0.1, np.nan]), "silent.wav": np.zeros(16000)}
+    if path.name in samples:
+        soundfile.write(path, samples[path.name], 16000, subtype="FLOAT" if path.name == "nan.wav" else None)
+    elif path.name == "cut.flac":
+        soundfile.write(tmp_path / "whole.flac", tone(3.0), 16000)
+        path.write_bytes((tmp_path / "whole.flac").read_bytes()[:20000])
+    elif path.name == "text.wav":
+        path.write_text("no audio")
+    return path, message

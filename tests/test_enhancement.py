@@ -24,7 +24,7 @@ KINDS = [
     for target in ("irm", "psm")
     for approximation, compression in (("mask", 1.0), ("signal", 1.0), ("signal", 0.3))
 ]
-#: Added to magnitudes that are to be compressed.
+#: Added to magnitudes that are to be compressed: this share of the root mean square of the noisy utterance's.
 SMALL = 1e-6
 
 
@@ -58,6 +58,7 @@ def by_the_book(masks, speech, noisy, counts, target, approximation, compression
     total = 0.0
     for item, count in enumerate(counts):
         error, weight = 0.0, 0.0
+        small = SMALL * math.sqrt(sum(abs(y) ** 2 for y in noisy[item, :count].flatten().tolist()) / (count * 5))
         for frame in range(count):
             for bin in range(masks.shape[2]):
                 m, s, y = (each[item, frame, bin].item() for each in (masks, speech, noisy))
@@ -68,7 +69,7 @@ def by_the_book(masks, speech, noisy, counts, target, approximation, compression
                 wanted = abs(s) if target == "irm" else abs(s) * math.cos(cmath.phase(s) - cmath.phase(y))
                 made, heard = m * abs(y), abs(y)
                 if compression != 1:
-                    made, wanted, heard = ((max(each, 0.0) + SMALL) ** compression for each in (made, wanted, heard))
+                    made, wanted, heard = ((max(each, 0.0) + small) ** compression for each in (made, wanted, heard))
                 error, weight = error + (made - wanted) ** 2, weight + heard**2
         total += error / weight
     return total / len(counts)
@@ -163,11 +164,12 @@ def test_padding_and_level_and_order_change_nothing(spectra, target, approximati
     for each in spoiled:
         each[1, 3:], each[2, 1:] = 77.0, -3.0
     backwards = (masks.flip(0), speech.flip(0), noisy.flip(0), lens.flip(0))
-    for same, exactly in (((*spoiled, lens), True), (backwards, True), ((masks, 9 * speech, 9 * noisy, lens), False)):
+    levels = [(masks, factor * speech, factor * noisy, lens) for factor in (1e-3, 9, 1e3)]
+    # A quiet and a loud utterance in one batch, too.
+    gains = torch.tensor([1e-3, 1.0, 1e3]).view(3, 1, 1)
+    for same in ((*spoiled, lens), backwards, *levels, (masks, gains * speech, gains * noisy, lens)):
         again = enhancement_objective(*same, target, approximation, compression)
-        # Compressed magnitudes have a small number added, which is no longer so small where there is nothing else.
-        near = {"rel": 1e-10} if exactly or compression == 1 else {"rel": 0.05}
-        assert float(again) == pytest.approx(float(objective), **near)
+        assert float(again) == pytest.approx(float(objective), rel=1e-10)
 
 
 @pytest.mark.parametrize("target, approximation, compression", KINDS)

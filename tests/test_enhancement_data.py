@@ -1,13 +1,14 @@
 """The sets of the enhancer: what is listed, what is judged, what is made again after a loss, and what is refused."""
 
 import csv
-import dataclasses
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from test_quality_data import prepare_with
 
 from speechtools import enhancement_evaluation
 from speechtools.data import audio, enhancement_data, mixing, pesq_labels
@@ -28,10 +29,7 @@ SMALL = dict(num_train_utterances=3, num_valid_utterances=1, num_test_utterances
 
 def prepare(folder, **options):
     """The sets of SOURCES and SMALL, but for these options."""
-    fields = {field.name for field in dataclasses.fields(NoisySpeech)}
-    sources = SOURCES | {key: value for key, value in options.items() if key in fields}
-    others = SMALL | {key: value for key, value in options.items() if key not in fields}
-    return enhancement_data.prepare(NoisySpeech(**sources), folder, **others)
+    return prepare_with(enhancement_data.prepare, folder, SOURCES | SMALL | options)
 
 
 @pytest.fixture(scope="module")
@@ -233,92 +231,14 @@ def test_what_cannot_be_judged_is_missing_and_its_reason_kept(speech, tmp_path, 
     assert "short is left out: STOI" in caplog.text
 
 
-# ----------------------------------------------------------------------------------------------------------- the test
-
-
-class Enhancer:
-    """As far as the test of an enhancer needs one; ``change(samples, number)`` is what it does."""
-
-    sample_rate = 16000
-
-    def __init__(self, change):
-        self.change, self.count = change, 0
-
-    def enhance_waveforms(self, waveforms):
-        enhanced = []
-        for samples in waveforms:
-            enhanced.append(self.change(samples, self.count))
-            self.count += 1
-        return enhanced
-
-
-@pytest.fixture
-def rows(made):
-    return [dict(row) for row in rows_of(made[1])["test"][:5]]
-
-
-def test_an_enhancer_that_does_nothing_gains_nothing(rows, tmp_path):
-    judged = enhancement_evaluation.evaluate(Enhancer(lambda samples, _: samples), rows, tmp_path, num_workers=1)
+def test_the_enhanced_files_are_judged_as_the_noisy_ones_are(made, tmp_path):
+    """So that an enhancer which does nothing gains nothing."""
+    rows = rows_of(made[1])["test"][:5]
+    idle = SimpleNamespace(sample_rate=16000, enhance_waveforms=lambda waveforms: waveforms)
+    judged = enhancement_evaluation.evaluate(idle, rows, tmp_path, num_workers=1)
     assert {row["ID"] for row in judged} == {row["ID"] for row in rows}
-    figures = enhancement_evaluation.enhancement_figures(judged)
-    for group in figures.values():
+    for group in enhancement_evaluation.enhancement_figures(judged).values():
         assert group["overall"]["gain"] == pytest.approx({"pesq": 0, "stoi": 0}, abs=1e-5)
-
-
-def test_figures_are_means_of_their_groups(rows):
-    rng = np.random.default_rng(0)
-    judged = [
-        row | {when: {"pesq": float(rng.normal()), "stoi": float(rng.normal())} for when in ("before", "after")}
-        for row in rows
-    ]
-    judged[0]["heard"] = "yes"
-    figures = enhancement_evaluation.enhancement_figures(judged)
-    assert figures["heard"]["overall"]["files"] == 1 and figures["unheard"]["overall"]["files"] == 4
-    for group in ("by_snr_db", "by_noise"):
-        assert sum(each["files"] for each in figures["unheard"][group].values()) == 4
-    of_snr = [row["after"]["pesq"] - row["before"]["pesq"] for row in judged[1:] if row["snr_db"] == "8"]
-    assert figures["unheard"]["by_snr_db"]["8"]["gain"]["pesq"] == pytest.approx(np.mean(of_snr))
-    assert list(figures["unheard"]["by_snr_db"]) == ["-4", "8"]
-
-
-@pytest.mark.parametrize("what", ["silence", "not finite"])
-def test_a_file_that_the_enhancer_spoils_does_not_end_the_test(rows, tmp_path, what):
-    factor = 0.0 if what == "silence" else np.nan
-    spoil = Enhancer(lambda samples, number: samples * np.float32(factor) if number == 2 else samples)
-    judged = enhancement_evaluation.evaluate(spoil, rows, tmp_path, num_workers=1)
-    assert len(judged) == 4
-    (row,) = read_rows(tmp_path / "rejected.csv", ["id", "degraded", "reason"])
-    assert {row["id"]} == {each["ID"] for each in rows} - {each["ID"] for each in judged}
-    assert ("silent" if what == "silence" else "NaN") in row["reason"]
-
-
-def test_an_enhancer_that_spoils_all(rows, tmp_path):
-    with pytest.raises(CorpusError, match="Not one enhanced file could be judged; .*rejected.csv gives the reasons"):
-        enhancement_evaluation.evaluate(Enhancer(lambda samples, _: 0 * samples), rows, tmp_path, num_workers=1)
-
-
-def test_a_loud_output_is_scaled_and_not_clipped(rows, tmp_path):
-    enhancement_evaluation.evaluate(Enhancer(lambda samples, _: 30 * samples), rows[:1], tmp_path, num_workers=1)
-    written, given = audio.read(tmp_path / f"{rows[0]['ID']}.wav"), audio.read(rows[0]["path"])
-    np.testing.assert_allclose(written, given / np.abs(given).max(), atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    "true, predicted, words",
-    [
-        (0.2, 0.5, "the true one went up"),
-        (-0.1, 0.5, "only the predicted one went up"),
-        (-0.1, -0.2, "neither went up"),
-        (0.2, None, "STOI -0.100."),
-    ],
-)
-def test_the_verdict_tells_true_from_predicted(true, predicted, words):
-    def figures(pesq, stoi, score):
-        after = {"pesq": pesq, "stoi": stoi} | ({} if predicted is None else {"predicted": score})
-        return {"unheard": {"overall": {"after": after}}}
-
-    said = enhancement_evaluation.verdict(figures(1 + true, 0.6, 1 + (predicted or 0)), figures(1, 0.7, 1), "start")
-    assert said.rstrip(".").endswith(words.rstrip(".")) and said.startswith("Against start, unheard noises: true PESQ")
 
 
 def test_labels_lie_beside_the_sets(made):

@@ -1,13 +1,15 @@
-"""TI-SV/GE2E on a GPU: the same losses, d-vectors and features as on the CPU, and the recipe from end to end."""
+"""On a GPU: the same losses, d-vectors, features and masks as on the CPU, and recipes from end to end."""
 
 import json
 
 import pytest
 import torch
+from test_recipe_enhancement import command_line
 from test_recipe_ge2e import train
 
 import speechtools
 from speechtools import dvectors
+from speechtools.inference import SpeechEnhancer
 
 pytestmark = [
     pytest.mark.gpu,
@@ -55,3 +57,24 @@ def test_the_recipe(tmp_path, builtin_cache, precision):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert 0 <= json.loads((tmp_path / "run" / "results.json").read_text())["eer"] <= 1
+
+
+def test_masks():
+    torch.manual_seed(0)
+    wavs, lens = 0.1 * torch.randn(3, 40000), torch.tensor([1.0, 0.5, 0.8])
+    enhancer = SpeechEnhancer.from_hparams(run_opts={"device": "cpu"})
+    on_gpu = SpeechEnhancer.from_hparams(run_opts={"device": "cuda"})
+    enhanced = on_gpu.enhance_batch(wavs.cuda(), lens.cuda()).cpu()
+    assert torch.allclose(enhancer.enhance_batch(wavs, lens), enhanced, atol=1e-4)
+
+
+@pytest.mark.parametrize("processes, precision", [(1, "fp32"), (1, "bf16"), (2, "fp32")])
+def test_the_enhancement_recipe(tmp_path, builtin_cache, processes, precision):
+    """Two processes share the GPU, with gloo between them."""
+    options = ["--device=cuda", f"--precision={precision}", "--distributed_backend=gloo"]
+    done = command_line(tmp_path / "run", tmp_path / "prepared", *options, processes=processes, visible="0")
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    for kind, files in (("unheard", 4), ("heard", 2)):
+        assert results[kind]["overall"]["files"] == files
+        assert -1 < results[kind]["overall"]["after"]["stoi"] < 1

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from speechtools.data.processes import map_in_processes
+from speechtools.data.processes import map_in_processes, run_with_us
 from speechtools.errors import CorpusError
 
 
@@ -42,7 +42,7 @@ def test_errors_of_the_function_come_through():
 def test_workers_end_when_their_parent_is_killed():
     script = """
 import os, time
-from speechtools.data.processes import map_in_processes
+from speechtools.data.processes import map_in_processes, run_with_us
 def work(n):
     os.write(1, b"%d\\n" % os.getpid())  # in one piece: both workers write at once
     time.sleep(60)
@@ -53,10 +53,49 @@ list(map_in_processes(work, range(50), 2, "sleeping", progress=False))
     assert len(workers) == 2
     parent.kill()
     parent.wait()
+    assert_end(workers)
+
+
+def assert_end(pids):
     deadline = time.time() + 20
-    while time.time() < deadline and any(is_running(pid) for pid in workers):
+    while time.time() < deadline and any(is_running(pid) for pid in pids):
         time.sleep(0.1)
-    assert not any(is_running(pid) for pid in workers)
+    assert not any(is_running(pid) for pid in pids)
+
+
+#: Programs that run one another by run_with_us, to the depth that is their argument; the last one only waits.
+CHAIN = """
+import os, sys, time
+from speechtools.data.processes import end_with_starter, run_with_us
+end_with_starter()
+os.write(1, b"%d\\n" % os.getpid())
+depth = int(sys.argv[1])
+run_with_us([sys.executable, *sys.orig_argv[1:-1], str(depth - 1)]) if depth else time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_what_was_run_with_us_ends_with_us(number):
+    first = subprocess.Popen(
+        [sys.executable, "-c", CHAIN, "2"],
+        stdout=subprocess.PIPE,
+        text=True,
+        # A process that a shell started in the background ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    pids = [int(first.stdout.readline()) for _ in range(3)]
+    assert pids[0] == first.pid and all(is_running(pid) for pid in pids)
+    first.send_signal(number)
+    first.wait(20)
+    assert_end(pids)
+
+
+def test_a_program_that_fails_is_told_and_keeps_its_environment():
+    script = "import os, sys; sys.exit(int(os.environ['STATUS']))"
+    run_with_us([sys.executable, "-c", script], env={"STATUS": "0"})
+    with pytest.raises(subprocess.CalledProcessError, match="exit status 3"):
+        run_with_us([sys.executable, "-c", script], env={"STATUS": "3"})
 
 
 def is_running(pid):

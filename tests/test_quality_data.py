@@ -25,12 +25,16 @@ SMALL = dict(
 )
 
 
+def prepare_with(prepare, folder, options):
+    """What a recipe's ``prepare`` makes of options, those of its sources among them."""
+    fields = {field.name for field in dataclasses.fields(NoisySpeech)}
+    sources = NoisySpeech(**{key: value for key, value in options.items() if key in fields})
+    return prepare(sources, folder, **{key: value for key, value in options.items() if key not in fields})
+
+
 def prepare(folder, **options):
     """The sets of SOURCES and SMALL, but for these options."""
-    fields = {f.name for f in dataclasses.fields(NoisySpeech)}
-    sources = SOURCES | {key: value for key, value in options.items() if key in fields}
-    others = SMALL | {key: value for key, value in options.items() if key not in fields}
-    return quality_data.prepare(NoisySpeech(**sources), folder, **others)
+    return prepare_with(quality_data.prepare, folder, SOURCES | SMALL | options)
 
 
 @pytest.fixture(scope="module")

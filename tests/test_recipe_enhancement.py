@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_recipes import free_port
 
 from speechtools import enhancement_evaluation
 from speechtools.data import enhancement_data, quality_data
@@ -85,11 +86,16 @@ def work(script, arguments, folder, environment, streams, look_at_brain):
         sys.exit(1)
 
 
-def train(recipe, yaml, folder, prepared, options, kill_after=None, look_at_brain=None):
-    """A run in a process of its own; options as Python values."""
+def arguments(recipe, yaml, folder, prepared, options):
+    """Those of train.py for a small run; options as Python values."""
     small = SPEECH | (ENHANCER if recipe == "enhancement" else QUALITY)
     options = small | {"output_folder": str(folder), "prepared_folder": str(prepared)} | options
-    arguments = [f"hparams/{yaml}", *(f"--{name}={json.dumps(value)}" for name, value in options.items())]
+    return [f"hparams/{yaml}", *(f"--{name}={json.dumps(value)}" for name, value in options.items()), "--noprogressbar"]
+
+
+def train(recipe, yaml, folder, prepared, options, kill_after=None, look_at_brain=None):
+    """A run in a process of its own."""
+    given = arguments(recipe, yaml, folder, prepared, options)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     with tempfile.TemporaryDirectory() as aside:
         script, streams = "train.py", [Path(aside, "stdout"), Path(aside, "stderr")]
@@ -98,12 +104,12 @@ def train(recipe, yaml, folder, prepared, options, kill_after=None, look_at_brai
             script.write_text(KILLED.format(steps=kill_after, script="train.py"))
         process = FORKS.Process(
             target=work,
-            args=(script, [*arguments, "--noprogressbar"], TIMIT / recipe, environment, streams, look_at_brain),
+            args=(script, given, TIMIT / recipe, environment, streams, look_at_brain),
         )
         process.start()
         process.join(300)
         said = [stream.read_text() for stream in streams]
-    return subprocess.CompletedProcess(arguments, process.exitcode, *said)
+    return subprocess.CompletedProcess(given, process.exitcode, *said)
 
 
 def enhance(folder, prepared, options=(), **more):
@@ -153,12 +159,15 @@ def run(tmp_path_factory, prepared):
 # ------------------------------------------------------------------------------------------------------- the enhancer
 
 
-def test_what_a_run_leaves(run):
+def test_what_a_run_leaves(run, prepared):
     folder, output = run
     assert len((folder / "train_log.txt").read_text().splitlines()) == 2
     assert (folder / "figures" / "example.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (folder / "examples").iterdir()) == ["clean.wav", "enhanced.wav", "noisy.wav"]
     assert "synthetic" in output and "STOI" in output and str(folder / "pretrained") in output
+    (manifest,) = prepared.glob("enhancement-*/train.csv")
+    heard = SpeechEnhancer.from_hparams(folder / "pretrained", run_opts={"device": "cpu"}).hparams.heard
+    assert {f"builtin-{row['speaker']}" for row in read_rows(manifest, ["speaker"])} < set(heard["speakers"])
     states = [weights(folder), torch.load(next(folder.glob("save/CKPT*/enhancer.ckpt")), weights_only=True)]
     assert not same(*states), "the running average is exported, not the last weights"
 
@@ -195,6 +204,32 @@ def test_a_killed_run_ends_with_the_same_weights(run, prepared, tmp_path):
     assert same(weights(tmp_path / "run"), weights(run[0]))
     results = [json.loads((folder / "results.json").read_text()) for folder in (tmp_path / "run", run[0])]
     assert results[0] == results[1]
+
+
+def command_line(folder, prepared, *options, processes=1, visible=""):
+    """A run as a user starts it, with SpeechBrain's own options after the small ones; several processes by torchrun."""
+    torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={free_port()}"]
+    given = arguments("enhancement", "blstm.yaml", folder, prepared, {})
+    command = [sys.executable, *(torchrun if processes > 1 else ()), "train.py", *given, *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": visible}
+    return subprocess.run(
+        command, cwd=TIMIT / "enhancement", env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_two_processes_train_test_and_export(run, prepared, tmp_path):
+    """Each process trains on its half of the batches; the first one tests the whole set, exports and reports."""
+    succeeded(command_line(tmp_path / "run", prepared, "--device=cpu", "--distributed_backend=gloo", processes=2))
+    ours, theirs = (json.loads((folder / "results.json").read_text()) for folder in (tmp_path / "run", run[0]))
+    for kind in ("unheard", "heard"):
+        # The noisy files are the same; what is made of them is another model's.
+        assert ours[kind]["overall"]["files"] == theirs[kind]["overall"]["files"]
+        assert ours[kind]["overall"]["before"] == theirs[kind]["overall"]["before"]
+    assert not same(weights(tmp_path / "run"), weights(run[0]))
+    saved = [torch.load(path, weights_only=True) for path in tmp_path.glob("run/save/CKPT*/averaged.ckpt")]
+    # Of the three batches of an epoch, each process has one.
+    assert max(state["n_averaged"] for state in saved) == 2
+    assert (tmp_path / "run" / "figures" / "example.png").is_file()
 
 
 @pytest.mark.parametrize(
@@ -286,6 +321,7 @@ def test_the_stages_run_in_order_by_themselves_and_say_so(paper):
     subsets = {name: group["utterances"] for name, group in results["by_subset"].items()}
     assert subsets == {"clean": 1, "noisy": 4, "enhanced": 4}
     assert results["overall"]["utterances"] == 9
+    assert "the enhancer" not in results["trained_on"], "it has heard nothing of the test"
 
 
 def test_a_killed_stage_is_gone_on_from(paper, stage, run):

@@ -3,7 +3,10 @@
 import importlib.util
 import json
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +141,51 @@ def test_the_baseline_is_that_of_its_yaml(reproduce, asked, tmp_path, monkeypatc
 def test_a_failed_run_is_told_with_the_end_of_its_output(reproduce, tmp_path, monkeypatch):
     with pytest.raises(SpeechtoolsError, match="constraint with seed 1 failed.*(?s:.)*'corpus/timit'"):
         reproduced(reproduce, tmp_path, monkeypatch, "--quick", "--corpus=timid", f"--prepared_folder={tmp_path}")
+
+
+#: Stands in for train.py: the paper's own model is finished at once, what comes after it takes long.
+TRAIN = """
+import json, os, pathlib, sys, time
+from speechtools.data.processes import end_with_starter
+end_with_starter()
+folder = pathlib.Path(sys.argv[-1].removeprefix("--output_folder="))
+if "/constraint/1" not in str(folder):
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
+results = {"overall": {"lcc": 0.5, "mse": 1.0}, "train_utterances": 40}
+(folder / "results.json").write_text(json.dumps(results))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_all_trainings_at_once(tmp_path, number):
+    shutil.copy(SCRIPT, tmp_path)
+    shutil.copytree(SCRIPT.parent / "hparams", tmp_path / "hparams")
+    (tmp_path / "train.py").write_text(TRAIN)
+    script = subprocess.Popen(
+        [sys.executable, tmp_path / "reproduce.py", "--quick", "--jobs=2"],
+        # A process that a shell started in the background ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+    def begun():
+        return [path.name for path in tmp_path.glob("results/paper-quick/runs/*/*/*") if path.name.isdigit()]
+
+    def wait_until(condition):
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    try:
+        wait_until(lambda: len(begun()) == 2)
+        script.send_signal(number)
+        assert script.wait(10) == -number
+    finally:
+        script.kill()
+    wait_until(lambda: not any(Path("/proc", pid).exists() for pid in begun()))
+    assert len(begun()) == 2, "none was begun in their place"
 
 
 def test_spread_and_table():

@@ -48,7 +48,7 @@ def test_another_run_is_refused_and_kept(command, tmp_path, other, told):
 
 
 def test_a_run_that_failed_may_be_started_with_other_options(command, tmp_path):
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(subprocess.CalledProcessError, match="exit status 3"):
         run_once(tmp_path / "run", [*command, "--fails=True"])
     assert run_once(tmp_path / "run", command) == {"eer": 0.25}
 

@@ -183,30 +183,12 @@ def test_long_files_are_enhanced_in_chunks_like_a_whole(enhancer, model, tmp_pat
     np.testing.assert_allclose(made, whole, atol=0.02 * np.abs(whole).max())
 
 
-@pytest.fixture
-def bad_files(tone, tmp_path):
-    write(tmp_path / "empty.wav", np.zeros(0))
-    write(tmp_path / "nan.wav", np.array([0.1, np.nan]), subtype="FLOAT")
-    write(tmp_path / "silent.wav", np.zeros(16000))
-    (tmp_path / "text.wav").write_text("no audio")
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    "name, message",
-    [
-        ("gone.wav", "does not exist"),
-        ("empty.wav", "is empty"),
-        ("nan.wav", "holds NaN or infinite samples"),
-        ("silent.wav", "is silent: all of its 16000 samples are zero"),
-        ("text.wav", "cannot be read as audio"),
-    ],
-)
-def test_bad_files_say_what_is_wrong(enhancer, bad_files, name, message):
-    with pytest.raises(AudioError, match=f"{name}.*{message}"):
-        enhancer.enhance_file(bad_files / name)
-    ((path, error),) = enhancer.enhance_files([(bad_files / name, bad_files / "out.wav")])
-    assert path == bad_files / name and name in str(error) and not (bad_files / "out.wav").exists()
+def test_bad_files_say_what_is_wrong(enhancer, bad_file, tmp_path):
+    path, message = bad_file
+    with pytest.raises(AudioError, match=f"{path.name}.*{message}"):
+        enhancer.enhance_file(path)
+    ((told, error),) = enhancer.enhance_files([(path, tmp_path / "out.wav")])
+    assert told == path and path.name in str(error) and not (tmp_path / "out.wav").exists()
 
 
 def test_what_would_clip_is_scaled(enhancer, tone, tmp_path, monkeypatch):
@@ -248,7 +230,7 @@ def test_a_recipe_of_another_rate_or_stft_is_refused(enhancer):
 def test_models_of_other_kinds(model, pretrained):
     with pytest.raises(ConfigError, match="lacks spectrum, modules: enhancer, which SpeechEnhancer needs"):
         SpeechEnhancer.from_hparams(pretrained)
-    with pytest.raises(ConfigError, match="lacks scale, features, modules: quality|which QualityNet needs"):
+    with pytest.raises(ConfigError, match="lacks features, scale, modules: quality, which QualityNet needs"):
         speechtools.inference.QualityNet.from_hparams(model)
 
 

@@ -1,13 +1,20 @@
 """The bookkeeping of recipes: options and variants, checkpoints that are whole, export."""
 
+import fcntl
+import multiprocessing
+import os
 import pickle
+import re
+import signal
+import time
 
 import pytest
 import torch
+import torch.multiprocessing
 from torch import nn
 
 from speechtools import training
-from speechtools.errors import ConfigError
+from speechtools.errors import ConfigError, SpeechtoolsError
 
 BASE = """
 seed: 1
@@ -36,6 +43,30 @@ def test_a_single_entry_of_a_variants_mapping_can_be_given(recipe):
     (recipe / "sizes.yaml").write_text("base: base.yaml\nsizes: {small: 5, large: 6}\n")
     _, overrides = training.read_variant(recipe / "sizes.yaml", "sizes: {large: 7}")
     assert overrides["sizes"] == {"small": 5, "large": 7}
+
+
+@pytest.fixture
+def shared(recipe):
+    (recipe / "shared.yaml").write_text("small: 5\nlarge: 6\n")
+    (recipe / "list.yaml").write_text("[7, 8]\n")
+    (recipe / "sharing.yaml").write_text("base: base.yaml\nsizes: !include:shared.yaml\nsnrs: !include:list.yaml\n")
+    return recipe / "sharing.yaml"
+
+
+def test_what_variants_share_stands_in_a_file_and_can_be_given(shared):
+    _, overrides = training.read_variant(shared)
+    assert overrides == {"sizes": {"small": 5, "large": 6}, "snrs": [7, 8]}
+    _, overrides = training.read_variant(shared, "sizes: {large: 9}\nsnrs: [1]")
+    assert overrides == {"sizes": {"small": 5, "large": 9}, "snrs": [1]}
+    (shared.parent / "further.yaml").write_text("base: sharing.yaml\nsnrs: [2]\n")
+    _, overrides = training.read_variant(shared.parent / "further.yaml")
+    assert overrides == {"sizes": {"small": 5, "large": 6}, "snrs": [2]}
+
+
+def test_a_shared_file_that_is_gone(shared):
+    (shared.parent / "list.yaml").unlink()
+    with pytest.raises(ConfigError, match="sharing.yaml includes .*list.yaml, which cannot be read: .*No such file"):
+        training.read_variant(shared)
 
 
 def test_a_variants_own_plugins_are_imported_first(recipe):
@@ -76,6 +107,107 @@ def test_a_run_with_other_options_is_not_continued(tmp_path):
     training._check_same_run(run, {"corpus": "builtin", "number_of_epochs": 9})
     with pytest.raises(ConfigError, match="holds a run with corpus='builtin', and this one has corpus='timit'"):
         training._check_same_run(run, {"corpus": "timit", "number_of_epochs": 3})
+
+
+FORK = multiprocessing.get_context("fork")
+
+
+def started(arguments, pipe):
+    """A run that has begun, and has forked a loader process; or the message that it ended with."""
+    try:
+        for _ in range(2):  # one process may start its run again
+            training.start(arguments)
+    except ConfigError as error:
+        pipe.send(str(error))
+        return
+    loader = FORK.Process(target=time.sleep, args=(60,))
+    loader.start()
+    pipe.send(loader.pid)
+    time.sleep(60)
+
+
+@pytest.fixture
+def run(recipe):
+    """Starts a run in a process of its own: ``run(options)`` gives the process, and what it sent."""
+    processes = []
+
+    def begin(*options):
+        ours, theirs = FORK.Pipe()
+        process = FORK.Process(target=started, args=([str(recipe / "base.yaml"), *options], theirs))
+        process.start()
+        processes.append(process.pid)
+        assert ours.poll(60)
+        sent = ours.recv()
+        if isinstance(sent, int):
+            processes.append(sent)
+        return process, sent
+
+    yield begin
+    for pid in processes:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def test_two_processes_do_not_train_in_one_folder(run, recipe):
+    folder, other = (f"--output_folder={recipe / name}" for name in ("run", "other"))
+    first, loader = run(folder)
+    assert isinstance(loader, int)
+    options = (recipe / "run" / "hyperparams.yaml").read_text()
+    refused = rf"Another process \(pid {first.pid} on .+, since 20.+\) trains in {recipe / 'run'}: .*--output_folder="
+    assert re.match(refused, run(folder, "--seed=2")[1])
+    assert (recipe / "run" / "hyperparams.yaml").read_text() == options
+    assert isinstance(run(other)[1], int), "another folder is free"
+    # A run that was killed is gone on with at once, even if its loader has not noticed yet.
+    first.kill()
+    first.join()
+    os.kill(loader, 0)
+    assert isinstance(run(folder)[1], int)
+
+
+def test_a_folder_that_cannot_be_locked_is_told_of(tmp_path, monkeypatch, caplog):
+    def without_locks(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    assert training._claim(tmp_path / "run") is None
+    assert "Nothing keeps a second training out of" in caplog.text and "Function not implemented" in caplog.text
+
+
+def prepare_together(rank, folder):
+    """What each of two processes does: prepares what succeeds, what fails, and what succeeds again."""
+    os.environ["RANK"] = str(rank)
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    results = {"called": []}
+
+    def prepare(name):
+        results["called"].append(name)
+        if name == "bad":
+            raise ConfigError("The corpus is gone. Mend its path.")
+        found = (folder / name).exists()
+        (folder / name).touch()
+        return found
+
+    for name in ("good", "bad", "again"):
+        try:
+            results[name] = training.on_main_first(lambda name=name: prepare(name))
+        except SpeechtoolsError as error:
+            results[name] = error
+    torch.save(results, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_what_fails_on_the_first_process_fails_on_all(tmp_path):
+    torch.multiprocessing.spawn(prepare_together, (tmp_path,), nprocs=2)
+    first, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2))
+    assert (first["good"], other["good"]) == (first["again"], other["again"]) == (False, True), "the first came first"
+    assert isinstance(first["bad"], ConfigError) and str(first["bad"]) == "The corpus is gone. Mend its path."
+    assert str(other["bad"]) == (
+        "Process 1 ends, since the first one, which it waited for, failed: "
+        "ConfigError: The corpus is gone. Mend its path."
+    )
+    assert first["called"] == ["good", "bad", "again"] and other["called"] == ["good", "again"]
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ import numpy as np
 
 from speechtools.data import audio, mixing, pesq_labels
 from speechtools.data.corpora.builtin import builtin_noises
-from speechtools.data.manifests import Utterance
+from speechtools.data.manifests import Utterance, read_rows
 from speechtools.data.noise_generators import TEST_NOISES
 from speechtools.data.processes import cpu_count, map_in_processes
-from speechtools.data.reading import each_corpus
+from speechtools.data.reading import each_corpus, with_corpus
 from speechtools.errors import AudioError, ConfigError
 
 logger = logging.getLogger(__name__)
@@ -163,6 +163,18 @@ class NoisySpeech:
         return mixing.split_noises(
             types, test, self.valid_noises, self.num_train_noises, self.seed, test_types, self.enhancer_noises
         )
+
+    def heard(self, *manifests: Path) -> dict[str, list[str]]:
+        """The ``speakers`` and ``noises`` of manifests, by names that are the same wherever the corpora lie.
+
+        A model says by them what it was trained on, so that a test can be known to be new to it.
+        """
+        rows = [row for manifest in manifests for row in read_rows(manifest, ["speaker", "noise"])]
+        names = [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
+        return {
+            "speakers": sorted({with_corpus(row["speaker"], names) for row in rows}),
+            "noises": sorted({"/".join(Path(row["noise"]).parts[-2:]) for row in rows if row["noise"]}),
+        }
 
     def describe(self, noises: dict[str, mixing.NoiseTypes]) -> str:
         """Words that stand wherever figures of these sets are printed; synthetic speech and noise are called so."""

@@ -3,6 +3,8 @@
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +17,8 @@ from tqdm import tqdm
 from speechtools.errors import CorpusError
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
+#: Set where this process is to end when its standard input does: see run_with_us.
+_ENDS_WITH_STDIN = "SPEECHTOOLS_ENDS_WITH_STDIN"
 
 
 def process_context() -> multiprocessing.context.BaseContext:
@@ -78,3 +82,37 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def run_with_us(command: Sequence[str], **arguments) -> None:
+    """Run a command to its end. If it calls :func:`end_with_starter`, it ends when this process does, even by SIGKILL.
+
+    Arguments
+    ---------
+    command : sequence of str
+        The program and its arguments. Its standard input is a pipe, which breaks when this process ends.
+    **arguments
+        Of ``subprocess.Popen``.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        It failed.
+    """
+    environment = {**(arguments.pop("env", None) or os.environ), _ENDS_WITH_STDIN: "1"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, **arguments) as process:
+        status = process.wait()
+    if status != 0:
+        raise subprocess.CalledProcessError(status, command)
+
+
+def end_with_starter() -> None:
+    """Let this process end as by SIGTERM when the one ends that began it by :func:`run_with_us`; else do nothing."""
+
+    def watch():
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if os.environ.pop(_ENDS_WITH_STDIN, None):  # what this process starts has another standard input
+        threading.Thread(target=watch, daemon=True).start()

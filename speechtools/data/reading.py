@@ -46,3 +46,15 @@ def each_corpus(
                 for u in utterances
             ]
         yield utterances
+
+
+def with_corpus(speaker: str, names: Sequence[str]) -> str:
+    """A speaker of :func:`each_corpus` with the corpus's name, wherever in the list of names it stands.
+
+    >>> with_corpus("fabc0", ["timit"]), with_corpus("timit1-fabc0", ["kaldi", "timit"])
+    ('timit-fabc0', 'timit-fabc0')
+    """
+    if len(names) == 1:
+        return f"{names[0]}-{speaker}"
+    prefixes = {f"{name}{number}-": f"{name}-" for number, name in enumerate(names)}
+    return next((new + speaker[len(old) :] for old, new in prefixes.items() if speaker.startswith(old)), speaker)

@@ -131,11 +131,12 @@ if __name__ == "__main__":
     reached = brain.evaluate_best(loaders["test"])
 
     if sb.utils.distributed.if_main_process():
+        heard = hparams["sources"].heard(sets.manifests["train"], sets.manifests["valid"])
         pretrained = training.export(
             hparams,
             ["sample_rate", "spectrum", "enhancer"],
             {"enhancer": hparams["averaged"].module},
-            {"trained_on": sets.origin, "reached": reached},
+            {"trained_on": sets.origin, "reached": reached, "heard": heard},
         )
         models["enhanced"] = SpeechEnhancer.from_hparams(pretrained, run_opts=on_device)
         enhancement_evaluation.enhancement_report(

@@ -10,6 +10,7 @@ train.py.
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -178,6 +179,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Ctrl-C ends it at once, and the trainings with it: Python would wait for the threads that wait for them.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         main()
     except (ConfigError, SpeechtoolsError) as error:

@@ -1,0 +1,83 @@
+"""What comes before the training of Quality-Net: a test that its enhancer has heard is called so."""
+
+import logging
+import shutil
+
+import pytest
+from ruamel.yaml import YAML
+
+from speechtools.data.manifests import write_rows
+from speechtools.data.noisy_speech import NoisySpeech, PreparedSets
+from speechtools.inference import BUNDLED_ENHANCER
+from speechtools.quality_stages import heard_of_test, prepare_sets
+
+SPEAKERS, NOISES = ["mabc0", "fdef0", "mghi0"], ["street/1.wav", "white.wav"]
+
+
+def manifest(folder, speakers, noises):
+    """A row for each speaker with each noise, and a clean one."""
+    folder.mkdir(exist_ok=True)
+    rows = [{"speaker": s, "noise": noise and folder / "noises" / noise} for s in speakers for noise in (*noises, "")]
+    write_rows(folder / "test.csv", ["speaker", "noise"], rows)
+    return folder / "test.csv"
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """The sets as prepared with a model that says what it was trained on, if it does: ``sets(heard)``."""
+
+    def prepared(heard):
+        model = shutil.copytree(BUNDLED_ENHANCER, tmp_path / "model")
+        yaml, path = YAML(), model / "hyperparams.yaml"
+        content = yaml.load(path.read_text()) | {"heard": heard}
+        if heard is None:
+            del content["heard"]
+        yaml.dump(content, path)
+        test = PreparedSets(tmp_path, {"test": manifest(tmp_path, SPEAKERS, NOISES)}, "timit, recorded noises")
+        options = {"enhanced_share": 0.5, "enhancer": str(model), "sample_rate": 16000}
+        sources = NoisySpeech(corpus="timit", data_folder="/nowhere")
+        return prepare_sets(options | {"sources": sources, "prepare": lambda **_: test}, "cpu")
+
+    return prepared
+
+
+def test_names_do_not_depend_on_where_a_corpus_lies_and_stands(tmp_path):
+    alone = NoisySpeech(corpus="timit", data_folder="/a").heard(manifest(tmp_path / "one", SPEAKERS, NOISES))
+    assert alone["speakers"] == ["timit-fdef0", "timit-mabc0", "timit-mghi0"]
+    joined = NoisySpeech(corpus=["kaldi", "timit"], data_folder=["/b", "/c"])
+    assert joined.heard(manifest(tmp_path / "two", [f"timit1-{name}" for name in SPEAKERS], NOISES)) == alone
+    swapped = NoisySpeech(corpus=["timit", "kaldi"], data_folder=["/c", "/b"])
+    assert swapped.heard(manifest(tmp_path / "three", [f"timit0-{name}" for name in SPEAKERS], NOISES)) == alone
+    other = NoisySpeech(corpus=["timit", "kaldi"], data_folder=["/c", "/b"])
+    found = other.heard(manifest(tmp_path / "four", [f"kaldi1-{name}" for name in SPEAKERS], NOISES))
+    assert not set(found["speakers"]) & set(alone["speakers"])
+    assert len(alone["noises"]) == 2 and not any(str(tmp_path) in noise for noise in alone["noises"])
+
+
+@pytest.mark.parametrize(
+    "heard, said",
+    [
+        ({"speakers": ["timit-mabc0", "timit-mxyz0"], "noises": []}, "1 of the test's 3 speakers and 0 of its 2 noise"),
+        ({"speakers": [], "noises": ["street/1.wav"]}, "0 of the test's 3 speakers and 1 of its 2 noise files"),
+        (None, "the enhancer does not say what it was trained on, and may have heard the test's"),
+    ],
+)
+def test_a_test_that_the_enhancer_heard_is_called_so_everywhere(sets, caplog, heard, said):
+    with caplog.at_level(logging.WARNING):
+        origin = sets(heard).origin
+    assert origin.startswith("timit, recorded noises; the enhancer ") and said in origin
+    assert origin.split("the enhancer ")[1] in caplog.text and "Leave enhancer out" in caplog.text
+
+
+def test_strangers_raise_no_warning(sets, caplog):
+    heard = {"speakers": ["timit-mxyz0", "kaldi-mabc0", "mabc0"], "noises": ["rain/1.wav", "street/2.wav"]}
+    with caplog.at_level(logging.WARNING):
+        assert sets(heard).origin == "timit, recorded noises"
+    assert not caplog.text
+
+
+def test_the_order_does_not_matter():
+    test = {"speakers": ["a", "b", "c"], "noises": ["n", "m"]}
+    heard = {"speakers": ["c", "x", "a"], "noises": ["m"]}
+    mirrored = [{key: names[::-1] for key, names in each.items()} for each in (heard, test)]
+    assert heard_of_test(heard, test) == heard_of_test(*mirrored)
