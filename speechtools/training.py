@@ -38,6 +38,7 @@ from torch.utils.data import DataLoader
 
 from speechtools import registry
 from speechtools.allocation import keep_freed_memory
+from speechtools.data.batches import LengthBatchSampler
 from speechtools.data.manifests import write_aside
 from speechtools.data.processes import cpu_count, end_with_starter
 from speechtools.errors import ConfigError, SpeechtoolsError
@@ -591,6 +592,25 @@ def make_loader(dataset, batches, num_workers: int = 0) -> DataLoader:
         # Its own, since a resumed run makes its loader anew: drawing from the global generator would shift dropout.
         generator=torch.Generator(),
     )
+
+
+def loaders_by_length(
+    datasets: dict, durations: dict, batch_size: int, seed: int, num_workers: int = 0
+) -> dict[str, DataLoader]:
+    """A loader a split, of batches of similar length: ``train`` shuffled anew every epoch, the others longest first.
+
+    Arguments
+    ---------
+    datasets, durations : dict
+        By split: the items, and the length of each in any unit.
+    batch_size, seed : int
+        Of the batches and of their shuffling; on several processes, each gets its share of the training batches.
+    num_workers : int
+        As :func:`make_loader` takes it.
+    """
+    shuffled = LengthBatchSampler(durations["train"], batch_size, seed, **rank_and_size())
+    batches = {split: batches_by_length(each, batch_size) for split, each in durations.items()} | {"train": shuffled}
+    return {split: make_loader(datasets[split], batches[split], num_workers) for split in datasets}
 
 
 def batches_by_length(durations, batch_size: int) -> list[list[int]]:

@@ -12,7 +12,6 @@ from speechbrain.utils.data_pipeline import provides, takes
 from speechtools import enhancement_evaluation, training
 from speechtools.data import enhancement_data, mixing
 from speechtools.data.augmentation import other_noise
-from speechtools.data.batches import LengthBatchSampler
 from speechtools.data.manifests import read_rows
 from speechtools.data.pesq_labels import scale
 from speechtools.enhancement import enhancement_objective
@@ -96,26 +95,15 @@ if __name__ == "__main__":
             "Give its folder: --start_from=…/pretrained."
         )
     sets = training.on_main_first(hparams["prepare"])
-    batches, datasets = {}, {}
+    durations, datasets = {}, {}
     for split, manifest in sets.manifests.items():
-        durations = [float(row["duration"]) for row in read_rows(manifest, ["duration"])]
-        batches[split] = training.batches_by_length(durations, hparams["batch_size"])
-        if split == "train":
-            batches[split] = LengthBatchSampler(
-                durations, hparams["batch_size"], hparams["seed"], **training.rank_and_size()
-            )
+        durations[split] = [float(row["duration"]) for row in read_rows(manifest, ["duration"])]
         datasets[split] = dataio_prepare(enhancement_data.read_mixtures(manifest, split), hparams["sample_rate"])
-    loaders = {
-        split: training.make_loader(datasets[split], batches[split], hparams["num_workers"]) for split in datasets
-    }
-    brain = EnhancementBrain(
-        hparams["modules"],
-        hparams["opt_class"],
-        hparams,
-        run_opts,
-        hparams["checkpointer"],
-        train_batches=batches["train"],
+    loaders = training.loaders_by_length(
+        datasets, durations, hparams["batch_size"], hparams["seed"], hparams["num_workers"]
     )
+    brain = EnhancementBrain(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
+    brain.train_batches = loaders["train"].batch_sampler
     for module in (hparams["averaged"].eval(), hparams["spectrum"]):
         module.to(brain.device)
     models, on_device = {}, {"device": str(brain.device)}

@@ -11,7 +11,6 @@ from speechbrain.utils.data_pipeline import provides, takes
 
 from speechtools import quality_stages, reports, training
 from speechtools.data import audio, augmentation, pesq_labels, quality_data
-from speechtools.data.batches import LengthBatchSampler
 from speechtools.features import num_samples
 from speechtools.inference import QualityNet
 from speechtools.quality import quality_objective
@@ -106,27 +105,14 @@ if __name__ == "__main__":
     rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
     datasets = dataio_prepare(rows, hparams["sample_rate"])
     durations = {split: [float(row["duration"]) for row in members] for split, members in rows.items()}
-
-    batches = {
-        split: training.batches_by_length(durations[split], hparams["batch_size"]) for split in ("valid", "test")
-    }
-    batches["train"] = LengthBatchSampler(
-        durations["train"], hparams["batch_size"], hparams["seed"], **training.rank_and_size()
+    loaders = training.loaders_by_length(
+        datasets, durations, hparams["batch_size"], hparams["seed"], hparams["num_workers"]
     )
-    loaders = {
-        split: training.make_loader(datasets[split], batches[split], hparams["num_workers"]) for split in datasets
-    }
     quality_stages.fit_features(
         hparams["quality"], datasets["train"], hparams["features"], hparams["num_frames"], hparams["save_folder"]
     )
-    brain = QualityBrain(
-        hparams["modules"],
-        hparams["opt_class"],
-        hparams,
-        run_opts,
-        hparams["checkpointer"],
-        train_batches=batches["train"],
-    )
+    brain = QualityBrain(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
+    brain.train_batches = loaders["train"].batch_sampler
     hparams["averaged"].to(brain.device).eval()
     brain.rows, brain.epoch_share = rows, len(rows["train"]) / prepared
     brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
