@@ -1,0 +1,284 @@
+"""The options of a recipe's run, before anything is built from them: their names, their types, what a yaml refers to.
+
+Whatever is wrong with the command line or with a yaml is a ConfigError that names the place to mend.
+"""
+
+import contextlib
+import inspect
+import io
+import pydoc
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import ruamel.yaml
+import speechbrain as sb
+import torch
+
+from speechtools.errors import ConfigError
+from speechtools.registry import misfits, nearest
+
+_DEFAULTS = sb.core.RunOptions()
+_THEIRS = set(_DEFAULTS.keys()) - {"param_file", "overridden_args"}
+
+
+def read_command_line(argv: Sequence[str]) -> tuple[Path, sb.core.RunOptions, dict]:
+    """The recipe's yaml, SpeechBrain's options and those of the recipe, of ``train.py hparams/x.yaml --key=value``.
+
+    Raises
+    ------
+    ConfigError
+        No yaml; an option without a value or given twice; a value that is no valid yaml; a word that belongs to no
+        option; a value that SpeechBrain's option cannot have, or a device that this machine does not have.
+
+    Example
+    -------
+    >>> path, run_opts, given = read_command_line(["hparams/ge2e.yaml", "--lr=0.1", "--device", "cpu"])
+    >>> path.name, run_opts.device, given
+    ('ge2e.yaml', 'cpu', {'lr': 0.1})
+    """
+    words, paths, theirs, given = list(argv), [], [], {}
+    while words:
+        word = words.pop(0)
+        key, equals, value = word.lstrip("-").partition("=")
+        if word in ("-h", "--help"):
+            theirs.append(word)
+        elif re.match(r"-[a-zA-Z]", word):
+            raise ConfigError(f"{word} begins with one dash, and options with two: write --{key}={value or '…'}.")
+        elif not word.startswith("--"):
+            paths.append(word)
+        elif key in _THEIRS:
+            theirs.append(word)
+            if not equals and getattr(_DEFAULTS, key) is not False and words and not words[0].startswith("--"):
+                theirs.append(words.pop(0))
+        else:
+            if not equals:
+                if not words or re.match(r"--?[a-zA-Z]", words[0]):
+                    raise ConfigError(f"--{key} has no value. Write --{key}=…, or leave it out.")
+                value = words.pop(0)
+            if key in given:
+                raise ConfigError(f"--{key} is given twice. Leave one of them out.")
+            given[key] = _value(key, value)
+    if not paths and not theirs[:1] == ["--help"]:
+        raise ConfigError(
+            "The recipe's yaml is missing. Name it first, as in: python train.py hparams/<name>.yaml --key=value."
+        )
+    if len(paths) > 1:
+        raise ConfigError(
+            f"{paths[1]!r} belongs to no option: {paths[0]} is the yaml, and options read --key=value. A value with "
+            "spaces stands in quotes."
+        )
+    return Path(*paths), _run_options([*paths, *theirs]), given
+
+
+def _value(key: str, text: str):
+    try:
+        return ruamel.yaml.YAML().load(text) if text else ""
+    except ruamel.yaml.error.YAMLError as error:
+        raise ConfigError(
+            f"--{key}={text} is no valid yaml: {problem(error)}. Mend it; in quotes, where the shell would change it."
+        ) from error
+
+
+def _run_options(argv: list[str]) -> sb.core.RunOptions:
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            _, run_opts, _ = sb.core.RunOptions.from_command_line_args(argv)
+    except SystemExit as end:
+        if not end.code:  # --help
+            raise
+        raise ConfigError(f"{said.getvalue().rpartition('error: ')[2].strip()}. Mend it or leave it out.") from end
+    if run_opts.device is not None:
+        check_device(run_opts.device)
+    return run_opts
+
+
+def check_device(device: str) -> None:
+    """Whether this machine has a device.
+
+    Raises
+    ------
+    ConfigError
+        torch knows no such device, or finds none here.
+
+    Example
+    -------
+    >>> check_device("cpu")
+    """
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"--device={device} is no device. Give cpu, cuda or cuda:1.") from error
+    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"--device={device}, but torch finds {torch.cuda.device_count() or 'no'} GPU here. Leave it out, or give "
+            "--device=cpu."
+        )
+
+
+def problem(error: Exception) -> str:
+    """What a yaml parser complains of, in one line, with the line in the file where it tells."""
+    if getattr(error, "problem", None) is None:  # not text, for instance
+        return " ".join(str(error).split())
+    mark = error.problem_mark
+    return f"{error.problem}{f' (line {mark.line + 1})' if mark else ''}"
+
+
+def did_you_mean(word: object, choices: Iterable[str]) -> str:
+    """`` Did you mean x?``, or nothing where no choice is near."""
+    near = nearest(word, choices)
+    return f" Did you mean {near}?" if near else ""
+
+
+# --------------------------------------------------------------------------------------------------- names and types
+
+
+def check(text: io.StringIO, overrides: dict, path: Path, command_line: dict) -> dict:
+    """What a variant and the command line change of a yaml, if it can be so.
+
+    An option keeps the type that the yaml gives it; where it goes to a function or class that says what it takes, as
+    ``int | None``, that counts instead.
+
+    Arguments
+    ---------
+    text : StringIO
+        The yaml on which the others build; it is left at its beginning.
+    overrides : dict
+        What the variants and the command line change.
+    path, command_line
+        The yaml that was asked for, and the options that came from the command line: so that a message can tell where
+        the mistake stands.
+
+    Returns
+    -------
+    dict
+        The overrides; a number that stands for text (a name, a folder) has become text.
+
+    Raises
+    ------
+    ConfigError
+        An option is not in the yaml, or is of another type.
+    """
+    tree = ruamel.yaml.YAML().load(text)
+    text.seek(0)
+    base = Path(text.name).name
+    checked = {}
+    for key, value in overrides.items():
+        place = f"--{key}" if key in command_line else f"{key} in {_holder(path, key)}"
+        if key not in tree:
+            known = [name for name in tree if not name.startswith("__")]
+            if key in command_line:
+                near = did_you_mean(f"--{key}", [f"--{name}" for name in (*known, *_THEIRS)])
+            else:
+                near = did_you_mean(key, known)
+            raise ConfigError(f"{place} is no option of {base}.{near or ' It has: ' + ', '.join(known) + '.'}")
+        expected = _misfit(tree, key, value)
+        if expected and isinstance(value, int | float) and not _misfit(tree, key, str(value)):
+            value, expected = str(value), ""
+        if expected:
+            raise ConfigError(f"{place}{'=' if key in command_line else ': '}{value!r} cannot be: {expected}")
+        if str(key).endswith("seed") and isinstance(value, int) and value < 0:
+            raise ConfigError(f"{place}: a seed is a whole number from 0 on, and {value} is less.")
+        checked[key] = value
+    return checked
+
+
+def _holder(path: Path, key: str) -> Path:
+    """The variant that holds a key: the one asked for, or one on which it builds."""
+    content = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
+    return path if key in content or "base" not in content else _holder(path.parent / content["base"], key)
+
+
+def _misfit(tree: dict, key: str, value) -> str:
+    """What an option must be, where ``value`` cannot be its value; empty where it can."""
+    default, found = tree[key], False
+    tag = getattr(getattr(default, "tag", None), "value", None)
+    if hasattr(value, "tag") and value.tag.value:  # !ref and the like: only its result tells
+        return ""
+    for function, parameter in _receivers(tree, key):
+        hints = misfits(function, {parameter: value})
+        if hints:
+            owner = f"{function.__module__}.{function.__qualname__}"
+            return f"{owner} takes {hints[parameter]}.{_example(key, default)}"
+        found = found or parameter in inspect.signature(function).parameters
+    if tag == "!ref":
+        reference = re.fullmatch(r"<(\w+)>", default.value)
+        if reference and reference[1] in tree:
+            return _misfit(tree, reference[1], value)
+        return "" if isinstance(value, str) and value else "it is text, and not empty."
+    if tag:
+        return "" if isinstance(value, dict) else f"it is made by {tag}. Change the options that go into it instead."
+    if found or default is None:
+        return ""
+    for kind, name in _KINDS.items():
+        if isinstance(default, kind):
+            fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
+            if fits and (kind is bool or not isinstance(value, bool)):
+                return ""
+            return f"it is {name}.{_example(key, default)}"
+    return ""
+
+
+#: bool first, since True is an int as well.
+_KINDS = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list, as in [a, b]",
+    dict: "a mapping, as in {a: 1}",
+}
+
+
+def _example(key: str, default) -> str:
+    return f" The yaml has {key}: {default}." if isinstance(default, int | float) else ""
+
+
+def _receivers(tree, key: str) -> Iterator[tuple[object, str]]:
+    """Functions and classes with the parameter that gets the value of a key as it is, where its type is told.
+
+    Those of parts are left to ``speechtools.build``, which knows the chosen part.
+    """
+    for node in nodes(tree):
+        kind, _, name = (getattr(getattr(node, "tag", None), "value", None) or "").partition(":")
+        if kind not in ("!new", "!name", "!apply") or not isinstance(node, dict) or name == "speechtools.build":
+            continue
+        for parameter, value in node.items():
+            if getattr(getattr(value, "tag", None), "value", None) == "!ref" and value.value == f"<{key}>":
+                with contextlib.suppress(pydoc.ErrorDuringImport):  # told when it is built
+                    function = pydoc.locate(name)
+                    if function is not None and parameter in _annotated(function):
+                        yield function, parameter
+
+
+def _annotated(function) -> set[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return {each.name for each in parameters if each.annotation is not each.empty}
+
+
+# ------------------------------------------------------------------------------------------------- inside of a yaml
+
+
+def nodes(node) -> Iterator[object]:
+    """A yaml tree's nodes, from the outermost on."""
+    yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from nodes(child)
+
+
+def references(node, line: int = 1) -> Iterator[tuple[str, int]]:
+    """The keys that the ``!ref`` and ``!copy`` of a yaml tree name, each with its line.
+
+    Example
+    -------
+    >>> list(references(ruamel.yaml.YAML().load("a: 1\\nb: [!ref <a>/x, !copy <c[d]>]")))
+    [('a', 2), ('c', 2)]
+    """
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            place = (getattr(node.lc, "data", None) or {}).get(key)  # of what a flow style or a merge holds, unknown
+            yield from references(value, place[-2] + 1 if place else line)
+    elif getattr(getattr(node, "tag", None), "value", None) in ("!ref", "!copy"):
+        for name in re.findall(r"<([^>]*)>", node.value):
+            yield re.split(r"[.\[]", name)[0], line
