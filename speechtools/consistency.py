@@ -22,6 +22,9 @@ from speechtools.errors import ConfigError, SpeechtoolsError
 from speechtools.options import did_you_mean, references
 from speechtools.training import export, read_variant
 
+#: Where a project keeps its recipes, two folders deep.
+_FOLDERS = ("recipes", "templates")
+
 
 @dataclass
 class Reads:
@@ -49,9 +52,7 @@ def find_recipes(root: str | Path) -> list[Path]:
     >>> find_recipes("/nowhere")
     []
     """
-    return sorted(
-        script.parent for folder in ("recipes", "templates") for script in Path(root, folder).glob("*/*/train.py")
-    )
+    return sorted(script.parent for folder in _FOLDERS for script in Path(root, folder).glob("*/*/train.py"))
 
 
 def check_recipe(folder: str | Path) -> list[str]:
@@ -203,7 +204,8 @@ def _resolve(node: ast.AST, imported: dict, path: Path) -> object:
     if not isinstance(node, ast.Name) or node.id not in imported:
         return None
     module, name = imported[node.id]
-    if path.with_name(f"{module.split('.')[0]}.py").is_file():
+    top = module.split(".")[0]
+    if top in _FOLDERS or path.with_name(f"{top}.py").is_file():
         return None
     try:
         found = importlib.import_module(module)
@@ -314,7 +316,7 @@ def _foreign_imports(path: Path) -> Iterator[str]:
             for name in named:
                 top = name.split(".")[0]
                 here = path.with_name(f"{top}.py").is_file() or (path.parent / top / "__init__.py").is_file()
-                if getattr(node, "level", 0) or top in ("recipes", "templates"):
+                if getattr(node, "level", 0) or top in _FOLDERS:
                     yield (
                         f"{path}:{node.lineno} imports {'.' * getattr(node, 'level', 0)}{name}: a recipe stands for "
                         "itself. What several need belongs into the toolkit or a package."
