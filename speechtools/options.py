@@ -6,6 +6,7 @@ Whatever is wrong with the command line or with a yaml is a ConfigError that nam
 import contextlib
 import inspect
 import io
+import math
 import pydoc
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -166,6 +167,7 @@ def check(text: io.StringIO, overrides: dict, path: Path, command_line: dict) ->
     checked = {}
     for key, value in overrides.items():
         place = f"--{key}" if key in command_line else f"{key} in {_holder(path, key)}"
+        sign = "=" if key in command_line else ": "
         if key not in tree:
             known = [name for name in tree if not name.startswith("__")]
             if key in command_line:
@@ -177,9 +179,10 @@ def check(text: io.StringIO, overrides: dict, path: Path, command_line: dict) ->
         if expected and isinstance(value, int | float) and not _misfit(tree, key, str(value)):
             value, expected = str(value), ""
         if expected:
-            raise ConfigError(f"{place}{'=' if key in command_line else ': '}{value!r} cannot be: {expected}")
-        if str(key).endswith("seed") and isinstance(value, int) and value < 0:
-            raise ConfigError(f"{place}: a seed is a whole number from 0 on, and {value} is less.")
+            raise ConfigError(f"{place}{sign}{value!r} cannot be: {expected}")
+        low, high = next((bounds for end, bounds in _RANGES.items() if str(key).endswith(end)), (-math.inf, math.inf))
+        if isinstance(value, int | float) and not low <= value <= high:
+            raise ConfigError(f"{place}{sign}{value} cannot be: it lies between {low} and {high}.")
         checked[key] = value
     return checked
 
@@ -220,6 +223,8 @@ def _misfit(tree: dict, key: str, value) -> str:
     return ""
 
 
+#: Options whose names end so, and between what they lie.
+_RANGES = {"seed": (0, 2**32 - 1), "share": (0, 1), "dropout": (0, 1), "sample_rate": (1, 1_000_000)}
 #: bool first, since True is an int as well.
 _KINDS = {
     bool: "True or False",
@@ -272,8 +277,8 @@ def references(node, line: int = 1) -> Iterator[tuple[str, int]]:
 
     Example
     -------
-    >>> list(references(ruamel.yaml.YAML().load("a: 1\\nb: [!ref <a>/x, !copy <c[d]>]")))
-    [('a', 2), ('c', 2)]
+    >>> list(references(ruamel.yaml.YAML().load("a: 1\\nb: !ref <a>/x\\nc: !copy <d[e]>")))
+    [('a', 2), ('d', 3)]
     """
     if isinstance(node, dict | list):
         for key, value in node.items() if isinstance(node, dict) else enumerate(node):

@@ -212,7 +212,7 @@ def misfits(function: Callable, arguments: dict) -> dict[str, str]:
         except typeguard.TypeCheckError:
             wrong = True
         if wrong:
-            found[key] = inspect.formatannotation(hints[key])
+            found[key] = re.sub(r"\b(\w+\.)+", "", inspect.formatannotation(hints[key]))  # without the modules
     return found
 
 

@@ -89,14 +89,6 @@ class NoisySpeech:
         for name in ("data_folder", "noise_folder", "test_noise_folder"):
             # A relative path means another folder when the run is started from elsewhere.
             object.__setattr__(self, name, _absolute(getattr(self, name)))
-        for name in ("heldout_share", "valid_share", "enhancer_share"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name}={getattr(self, name)} is a share of the speakers, and some must be left for the others. "
-                    "Give one from 0 to below 1, as in 0.25."
-                )
-        if self.sample_rate < 1:
-            raise ConfigError(f"sample_rate={self.sample_rate} cannot be. Give it in Hz, as in 16000.")
 
     def options(self) -> dict:
         """All options, as :func:`speechtools.data.manifests.fingerprint` takes them."""
