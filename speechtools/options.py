@@ -127,7 +127,11 @@ def problem(error: Exception) -> str:
 
 
 def did_you_mean(word: object, choices: Iterable[str]) -> str:
-    """`` Did you mean x?``, or nothing where no choice is near."""
+    """`` Did you mean x?``, or nothing where no choice is near.
+
+    >>> did_you_mean("sead", ["seed", "lr"])
+    ' Did you mean seed?'
+    """
     near = nearest(word, choices)
     return f" Did you mean {near}?" if near else ""
 

@@ -93,6 +93,11 @@ def available(pattern: str | None = None) -> list[str]:
     ------
     PluginError
         No such kind.
+
+    Example
+    -------
+    >>> available("encoder/lstm*")
+    ['encoder/lstm', 'encoder/lstmp']
     """
     if pattern is None:
         for kind in KIND_MODULES:
@@ -108,7 +113,11 @@ def available(pattern: str | None = None) -> list[str]:
 
 
 def kinds() -> list[str]:
-    """Every kind that has a part or a place in this package."""
+    """Every kind that has a part or a place in this package.
+
+    >>> "encoder" in kinds()
+    True
+    """
     _load_entry_points()
     return sorted(set(KIND_MODULES) | {name.split("/")[0] for name in _parts})
 
@@ -120,6 +129,11 @@ def find(name: str) -> Callable:
     ------
     PluginError
         No such part; the message lists the nearest spelling and the parts of that kind.
+
+    Example
+    -------
+    >>> find("quality/blstm").__name__
+    'QualityBLSTM'
     """
     if not isinstance(name, str) or "/" not in name:
         raise PluginError(
@@ -253,12 +267,20 @@ def import_module(module: str | Path) -> None:
 
 
 def signature(name: str) -> str:
-    """``kind/name(parameter=default, …)``, as errors and ``speechtools show`` print it."""
+    """``kind/name(parameter=default, …)``, as errors and ``speechtools show`` print it.
+
+    >>> signature("loss/ge2e-contrast").partition("(")[0]
+    'loss/ge2e-contrast'
+    """
     return name + str(inspect.signature(find(name)))
 
 
 def place(part: Callable) -> str:
-    """File and line where a part is defined."""
+    """File and line where a part is defined.
+
+    >>> place(find("quality/blstm")).rpartition("/")[2].split(":")[0]
+    'quality.py'
+    """
     target = inspect.unwrap(part)
     try:
         return f"{inspect.getsourcefile(target)}:{inspect.getsourcelines(target)[1]}"
