@@ -24,6 +24,8 @@ from speechtools.training import export, read_variant
 
 #: Where a project keeps its recipes, two folders deep.
 _FOLDERS = ("recipes", "templates")
+#: Whose base classes read nothing of hparams, but for SpeechBrain's run options.
+_LIBRARIES = ("builtins", "speechbrain", "torch")
 
 
 @dataclass
@@ -153,10 +155,7 @@ def _script_reads(script: Path) -> Reads:
     while todo:
         path = todo.pop()
         done.add(path)
-        try:
-            tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-        except (SyntaxError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is no Python: {error}. Mend it.") from error
+        tree = _parsed(path)
         imported = _imported(tree)
         reads.add(_tree_reads(tree, str(path)))
         todo += [
@@ -168,8 +167,9 @@ def _script_reads(script: Path) -> Reads:
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 for base in filter(inspect.isclass, map(find, node.bases)):
-                    for owner in base.__mro__[: base.__mro__.index(sb.Brain) if sb.Brain in base.__mro__ else 0]:
-                        reads.add(_object_reads(owner))
+                    for owner in base.__mro__:
+                        if owner.__module__.split(".")[0] not in _LIBRARIES:
+                            reads.add(_object_reads(owner))
             elif isinstance(node, ast.Call) and any(_is_hparams(argument) for argument in _arguments(node)):
                 function = find(node.func)
                 if function is export:
@@ -179,17 +179,22 @@ def _script_reads(script: Path) -> Reads:
     return reads
 
 
+def _parsed(path: Path) -> ast.AST:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no Python: {error}. Mend it.") from error
+
+
 def _imported(tree: ast.AST) -> dict[str, tuple[str, str]]:
     """Names that imports bind, and the module and name within it that they stand for."""
     found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for each in node.names:
-                found[each.asname or each.name.split(".")[0]] = (
-                    each.name if each.asname else each.name.split(".")[0],
-                    "",
-                )
-        elif isinstance(node, ast.ImportFrom) and not node.level:
+                top = each.name.split(".")[0]
+                found[each.asname or top] = (each.name if each.asname else top, "")
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for each in node.names:
                 found[each.asname or each.name] = (node.module, each.name)
     return found
@@ -197,7 +202,7 @@ def _imported(tree: ast.AST) -> dict[str, tuple[str, str]]:
 
 def _resolve(node: ast.AST, imported: dict, path: Path) -> object:
     """The object of an installed package that a dotted name of a script stands for; None for any other."""
-    names = []
+    names: list[str] = []
     while isinstance(node, ast.Attribute):
         names.insert(0, node.attr)
         node = node.value
@@ -220,12 +225,7 @@ def _resolve(node: ast.AST, imported: dict, path: Path) -> object:
 
 def _is_hparams(node: ast.AST) -> bool:
     """``hparams``, ``self.hparams``, ``brain.hparams``."""
-    return (
-        isinstance(node, ast.Name)
-        and node.id == "hparams"
-        or isinstance(node, ast.Attribute)
-        and node.attr == "hparams"
-    )
+    return "hparams" in (getattr(node, "id", None), getattr(node, "attr", None))
 
 
 def _arguments(call: ast.Call) -> list[ast.AST]:
@@ -239,10 +239,7 @@ def _tree_reads(tree: ast.AST, where: str) -> Reads:
     for node in ast.walk(tree):
         place = f"{where}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Subscript) and _is_hparams(node.value):
-            if isinstance(node.slice, ast.Constant):
-                reads.required.setdefault(node.slice.value, place)
-            else:
-                reads.computed.append(place)
+            _add(reads.required, node.slice, place, reads)
         elif isinstance(node, ast.Attribute) and _is_hparams(node.value):
             if not (id(node) in called and hasattr(dict, node.attr)):  # hparams.get is looked at with its call
                 reads.required.setdefault(node.attr, place)
@@ -260,7 +257,7 @@ def _tree_reads(tree: ast.AST, where: str) -> Reads:
 
 def _add(keys: dict[str, str], node: ast.AST, place: str, reads: Reads) -> None:
     if isinstance(node, ast.Constant):
-        keys.setdefault(node.value, place)
+        keys.setdefault(str(node.value), place)
     else:
         reads.computed.append(place)
 
@@ -277,12 +274,8 @@ def _object_reads(owner) -> Reads:
         reads.add(Reads(dict.fromkeys(found.required, name), dict.fromkeys(found.optional, name)))
         space = vars(importlib.import_module(each.__module__))
         for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Call)
-                and any(map(_is_hparams, _arguments(node)))
-                and isinstance(node.func, ast.Name)
-            ):
-                function = space.get(node.func.id)
+            if isinstance(node, ast.Call) and any(map(_is_hparams, _arguments(node))):
+                function = space.get(getattr(node.func, "id", ""))
                 if inspect.isfunction(function) and function not in done:
                     todo.append(function)
     return reads
@@ -304,13 +297,12 @@ def _exported(tree: ast.AST, call: ast.Call, where: str) -> Reads:
         ]
     constants = [node for each in lists if isinstance(each, ast.List) for node in each.elts]
     place = f"{where}:{call.lineno}"
-    return Reads({node.value: place for node in constants if isinstance(node, ast.Constant)})
+    return Reads({str(node.value): place for node in constants if isinstance(node, ast.Constant)})
 
 
 def _foreign_imports(path: Path) -> Iterator[str]:
     """Imports of other recipes, or of what is neither installed nor beside the script."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    for node in ast.walk(tree):
+    for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             named = [each.name for each in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             for name in named:

@@ -9,18 +9,22 @@ import io
 import math
 import pydoc
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import ruamel.yaml
 import speechbrain as sb
 import torch
+from hyperpyyaml import resolve_references
+from speechbrain.utils.run_opts import HELP_TEXTS
 
 from speechtools.errors import ConfigError
 from speechtools.registry import misfits, nearest
 
-_DEFAULTS = sb.core.RunOptions()
-_THEIRS = set(_DEFAULTS.keys()) - {"param_file", "overridden_args"}
+#: SpeechBrain's own options of the command line; these two take several words.
+_OF_MODULES = {"jit_module_keys", "compile_module_keys"}
+_THEIRS = set(HELP_TEXTS) | _OF_MODULES
 
 
 def read_command_line(argv: Sequence[str]) -> tuple[Path, sb.core.RunOptions, dict]:
@@ -50,8 +54,12 @@ def read_command_line(argv: Sequence[str]) -> tuple[Path, sb.core.RunOptions, di
             paths.append(word)
         elif key in _THEIRS:
             theirs.append(word)
-            if not equals and getattr(_DEFAULTS, key) is not False and words and not words[0].startswith("--"):
+            count = (
+                0 if equals or getattr(sb.core.RunOptions, key) is False else len(words) if key in _OF_MODULES else 1
+            )
+            while count and words and not words[0].startswith("--"):
                 theirs.append(words.pop(0))
+                count -= 1
         else:
             if not equals:
                 if not words or re.match(r"--?[a-zA-Z]", words[0]):
@@ -120,10 +128,9 @@ def check_device(device: str) -> None:
 
 def problem(error: Exception) -> str:
     """What a yaml parser complains of, in one line, with the line in the file where it tells."""
-    if getattr(error, "problem", None) is None:  # not text, for instance
-        return " ".join(str(error).split())
-    mark = error.problem_mark
-    return f"{error.problem}{f' (line {mark.line + 1})' if mark else ''}"
+    if isinstance(error, ruamel.yaml.error.MarkedYAMLError) and error.problem and error.problem_mark:
+        return f"{error.problem} (line {error.problem_mark.line + 1})"
+    return " ".join(str(error).split())
 
 
 def did_you_mean(word: object, choices: Iterable[str]) -> str:
@@ -200,8 +207,8 @@ def _holder(path: Path, key: str) -> Path:
 def _misfit(tree: dict, key: str, value) -> str:
     """What an option must be, where ``value`` cannot be its value; empty where it can."""
     default, found = tree[key], False
-    tag = getattr(getattr(default, "tag", None), "value", None)
-    if hasattr(value, "tag") and value.tag.value:  # !ref and the like: only its result tells
+    tag = _tag(default)
+    if tag == "!PLACEHOLDER" or any(map(_tag, nodes(value))):  # of a !ref, only its result tells
         return ""
     for function, parameter in _receivers(tree, key):
         hints = misfits(function, {parameter: value})
@@ -210,11 +217,10 @@ def _misfit(tree: dict, key: str, value) -> str:
             return f"{owner} takes {hints[parameter]}.{_example(key, default)}"
         found = found or parameter in inspect.signature(function).parameters
     if tag == "!ref":
-        reference = re.fullmatch(r"<(\w+)>", default.value)
-        if reference and reference[1] in tree:
-            return _misfit(tree, reference[1], value)
-        return "" if isinstance(value, str) and value else "it is text, and not empty."
-    if tag:
+        default = _resolved(tree).get(key)
+        if isinstance(default, str) and value == "":  # a folder or a name, from which others are made
+            return "it is text, and not empty."
+    elif tag:
         return "" if isinstance(value, dict) else f"it is made by {tag}. Change the options that go into it instead."
     if found or default is None:
         return ""
@@ -244,20 +250,20 @@ def _example(key: str, default) -> str:
     return f" The yaml has {key}: {default}." if isinstance(default, int | float) else ""
 
 
-def _receivers(tree, key: str) -> Iterator[tuple[object, str]]:
+def _receivers(tree: dict, key: str) -> Iterator[tuple[Callable, str]]:
     """Functions and classes with the parameter that gets the value of a key as it is, where its type is told.
 
     Those of parts are left to ``speechtools.build``, which knows the chosen part.
     """
     for node in nodes(tree):
-        kind, _, name = (getattr(getattr(node, "tag", None), "value", None) or "").partition(":")
+        kind, _, name = _tag(node).partition(":")
         if kind not in ("!new", "!name", "!apply") or not isinstance(node, dict) or name == "speechtools.build":
             continue
         for parameter, value in node.items():
-            if getattr(getattr(value, "tag", None), "value", None) == "!ref" and value.value == f"<{key}>":
-                with contextlib.suppress(pydoc.ErrorDuringImport):  # told when it is built
+            if _tag(value) == "!ref" and value.value == f"<{key}>":
+                with contextlib.suppress(pydoc.ErrorDuringImport, ValueError):  # told when it is built; a builtin
                     function = pydoc.locate(name)
-                    if function is not None and parameter in _annotated(function):
+                    if callable(function) and parameter in _annotated(function):
                         yield function, parameter
 
 
@@ -269,14 +275,28 @@ def _annotated(function) -> set[str]:
 # ------------------------------------------------------------------------------------------------- inside of a yaml
 
 
-def nodes(node) -> Iterator[object]:
+def _tag(node: Any) -> str:
+    return getattr(getattr(node, "tag", None), "value", None) or ""
+
+
+def _resolved(tree: dict) -> dict:
+    """The values of a yaml with its references resolved; none where it cannot be, which is told later."""
+    text = io.StringIO()
+    ruamel.yaml.YAML().dump(tree, text)
+    try:
+        return ruamel.yaml.YAML().load(resolve_references(text.getvalue()))
+    except (ValueError, TypeError, OSError):
+        return {}
+
+
+def nodes(node: Any) -> Iterator[Any]:
     """A yaml tree's nodes, from the outermost on."""
     yield node
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         yield from nodes(child)
 
 
-def references(node, line: int = 1) -> Iterator[tuple[str, int]]:
+def references(node: Any, line: int = 1) -> Iterator[tuple[str, int]]:
     """The keys that the ``!ref`` and ``!copy`` of a yaml tree name, each with its line.
 
     Example
@@ -285,9 +305,12 @@ def references(node, line: int = 1) -> Iterator[tuple[str, int]]:
     [('a', 2), ('d', 3)]
     """
     if isinstance(node, dict | list):
+        places = (
+            getattr(getattr(node, "lc", None), "data", None) or {}
+        )  # not told of what a flow style or a merge holds
         for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-            place = (getattr(node.lc, "data", None) or {}).get(key)  # of what a flow style or a merge holds, unknown
+            place = places.get(key)
             yield from references(value, place[-2] + 1 if place else line)
-    elif getattr(getattr(node, "tag", None), "value", None) in ("!ref", "!copy"):
+    elif _tag(node) in ("!ref", "!copy"):
         for name in re.findall(r"<([^>]*)>", node.value):
             yield re.split(r"[.\[]", name)[0], line

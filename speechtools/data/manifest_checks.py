@@ -69,7 +69,8 @@ def check_manifest(path: str | Path) -> tuple[str, int, list[str]]:
     kind = _kind(path, read_header(path))
     rows = read_rows(path, kind.fields)
     context = Context(path.parent, _about(path.parent), {}, set())
-    messages, seen = [], {}
+    messages: list[str] = []
+    seen: dict[str, int] = {}
     for number, row in enumerate(rows, start=2):
         place = f"row {number} ({row[kind.key]})"
         found = [f"{name} is empty." for name in kind.fields if not row[name].strip() and name not in kind.may_be_empty]
