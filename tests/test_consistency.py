@@ -98,7 +98,7 @@ def test_a_recipe_that_agrees(recipe):
             "train.py:7 reads 'gain', which hparams/net.yaml does not have. Did you mean gian?",
         ),
         ({"yaml": {"gain: 1.0": "gian: 1.0"}}, "hparams/net.yaml:6: nothing uses 'gian'. Did you mean gain?"),
-        ({"yaml": {"<size>": "<sise>"}}, "hparams/net.yaml:8 refers to <sise>, which is no key. Did you mean size?"),
+        ({"yaml": {"<size>": "<sizze>"}}, "hparams/net.yaml:8 refers to <sizze>, which is no key. Did you mean size?"),
         ({"yaml": {"<size>": "3"}}, "hparams/net.yaml:5: nothing uses 'size'"),
         ({"yaml": {"max_grad_norm": "max_gradient"}}, "nothing uses 'max_gradient'"),
         ({"yaml": {"train_logger:": "logger:"}}, "speechtools.training.RecipeBrain reads 'train_logger'"),
@@ -116,8 +116,8 @@ def test_a_recipe_that_agrees(recipe):
         ({"script": {"\nfrom": "\nimport not_a_module\nfrom"}}, "train.py:2 imports not_a_module, which is neither"),
         ({"script": {"\nfrom": "\nimport sys\nsys.path.append('..')\nfrom"}}, "train.py:3 changes or reads sys.path"),
         (
-            {"variant": "base: net.yaml\nsise: 5\n"},
-            "hparams/variant.yaml:2: net.yaml, its base, has no 'sise'. Did you mean size?",
+            {"variant": "base: net.yaml\nsizze: 5\n"},
+            "hparams/variant.yaml:2: net.yaml, its base, has no 'sizze'. Did you mean size?",
         ),
         (
             {"variant": "base: nets.yaml\nsize: 5\n"},

@@ -30,6 +30,8 @@ WITH_EXAMPLES = [
     "vad",
 ]
 
+INTERFACES = ["QualityNet", "SpeakerEncoder", "SpeakerVerification", "SpeechEnhancer"]
+
 
 def undocumented(source: str) -> list[str]:
     """Public functions, classes and methods of a module that have no docstring, and the module if it has none.
@@ -92,10 +94,10 @@ def test_every_function_of_the_modules_of_equations_has_an_example(name):
     assert things and without_example(things) == []
 
 
-def test_the_interfaces_whose_model_comes_with_the_package_have_examples():
+def test_the_pretrained_interfaces_have_examples():
     from speechtools import inference
 
-    things = {name: getattr(inference, name) for name in ("QualityNet", "SpeechEnhancer")}
+    things = {name: getattr(inference, name) for name in INTERFACES}
     assert without_example(things) == []
 
 

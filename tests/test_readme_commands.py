@@ -39,7 +39,8 @@ def commands(text: str) -> list[list[str]]:
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
         if language in ("", "bash", "sh", "console"):
             lines = block.replace("\\\n", " ").splitlines()
-            found += [[], *(shlex.split(line.removeprefix("$ "), comments=True) for line in lines)]
+            words = (shlex.split(line.removeprefix("$ "), comments=True) for line in lines)
+            found += [[], *filter(None, words)]
     return found
 
 
@@ -205,7 +206,7 @@ def test_every_recipe_shows_how_to_train_it():
     [
         ("```\nmake demoo\n```", "the Makefile has no ['demoo']"),
         ("```bash\ncd recipes/TIMIT/qualty\n```", "there is no folder recipes/TIMIT/qualty"),
-        ("```\ncd recipes/TIMIT/quality\npython trian.py hparams/qnet.yaml\n```", "there is no trian.py"),
+        ("```\ncd recipes/TIMIT/quality\npython trayn.py hparams/qnet.yaml\n```", "there is no trayn.py"),
         ("```\ncd recipes/TIMIT/quality\npython train.py hparams/qnett.yaml\n```", "There is no file"),
         ("```\ncd recipes/TIMIT/quality\npython train.py hparams/qnet.yaml --apha=0\n```", "--apha is no option"),
         ("```\ncd recipes/TIMIT/quality\npython train.py hparams/qnet.yaml --alpha=none\n```", "--alpha='none'"),
