@@ -59,6 +59,12 @@ class SubbandAutoencoder(nn.Module):
     Shape
     -----
     frames (…, input_size) -> rebuilt frames (…, input_size), as ``standardise`` has them.
+
+    Example
+    -------
+    >>> autoencoder = SubbandAutoencoder(257, 8, 2, 16, 1e-3, 16000)
+    >>> autoencoder(torch.rand(5, 257)).shape
+    torch.Size([5, 257])
     """
 
     connections: Tensor

@@ -59,6 +59,47 @@ def show_part(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def check_anything(arguments: argparse.Namespace) -> int:
+    """Check a part, a recipe or a manifest: whatever the name stands for.
+
+    A part (kind/name) is put to the laws of its kind. In the folder of a recipe, every key of the yaml files must be
+    used and every key that the script reads be there. In a manifest (.csv), every row must hold against its audio and
+    its scale. What is wrong is named, a line each, and the exit status is then 1.
+    """
+    name = arguments.name
+    is_part = re.fullmatch(r"[^/.]+/[^/.]+", name) and name.split("/")[0] in registry.kinds()
+    if is_part and (not os.path.exists(name) or name in registry.available(name.split("/")[0])):
+        return check_part(arguments)
+    if arguments.data_folder is not None:
+        raise ConfigError(
+            f"{name} was given --data_folder={arguments.data_folder}, but only a corpus reads a folder. Leave it out."
+        )
+    if os.path.isdir(name):
+        from speechtools.consistency import check_recipe
+
+        return _told(name, check_recipe(name), "Its yaml files and its script agree.")
+    if os.path.isfile(name):
+        if not name.lower().endswith(".csv"):
+            raise ConfigError(f"{name} is no manifest (.csv). To check a recipe, give its folder.")
+        from speechtools.data.manifest_checks import check_manifest
+
+        kind, count, messages = check_manifest(name)
+        return _told(name, [f"{name}, {message}" for message in messages], f"{count} rows of a {kind} manifest hold.")
+    if name.lower().endswith(".csv") or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ConfigError(
+            f"There is no file or folder {name}. Give the name of a part (kind/name, as `speechtools list` prints it), "
+            "the folder of a recipe, or a manifest (.csv)."
+        )
+    return check_part(arguments)  # which says what is near
+
+
+def _told(name: str, messages: list[str], otherwise: str) -> int:
+    for message in messages:
+        print(f"speechtools: {message}", file=sys.stderr)
+    print(f"{name}: {f'{len(messages)} to mend.' if messages else otherwise}")
+    return 1 if messages else 0
+
+
 def check_part(arguments: argparse.Namespace) -> int:
     """Run the laws of its kind on one part."""
     from speechtools import contracts
@@ -279,10 +320,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("name", metavar="kind/name", help="as `speechtools list` prints it")
     command.set_defaults(run=show_part)
 
-    command = commands.add_parser("check", help="whether a part keeps its contract", description=check_part.__doc__)
-    command.add_argument("name", metavar="kind/name", help="as `speechtools list` prints it")
+    command = commands.add_parser(
+        "check", help="whether a part, a recipe or a manifest is as it should be", description=check_anything.__doc__
+    )
+    command.add_argument("name", metavar="kind/name, folder or file.csv", help="a part, a recipe or a manifest")
     command.add_argument("--data_folder", help="for a corpus: a folder of it, whose utterances are then tested too")
-    command.set_defaults(run=check_part)
+    command.set_defaults(run=check_anything)
 
     command = commands.add_parser("score", help="predict the quality of recordings", description=score_files.__doc__)
     command.add_argument("paths", nargs="+", metavar="file_or_folder")

@@ -66,6 +66,12 @@ def window_dvectors(
     -------
     list of Tensor
         (windows, embedding_size) for each utterance.
+
+    Example
+    -------
+    >>> encoder = lambda feats, lens: feats.mean(dim=1)  # any (batch, time, size) -> (batch, emb)
+    >>> [len(each) for each in window_dvectors(encoder, [torch.rand(320, 40), torch.rand(90, 40)])]
+    [3, 1]
     """
     places = [
         (number, start)
@@ -95,7 +101,11 @@ def _grouped(items: Iterable, counts: Iterable[int]) -> Iterator[list]:
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """L2 normalisation of the last dimension (equation 4)."""
+    """L2 normalisation of the last dimension (equation 4).
+
+    >>> unit(torch.tensor([3.0, 4.0]))
+    tensor([0.6000, 0.8000])
+    """
     return torch.nn.functional.normalize(vectors, dim=-1)
 
 
@@ -103,6 +113,9 @@ def utterance_dvector(windows: Tensor) -> Tensor:
     """The d-vector of an utterance: the mean of its windows' unit d-vectors, (windows, emb) -> (emb,).
 
     The paper averages and does not normalise again; a cosine does not notice.
+
+    >>> utterance_dvector(torch.tensor([[2.0, 0.0], [0.0, 5.0]]))
+    tensor([0.5000, 0.5000])
     """
     return unit(windows).mean(dim=0)
 
@@ -118,6 +131,10 @@ def probe(
 
     Exported with a model, they tell whether features and encoder are those that were trained together: features of
     another kind but of the same size would give d-vectors that mean nothing.
+
+    >>> from speechtools import build
+    >>> len(probe(build("features/log-mel"), build("encoder/lstm", hidden_size=8, embedding_size=4).eval(), 16000))
+    4
     """
     time = torch.arange(sample_rate, dtype=torch.float64) / sample_rate
     pitch = 2 * math.pi * (100 + 40 * time) * time
@@ -127,6 +144,10 @@ def probe(
 
 
 def cosine_scores(models: Tensor, tests: Tensor) -> Tensor:
-    """Cosine of every voiceprint with every test d-vector: (models, emb), (tests, emb) -> (models, tests)."""
+    """Cosine of every voiceprint with every test d-vector: (models, emb), (tests, emb) -> (models, tests).
+
+    >>> cosine_scores(torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0], [0.0, 1.0]])).tolist()
+    [[1.0, 0.0]]
+    """
     return unit(models) @ unit(tests).T
     # (models, tests)

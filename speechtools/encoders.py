@@ -15,7 +15,11 @@ from speechtools.registry import plugin
 
 
 def last_frames(sequence: Tensor, lens: Tensor | None) -> Tensor:
-    """Each item's last valid frame: (batch, time, size) and relative lens (batch,) -> (batch, size)."""
+    """Each item's last valid frame: (batch, time, size) and relative lens (batch,) -> (batch, size).
+
+    >>> last_frames(torch.tensor([[[1.0], [2.0]], [[3.0], [0.0]]]), torch.tensor([1.0, 0.5])).tolist()
+    [[2.0], [3.0]]
+    """
     if lens is None:
         return sequence[:, -1]
     counts = num_samples(lens, sequence.shape[1])
@@ -152,6 +156,10 @@ def convert_ge2e_state(state: dict[str, Any]) -> dict[str, Tensor]:
 
     Such checkpoints hold ``lstm.*`` and ``linear.*``, often inside ``model_state``, and beside them the scale and
     offset of the loss (``similarity_weight``, ``similarity_bias``), which an encoder has no use for.
+
+    >>> state = {"linear.bias": torch.zeros(4), "similarity_weight": torch.ones(1)}
+    >>> list(convert_ge2e_state({"model_state": state}))
+    ['linear.bias']
     """
     state = state.get("model_state", state)
     return {name: value for name, value in state.items() if name.startswith(("lstm.", "linear."))}
@@ -163,6 +171,12 @@ class FoldedLSTMP(nn.Module):
     Layer ``l`` with state ``r = P h`` computes its gates from ``W x + U r``. With ``U P`` in the place of ``U``, and
     the next layer's ``W P`` in the place of its ``W``, the projection is never made; the last one goes into the
     linear layer. It is :func:`folded` that makes one.
+
+    Example
+    -------
+    >>> encoder, feats = LSTMP(40, 16, 8).eval(), torch.randn(2, 50, 40)
+    >>> torch.allclose(FoldedLSTMP(encoder)(feats), encoder(feats), atol=1e-6)
+    True
     """
 
     weight: Tensor
@@ -196,6 +210,7 @@ class FoldedLSTMP(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
+        """As of :class:`LSTMP`: feats (batch, time, input_size), lens (batch,) -> (batch, embedding_size)."""
         hidden = feats
         for layer in self.layers:
             hidden, _ = layer(hidden)

@@ -16,12 +16,20 @@ from speechtools.registry import plugin
 
 
 def num_samples(lens: Tensor, longest: int) -> Tensor:
-    """Relative lengths (batch,) as whole numbers of samples or frames (batch,), at least 1."""
+    """Relative lengths (batch,) as whole numbers of samples or frames (batch,), at least 1.
+
+    >>> num_samples(torch.tensor([1.0, 0.5]), 62).tolist()
+    [62, 31]
+    """
     return (lens * longest).round().long().clamp(1, longest)
 
 
 def length_mask(counts: Tensor, longest: int) -> Tensor:
-    """Booleans (batch, longest): true within the first ``counts[i]`` positions of row i."""
+    """Booleans (batch, longest): true within the first ``counts[i]`` positions of row i.
+
+    >>> length_mask(torch.tensor([3, 1]), 3).tolist()
+    [[True, True, True], [True, False, False]]
+    """
     return torch.arange(longest, device=counts.device) < counts.unsqueeze(1)
 
 

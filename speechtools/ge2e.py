@@ -107,7 +107,11 @@ class _Cosines(torch.autograd.Function):
 
 
 def inverse_length(squares: Tensor, floor: Tensor | float = 0.0) -> Tensor:
-    """1 / length from its square; 0, with no gradient, where the square is not above ``floor``."""
+    """1 / length from its square; 0, with no gradient, where the square is not above ``floor``.
+
+    >>> inverse_length(torch.tensor([4.0, 0.0])).tolist()
+    [0.5, 0.0]
+    """
     return torch.where(squares > floor, squares, torch.inf).rsqrt()
 
 
@@ -115,13 +119,20 @@ def softmax_losses(similarities: Tensor, index: Tensor) -> Tensor:
     """Equation 6 with its sign turned, so that it is minimised: (batch, speakers) and (batch,) -> (batch,).
 
     log Σ exp(S_k) - S_j = softplus(log Σ_{k≠j} exp(S_k) - S_j), which keeps its digits where the loss is near 0.
+
+    >>> round(softmax_losses(torch.zeros(1, 2), torch.tensor([0])).item(), 4)  # log 2: no better than chance
+    0.6931
     """
     own, others = _own_and_others(similarities, index)
     return nn.functional.softplus(others.logsumexp(dim=1) - own, threshold=40.0)
 
 
 def contrast_losses(similarities: Tensor, index: Tensor) -> Tensor:
-    """Equation 7: the own centroid against the most similar other one: (batch, speakers), (batch,) -> (batch,)."""
+    """Equation 7: the own centroid against the most similar other one: (batch, speakers), (batch,) -> (batch,).
+
+    >>> contrast_losses(torch.zeros(1, 2), torch.tensor([0])).item()
+    1.0
+    """
     own, others = _own_and_others(similarities, index)
     # 1 - sigmoid(x) = sigmoid(-x); and the sigmoid grows with its argument, so the largest similarity has the largest.
     return torch.sigmoid(-own) + torch.sigmoid(others.amax(dim=1))
@@ -191,7 +202,10 @@ def speaker_index(dvectors: Tensor, speakers: Tensor | None, loss: str = "GE2E")
 
 
 def check_labels(speakers: Tensor | None) -> None:
-    """Raises SpeechtoolsError where the labels are no integers."""
+    """Raises SpeechtoolsError where the labels are no integers.
+
+    >>> check_labels(torch.tensor([0, 0, 1, 1]))
+    """
     if speakers is not None and (speakers.is_floating_point() or speakers.dtype == torch.bool):
         raise SpeechtoolsError(
             f"The labels of the speakers are {speakers.dtype}: they must be integers. Number the speakers, and give "
@@ -203,6 +217,9 @@ def unit(dvectors: Tensor) -> Tensor:
     """Equation 4: d-vectors (batch, emb) of length 1. Those of an encoder have it and come back as they are.
 
     Raises SpeechtoolsError where a value is not finite.
+
+    >>> unit(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
     """
     squares = torch.linalg.vecdot(dvectors, dvectors)
     if bool(((squares.detach() - 1).abs() <= UNIT_TOLERANCE).all()):
@@ -259,13 +276,18 @@ class ScaleAndOffset(nn.Module):
         return nn.functional.softplus(self.raw_weight)
 
     def forward(self, cosines: Tensor) -> Tensor:
+        """w cos + b of cosines of any shape (equation 5)."""
         weight = _ScaledGradient.apply(self.weight, self.gradient_scale)
         bias = _ScaledGradient.apply(self.bias, self.gradient_scale)
         return torch.addcmul(bias.to(cosines.dtype), weight.to(cosines.dtype), cosines)
 
 
 def check_reduction(reduction: str) -> str:
-    """``reduction`` itself; raises ConfigError where it is unknown."""
+    """``reduction`` itself; raises ConfigError where it is unknown.
+
+    >>> check_reduction("sum")
+    'sum'
+    """
     if reduction not in ("sum", "mean"):
         raise ConfigError(f"reduction={reduction!r} is unknown: it is 'sum' (equation 10) or 'mean'.")
     return reduction
@@ -276,6 +298,15 @@ class CentroidLoss(nn.Module):
 
     A subclass has a ``name`` for errors, and ``losses(dvectors, index, num_speakers)`` with what ``speaker_index``
     gives: one loss for each utterance or tuple.
+
+    Example
+    -------
+    >>> class Distances(CentroidLoss):
+    ...     name = "distances"
+    ...     def losses(self, dvectors, index, num_speakers):
+    ...         return 1 - self.similarity(dvectors @ dvectors.T).diagonal()
+    >>> Distances(init_weight=1.0, init_bias=0.0, reduction="mean")(torch.eye(4).view(2, 2, 4)).item()
+    0.0
     """
 
     name: str
@@ -306,6 +337,7 @@ class CentroidLoss(nn.Module):
         raise NotImplementedError
 
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
+        """d-vectors (speakers, utterances, emb), or (batch, emb) and a label each -> the loss, a scalar."""
         with torch.autocast(dvectors.device.type, enabled=False):
             dvectors = dvectors if dvectors.dtype == torch.float64 else dvectors.float()
             losses = self.losses(*speaker_index(dvectors, speakers, self.name))

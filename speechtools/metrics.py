@@ -19,7 +19,11 @@ from speechtools.errors import SpeechtoolsError
 
 
 def validate(predicted: ArrayLike, true: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64 vectors of one length; raises SpeechtoolsError on other shapes and on non-finite values."""
+    """Both as float64 vectors of one length; raises SpeechtoolsError on other shapes and on non-finite values.
+
+    >>> validate([1, 2], [1.0, 4.0])
+    (array([1., 2.]), array([1., 4.]))
+    """
     predicted, true = np.asarray(predicted, dtype=np.float64), np.asarray(true, dtype=np.float64)
     if predicted.ndim != 1 or predicted.shape != true.shape or predicted.size == 0:
         raise SpeechtoolsError(

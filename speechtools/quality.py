@@ -82,7 +82,11 @@ class QualityBLSTM(nn.Module):
 
 
 def frame_weight(target: Tensor, q_max: float) -> Tensor:
-    """Equation 2: ``10 ** (target - q_max)``, 1 for a perfect utterance and ten times less a point below."""
+    """Equation 2: ``10 ** (target - q_max)``, 1 for a perfect utterance and ten times less a point below.
+
+    >>> frame_weight(torch.tensor([4.5, 3.5]), 4.5).tolist()
+    [1.0, 0.10000000149011612]
+    """
     return 10.0 ** (target - q_max)
 
 
@@ -115,6 +119,14 @@ def quality_objective(
     -------
     Tensor
         The mean over the batch, a scalar.
+
+    Example
+    -------
+    >>> true, frames = torch.tensor([4.5]), torch.full((1, 10), 4.0)
+    >>> quality_objective(true, frames, true, torch.ones(1), alpha=0.0).item()
+    0.0
+    >>> quality_objective(true, frames, true, torch.ones(1)).item()  # ten frames, each half a point away
+    2.5
     """
     if frame_reduction not in ("sum", "mean"):
         raise ConfigError(f"frame_reduction={frame_reduction!r} is unknown: it is 'sum' (equation 1) or 'mean'.")

@@ -17,6 +17,7 @@ import importlib
 import inspect
 import re
 import sys
+import typing
 import warnings
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -24,7 +25,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from speechtools.errors import PluginError
+import typeguard
+
+from speechtools.errors import PluginError, SpeechtoolsError
 
 ENTRY_POINT_GROUP = "speechtools.plugins"
 
@@ -45,6 +48,8 @@ _TOKEN = re.compile(r"[a-z][a-z0-9-]*/[a-z0-9][a-z0-9-]*")
 _parts: dict[str, Callable] = {}
 _imported_kinds: set[str] = set()
 _entry_points_loaded = False
+#: What a yaml can hold; of other objects the part itself must know what they are.
+_PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
 
 def plugin(name: str) -> Callable[[Callable], Callable]:
@@ -88,6 +93,11 @@ def available(pattern: str | None = None) -> list[str]:
     ------
     PluginError
         No such kind.
+
+    Example
+    -------
+    >>> available("encoder/lstm*")
+    ['encoder/lstm', 'encoder/lstmp']
     """
     if pattern is None:
         for kind in KIND_MODULES:
@@ -103,7 +113,11 @@ def available(pattern: str | None = None) -> list[str]:
 
 
 def kinds() -> list[str]:
-    """Every kind that has a part or a place in this package."""
+    """Every kind that has a part or a place in this package.
+
+    >>> "encoder" in kinds()
+    True
+    """
     _load_entry_points()
     return sorted(set(KIND_MODULES) | {name.split("/")[0] for name in _parts})
 
@@ -115,6 +129,11 @@ def find(name: str) -> Callable:
     ------
     PluginError
         No such part; the message lists the nearest spelling and the parts of that kind.
+
+    Example
+    -------
+    >>> find("quality/blstm").__name__
+    'QualityBLSTM'
     """
     if not isinstance(name, str) or "/" not in name:
         raise PluginError(
@@ -141,8 +160,8 @@ def build(plugin: str, offered: dict[str, Any] | None = None, **arguments: Any) 
     Raises
     ------
     PluginError
-        No such part, an argument it does not take, or a missing one. The message gives the nearest spelling and the
-        whole signature.
+        No such part; an argument that it does not take, or not of that type, or with that value; or a missing one. The
+        message gives the nearest spelling and the whole signature.
 
     Example
     -------
@@ -165,7 +184,50 @@ def build(plugin: str, offered: dict[str, Any] | None = None, **arguments: Any) 
     ]
     if missing:
         raise PluginError(f"{plugin} needs {', '.join(repr(key) for key in missing)}, which was not given. {full}")
-    return part(**arguments)
+    for key, expected in misfits(part, arguments).items():
+        raise PluginError(f"{plugin} cannot take {key}={arguments[key]!r}: it must be {expected}. {full}")
+    try:
+        return part(**arguments)
+    except SpeechtoolsError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:  # what the part, or torch beneath it, says of them
+        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items() if isinstance(value, _PLAIN))
+        raise PluginError(f"{plugin} cannot be built with {given or 'no arguments'}: {error}. {full}") from error
+
+
+def misfits(function: Callable, arguments: dict) -> dict[str, str]:
+    """Arguments that are not what a function or class says it takes: by parameter, what it says.
+
+    Only plain values are looked at (numbers, text, lists, mappings), of parameters that have an annotation; the
+    parameter's default is always right.
+
+    Example
+    -------
+    >>> def draw(count: int | None = 3, share: float = 0.5): ...
+    >>> misfits(draw, {"count": "many", "share": 1})
+    {'count': 'int | None'}
+    """
+    try:
+        hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    except (NameError, TypeError, AttributeError):  # a name known to type checkers alone; a builtin
+        return {}
+    parameters = inspect.signature(function).parameters
+    found = {}
+    for key, value in arguments.items():
+        if key not in hints or key not in parameters or not isinstance(value, _PLAIN):
+            continue
+        wrong = isinstance(value, bool) and hints[key] in (int, float)  # Python counts True as 1
+        if not wrong and value == parameters[key].default:
+            continue
+        try:
+            typeguard.check_type(
+                value, hints[key], collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS
+            )
+        except typeguard.TypeCheckError:
+            wrong = True
+        if wrong:
+            found[key] = re.sub(r"\b(\w+\.)+", "", inspect.formatannotation(hints[key]))  # without the modules
+    return found
 
 
 def import_module(module: str | Path) -> None:
@@ -177,6 +239,12 @@ def import_module(module: str | Path) -> None:
     ------
     PluginError
         There is no such module, it cannot be imported, or another one of its name is imported already.
+
+    Example
+    -------
+    >>> import_module("speechtools.vad")  # or a file of your own: "my_net.py"
+    >>> "vad/energy" in available("vad")
+    True
     """
     path = Path(module).expanduser().absolute()
     if path.suffix != ".py":
@@ -205,12 +273,20 @@ def import_module(module: str | Path) -> None:
 
 
 def signature(name: str) -> str:
-    """``kind/name(parameter=default, …)``, as errors and ``speechtools show`` print it."""
+    """``kind/name(parameter=default, …)``, as errors and ``speechtools show`` print it.
+
+    >>> signature("loss/ge2e-contrast").partition("(")[0]
+    'loss/ge2e-contrast'
+    """
     return name + str(inspect.signature(find(name)))
 
 
 def place(part: Callable) -> str:
-    """File and line where a part is defined."""
+    """File and line where a part is defined.
+
+    >>> place(find("quality/blstm")).rpartition("/")[2].split(":")[0]
+    'quality.py'
+    """
     target = inspect.unwrap(part)
     try:
         return f"{inspect.getsourcefile(target)}:{inspect.getsourcelines(target)[1]}"
@@ -227,9 +303,22 @@ def _identity(part: Callable) -> tuple:
     return source, part.__qualname__
 
 
+def nearest(word: object, choices: Iterable[str]) -> str | None:
+    """The choice that a misspelt word was meant to be: one that begins with it, or the most similar; None if none is.
+
+    Example
+    -------
+    >>> nearest("loss/ge2e", ["loss/te2e", "loss/ge2e-softmax"]), nearest("lstmq", ["lstm"]), nearest("x", ["lstm"])
+    ('loss/ge2e-softmax', 'lstm', None)
+    """
+    text, known = str(word), list(choices)
+    begun = [choice for choice in known if len(text) > 2 and choice.startswith(text)]
+    return next(iter(begun or difflib.get_close_matches(text, known, n=1, cutoff=0.5)), None)
+
+
 def _nearest(word: str, choices: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(word, choices)
+    return f" Did you mean {near!r}?" if near else ""
 
 
 def _import_kind(kind: str) -> None:

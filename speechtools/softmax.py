@@ -62,7 +62,8 @@ class Softmax(nn.Module):
         if self.linear is None:
             raise ConfigError(
                 "loss/softmax does not know the training speakers yet: call set_speakers(num_speakers, "
-                "embedding_size) before the optimizer is made."
+                "embedding_size) before the optimizer is made. A recipe of several sources (keyword/GE2E) cannot, "
+                "since each has speakers of its own: choose ge2e-softmax, ge2e-contrast or te2e there."
             )
         dvectors, speakers = self._flat(dvectors, speakers, self.linear)
         if not torch.isfinite(dvectors).all():

@@ -41,6 +41,12 @@ def tuple_cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> tuple[T
         (speakers,), in the order of the batch
     positive : Tensor
         (speakers,), booleans
+
+    Example
+    -------
+    >>> alike = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    >>> tuple_cosines(alike, torch.tensor([0, 0, 1, 1]), 2)  # the second tuple has another speaker's utterance
+    (tensor([1., 0.]), tensor([ True, False]))
     """
     positions = torch.arange(len(index), device=index.device)
     first = positions.new_full((num_speakers,), len(index)).scatter_reduce(0, index, positions, "amin")

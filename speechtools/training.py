@@ -10,7 +10,6 @@ A recipe's train.py reads::
     training.export(hparams, keys=["features", "quality"], modules={"quality": brain.modules.quality})
 """
 
-import difflib
 import functools
 import io
 import json
@@ -36,7 +35,7 @@ from speechbrain.utils.checkpoints import Checkpointer, mark_as_loader, mark_as_
 from speechbrain.utils.distributed import ddp_barrier, ddp_broadcast, if_main_process
 from torch.utils.data import DataLoader
 
-from speechtools import registry
+from speechtools import options, registry
 from speechtools.allocation import keep_freed_memory
 from speechtools.data.batches import LengthBatchSampler
 from speechtools.data.manifests import write_aside
@@ -83,15 +82,16 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     end_with_starter()
     sys.excepthook = _message_only(sys.excepthook)
     keep_freed_memory()
-    hparams_file, run_opts, overrides = sb.core.RunOptions.from_command_line_args(argv)
+    hparams_file, run_opts, given = options.read_command_line(sys.argv[1:] if argv is None else argv)
     sb.utils.distributed.ddp_init_group(run_opts)
-    text, overrides = read_variant(Path(hparams_file), overrides)
-    _check_options(text, overrides)
+    text, overrides = read_variant(hparams_file, given)
+    overrides = options.check(text, overrides, hparams_file, given)
     _import_plugins(text, overrides)
     try:
         resolved = resolve_references(text, overrides).getvalue()
-    except ValueError as error:  # a placeholder left, or a mapping given where a value stands
-        raise ConfigError(f"The options of {hparams_file} do not fit together: {error}") from error
+    except (ValueError, TypeError, OSError) as error:  # a placeholder left, a !ref or an !include: to nothing
+        said = "".join(str(each) for each in error.args) if isinstance(error, ValueError) else error
+        raise ConfigError(f"{hparams_file} cannot be put together: {said}. Mend it there.") from error
     plain = _plain(resolved)
     folder = Path(plain["output_folder"])
     _on_main(lambda: (_claim(folder.absolute()), _check_same_run(folder, plain)))
@@ -106,7 +106,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
         with write_aside(folder / "hyperparams.yaml") as aside:
             aside.write_text(f"# All options of this run, resolved from {hparams_file}\n{resolved}", encoding="utf-8")
     ddp_barrier()
-    return load_hyperpyyaml(resolved), run_opts
+    return _built(resolved, f"{hparams_file} with its options"), run_opts
 
 
 def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, dict]:
@@ -119,20 +119,29 @@ def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, d
     """
     parser = ruamel.yaml.YAML()
     if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        folder = path if path.is_dir() else path.parent
+        there = sorted(each.name for each in folder.glob("*.yaml"))
         raise ConfigError(
-            f"There is no file {path}. "
-            + (f"{path.parent} has {', '.join(near)}." if near else "Give the path of a recipe's yaml.")
+            f"{path} is a folder."
+            if path.is_dir()
+            else f"There is no file {path}.{options.did_you_mean(path.name, there)}"
+            + (f" {folder} has {', '.join(there)}." if there else " Give the path of a recipe's yaml.")
         )
     try:
         content = parser.load(path.read_text(encoding="utf-8"))
         given = (parser.load(overrides) if isinstance(overrides, str) else overrides) or {}
-    except ruamel.yaml.error.YAMLError as error:
-        raise ConfigError(f"{path} or an option given with it is no valid yaml: {error}") from error
+    except (ruamel.yaml.error.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid yaml: {options.problem(error)}. Mend it there.") from error
     if not isinstance(content, dict) or not isinstance(given, dict):
         raise ConfigError(f"{path} must hold a yaml mapping (key: value), and options read --key=value.")
     if "base" in content:
-        base = path.parent / content.pop("base")
+        base = path.parent / str(content.pop("base"))
+        if not base.is_file() or base.resolve() == path.resolve():
+            there = sorted(each.name for each in path.parent.glob("*.yaml") if each.name != path.name)
+            raise ConfigError(
+                f"{path} says base: {base.name}, and there is no such other file beside it."
+                f"{options.did_you_mean(base.name, there)} There are: {', '.join(there) or 'none'}."
+            )
         content = {key: _included(value, path) for key, value in content.items()}
         try:
             recursive_update(content, given)
@@ -164,17 +173,18 @@ def _included(value, variant: Path):
         raise ConfigError(f"{variant} includes {path.resolve()}, which cannot be read: {error}") from error
 
 
-def _check_options(text: io.StringIO, overrides: dict) -> None:
-    keys = ruamel.yaml.YAML().load(text)
-    text.seek(0)
-    for key in overrides:
-        if key not in keys:
-            near = difflib.get_close_matches(str(key), [str(known) for known in keys], n=1, cutoff=0.5)
-            raise ConfigError(
-                f"--{key} is no option of {Path(text.name).name}."
-                + (f" Did you mean --{near[0]}?" if near else "")
-                + f" It has: {', '.join(keys)}."
-            )
+def _built(resolved: str, what: str) -> dict:
+    """The objects that a resolved yaml describes."""
+    try:
+        return load_hyperpyyaml(resolved)
+    except SpeechtoolsError:
+        raise
+    except Exception as error:  # a class that is not there, an argument that it does not take, a value that cannot be
+        said = ": ".join(str(each) for each in error.args) or type(error).__name__
+        raise ConfigError(
+            f"What {what} describes cannot be built: {said}. Mend the yaml or the option; log.txt in the run's folder "
+            "has the traceback."
+        ) from error
 
 
 def _import_plugins(text: io.StringIO, overrides: dict) -> None:
@@ -242,8 +252,11 @@ def _message_only(otherwise):
             message = str(error)
             if "Original Traceback" in message:
                 message = message.rstrip().rpartition("Error: ")[2]
-            logger.error("%s", message)
             print(f"error: {message}", file=sys.stderr)
+            logger.debug("%s", message, exc_info=(kind, error, traceback))  # into the run's log.txt alone
+        elif issubclass(kind, OSError):  # a full disk, a folder without permission: nothing a traceback would help with
+            print(f"error: {error}. Mend this and start again: what is finished is kept.", file=sys.stderr)
+            logger.debug("%s", error, exc_info=(kind, error, traceback))
         else:
             otherwise(kind, error, traceback)
 
@@ -373,6 +386,10 @@ class RecipeBrain(sb.Brain):
 
     def __init__(self, *args, train_batches=None, **kwargs):
         super().__init__(*args, **kwargs)
+        for name in ("budget_seconds", "halve_every"):
+            value = getattr(getattr(self, "hparams", None), name, None)
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise ConfigError(f"{name}={value!r} cannot be: give a number above 0.")
         self.train_batches = train_batches
         self.writer = None
         self.stopwatch = Stopwatch()
@@ -477,7 +494,7 @@ class DVectorBrain(RecipeBrain):
         self.embedded = []
 
 
-def optimizer(name: str, lr: float, **options):
+def optimizer(name: str, lr: float, **arguments):
     """An optimizer of ``torch.optim`` by its name, as a Brain takes it: a function of the parameters.
 
     The name is a scalar of the yaml, and so can be given on the command line and in a variant.
@@ -485,16 +502,25 @@ def optimizer(name: str, lr: float, **options):
     Raises
     ------
     ConfigError
-        torch has no such optimizer.
+        torch has no such optimizer, or it does not take such a learning rate.
+
+    Example
+    -------
+    >>> optimizer("SGD", lr=0.1)([torch.nn.Parameter(torch.zeros(2))]).param_groups[0]["lr"]
+    0.1
     """
     known = [each for each in dir(torch.optim) if isinstance(getattr(torch.optim, each), type) and each != "Optimizer"]
     if name not in known:
-        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
         raise ConfigError(
-            f"torch.optim has no optimizer {name!r}.{f' Did you mean {near[0]!r}?' if near else ''} "
-            f"It has: {', '.join(known)}."
+            f"torch.optim has no optimizer {name!r}.{options.did_you_mean(name, known)} It has: {', '.join(known)}."
         )
-    return functools.partial(getattr(torch.optim, name), lr=lr, **options)
+    chosen = functools.partial(getattr(torch.optim, name), lr=lr, **arguments)
+    try:
+        chosen([torch.nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError) as error:
+        told = ", ".join(f"{key}={value!r}" for key, value in {"lr": lr, **arguments}.items())
+        raise ConfigError(f"The optimizer {name} cannot work with {told}: {error}. Give it another value.") from error
+    return chosen
 
 
 def take_weights(module: torch.nn.Module, trained: torch.nn.Module, option: str) -> None:
@@ -615,6 +641,8 @@ def loaders_by_length(
 
 def batches_by_length(durations, batch_size: int) -> list[list[int]]:
     """All indices in batches of similar length, longest first: for validation and test, where the order is free."""
+    if batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size} makes no batches. Give 1 or more.")
     order = np.argsort(-np.asarray(durations, dtype=np.float64), kind="stable")
     return [order[i : i + batch_size].tolist() for i in range(0, len(order), batch_size)]
 

@@ -16,7 +16,11 @@ from speechtools.registry import plugin
 
 
 def speech_samples(wav: Tensor, speech: Tensor, hop_length: int) -> Tensor:
-    """The samples of the frames that hold speech: (samples,) and booleans (time,) -> (kept,)."""
+    """The samples of the frames that hold speech: (samples,) and booleans (time,) -> (kept,).
+
+    >>> speech_samples(torch.arange(6.0), torch.tensor([True, False, True]), 2).tolist()
+    [0.0, 1.0, 4.0, 5.0]
+    """
     return wav[speech.repeat_interleave(hop_length)[: len(wav)]]
 
 
@@ -152,6 +156,11 @@ class WebRTCVAD:
     Shape
     -----
     wavs (batch, samples), lens (batch,) -> (batch, time), time = ceil(samples / hop_length)
+
+    Example
+    -------
+    >>> WebRTCVAD()(torch.zeros(1, 16000)).any().item()  # digital silence
+    False
     """
 
     def __init__(self, sample_rate: int = 16000, aggressiveness: int = 1, hop_ms: int = 10):

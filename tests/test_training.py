@@ -13,7 +13,7 @@ import torch
 import torch.multiprocessing
 from torch import nn
 
-from speechtools import training
+from speechtools import options, training
 from speechtools.errors import ConfigError, SpeechtoolsError
 
 BASE = """
@@ -73,7 +73,7 @@ def test_a_variants_own_plugins_are_imported_first(recipe):
     (recipe / "mine.yaml").write_text("base: base.yaml\n__plugins: !module:my_net\n")
     stream, overrides = training.read_variant(recipe / "mine.yaml")
     assert stream.getvalue().startswith("__plugins: !module:my_net")
-    training._check_options(stream, overrides)
+    assert options.check(stream, overrides, recipe / "mine.yaml", {}) == overrides
 
 
 def test_the_command_line_comes_last(recipe):
@@ -90,14 +90,14 @@ def test_a_missing_yaml_names_those_that_are_there(recipe):
 
 def test_a_broken_yaml(recipe):
     (recipe / "broken.yaml").write_text("a: [1")
-    with pytest.raises(ConfigError, match="broken.yaml or an option given with it is no valid yaml"):
+    with pytest.raises(ConfigError, match=r"broken.yaml is no valid yaml: expected .* \(line 1\). Mend it there."):
         training.read_variant(recipe / "broken.yaml")
 
 
 def test_a_misspelt_option_gets_the_nearest_spelling(recipe):
     stream, overrides = training.read_variant(recipe / "base.yaml", "sead: 3")
-    with pytest.raises(ConfigError, match="--sead is no option of base.yaml. Did you mean --seed. It has: seed, name"):
-        training._check_options(stream, overrides)
+    with pytest.raises(ConfigError, match="--sead is no option of base.yaml. Did you mean --seed?"):
+        options.check(stream, overrides, recipe / "base.yaml", overrides)
 
 
 def test_a_run_with_other_options_is_not_continued(tmp_path):

@@ -46,6 +46,7 @@ class VoiceSpeed(nn.Module):
         self.changes = nn.ModuleList(SpeedPerturb(sample_rate, [speed]) for speed in speeds)
 
     def forward(self, wavs: Tensor, num_utterances: int) -> Tensor:
+        """Waveforms (batch, samples), ``num_utterances`` of each speaker in turn -> (batch, no more samples)."""
         samples = wavs.shape[1] * 100 // self.fastest
         by_speaker = wavs.view(-1, num_utterances, wavs.shape[1])
         # (speakers, utterances, samples)
@@ -67,6 +68,7 @@ class WaveformAugmenter(nn.Module):
         self.voice_speed, self.others = voice_speed, others
 
     def forward(self, wavs: Tensor, num_utterances: int) -> Tensor:
+        """Waveforms (batch, samples), ``num_utterances`` of each speaker in turn -> (batch, no more samples)."""
         if self.voice_speed is not None:
             wavs = self.voice_speed(wavs, num_utterances)
         return self.others(wavs, torch.ones(len(wavs), device=wavs.device))[0]
@@ -88,6 +90,7 @@ class FeatureAugmenter(nn.Module):
         self.drops = Augmenter(concat_original=False, min_augmentations=1, max_augmentations=2, augmentations=drops)
 
     def forward(self, feats: Tensor) -> Tensor:
+        """Features with frames and bands left out: (batch, time, size) -> (batch, time, size)."""
         return self.drops(feats, torch.ones(len(feats), device=feats.device))[0]
 
 

@@ -64,6 +64,24 @@ def write_rows(path: str | Path, fields: list[str], rows: Iterable[dict]) -> Non
         writer.writerows(rows)
 
 
+def read_header(path: str | Path) -> list[str]:
+    """The columns of a CSV manifest.
+
+    Raises
+    ------
+    CorpusError
+        The manifest is missing or no text.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CorpusError(f"The manifest {path} does not exist. Run the preparation first, or mend the path.")
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return next(csv.reader(file), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(f"{path} is no CSV file ({error}). Give a manifest, as a preparation writes it.") from error
+
+
 def read_rows(path: str | Path, fields: Iterable[str]) -> list[dict]:
     """Read a CSV manifest whose header must hold ``fields``.
 

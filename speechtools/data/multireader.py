@@ -86,6 +86,20 @@ class MultiReader(Dataset):
         speakers than its batch. The message names the source.
     CorpusError
         A source has no two speakers with two utterances.
+
+    Example
+    -------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> np.save(folder / "a.npy", np.ones(4000, np.int16))
+    >>> rows = [f"u{k},{'anna' if k < 2 else 'bert'},x.wav,0.0625,a.npy,{1000 * k},1000" for k in range(4)]
+    >>> manifest = folder / "train.csv"
+    >>> _ = manifest.write_text("\\n".join(["utt_id,speaker,path,duration,shard,start,samples", *rows]))
+    >>> source = Source("words", SpeakerStore(manifest), 2, 2, min_samples=800, max_samples=800)
+    >>> step = MultiReader([source])[0]
+    >>> step.names, step.parts[0].wavs.shape  # 2 speakers of 2 utterances
+    (('words',), torch.Size([4, 800]))
     """
 
     def __init__(self, sources: Sequence[Source], seed: int = 0, rank: int = 0, world_size: int = 1):
@@ -117,6 +131,19 @@ class MixedReader(Dataset):
     ------
     ConfigError, CorpusError
         As :class:`MultiReader`; or M or the lengths differ.
+
+    Example
+    -------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> np.save(folder / "a.npy", np.ones(4000, np.int16))
+    >>> rows = [f"u{k},{'anna' if k < 2 else 'bert'},x.wav,0.0625,a.npy,{1000 * k},1000" for k in range(4)]
+    >>> manifest = folder / "train.csv"
+    >>> _ = manifest.write_text("\\n".join(["utt_id,speaker,path,duration,shard,start,samples", *rows]))
+    >>> source = Source("words", SpeakerStore(manifest), 2, 2, min_samples=800, max_samples=800)
+    >>> MixedReader([source])[0].parts[0].wavs.shape
+    torch.Size([4, 800])
     """
 
     def __init__(self, sources: Sequence[Source], seed: int = 0, rank: int = 0, world_size: int = 1):

@@ -304,6 +304,12 @@ class SpeakerVerification(SpeakerEncoder):
     A voice is enrolled from several recordings: its voiceprint is the mean of their d-vectors (equation 1). A recording
     is accepted where its cosine with the voiceprint reaches ``threshold``: by default the one at which, on the
     validation speakers of the training, as many impostors were accepted as true speakers refused.
+
+    Example
+    -------
+    >>> verifier = SpeakerVerification.from_hparams()  # the model that comes with the package
+    >>> verifier.voices, 0 < verifier.threshold < 1
+    ({}, True)
     """
 
     HPARAMS_NEEDED = [*SpeakerEncoder.HPARAMS_NEEDED, "threshold"]

@@ -1,0 +1,319 @@
+"""The options of a recipe's run, before anything is built from them: their names, their types, what a yaml refers to.
+
+Whatever is wrong with the command line or with a yaml is a ConfigError that names the place to mend.
+"""
+
+import contextlib
+import inspect
+import io
+import math
+import pydoc
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import ruamel.yaml
+import speechbrain as sb
+import torch
+from hyperpyyaml import resolve_references
+from speechbrain.utils.run_opts import HELP_TEXTS
+
+from speechtools.errors import ConfigError
+from speechtools.registry import misfits, nearest
+
+#: SpeechBrain's own options of the command line; these two take several words.
+_OF_MODULES = {"jit_module_keys", "compile_module_keys"}
+_THEIRS = set(HELP_TEXTS) | _OF_MODULES
+
+
+def read_command_line(argv: Sequence[str]) -> tuple[Path, sb.core.RunOptions, dict]:
+    """The recipe's yaml, SpeechBrain's options and those of the recipe, of ``train.py hparams/x.yaml --key=value``.
+
+    Raises
+    ------
+    ConfigError
+        No yaml; an option without a value or given twice; a value that is no valid yaml; a word that belongs to no
+        option; a value that SpeechBrain's option cannot have, or a device that this machine does not have.
+
+    Example
+    -------
+    >>> path, run_opts, given = read_command_line(["hparams/ge2e.yaml", "--lr=0.1", "--device", "cpu"])
+    >>> path.name, run_opts.device, given
+    ('ge2e.yaml', 'cpu', {'lr': 0.1})
+    """
+    words, paths, theirs, given = list(argv), [], [], {}
+    while words:
+        word = words.pop(0)
+        key, equals, value = word.lstrip("-").partition("=")
+        if word in ("-h", "--help"):
+            theirs.append(word)
+        elif re.match(r"-[a-zA-Z]", word):
+            raise ConfigError(f"{word} begins with one dash, and options with two: write --{key}={value or '…'}.")
+        elif not word.startswith("--"):
+            paths.append(word)
+        elif key in _THEIRS:
+            theirs.append(word)
+            count = (
+                0 if equals or getattr(sb.core.RunOptions, key) is False else len(words) if key in _OF_MODULES else 1
+            )
+            while count and words and not words[0].startswith("--"):
+                theirs.append(words.pop(0))
+                count -= 1
+        else:
+            if not equals:
+                if not words or re.match(r"--?[a-zA-Z]", words[0]):
+                    raise ConfigError(f"--{key} has no value. Write --{key}=…, or leave it out.")
+                value = words.pop(0)
+            if key in given:
+                raise ConfigError(f"--{key} is given twice. Leave one of them out.")
+            given[key] = _value(key, value)
+    if not paths and not theirs[:1] == ["--help"]:
+        raise ConfigError(
+            "The recipe's yaml is missing. Name it first, as in: python train.py hparams/<name>.yaml --key=value."
+        )
+    if len(paths) > 1:
+        raise ConfigError(
+            f"{paths[1]!r} belongs to no option: {paths[0]} is the yaml, and options read --key=value. A value with "
+            "spaces stands in quotes."
+        )
+    return Path(*paths), _run_options([*paths, *theirs]), given
+
+
+def _value(key: str, text: str):
+    try:
+        return ruamel.yaml.YAML().load(text) if text else ""
+    except ruamel.yaml.error.YAMLError as error:
+        raise ConfigError(
+            f"--{key}={text} is no valid yaml: {problem(error)}. Mend it; in quotes, where the shell would change it."
+        ) from error
+
+
+def _run_options(argv: list[str]) -> sb.core.RunOptions:
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            _, run_opts, _ = sb.core.RunOptions.from_command_line_args(argv)
+    except SystemExit as end:
+        if not end.code:  # --help
+            raise
+        raise ConfigError(f"{said.getvalue().rpartition('error: ')[2].strip()}. Mend it or leave it out.") from end
+    if run_opts.device is not None:
+        check_device(run_opts.device)
+    return run_opts
+
+
+def check_device(device: str) -> None:
+    """Whether this machine has a device.
+
+    Raises
+    ------
+    ConfigError
+        torch knows no such device, or finds none here.
+
+    Example
+    -------
+    >>> check_device("cpu")
+    """
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"--device={device} is no device. Give cpu, cuda or cuda:1.") from error
+    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"--device={device}, but torch finds {torch.cuda.device_count() or 'no'} GPU here. Leave it out, or give "
+            "--device=cpu."
+        )
+
+
+def problem(error: Exception) -> str:
+    """What a yaml parser complains of, in one line, with the line in the file where it tells."""
+    if isinstance(error, ruamel.yaml.error.MarkedYAMLError) and error.problem and error.problem_mark:
+        return f"{error.problem} (line {error.problem_mark.line + 1})"
+    return " ".join(str(error).split())
+
+
+def did_you_mean(word: object, choices: Iterable[str]) -> str:
+    """`` Did you mean x?``, or nothing where no choice is near.
+
+    >>> did_you_mean("sead", ["seed", "lr"])
+    ' Did you mean seed?'
+    """
+    near = nearest(word, choices)
+    return f" Did you mean {near}?" if near else ""
+
+
+# --------------------------------------------------------------------------------------------------- names and types
+
+
+def check(text: io.StringIO, overrides: dict, path: Path, command_line: dict) -> dict:
+    """What a variant and the command line change of a yaml, if it can be so.
+
+    An option keeps the type that the yaml gives it; where it goes to a function or class that says what it takes, as
+    ``int | None``, that counts instead.
+
+    Arguments
+    ---------
+    text : StringIO
+        The yaml on which the others build; it is left at its beginning.
+    overrides : dict
+        What the variants and the command line change.
+    path, command_line
+        The yaml that was asked for, and the options that came from the command line: so that a message can tell where
+        the mistake stands.
+
+    Returns
+    -------
+    dict
+        The overrides; a number that stands for text (a name, a folder) has become text.
+
+    Raises
+    ------
+    ConfigError
+        An option is not in the yaml, or is of another type.
+    """
+    tree = ruamel.yaml.YAML().load(text)
+    text.seek(0)
+    base = Path(text.name).name
+    checked = {}
+    for key, value in overrides.items():
+        place = f"--{key}" if key in command_line else f"{key} in {_holder(path, key)}"
+        sign = "=" if key in command_line else ": "
+        if key not in tree:
+            known = [name for name in tree if not name.startswith("__")]
+            if key in command_line:
+                near = did_you_mean(f"--{key}", [f"--{name}" for name in (*known, *_THEIRS)])
+            else:
+                near = did_you_mean(key, known)
+            raise ConfigError(f"{place} is no option of {base}.{near or ' It has: ' + ', '.join(known) + '.'}")
+        if key == "__plugins":  # one module or several, whatever the yaml has
+            checked[key] = value
+            continue
+        expected = _misfit(tree, key, value)
+        if expected and isinstance(value, int | float) and not _misfit(tree, key, str(value)):
+            value, expected = str(value), ""
+        if expected:
+            raise ConfigError(f"{place}{sign}{value!r} cannot be: {expected}")
+        low, high = next((bounds for end, bounds in _RANGES.items() if str(key).endswith(end)), (-math.inf, math.inf))
+        if isinstance(value, int | float) and not low <= value <= high:
+            raise ConfigError(f"{place}{sign}{value} cannot be: it lies between {low} and {high}.")
+        checked[key] = value
+    return checked
+
+
+def _holder(path: Path, key: str) -> Path:
+    """The variant that holds a key: the one asked for, or one on which it builds."""
+    content = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
+    return path if key in content or "base" not in content else _holder(path.parent / content["base"], key)
+
+
+def _misfit(tree: dict, key: str, value) -> str:
+    """What an option must be, where ``value`` cannot be its value; empty where it can."""
+    default, found = tree[key], False
+    tag = _tag(default)
+    if tag == "!PLACEHOLDER" or any(map(_tag, nodes(value))):  # of a !ref, only its result tells
+        return ""
+    for function, parameter in _receivers(tree, key):
+        hints = misfits(function, {parameter: value})
+        if hints:
+            owner = f"{function.__module__}.{function.__qualname__}"
+            return f"{owner} takes {hints[parameter]}.{_example(key, default)}"
+        found = found or parameter in inspect.signature(function).parameters
+    if tag == "!ref":
+        default = _resolved(tree).get(key)
+        if isinstance(default, str) and value == "":  # a folder or a name, from which others are made
+            return "it is text, and not empty."
+    elif tag:
+        return "" if isinstance(value, dict) else f"it is made by {tag}. Change the options that go into it instead."
+    if found or default is None:
+        return ""
+    for kind, name in _KINDS.items():
+        if isinstance(default, kind):
+            fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
+            if fits and (kind is bool or not isinstance(value, bool)):
+                return ""
+            return f"it is {name}.{_example(key, default)}"
+    return ""
+
+
+#: Options whose names end so, and between what they lie.
+_RANGES = {"seed": (0, 2**32 - 1), "share": (0, 1), "dropout": (0, 1), "sample_rate": (1, 1_000_000)}
+#: bool first, since True is an int as well.
+_KINDS = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list, as in [a, b]",
+    dict: "a mapping, as in {a: 1}",
+}
+
+
+def _example(key: str, default) -> str:
+    return f" The yaml has {key}: {default}." if isinstance(default, int | float) else ""
+
+
+def _receivers(tree: dict, key: str) -> Iterator[tuple[Callable, str]]:
+    """Functions and classes with the parameter that gets the value of a key as it is, where its type is told.
+
+    Those of parts are left to ``speechtools.build``, which knows the chosen part.
+    """
+    for node in nodes(tree):
+        kind, _, name = _tag(node).partition(":")
+        if kind not in ("!new", "!name", "!apply") or not isinstance(node, dict) or name == "speechtools.build":
+            continue
+        for parameter, value in node.items():
+            if _tag(value) == "!ref" and value.value == f"<{key}>":
+                with contextlib.suppress(pydoc.ErrorDuringImport, ValueError):  # told when it is built; a builtin
+                    function = pydoc.locate(name)
+                    if callable(function) and parameter in _annotated(function):
+                        yield function, parameter
+
+
+def _annotated(function) -> set[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return {each.name for each in parameters if each.annotation is not each.empty}
+
+
+# ------------------------------------------------------------------------------------------------- inside of a yaml
+
+
+def _tag(node: Any) -> str:
+    return getattr(getattr(node, "tag", None), "value", None) or ""
+
+
+def _resolved(tree: dict) -> dict:
+    """The values of a yaml with its references resolved; none where it cannot be, which is told later."""
+    text = io.StringIO()
+    ruamel.yaml.YAML().dump(tree, text)
+    try:
+        return ruamel.yaml.YAML().load(resolve_references(text.getvalue()))
+    except (ValueError, TypeError, OSError):
+        return {}
+
+
+def nodes(node: Any) -> Iterator[Any]:
+    """A yaml tree's nodes, from the outermost on."""
+    yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from nodes(child)
+
+
+def references(node: Any, line: int = 1) -> Iterator[tuple[str, int]]:
+    """The keys that the ``!ref`` and ``!copy`` of a yaml tree name, each with its line.
+
+    Example
+    -------
+    >>> list(references(ruamel.yaml.YAML().load("a: 1\\nb: !ref <a>/x\\nc: !copy <d[e]>")))
+    [('a', 2), ('d', 3)]
+    """
+    if isinstance(node, dict | list):
+        places = (
+            getattr(getattr(node, "lc", None), "data", None) or {}
+        )  # not told of what a flow style or a merge holds
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            place = places.get(key)
+            yield from references(value, place[-2] + 1 if place else line)
+    elif _tag(node) in ("!ref", "!copy"):
+        for name in re.findall(r"<([^>]*)>", node.value):
+            yield re.split(r"[.\[]", name)[0], line

@@ -1,0 +1,329 @@
+"""Typical mistakes, in a yaml and on the command line: each gets one message, with the nearest spelling and the place.
+
+The recipes' own scripts run here, in this process, until they meet the mistake.
+"""
+
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from speechtools import cli, options, training
+from speechtools.errors import ConfigError, SpeechtoolsError
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+YAMLS = {
+    "TI-SV/GE2E": "hparams/ge2e.yaml",
+    "keyword/GE2E": "hparams/multireader.yaml",
+    "TIMIT/quality": "hparams/qnet.yaml",
+    "TIMIT/enhancement": "hparams/blstm.yaml",
+}
+
+
+def in_words(value):
+    """Names a case by what is typed."""
+    return "" if isinstance(value, str) else " ".join(value)
+
+
+@pytest.fixture
+def message(tmp_path, monkeypatch):
+    """What ``python train.py …`` says: ``message(recipe, *words)``, the yaml put first where none is given."""
+
+    def said(recipe, *words):
+        if not any(word.endswith(".yaml") for word in words):
+            words = (YAMLS[recipe], *words)
+        places = [f"--output_folder={tmp_path}/run", f"--prepared_folder={tmp_path}/prepared"]
+        monkeypatch.chdir(RECIPES / recipe)
+        monkeypatch.setattr(sys, "argv", ["train.py", *words, *places])
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+        monkeypatch.setattr(
+            training.sb, "create_experiment_directory", lambda folder, **_: folder.mkdir(parents=True, exist_ok=True)
+        )
+        with pytest.raises(SpeechtoolsError, match=".") as caught:
+            runpy.run_path("train.py", run_name="__main__")
+        text = str(caught.value)
+        assert "\n" not in text and "Traceback" not in text, "one message is one line"
+        return text
+
+    return said
+
+
+# ------------------------------------------------------------------------------------------------ on the command line
+
+#: recipe, what is typed after train.py, what the message must hold
+COMMAND_LINE = [
+    # names
+    ("TI-SV/GE2E", ["--loss_nam=te2e"], "--loss_nam is no option of ge2e.yaml. Did you mean --loss_name?"),
+    ("TI-SV/GE2E", ["--devise=cpu"], "--devise is no option of ge2e.yaml. Did you mean --device?"),
+    ("TIMIT/quality", ["--batchsize=4"], "Did you mean --batch_size?"),
+    ("TIMIT/quality", ["--xyzzy=4"], "--xyzzy is no option of qnet.yaml. It has: name, seed,"),
+    ("TI-SV/GE2E", ["--encoder_name=lstmm"], "There is no plugin 'encoder/lstmm'. Did you mean 'encoder/lstm'?"),
+    ("TI-SV/GE2E", ["--loss_name=ge2e"], "There is no plugin 'loss/ge2e'. Did you mean 'loss/ge2e-"),
+    ("TIMIT/quality", ["--quality_name=lstm"], "Did you mean 'quality/blstm'? The kind 'quality' has:"),
+    ("TIMIT/quality", ["--quality_name=te2e"], "There is no plugin 'quality/te2e'"),
+    ("TIMIT/enhancement", ["--enhancer_name=blsm"], "Did you mean 'enhancer/blstm'?"),
+    ("TI-SV/GE2E", ["--features_name=logmel"], "Did you mean 'features/log-mel'?"),
+    ("TI-SV/GE2E", ["--optimizer_name=adam"], "torch.optim has no optimizer 'adam'. Did you mean Adam?"),
+    ("TI-SV/GE2E", ["--corpus=timid"], "Did you mean 'corpus/timit'?"),
+    ("TI-SV/GE2E", ["--corpus_options={builtin: {num_train_speaker: 5}}"], "Did you mean 'num_train_speakers'?"),
+    ("TI-SV/GE2E", ["hparams/ge2.yaml"], "There is no file hparams/ge2.yaml. Did you mean ge2e.yaml?"),
+    ("TI-SV/GE2E", ["ge2e.yaml"], "There is no file ge2e.yaml. Give the path of a recipe's yaml."),
+    # folders
+    ("TI-SV/GE2E", ["--corpus=timit", "--data_folder=/nowhere"], "The folder /nowhere does not exist"),
+    ("TI-SV/GE2E", ["--corpus=timit"], "corpus/timit needs 'data_folder', which was not given"),
+    ("TI-SV/GE2E", ["--corpus=[timit, librispeech]"], "Give one folder for each corpus"),
+    ("TIMIT/enhancement", ["--start_from=/nowhere", "--quality_weight=0", "--num_layers=-1"], "num_layers=-1"),
+    # types
+    ("TI-SV/GE2E", ["--lr=fast"], "--lr='fast' cannot be: speechtools.training.optimizer takes float."),
+    ("TIMIT/quality", ["--seed=abc"], "--seed='abc' cannot be: it is a whole number. The yaml has seed: 1234."),
+    ("keyword/GE2E", ["--num_workers=many"], "--num_workers='many' cannot be: it is a whole number"),
+    ("TIMIT/quality", ["--batch_size=2.5"], "--batch_size=2.5 cannot be: it is a whole number."),
+    ("TIMIT/quality", ["--batch_size=null"], "--batch_size=None cannot be: it is a whole number"),
+    ("TI-SV/GE2E", ["--augmentation=yes"], "augmenter takes bool. The yaml has augmentation: False."),
+    ("TI-SV/GE2E", ["--lr={a: 1}"], "--lr={'a': 1} cannot be"),
+    ("TI-SV/GE2E", ["--corpus_options=5"], "takes dict"),
+    ("keyword/GE2E", ["--keywords=yes"], "--keywords='yes' cannot be: it is a list, as in [a, b]."),
+    ("TIMIT/quality", ["--test_snrs_db=5"], "quality_data.prepare takes Sequence[float]"),
+    ("TIMIT/quality", ["--features=mel"], "--features='mel' cannot be: it is made by !apply:speechtools.build"),
+    ("TIMIT/quality", ["--name="], "--name='' cannot be: it is text, and not empty."),
+    # values
+    ("TI-SV/GE2E", ["--hidden_size=-3"], "encoder/lstmp cannot be built with hidden_size=-3"),
+    ("TIMIT/quality", ["--hidden_size=0"], "quality/blstm cannot be built with hidden_size=0"),
+    ("TIMIT/quality", ["--dropout=2"], "--dropout=2 cannot be: it lies between 0 and 1."),
+    ("TI-SV/GE2E", ["--valid_share=-1"], "--valid_share=-1 cannot be: it lies between 0 and 1."),
+    ("TIMIT/enhancement", ["--lr=-1"], "The optimizer Adam cannot work with lr=-1: Invalid learning rate: -1"),
+    ("TI-SV/GE2E", ["--average_decay=2"], "hparams/ge2e.yaml with its options describes cannot be built: "),
+    ("TI-SV/GE2E", ["--reduction=max"], "reduction='max' is unknown: it is 'sum' (equation 10) or 'mean'."),
+    ("TIMIT/quality", ["--scale=mos"], "There is no PESQ scale 'mos'. Choose raw_nb"),
+    ("TIMIT/enhancement", ["--hop_length=0"], "hop_length=0 must divide n_fft=512"),
+    ("TIMIT/enhancement", ["--quality_weight=1"], "start_from names none"),
+    # SpeechBrain's own options
+    ("TI-SV/GE2E", ["--device=gpu"], "--device=gpu is no device. Give cpu, cuda or cuda:1."),
+    ("TI-SV/GE2E", ["--precision=fp99"], "argument --precision: invalid choice: 'fp99'"),
+    ("TI-SV/GE2E", ["--max_grad_norm=big"], "argument --max_grad_norm: invalid float value: 'big'"),
+    ("TI-SV/GE2E", ["--device"], "--device: expected one argument"),
+    # how it is typed
+    ("TI-SV/GE2E", ["-lr=0.1"], "-lr=0.1 begins with one dash, and options with two: write --lr=0.1."),
+    ("TI-SV/GE2E", ["--lr"], "--lr has no value. Write --lr=…"),
+    ("TI-SV/GE2E", ["--lr=1", "--lr=2"], "--lr is given twice. Leave one of them out."),
+    ("TI-SV/GE2E", ["--lr", "0.1", "0.2"], "'0.2' belongs to no option"),
+    ("TI-SV/GE2E", ["--keywords=[a", "b]"], "--keywords=[a is no valid yaml: expected ',' or ']'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe, words, said", COMMAND_LINE, ids=in_words)
+def test_a_mistake_on_the_command_line_is_one_message(message, recipe, words, said):
+    assert said in message(recipe, *words)
+
+
+@pytest.mark.parametrize("recipe", YAMLS)
+def test_every_recipe_says_it_in_the_same_way(message, recipe):
+    assert message(recipe, "--sead=3").endswith("Did you mean --seed?")
+    assert "cannot be: it is a whole number. The yaml has seed: 1234." in message(recipe, "--seed=abc")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(message):
+    assert "--device=cuda, but torch finds no GPU here" in message("TI-SV/GE2E", "--device=cuda")
+
+
+def test_the_yaml_left_out():
+    with pytest.raises(
+        ConfigError, match="The recipe's yaml is missing. Name it first, as in: python train.py hparams"
+    ):
+        options.read_command_line(["--lr=0.1"])
+
+
+@pytest.mark.parametrize("name", ["budget_seconds", "halve_every"])
+def test_a_time_or_a_number_of_steps_that_is_none(name):
+    with pytest.raises(ConfigError, match=f"{name}='long' cannot be: give a number above 0"):
+        training.RecipeBrain(hparams={name: "long"}, run_opts={"device": "cpu"})
+
+
+def test_no_utterance_at_a_time():
+    with pytest.raises(ConfigError, match="batch_size=0 makes no batches"):
+        training.batches_by_length([1.0, 2.0], 0)
+
+
+def test_a_classifier_where_the_sources_have_speakers_of_their_own():
+    import speechtools
+
+    with pytest.raises(ConfigError, match=r"several sources \(keyword/GE2E\) cannot.*choose ge2e-softmax"):
+        speechtools.build("loss/softmax")(torch.randn(2, 3, 4), torch.arange(2))
+
+
+# ---------------------------------------------------------------------------------------------- what is right remains
+
+
+@pytest.mark.parametrize(
+    "words, key, value",
+    [
+        (["--lr", "0.1"], "lr", 0.1),
+        (["--lr=1"], "lr", 1),
+        (["--lr", "-0.1"], "lr", -0.1),
+        (["--keywords=[yes, no]"], "keywords", ["yes", "no"]),
+        (["--data_folder=/a=b"], "data_folder", "/a=b"),
+        (["--data_folder="], "data_folder", ""),
+        (["--num_train_noises=null"], "num_train_noises", None),
+        (["--debug", "--seed=3"], "seed", 3),
+    ],
+)
+def test_options_that_are_right(words, key, value):
+    path, _, given = options.read_command_line(["hparams/x.yaml", *words])
+    assert path == Path("hparams/x.yaml") and given == {key: value}
+
+
+def test_options_of_speechbrain_reach_it():
+    _, run_opts, given = options.read_command_line(["x.yaml", "--device", "cpu", "--max_grad_norm=1.5", "--debug"])
+    assert (run_opts.device, run_opts.max_grad_norm, run_opts.debug) == ("cpu", 1.5, True) and not given
+    assert {"device", "max_grad_norm", "debug"} <= run_opts.overridden_args
+
+
+QNET = RECIPES / "TIMIT/quality/hparams/qnet.yaml"
+
+
+@pytest.mark.parametrize(
+    "given, checked",
+    [
+        ({"num_train_noises": None}, None),  # as its reader takes it
+        ({"valid_noises": ["a", "b"]}, None),  # a number or a list
+        ({"corpus": ["timit", "kaldi"]}, None),
+        ({"alpha": 1}, None),  # a whole number is a number
+        ({"name": 5}, {"name": "5"}),
+        ({"data_folder": 2024}, {"data_folder": "2024"}),
+        ({"recurrent_max_norm": 0.1}, None),
+        ({"test_noises": {"street": None}}, None),
+        ({"save_folder": "/elsewhere"}, None),
+    ],
+)
+def test_values_that_are_right(given, checked):
+    text, overrides = training.read_variant(QNET, given)
+    assert options.check(text, overrides, QNET, given) == (checked or given)
+
+
+# ------------------------------------------------------------------------------------------------------------ in a yaml
+
+
+@pytest.fixture
+def yaml(tmp_path):
+    """``yaml({old: new})`` is a changed copy of GE2E's yaml, ``yaml(text)`` a variant beside it."""
+    path = tmp_path / "ge2e.yaml"
+    shutil.copy(RECIPES / "TI-SV/GE2E/hparams/ge2e.yaml", path)
+
+    def write(change):
+        if isinstance(change, dict):
+            text = path.read_text()
+            for old, new in change.items():
+                assert old in text
+                text = text.replace(old, new, 1)
+            path.write_text(text)
+            return path
+        (tmp_path / "variant.yaml").write_text(change)
+        return tmp_path / "variant.yaml"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"lr: 0.01": "lr: 0.01\nlr: 0.02"}, 'ge2e.yaml is no valid yaml: found duplicate key "lr"'),
+        ({"lr: 0.01": "lr 0.01"}, "ge2e.yaml is no valid yaml: could not find expected ':' (line "),
+        ({"n_mels: 40": "\tn_mels: 40"}, "found character '\\t' that cannot start any token (line"),
+        ({"corpus: builtin": "corpus: [builtin"}, "ge2e.yaml is no valid yaml: "),
+        ({"!ref <hidden_size>": "!ref <hiden_size>"}, 'The reference "hiden_size" is not valid'),
+        ({"<features.size>": "<features.sizze>"}, "no attribute 'sizze'"),
+        ({"!new:speechbrain.utils.epoch_loop.": "!new:speechbrain.utils.epoch_lop."}, "There is no such class as"),
+        ({"limit_to_stop:": "limit_too_stop:"}, "unexpected keyword argument 'limit_too_stop'"),
+        ({"input_size: !ref <features.size>": "input_sizze: 40"}, "takes no parameter 'input_sizze'. Did you mean"),
+        ({"plugin: !ref encoder/<encoder_name>": "plugin: lstmp"}, "'lstmp' names no plugin: write kind/name"),
+        ({"name: !ref": "__plugins: !module:my_nett\nname: !ref"}, "my_nett"),
+        ({"seed: 1234": "seed: !PLACEHOLDER"}, "'seed' is a !PLACEHOLDER and must be replaced."),
+        ("base: gee2e.yaml\nlr: 0.1\n", "says base: gee2e.yaml, and there is no such other file"),
+        ("base: variant.yaml\nlr: 0.1\n", "says base: variant.yaml, and there is no such other file beside it."),
+        ("base: ge2e.yaml\nhiden_size: 5\n", "variant.yaml is no option of ge2e.yaml. Did you mean hidden_size?"),
+        ("base: ge2e.yaml\nhidden_size: large\n", "variant.yaml: 'large' cannot be: it is a whole number."),
+        ("base: ge2e.yaml\nheldout_share: 2\n", "variant.yaml: 2 cannot be: it lies between 0 and 1."),
+        ("base: ge2e.yaml\nlr: {a: 1}\n", "cannot be"),
+        ("- a\n- b\n", "must hold a yaml mapping (key: value)"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_yaml_is_one_message(yaml, tmp_path, monkeypatch, change, said):
+    path = yaml(change)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(
+        training.sb, "create_experiment_directory", lambda folder, **_: folder.mkdir(parents=True, exist_ok=True)
+    )
+    with pytest.raises(SpeechtoolsError, match=".") as caught:
+        training.start([str(path), f"--output_folder={tmp_path}/run"])
+    text = str(caught.value)
+    assert said in text and "\n" not in text
+
+
+def test_a_variant_of_a_variant_names_the_file_to_mend(yaml, tmp_path):
+    yaml("base: ge2e.yaml\nhidden_size: large\n")
+    outer = tmp_path / "outer.yaml"
+    outer.write_text("base: variant.yaml\nlr: 0.5\n")
+    text, overrides = training.read_variant(outer)
+    with pytest.raises(ConfigError, match="hidden_size in .*variant.yaml: 'large' cannot be"):
+        options.check(text, overrides, outer, {})
+
+
+def test_the_message_stands_alone_on_the_screen(tmp_path):
+    """As a person sees it: no traceback, nothing twice, status 1; the log of the run has the traceback."""
+    command = [sys.executable, "train.py", "hparams/ge2e.yaml", f"--output_folder={tmp_path}/run", "--reduction=max"]
+    done = subprocess.run(
+        command, cwd=RECIPES / "TI-SV/GE2E", capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 1
+    assert (done.stdout + done.stderr).count("reduction='max' is unknown") == 1
+    assert done.stderr.splitlines()[-1].startswith("error: reduction='max' is unknown")
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
+
+
+# --------------------------------------------------------------------------------------------- the command speechtools
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["scor", "a.wav"], "Did you mean 'score'?"),
+        (["score"], "the following arguments are required: file_or_folder"),
+        (["score", "/nowhere.wav"], "/nowhere.wav"),
+        (["score", "a.wav", "--modell=x"], "unrecognized arguments: --modell=x. Did you mean '--model'?"),
+        (["score", "a.wav", "--batch_size=many"], "argument --batch_size: invalid int value: 'many'"),
+        (["score", "{folder}/a.wav", "--device=gpu"], "The model cannot be put on gpu"),
+        (["score", "{folder}/a.wav", "--model=/nowhere/pretrained"], "There is no folder /nowhere/pretrained"),
+        (["score", "{folder}/a.wav", "--batch_size=0"], "batch_size=0"),
+        (["enhance", "{folder}", "{folder}/out.wav"], "is a folder and"),
+        (["embed", "{folder}", "--out={folder}", "--model=x"], "is a folder. Give the name of a file to write"),
+        (["verify", "a.wav", "b.wav", "--model=/nowhere/pretrained"], "/nowhere/pretrained"),
+        (["show", "qualty/blstm"], "There is no kind of plugin called 'qualty'. Did you mean 'quality'?"),
+        (["list", "qualty"], "Did you mean 'quality'?"),
+        (["check", "quality/blst"], "Did you mean 'quality/blstm'?"),
+        (["check", "nowhere.csv"], "There is no file or folder nowhere.csv. Give the name of a part"),
+        (["check", "{folder}"], "is no recipe: it has no train.py"),
+        (["check", "{folder}/a.wav"], "is no manifest (.csv). To check a recipe, give its folder."),
+        (["check", "{folder}", "--data_folder=x"], "only a corpus reads a folder"),
+    ],
+    ids=in_words,
+)
+def test_a_mistake_with_the_command_is_one_message(tmp_path, tone, capsys, words, said):
+    import soundfile
+
+    soundfile.write(tmp_path / "a.wav", tone(1.0), 16000)
+    try:
+        status = cli.main([word.format(folder=tmp_path) for word in words])
+    except SystemExit as end:  # argparse shows the usage, too
+        status = end.code
+    error = capsys.readouterr().err
+    assert status in (1, 2)
+    (line,) = [line for line in error.splitlines() if line.startswith("speechtools") and "usage" not in line]
+    assert said in line
+    assert "Traceback" not in error
