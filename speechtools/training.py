@@ -94,7 +94,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
         raise ConfigError(f"{hparams_file} cannot be put together: {said}. Mend it there.") from error
     plain = _plain(resolved)
     folder = Path(plain["output_folder"])
-    _on_main(lambda: (_claim(folder.absolute()), _check_same_run(folder, plain)))
+    _on_main(functools.partial(_take, folder, plain))
     sb.create_experiment_directory(folder, save_env_desc=True)
     sys.excepthook = _message_only(sys.excepthook)
     if if_main_process():
@@ -204,6 +204,12 @@ def _plain(resolved: str) -> dict:
         for key, value in json.loads(json.dumps(tree, default=str)).items()
         if not getattr(getattr(tree[key], "tag", None), "value", None)
     }
+
+
+def _take(folder: Path, plain: dict) -> None:
+    """Have the folder to ourselves, and see that it holds no other run."""
+    _claim(folder.absolute())
+    _check_same_run(folder, plain)
 
 
 @functools.cache
