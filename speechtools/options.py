@@ -196,7 +196,8 @@ def check(text: io.StringIO, overrides: dict, path: Path, command_line: dict) ->
             raise ConfigError(f"{place}{sign}{value!r} cannot be: {expected}")
         low, high = next((bounds for end, bounds in _RANGES.items() if str(key).endswith(end)), (-math.inf, math.inf))
         if isinstance(value, int | float) and not low <= value <= high:
-            raise ConfigError(f"{place}{sign}{value} cannot be: it lies between {low} and {high}.")
+            limits = f"it lies between {low} and {high}" if high < math.inf else "it is a number"
+            raise ConfigError(f"{place}{sign}{value} cannot be: {limits}.")
         checked[key] = value
     return checked
 

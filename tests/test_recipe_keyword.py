@@ -194,7 +194,7 @@ MISTAKES = {
         "The source 'main': No file of the corpus",
     ),
     "negative": (["--weight=-1"], "The source 'main' has the weight -1"),
-    "nan": (["--other_weight=.nan"], "The source 'other' has the weight nan"),
+    "nan": (["--other_weight=.nan"], "--other_weight=nan cannot be: it is a number"),
     "large": (["--speakers_per_batch=64"], "The source 'main': 64 speakers a batch"),
     "reader": (["--reader_name=multireeder"], "Did you mean 'reader/multireader'"),
     "enrolment": (["--num_enrolment=50"], "Lower num_enrolment"),

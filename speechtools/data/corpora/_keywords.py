@@ -15,7 +15,7 @@ from speechtools.errors import ConfigError, CorpusError
 _NAMED = 5  # files, keywords and speakers named in a message that counts them all
 
 
-def select(root: Path, keywords: Sequence[str] | None, found: Collection[str]) -> set[str]:
+def select(root: Path, keywords: Sequence[str | int] | None, found: Collection[str]) -> set[str]:
     """The keywords that are wanted, of those ``found`` in the corpus ``root``; None wants all. Numbers count as text.
 
     Raises

@@ -1,7 +1,7 @@
 """Arabic Speech Commands (Ghandoura, Hjabo and Al Dakkak 2021): 30 speakers, 40 keywords, 10 times each."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechtools.data import audio
@@ -14,7 +14,7 @@ _LISTS = {"train.csv": "train", "val.csv": "valid", "test.csv": "test"}
 
 
 @plugin("corpus/arabic-speech-commands")
-def arabic_speech_commands(data_folder: str | Path, keywords: list[str] | None = None) -> Iterator[Utterance]:
+def arabic_speech_commands(data_folder: str | Path, keywords: Sequence[str | int] | None = None) -> Iterator[Utterance]:
     """Arabic Speech Commands: ``dataset/<keyword>/<speaker>_NO_<number>.wav``, divided by its lists.
 
     ``data_folder`` is the folder that holds ``dataset`` and the lists ``train.csv``, ``val.csv`` and ``test.csv``

@@ -1,6 +1,6 @@
 """AudioMNIST (Becker et al. 2018, arXiv:1807.03418): 60 speakers, 10 digits, 50 times each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechtools.data import audio
@@ -10,7 +10,7 @@ from speechtools.registry import plugin
 
 
 @plugin("corpus/audiomnist")
-def audiomnist(data_folder: str | Path, keywords: list[str] | None = None) -> Iterator[Utterance]:
+def audiomnist(data_folder: str | Path, keywords: Sequence[str | int] | None = None) -> Iterator[Utterance]:
     """AudioMNIST: ``data/<speaker>/<digit>_<speaker>_<number>.wav``.
 
     ``data_folder`` is the folder of the speakers, or one above it. The keywords are the digits ``"0"`` to ``"9"``.

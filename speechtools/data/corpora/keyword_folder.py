@@ -1,6 +1,6 @@
 """A corpus of keywords without lists: one folder a keyword, and in it one a speaker."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechtools.data import audio
@@ -11,7 +11,7 @@ from speechtools.registry import plugin
 
 
 @plugin("corpus/keyword-folder")
-def keyword_folder(data_folder: str | Path, keywords: list[str] | None = None) -> Iterator[Utterance]:
+def keyword_folder(data_folder: str | Path, keywords: Sequence[str | int] | None = None) -> Iterator[Utterance]:
     """One folder a keyword, in it one a speaker: ``<keyword>/<speaker>/<file>.wav``.
 
     The same speaker has the same folder name under every keyword. Nothing is divided: the split is ``""``. Ids are the

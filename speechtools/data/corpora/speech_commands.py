@@ -1,6 +1,6 @@
 """Google Speech Commands, version 1 and 2 (Warden 2018, arXiv:1804.03209)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechtools.data import audio
@@ -12,7 +12,7 @@ _LISTS = {"validation_list.txt": "valid", "testing_list.txt": "test"}
 
 
 @plugin("corpus/speech-commands")
-def speech_commands(data_folder: str | Path, keywords: list[str] | None = None) -> Iterator[Utterance]:
+def speech_commands(data_folder: str | Path, keywords: Sequence[str | int] | None = None) -> Iterator[Utterance]:
     """Google Speech Commands: ``<word>/<speaker>_nohash_<number>.wav``, divided by its lists.
 
     ``data_folder`` is the folder that holds the words, or one above it. What ``validation_list.txt`` names is the
