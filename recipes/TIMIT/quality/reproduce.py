@@ -121,6 +121,8 @@ def main() -> None:
 
     def job(item: tuple[Run, int]) -> None:
         run, seed = item
+        if (run.name, seed) in runs.results:
+            return
         result = runs.results[run.name, seed] = train(run, seed, arguments, options)
         figures = ", ".join(f"{key.upper()} {paper.spread([result['overall'][key]])}" for key in ("lcc", "mse"))
         print(f"{time.monotonic() - began:5.0f} s  {run.name}, seed {seed}: {figures}", flush=True)
