@@ -4,6 +4,7 @@ Whatever is wrong with the command line or with a yaml is a ConfigError that nam
 """
 
 import contextlib
+import functools
 import inspect
 import io
 import math
@@ -174,8 +175,8 @@ def check(text: io.StringIO, overrides: dict, path: Path, command_line: dict) ->
     """
     tree = ruamel.yaml.YAML().load(text)
     text.seek(0)
-    base = Path(text.name).name
-    checked = {}
+    base, checked = Path(text.name).name, {}
+    resolved = functools.cache(functools.partial(_resolved, text))  # takes a while, and few options need it
     for key, value in overrides.items():
         place = f"--{key}" if key in command_line else f"{key} in {_holder(path, key)}"
         sign = "=" if key in command_line else ": "
@@ -189,8 +190,8 @@ def check(text: io.StringIO, overrides: dict, path: Path, command_line: dict) ->
         if key == "__plugins":  # one module or several, whatever the yaml has
             checked[key] = value
             continue
-        expected = _misfit(tree, key, value)
-        if expected and isinstance(value, int | float) and not _misfit(tree, key, str(value)):
+        expected = _misfit(tree, resolved, key, value)
+        if expected and isinstance(value, int | float) and not _misfit(tree, resolved, key, str(value)):
             value, expected = str(value), ""
         if expected:
             raise ConfigError(f"{place}{sign}{value!r} cannot be: {expected}")
@@ -208,11 +209,12 @@ def _holder(path: Path, key: str) -> Path:
     return path if key in content or "base" not in content else _holder(path.parent / content["base"], key)
 
 
-def _misfit(tree: dict, key: str, value) -> str:
+def _misfit(tree: dict, resolved: Callable[[], dict], key: str, value: Any) -> str:
     """What an option must be, where ``value`` cannot be its value; empty where it can."""
     default, found = tree[key], False
     tag = _tag(default)
-    if tag == "!PLACEHOLDER" or any(map(_tag, nodes(value))):  # of a !ref, only its result tells
+    # What is included, or what a !ref of the variant gives, only the result tells.
+    if tag == "!PLACEHOLDER" or tag.startswith("!include:") or any(map(_tag, nodes(value))):
         return ""
     for function, parameter in _receivers(tree, key):
         hints = misfits(function, {parameter: value})
@@ -221,7 +223,7 @@ def _misfit(tree: dict, key: str, value) -> str:
             return f"{owner} takes {hints[parameter]}.{_example(key, default)}"
         found = found or parameter in inspect.signature(function).parameters
     if tag == "!ref":
-        default = _resolved(tree).get(key)
+        default = resolved().get(key)
         if isinstance(default, str) and value == "":  # a folder or a name, from which others are made
             return "it is text, and not empty."
     elif tag:
@@ -283,14 +285,14 @@ def _tag(node: Any) -> str:
     return getattr(getattr(node, "tag", None), "value", None) or ""
 
 
-def _resolved(tree: dict) -> dict:
+def _resolved(text: io.StringIO) -> dict:
     """The values of a yaml with its references resolved; none where it cannot be, which is told later."""
-    text = io.StringIO()
-    ruamel.yaml.YAML().dump(tree, text)
     try:
-        return ruamel.yaml.YAML().load(resolve_references(text.getvalue()))
+        return ruamel.yaml.YAML().load(resolve_references(text))
     except (ValueError, TypeError, OSError):
         return {}
+    finally:
+        text.seek(0)
 
 
 def nodes(node: Any) -> Iterator[Any]:

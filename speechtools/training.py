@@ -121,11 +121,10 @@ def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, d
     if not path.is_file():
         folder = path if path.is_dir() else path.parent
         there = sorted(each.name for each in folder.glob("*.yaml"))
+        said = f"{path} is a folder." if path == folder else f"There is no file {path}."
         raise ConfigError(
-            f"{path} is a folder."
-            if path.is_dir()
-            else f"There is no file {path}.{options.did_you_mean(path.name, there)}"
-            + (f" {folder} has {', '.join(there)}." if there else " Give the path of a recipe's yaml.")
+            f"{said}{options.did_you_mean(path.name, there)} "
+            + (f"{folder} has {', '.join(there)}." if there else "Give the path of a recipe's yaml.")
         )
     try:
         content = parser.load(path.read_text(encoding="utf-8"))

@@ -35,7 +35,7 @@ def message(tmp_path, monkeypatch):
     """What ``python train.py …`` says: ``message(recipe, *words)``, the yaml put first where none is given."""
 
     def said(recipe, *words):
-        if not any(word.endswith(".yaml") for word in words):
+        if not words[0].startswith("hparams") and not words[0].endswith(".yaml"):
             words = (YAMLS[recipe], *words)
         places = [f"--output_folder={tmp_path}/run", f"--prepared_folder={tmp_path}/prepared"]
         monkeypatch.chdir(RECIPES / recipe)
@@ -72,6 +72,7 @@ COMMAND_LINE = [
     ("TI-SV/GE2E", ["--corpus=timid"], "Did you mean 'corpus/timit'?"),
     ("TI-SV/GE2E", ["--corpus_options={builtin: {num_train_speaker: 5}}"], "Did you mean 'num_train_speakers'?"),
     ("TI-SV/GE2E", ["hparams/ge2.yaml"], "There is no file hparams/ge2.yaml. Did you mean ge2e.yaml?"),
+    ("TI-SV/GE2E", ["hparams", "--lr=1"], "hparams is a folder. hparams has ge2e.yaml, small_corpus.yaml."),
     ("TI-SV/GE2E", ["ge2e.yaml"], "There is no file ge2e.yaml. Give the path of a recipe's yaml."),
     # folders
     ("TI-SV/GE2E", ["--corpus=timit", "--data_folder=/nowhere"], "The folder /nowhere does not exist"),
