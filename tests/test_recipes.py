@@ -143,12 +143,8 @@ def test_a_finished_run_is_only_tested_again(run):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--corpus=timid"], "Did you mean 'corpus/timit'"),
         (["--corpus=timit", "--data_folder=/nowhere"], "The folder /nowhere does not exist"),
         (["--noise_folder=/nowhere"], "The noise folder /nowhere does not exist"),
-        (["--forget_gate_bais=1"], "Did you mean --forget_gate_bias"),
-        (["--quality_name=blsm"], "Did you mean 'quality/blstm'"),
-        (["--scale=mos"], "'mos'"),
     ],
 )
 def test_mistakes_end_in_one_message(run, tmp_path, options, message):
