@@ -822,19 +822,13 @@ def _sources() -> Iterator[list]:
     import numpy as np
 
     from speechtools.data.multireader import Source
-    from speechtools.data.speaker_index import FIELDS
-    from speechtools.data.speaker_store import SpeakerStore
+    from speechtools.data.speaker_store import store_of
 
     rng, sources = np.random.default_rng(_SEED), []
     with _temporary_folder() as folder:
         for name, count, num_speakers in (("small", 6, 2), ("large", 20, 4)):
-            place = Path(folder) / name
-            place.mkdir()
-            np.save(place / "a.npy", rng.integers(-3000, 3000, count * 3 * 1000, dtype=np.int16))
-            lines = [",".join(FIELDS)]
-            lines += [f"u{u},s{u // 3:02d},x.wav,1,a.npy,{1000 * u},1000" for u in range(3 * count)]
-            (place / "train.csv").write_text("\n".join(lines) + "\n")
-            store = SpeakerStore(place / "train.csv")
+            samples = rng.integers(-3000, 3000, (count, 3, 1000), dtype=np.int16)
+            store = store_of(Path(folder) / name, {f"s{u:02d}": list(each) for u, each in enumerate(samples)})
             sources.append(Source(name, store, num_speakers, 3, 1.0, min_samples=800, max_samples=800))
         yield sources
 

@@ -334,7 +334,7 @@ class CentroidLoss(nn.Module):
 
     def losses(self, dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
         """One loss for each utterance or tuple: what a subclass is about."""
-        raise NotImplementedError
+        raise SpeechtoolsError(f"{type(self).__name__} does not define losses(dvectors, index, num_speakers). Add it.")
 
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
         """d-vectors (speakers, utterances, emb), or (batch, emb) and a label each -> the loss, a scalar."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.ge2e import GE2EContrast, GE2ESoftmax, cosines
+from speechtools.ge2e import CentroidLoss, GE2EContrast, GE2ESoftmax, cosines
 
 LOSSES = [GE2ESoftmax, GE2EContrast]
 W, B = 10.0, -5.0
@@ -307,3 +307,11 @@ def test_arguments_that_cannot_be(loss_class):
             loss_class(init_weight=weight)
     with pytest.raises(ConfigError, match="reduction='median' is unknown: it is 'sum'"):
         loss_class(reduction="median")
+
+
+def test_a_loss_without_losses_says_what_to_add():
+    class Mine(CentroidLoss):
+        name = "loss/mine"
+
+    with pytest.raises(SpeechtoolsError, match=r"Mine does not define losses\(dvectors, index, num_speakers\)"):
+        Mine()(torch.randn(3, 2, 4))

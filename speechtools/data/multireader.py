@@ -89,14 +89,11 @@ class MultiReader(Dataset):
 
     Example
     -------
-    >>> import pathlib, tempfile
+    >>> import tempfile
     >>> import numpy as np
-    >>> folder = pathlib.Path(tempfile.mkdtemp())
-    >>> np.save(folder / "a.npy", np.ones(4000, np.int16))
-    >>> rows = [f"u{k},{'anna' if k < 2 else 'bert'},x.wav,0.0625,a.npy,{1000 * k},1000" for k in range(4)]
-    >>> manifest = folder / "train.csv"
-    >>> _ = manifest.write_text("\\n".join(["utt_id,speaker,path,duration,shard,start,samples", *rows]))
-    >>> source = Source("words", SpeakerStore(manifest), 2, 2, min_samples=800, max_samples=800)
+    >>> from speechtools.data.speaker_store import store_of
+    >>> store = store_of(tempfile.mkdtemp(), {name: [np.ones(1000, np.int16)] * 2 for name in ("anna", "bert")})
+    >>> source = Source("words", store, 2, 2, min_samples=800, max_samples=800)
     >>> step = MultiReader([source])[0]
     >>> step.names, step.parts[0].wavs.shape  # 2 speakers of 2 utterances
     (('words',), torch.Size([4, 800]))
@@ -134,14 +131,11 @@ class MixedReader(Dataset):
 
     Example
     -------
-    >>> import pathlib, tempfile
+    >>> import tempfile
     >>> import numpy as np
-    >>> folder = pathlib.Path(tempfile.mkdtemp())
-    >>> np.save(folder / "a.npy", np.ones(4000, np.int16))
-    >>> rows = [f"u{k},{'anna' if k < 2 else 'bert'},x.wav,0.0625,a.npy,{1000 * k},1000" for k in range(4)]
-    >>> manifest = folder / "train.csv"
-    >>> _ = manifest.write_text("\\n".join(["utt_id,speaker,path,duration,shard,start,samples", *rows]))
-    >>> source = Source("words", SpeakerStore(manifest), 2, 2, min_samples=800, max_samples=800)
+    >>> from speechtools.data.speaker_store import store_of
+    >>> store = store_of(tempfile.mkdtemp(), {name: [np.ones(1000, np.int16)] * 2 for name in ("anna", "bert")})
+    >>> source = Source("words", store, 2, 2, min_samples=800, max_samples=800)
     >>> MixedReader([source])[0].parts[0].wavs.shape
     torch.Size([4, 800])
     """

@@ -9,13 +9,14 @@ import io
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from speechtools.data.speaker_index import SpeakerIndex, open_index
+from speechtools.data.manifests import write_rows
+from speechtools.data.speaker_index import FIELDS, SpeakerIndex, open_index
 from speechtools.errors import CorpusError
 
 #: Files of audio that are mapped; Linux lets a process have 65,530 maps. Of a store of more files, none is.
@@ -159,3 +160,33 @@ class SpeakerStore:
         if start + samples <= held:
             return self._piece(shard, first + start, samples)
         return self._piece(shard, first, held).take(np.arange(start, start + samples), mode="wrap")
+
+
+def store_of(
+    folder: str | Path, utterances: Mapping[str, Sequence[np.ndarray]], sample_rate: int = 16000
+) -> SpeakerStore:
+    """A small store of waveforms in memory, written to ``folder``: for examples and trials of a reader.
+
+    Arguments
+    ---------
+    utterances : mapping
+        By speaker: int16 (samples,) each.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> store_of(tempfile.mkdtemp(), {"anna": [np.ones(500, np.int16), np.ones(700, np.int16)]}).num_samples.tolist()
+    [500, 700]
+    """
+    folder, start = Path(folder), 0
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for speaker, waveforms in utterances.items():
+        for number, samples in enumerate(waveforms):
+            duration = len(samples) / sample_rate
+            cells = (f"{speaker}-{number}", speaker, "x.wav", duration, "a.npy", start, len(samples))
+            rows.append(dict(zip(FIELDS, cells, strict=True)))
+            start += len(samples)
+    np.save(folder / "a.npy", np.concatenate([each for waveforms in utterances.values() for each in waveforms]))
+    write_rows(folder / "train.csv", FIELDS, rows)
+    return SpeakerStore(folder / "train.csv")
