@@ -3,8 +3,9 @@
 import json
 
 import pytest
+import runs
+import test_recipe_enhancement
 import torch
-from test_recipe_enhancement import command_line
 from test_recipe_ge2e import train
 
 import speechtools
@@ -15,6 +16,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
+VISIBLE = {"CUDA_VISIBLE_DEVICES": "0"}
 
 
 @pytest.mark.parametrize("name", ["ge2e-softmax", "ge2e-contrast"])
@@ -47,15 +49,8 @@ def test_features_and_sliding_windows():
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_the_recipe(tmp_path, builtin_cache, precision):
-    done = train(
-        tmp_path / "run",
-        tmp_path / "prepared",
-        "--device=cuda",
-        f"--precision={precision}",
-        "--augmentation=True",
-        visible="0",
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    options = ("--device=cuda", f"--precision={precision}", "--augmentation=True")
+    runs.succeeded(train(tmp_path / "run", tmp_path / "prepared", *options, variables=VISIBLE))
     assert 0 <= json.loads((tmp_path / "run" / "results.json").read_text())["eer"] <= 1
 
 
@@ -71,9 +66,11 @@ def test_masks():
 @pytest.mark.parametrize("processes, precision", [(1, "fp32"), (1, "bf16"), (2, "fp32")])
 def test_the_enhancement_recipe(tmp_path, builtin_cache, processes, precision):
     """Two processes share the GPU, with gloo between them."""
-    options = ["--device=cuda", f"--precision={precision}", "--distributed_backend=gloo"]
-    done = command_line(tmp_path / "run", tmp_path / "prepared", *options, processes=processes, visible="0")
-    assert done.returncode == 0, done.stderr[-3000:]
+    given = test_recipe_enhancement.arguments("enhancement", "blstm.yaml", tmp_path / "run", tmp_path / "prepared", {})
+    options = ("--device=cuda", f"--precision={precision}", "--distributed_backend=gloo")
+    folder = test_recipe_enhancement.TIMIT / "enhancement"
+    for done in runs.run_processes(processes, *given, *options, cwd=folder, variables=VISIBLE):
+        runs.succeeded(done)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     for kind, files in (("unheard", 4), ("heard", 2)):
         assert results[kind]["overall"]["files"] == files

@@ -76,6 +76,7 @@ COMMAND_LINE = [
     ("TI-SV/GE2E", ["ge2e.yaml"], "There is no file ge2e.yaml. Give the path of a recipe's yaml."),
     # folders
     ("TI-SV/GE2E", ["--corpus=timit", "--data_folder=/nowhere"], "The folder /nowhere does not exist"),
+    ("TIMIT/quality", ["--noise_folder=/nowhere"], "The noise folder /nowhere does not exist"),
     ("TI-SV/GE2E", ["--corpus=timit"], "corpus/timit needs 'data_folder', which was not given"),
     ("TI-SV/GE2E", ["--corpus=[timit, librispeech]"], "Give one folder for each corpus"),
     ("TIMIT/enhancement", ["--start_from=/nowhere", "--quality_weight=0", "--num_layers=-1"], "num_layers=-1"),

@@ -1,19 +1,14 @@
 """The enhancer's recipe, and Quality-Net's with enhanced speech: stages run by themselves, once, killed or not."""
 
 import json
-import multiprocessing
-import os
-import runpy
 import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import pytest
+import runs
 import torch
-from test_recipes import free_port
+from runs import one_message, succeeded
 
 from speechtools import enhancement_evaluation
 from speechtools.data import enhancement_data, quality_data
@@ -53,37 +48,12 @@ QUALITY = {
 }
 #: A train.py that stands in for another, whose process it kills with SIGKILL after so many optimizer steps.
 KILLED = """
-import os, runpy, signal, sys
-from speechtools import training
-step = training.RecipeBrain.optimizers_step
-def count(self):
-    step(self)
-    if self.optimizer_step == {steps}:
-        os.kill(os.getpid(), signal.SIGKILL)
-training.RecipeBrain.optimizers_step = count
+import runpy, sys
+sys.path.insert(0, {tests!r})
+import runs
+runs.killed_after({steps})
 runpy.run_path({script!r}, run_name="__main__")
 """
-#: Starts processes that have imported already what takes a recipe seconds to import.
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    ["speechtools.quality_stages", "speechtools.enhancement_evaluation", "speechtools.reports"]
-)
-
-
-def work(script, arguments, folder, environment, streams, look_at_brain):
-    """What ``python train.py`` does, in a process that has just been forked."""
-    for number, path in enumerate(streams, start=1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-    os.chdir(folder)
-    os.environ.update(environment)
-    sys.argv = ["train.py", *arguments]
-    try:
-        ran = runpy.run_path(script, run_name="__main__")
-        if look_at_brain:
-            look_at_brain(ran["brain"])
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        sys.exit(1)
 
 
 def arguments(recipe, yaml, folder, prepared, options):
@@ -93,23 +63,8 @@ def arguments(recipe, yaml, folder, prepared, options):
     return [f"hparams/{yaml}", *(f"--{name}={json.dumps(value)}" for name, value in options.items()), "--noprogressbar"]
 
 
-def train(recipe, yaml, folder, prepared, options, kill_after=None, look_at_brain=None):
-    """A run in a process of its own."""
-    given = arguments(recipe, yaml, folder, prepared, options)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    with tempfile.TemporaryDirectory() as aside:
-        script, streams = "train.py", [Path(aside, "stdout"), Path(aside, "stderr")]
-        if kill_after:
-            script = Path(aside, "train.py")
-            script.write_text(KILLED.format(steps=kill_after, script="train.py"))
-        process = FORKS.Process(
-            target=work,
-            args=(script, given, TIMIT / recipe, environment, streams, look_at_brain),
-        )
-        process.start()
-        process.join(300)
-        said = [stream.read_text() for stream in streams]
-    return subprocess.CompletedProcess(given, process.exitcode, *said)
+def train(recipe, yaml, folder, prepared, options, **how):
+    return runs.run(*arguments(recipe, yaml, folder, prepared, options), cwd=TIMIT / recipe, **how)
 
 
 def enhance(folder, prepared, options=(), **more):
@@ -118,17 +73,6 @@ def enhance(folder, prepared, options=(), **more):
 
 def assess(folder, prepared, options=(), yaml="paper.yaml", **more):
     return train("quality", yaml, folder, prepared, dict(options), **more)
-
-
-def succeeded(done):
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout + done.stderr
-
-
-def one_message(done, message):
-    assert done.returncode == 1, done.stderr[-3000:]
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
 
 
 def weights(folder, name="enhancer"):
@@ -206,20 +150,12 @@ def test_a_killed_run_ends_with_the_same_weights(run, prepared, tmp_path):
     assert results[0] == results[1]
 
 
-def command_line(folder, prepared, *options, processes=1, visible=""):
-    """A run as a user starts it, with SpeechBrain's own options after the small ones; several processes by torchrun."""
-    torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={free_port()}"]
-    given = arguments("enhancement", "blstm.yaml", folder, prepared, {})
-    command = [sys.executable, *(torchrun if processes > 1 else ()), "train.py", *given, *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": visible}
-    return subprocess.run(
-        command, cwd=TIMIT / "enhancement", env=environment, capture_output=True, text=True, timeout=300
-    )
-
-
 def test_two_processes_train_test_and_export(run, prepared, tmp_path):
     """Each process trains on its half of the batches; the first one tests the whole set, exports and reports."""
-    succeeded(command_line(tmp_path / "run", prepared, "--device=cpu", "--distributed_backend=gloo", processes=2))
+    given = arguments("enhancement", "blstm.yaml", tmp_path / "run", prepared, {})
+    options = ("--device=cpu", "--distributed_backend=gloo")
+    for done in runs.run_processes(2, *given, *options, cwd=TIMIT / "enhancement"):
+        succeeded(done)
     ours, theirs = (json.loads((folder / "results.json").read_text()) for folder in (tmp_path / "run", run[0]))
     for kind in ("unheard", "heard"):
         # The noisy files are the same; what is made of them is another model's.
@@ -248,8 +184,9 @@ def test_starting_from_a_model_that_does_not_fit(run, prepared, tmp_path, option
     one_message(enhance(tmp_path / "run", prepared, start | options), message)
 
 
-def frozen(brain):
+def frozen(left):
     """The Quality-Net in a run is still the one that it was given, and was not to be trained."""
+    brain = left["brain"]
     given = QualityNet.from_hparams(brain.hparams.quality_model).mods.state_dict()
     assert same(dict(brain.quality_net.mods.state_dict()), dict(given))
     assert not any(parameter.requires_grad for parameter in brain.quality_net.mods.parameters())
@@ -260,7 +197,7 @@ def test_fine_tuning_with_a_quality_net(run, prepared, pretrained, tmp_path):
     """The Quality-Net is frozen, the enhancer is not; both models stand in the results, with true and predicted."""
     options = {"start_from": str(run[0] / "pretrained"), "quality_weight": 0.1, "quality_model": str(pretrained)}
     before = times(pretrained)
-    output = succeeded(enhance(tmp_path / "run", prepared, options, look_at_brain=frozen))
+    output = succeeded(enhance(tmp_path / "run", prepared, options, after=frozen))
     assert "the Quality-Net is as it was" in output and times(pretrained) == before
     assert "Against start, unheard noises: true PESQ" in output
     assert not same(weights(tmp_path / "run"), weights(run[0]))
@@ -287,7 +224,7 @@ def killed_stage(run, prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipe") / "enhancement"
     shutil.copytree(TIMIT / "enhancement" / "hparams", folder / "hparams")
     # The stage runs this instead, which kills it in its second epoch.
-    script = KILLED.format(steps=4, script=str(TIMIT / "enhancement" / "train.py"))
+    script = KILLED.format(steps=4, tests=str(Path(__file__).parent), script=str(TIMIT / "enhancement" / "train.py"))
     (folder / "train.py").write_text(script)
     return assess(folder.parent / "run", prepared, {"enhancer_recipe": str(folder)}), folder.parent / "run"
 

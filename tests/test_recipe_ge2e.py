@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import runs
 import torch
-from test_recipes import KILLED, free_port
 
 ROOT = Path(__file__).parents[1]
 GE2E = ROOT / "recipes" / "TI-SV" / "GE2E"
@@ -30,28 +30,29 @@ SMALL = [
     "--num_workers=1",
     "--noprogressbar",
 ]
-#: Ends the second process with SIGKILL after so many optimizer steps.
-RANK_DIES = KILLED.replace(
-    "if self.optimizer_step == steps", "if self.optimizer_step == steps and os.environ['RANK'] == '1'"
-)
+#: A train.py whose second process ends itself with SIGKILL after so many optimizer steps.
+RANK_DIES = f"""
+import os, runpy, sys
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(GE2E)!r}]
+import runs
+if os.environ["RANK"] == "1":
+    runs.killed_after(5)
+runpy.run_path("train.py", run_name="__main__")
+"""
 
 
-def train(folder, prepared, *options, yaml="hparams/ge2e.yaml", script=("train.py",), visible=""):
-    command = [sys.executable, *script, yaml, f"--output_folder={folder}", f"--prepared_folder={prepared}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": visible}
+def arguments(folder, prepared, *options, yaml="hparams/ge2e.yaml"):
     given = {option.split("=")[0] for option in options}
     small = [option for option in SMALL if option.split("=")[0] not in given]
-    return subprocess.run(
-        [*command, *small, *options], cwd=GE2E, env=environment, capture_output=True, text=True, timeout=300
-    )
+    return [yaml, f"--output_folder={folder}", f"--prepared_folder={prepared}", *small, *options]
+
+
+def train(folder, prepared, *options, yaml="hparams/ge2e.yaml", **how):
+    return runs.run(*arguments(folder, prepared, *options, yaml=yaml), cwd=GE2E, **how)
 
 
 def weights(folder):
     return torch.load(Path(folder) / "pretrained" / "encoder.ckpt", weights_only=True)
-
-
-def torchrun(script):
-    return ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}", *script)
 
 
 def script_of_the_recipe(name):
@@ -65,9 +66,7 @@ def script_of_the_recipe(name):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, builtin_cache):
     folder = tmp_path_factory.mktemp("ge2e")
-    done = train(folder / "run", folder / "prepared")
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder / "run", folder / "prepared", done.stdout
+    return folder / "run", folder / "prepared", runs.succeeded(train(folder / "run", folder / "prepared"))
 
 
 def test_what_a_run_leaves(run):
@@ -102,85 +101,71 @@ def test_the_exported_model_gives_the_results_again(run):
     assert verifier.threshold == pytest.approx(results["threshold"])
 
 
-@pytest.mark.parametrize("steps, interval", [(3, 2), (6, 50)])
-def test_a_killed_run_ends_with_the_same_weights(run, tmp_path, steps, interval):
+def test_a_killed_run_ends_with_the_same_weights(run, tmp_path):
     folder, prepared, _ = run
-    option = f"--ckpt_interval_steps={interval}"
-    killed = train(tmp_path / "run", prepared, option, script=("-c", KILLED, str(steps)))
+    option = "--ckpt_interval_steps=2"
+    killed = train(tmp_path / "run", prepared, option, kill_after=3)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
-    done = train(tmp_path / "run", prepared, option)
-    assert done.returncode == 0, done.stderr[-3000:]
+    runs.succeeded(train(tmp_path / "run", prepared, option))
     ours, theirs = weights(tmp_path / "run"), weights(folder)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_two_processes_train_test_and_export(run, tmp_path):
-    options = ("--distributed_backend=gloo", "--device=cpu", "--speakers_per_batch=2")
-    done = train(tmp_path / "run", run[1], *options, script=torchrun(["train.py"]))
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_a_process_that_dies_ends_the_run_and_two_processes_go_on_with_it(run, tmp_path):
+    """Under torchrun nothing hangs; what was reached is kept, and the next start ends as any run does."""
+    script = tmp_path / "dies.py"
+    script.write_text(RANK_DIES)
+    options = ("--distributed_backend=gloo", "--device=cpu", "--speakers_per_batch=2", "--ckpt_interval_steps=2")
+    command = [sys.executable, *runs.torchrun(script), *arguments(tmp_path / "run", run[1], *options)]
+    environment = {**os.environ, **runs.ALONE}
+    died = subprocess.run(command, cwd=GE2E, env=environment, capture_output=True, text=True, timeout=300)
+    assert died.returncode != 0
+    assert list((tmp_path / "run" / "save").glob("CKPT*"))
+    for done in runs.run_processes(2, *arguments(tmp_path / "run", run[1], *options), cwd=GE2E):
+        assert "Going into epoch 1" not in runs.succeeded(done)
     assert (tmp_path / "run" / "results.json").is_file()
 
 
-def test_a_process_that_dies_ends_the_run_and_does_not_hang_it(run, tmp_path):
-    script = tmp_path / "dies.py"
-    script.write_text(
-        RANK_DIES.replace('sys.argv[0] = "train.py"', f'sys.argv[0] = "train.py"; sys.path.insert(0, {str(GE2E)!r})')
-    )
-    options = ("--distributed_backend=gloo", "--device=cpu", "--speakers_per_batch=2", "--ckpt_interval_steps=2")
-    done = train(tmp_path / "run", run[1], *options, script=torchrun([str(script), "5"]))
-    assert done.returncode != 0
-    assert list((tmp_path / "run" / "save").glob("CKPT*"))  # what was reached before is kept
-    done = train(tmp_path / "run", run[1], *options, script=torchrun(["train.py"]))
-    assert done.returncode == 0, done.stderr[-3000:]
+def tell_parts(left):
+    parts = {name: type(left["hparams"][name]).__name__ for name in ("features", "encoder", "loss")}
+    print("parts", *parts.values())
 
 
 @pytest.mark.parametrize(
-    "option",
+    "options, parts",
     [
-        "--loss_name=ge2e-contrast",
-        "--loss_name=te2e",
-        "--loss_name=softmax",
-        "--encoder_name=lstm",
-        "--features_name=magnitude",
-        "--precision=bf16",
+        (["--loss_name=ge2e-contrast", "--encoder_name=lstm"], "parts LogMel LSTMEncoder GE2EContrast"),
+        (["--features_name=magnitude", "--precision=bf16"], "parts Magnitude LSTMP GE2ESoftmax"),
     ],
 )
-def test_parts_are_exchanged_by_one_option(run, tmp_path, option):
-    done = train(tmp_path / "run", run[1], option, "--number_of_epochs=1")
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_parts_are_exchanged_by_options(run, tmp_path, options, parts):
+    """The other losses are trained for table 3, below."""
+    done = train(tmp_path / "run", run[1], *options, "--number_of_epochs=1", after=tell_parts)
+    assert parts in runs.succeeded(done)
     assert 0 <= json.loads((tmp_path / "run" / "results.json").read_text())["eer"] <= 1
 
 
 def test_the_variant_for_small_corpora_augments(run, tmp_path):
-    done = train(tmp_path / "run", run[1], "--number_of_epochs=1", yaml="hparams/small_corpus.yaml")
-    assert done.returncode == 0, done.stderr[-3000:]
+    runs.succeeded(train(tmp_path / "run", run[1], "--number_of_epochs=1", yaml="hparams/small_corpus.yaml"))
     assert list(run[1].glob("augmentation-*/noises.csv")) and list(run[1].glob("augmentation-*/rooms.csv"))
 
 
 def test_training_ends_with_its_budget_of_seconds(run, tmp_path):
-    done = train(tmp_path / "run", run[1], "--budget_seconds=0.001", "--number_of_epochs=50")
-    assert done.returncode == 0, done.stderr[-3000:]
+    runs.succeeded(train(tmp_path / "run", run[1], "--budget_seconds=0.001", "--number_of_epochs=50"))
     assert len((tmp_path / "run" / "train_log.txt").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--loss_name=ge2e-sofmax"], "Did you mean 'loss/ge2e-softmax'"),
-        (["--encoder_name=lstmpp"], "Did you mean 'encoder/lstmp'"),
-        (["--optimizer_name=SDG"], "Did you mean SGD?"),
         (["--speakers_per_batch=64"], "Lower speakers_per_batch"),
         (["--utterances_per_speaker=1"], "Raise utterances_per_speaker"),
         (["--num_enrolment=50"], "Lower num_enrolment"),
         (["--trials=/nowhere.txt"], "The list /nowhere.txt cannot be read"),
-        (["--corpus=librispeech", "--data_folder=/nowhere"], "The folder /nowhere does not exist"),
     ],
 )
 def test_mistakes_end_in_one_message(run, tmp_path, options, message):
-    done = train(tmp_path / "run", run[1], *options)
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
+    runs.one_message(train(tmp_path / "run", run[1], *options), message)
 
 
 @pytest.mark.parametrize("step, halvings", [(0, 0), (99, 0), (100, 1), (199, 1), (200, 2), (1050, 10)])
@@ -203,8 +188,7 @@ def test_a_finished_run_scores_a_published_list_without_training(run, tmp_path):
     chosen = [f"{int(kind == 'target')} {enrolled[model][0]}.wav {test}.wav" for model, test, kind in targets[::2]]
     (tmp_path / "list.txt").write_text("\n".join(chosen))
     done = train(tmp_path / "run", prepared, f"--trials={tmp_path / 'list.txt'}")
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "Going into epoch" not in done.stdout
+    assert "Going into epoch" not in runs.succeeded(done)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["target_trials"] + results["nontarget_trials"] == len(chosen)
     assert results["threshold"] == json.loads((folder / "results.json").read_text())["threshold"]
@@ -213,16 +197,15 @@ def test_a_finished_run_scores_a_published_list_without_training(run, tmp_path):
 def test_table_3_trains_all_three_and_keeps_what_is_finished(run, tmp_path):
     options = [f"--output_folder={tmp_path}", f"--prepared_folder={run[1]}", "--budget_seconds=0.001"]
     options += [option for option in SMALL if not option.startswith("--number_of_epochs")]
-    command = [sys.executable, "reproduce.py", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    how = {"cwd": GE2E, "script": "reproduce.py", "before": runs.trainings_are_forked}
     for _ in range(2):
-        done = subprocess.run(command, cwd=GE2E, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
+        output = runs.succeeded(runs.run(*options, **how))
         table = json.loads((tmp_path / "table3.json").read_text())
         assert list(table["losses"]) == ["softmax", "te2e", "ge2e-softmax"] and "synthetic" in table["trained_on"]
         assert table["losses"]["te2e"]["paper_eer"] == 0.0364
-    assert "Going into epoch" not in done.stdout
-    command = [each.replace("--budget_seconds=0.001", "--budget_seconds=5") for each in command]
-    done = subprocess.run(command, cwd=GE2E, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "holds a finished run with --budget_seconds=0.001, and now --budget_seconds=5.0 is asked" in done.stderr
+    assert "Going into epoch" not in output
+    options = [each.replace("--budget_seconds=0.001", "--budget_seconds=5") for each in options]
+    runs.one_message(
+        runs.run(*options, **how),
+        "holds a finished run with --budget_seconds=0.001, and now --budget_seconds=5.0 is asked",
+    )

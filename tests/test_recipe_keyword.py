@@ -2,16 +2,13 @@
 
 import itertools
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import runs
 import torch
-from test_recipes import KILLED, free_port
 
 from speechtools import cli
 from speechtools.data.manifests import read_rows
@@ -41,24 +38,6 @@ SMALL = [
     "--num_enrolment=2",
     "--noprogressbar",
 ]
-#: Runs the recipe's script once for every list of options, each in a fork of one process that has imported everything.
-FORKS = """
-import json, os, runpy, sys
-import speechbrain
-from speechtools import keyword_evaluation, training
-from speechtools.inference import SpeakerVerification
-codes = []
-for number, options in enumerate(json.loads(sys.argv[1])):
-    child = os.fork()
-    if not child:
-        for stream in (1, 2):
-            os.dup2(os.open(f"{sys.argv[2]}/{number}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
-        sys.argv = ["train.py", *options]
-        runpy.run_path("train.py", run_name="__main__")
-        sys.exit()
-    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-print(json.dumps(codes))
-"""
 CELLS = [f"{a} -> {b}" for a in ("OK Google", "Hey Google") for b in ("OK Google", "Hey Google")]
 
 
@@ -68,14 +47,8 @@ def arguments(folder, prepared, *options, yaml=YAML):
     return [str(yaml), f"--output_folder={folder}", f"--prepared_folder={prepared}", *small, *options]
 
 
-def start(*command):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, *command]
-    return subprocess.run(command, cwd=GE2E, env=environment, capture_output=True, text=True, timeout=300)
-
-
-def train(folder, prepared, *options, script=("train.py",)):
-    return start(*script, *arguments(folder, prepared, *options))
+def train(folder, prepared, *options, yaml=YAML, **how):
+    return runs.run(*arguments(folder, prepared, *options, yaml=yaml), cwd=GE2E, **how)
 
 
 def weights(folder):
@@ -94,9 +67,7 @@ def assert_same_weights(one, other):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, builtin_cache):
     folder = tmp_path_factory.mktemp("keyword")
-    done = train(folder / "run", folder / "prepared")
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder / "run", folder / "prepared", done.stdout
+    return folder / "run", folder / "prepared", runs.succeeded(train(folder / "run", folder / "prepared"))
 
 
 def test_what_a_run_leaves(run):
@@ -163,20 +134,19 @@ def test_the_exported_model_gives_the_results_again(run):
 def test_a_killed_run_ends_with_the_same_weights(run, tmp_path):
     folder, prepared, _ = run
     option = "--ckpt_interval_steps=2"
-    killed = train(tmp_path / "run", prepared, option, script=("-c", KILLED, "7"))
+    killed = train(tmp_path / "run", prepared, option, kill_after=7)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
     assert not (tmp_path / "run" / "results.json").exists()
-    done = train(tmp_path / "run", prepared, option)
-    assert done.returncode == 0, done.stderr[-3000:]
+    runs.succeeded(train(tmp_path / "run", prepared, option))
     assert_same_weights(tmp_path / "run", folder)
     assert results(tmp_path / "run") == results(folder)
 
 
 def test_two_processes_train_test_and_export(run, tmp_path):
     options = ("--distributed_backend=gloo", "--device=cpu", "--speakers_per_batch=2", "--other_speakers_per_batch=2")
-    script = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}", "train.py")
-    done = train(tmp_path / "run", run[1], *options, "--number_of_epochs=1", script=script)
-    assert done.returncode == 0, done.stderr[-3000:]
+    given = arguments(tmp_path / "run", run[1], *options, "--number_of_epochs=1")
+    for done in runs.run_processes(2, *given, cwd=GE2E):
+        runs.succeeded(done)
     assert list(results(tmp_path / "run")["pairs"]) == CELLS
 
 
@@ -202,18 +172,11 @@ MISTAKES = {
 }
 
 
-def train_each(folder, prepared, cases):
-    """Run all cases, of the yaml ``<name>.yaml`` where there is one; by name the exit status and what was printed."""
-    commands = []
-    for name, options in cases.items():
-        own = folder / f"{name}.yaml"
-        options = [option.replace("=corpus", f"={folder}/corpus") for option in options]
-        yaml = own if own.exists() else YAML
-        commands.append(arguments(folder / name, prepared, *options, "--number_of_epochs=1", yaml=yaml))
-    done = start("-c", FORKS, json.dumps(commands), str(folder))
-    assert done.returncode == 0, done.stderr[-3000:]
-    printed = [(folder / f"{number}.txt").read_text() for number in range(len(cases))]
-    return dict(zip(cases, zip(json.loads(done.stdout), printed, strict=True), strict=True))
+def train_one(folder, prepared, name, options):
+    """An epoch with these options, of the yaml ``<name>.yaml`` where there is one."""
+    own = folder / f"{name}.yaml"
+    options = [option.replace("=corpus", f"={folder}/corpus") for option in options]
+    return train(folder / name, prepared, *options, "--number_of_epochs=1", yaml=own if own.exists() else YAML)
 
 
 def test_parts_are_exchanged_by_one_option_and_a_source_of_weight_0_is_none(run, tmp_path):
@@ -221,8 +184,8 @@ def test_parts_are_exchanged_by_one_option_and_a_source_of_weight_0_is_none(run,
     assert count == 1
     (tmp_path / "alone.yaml").write_text(text)
     logs = {}
-    for name, (code, printed) in train_each(tmp_path, run[1], VARIANTS).items():
-        assert code == 0, printed[-3000:]
+    for name, options in VARIANTS.items():
+        runs.succeeded(train_one(tmp_path, run[1], name, options))
         assert list(results(tmp_path / name)["pairs"]) == CELLS and 0 <= results(tmp_path / name)["eer"] <= 1
         logs[name] = set(re.findall(r"loss_\w+", (tmp_path / name / "train_log.txt").read_text()))
     assert logs["mixed"] == {"loss_mixed"} and logs["te2e"] == logs["lstm"] == logs["lengths"] == {
@@ -240,26 +203,25 @@ def test_mistakes_end_in_one_message(run, tmp_path):
     (tmp_path / "corpus" / "ok" / "anna").mkdir(parents=True)
     (tmp_path / "corpus" / "ok" / "anna" / "1.wav").write_bytes(b"")
     (tmp_path / "double.yaml").write_text(YAML.read_text().replace("\n    other:\n", "\n    main:\n"))
-    found = train_each(tmp_path, run[1], {name: options for name, (options, _) in MISTAKES.items()})
-    for name, (code, printed) in found.items():
-        assert code == 1, (name, printed[-3000:])
-        assert MISTAKES[name][1] in printed and printed.count("error: ") == 1, (name, printed[-3000:])
-        assert "Traceback" not in printed
+    for name, (options, message) in MISTAKES.items():
+        done = train_one(tmp_path, run[1], name, options)
+        runs.one_message(done, message)
+        assert (done.stdout + done.stderr).count("error: ") == 1, name
 
 
 def test_tables_1_and_2_train_every_net_with_both_readers_and_keep_what_is_finished(run, tmp_path):
     options = [option for option in SMALL if not option.startswith(("--steps_per_epoch", "--number_of_epochs"))]
     options += ["--steps_per_epoch=2", "--number_of_epochs=1", f"--prepared_folder={run[1]}"]
-    command = ("reproduce.py", "--seeds=1", f"--output_folder={tmp_path}", *options)
-    done = start(*command)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    command = ("--seeds=1", f"--output_folder={tmp_path}", *options)
+    how = {"cwd": GE2E, "script": "reproduce.py", "before": runs.trainings_are_forked}
+    done = runs.run(*command, **how)
+    runs.succeeded(done)
     found = json.loads((tmp_path / "tables.json").read_text())
     assert found["seeds"] == [1] and "synthetic" in found["trained_on"]
     nets = list(dict.fromkeys(each["net"] for each in found["nets"]))
     trained = {(each["net"], each["reader"]): each["runs"] for each in found["nets"]}
     assert len(nets) == 3 and set(trained) == set(itertools.product(nets, ("mixed", "multireader")))
-    for (_, reader), runs in trained.items():
-        (each,) = runs
+    for (_, reader), (each,) in trained.items():
         assert list(each["pairs"]) == CELLS and each["reader"] == reader and each["seed"] == 1 and each["seconds"] > 0
     texts = [path.read_text() for path in tmp_path.glob("*/*/1/hyperparams.yaml")]
     told = [dict(re.findall(r"^(\w+): (\S+)", text, re.MULTILINE)) for text in texts]
@@ -269,8 +231,8 @@ def test_tables_1_and_2_train_every_net_with_both_readers_and_keep_what_is_finis
     # An option of the command line stands above what a net has of its own.
     assert all(each["hop_ms"] == "20" and each["hidden_size"] == "8" and each["proj_size"] == "6" for each in told)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.parent != tmp_path}
-    again = start(*command)
-    assert again.returncode == 0, (again.stdout + again.stderr)[-3000:]
+    again = runs.run(*command, **how)
+    runs.succeeded(again)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert json.loads((tmp_path / "tables.json").read_text()) == found
     for printed in (done.stdout, again.stdout):

@@ -3,13 +3,13 @@
 A recipe's row in these tests is its `hparams/quick.yaml`: it is trained, tested, exported and loaded again.
 """
 
+import contextlib
+import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import runs
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
@@ -20,13 +20,8 @@ ROOT = Path(__file__).parents[1]
 ROWS = sorted([*ROOT.glob("templates/recipe/*/hparams/quick.yaml"), *ROOT.glob("recipes/*/*/hparams/quick.yaml")])
 
 
-def python(*command, cwd):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, *map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+def train(*arguments, cwd):
+    return runs.succeeded(runs.run(*arguments, "--noprogressbar", cwd=cwd))
 
 
 def test_there_is_a_template():
@@ -35,8 +30,8 @@ def test_there_is_a_template():
 
 @pytest.mark.parametrize("yaml", ROWS, ids=lambda path: "/".join(path.parts[-4:-2]))
 def test_a_recipe_trains_tests_exports_and_reloads(yaml, tmp_path, builtin_cache):
-    options = (f"--output_folder={tmp_path / 'run'}", f"--prepared_folder={tmp_path}", "--noprogressbar")
-    output = python("train.py", yaml, *options, cwd=yaml.parents[1])
+    options = (f"--output_folder={tmp_path / 'run'}", f"--prepared_folder={tmp_path}")
+    output = train(yaml, *options, cwd=yaml.parents[1])
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert "synthetic" in results["trained_on"] and "synthetic" in output
     with open(tmp_path / "run" / "pretrained" / "hyperparams.yaml") as stream:
@@ -50,11 +45,13 @@ def test_a_recipe_trains_tests_exports_and_reloads(yaml, tmp_path, builtin_cache
 def new_recipe(tmp_path_factory, builtin_cache):
     """A recipe made and trained by the commands that `speechtools new recipe` prints, in the sizes of quick.yaml."""
     folder = tmp_path_factory.mktemp("new")
-    printed = python("-m", "speechtools.cli", "new", "recipe", "Voices/GE2E", f"--folder={folder}", cwd=folder)
-    change, train, verify = (line.split() for line in printed.splitlines()[1:4])
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert cli.main(["new", "recipe", "Voices/GE2E", f"--folder={folder}"]) == 0
+    change, training_line, verify = (line.split() for line in printed.getvalue().splitlines()[1:4])
     recipe = Path(change[1])
-    assert recipe == folder / "Voices" / "GE2E" and train == ["python", "train.py", "hparams/train.yaml"]
-    python("train.py", "hparams/quick.yaml", f"--name={verify[2].split('/')[1]}", "--noprogressbar", cwd=recipe)
+    assert recipe == folder / "Voices" / "GE2E" and training_line == ["python", "train.py", "hparams/train.yaml"]
+    train("hparams/quick.yaml", f"--name={verify[2].split('/')[1]}", cwd=recipe)
     return recipe, verify
 
 
@@ -72,28 +69,27 @@ def test_the_new_recipe_takes_a_new_part_with_one_file_and_one_line(new_recipe, 
     before = {path: path.read_bytes() for path in recipe.rglob("*.*") if "results" not in path.parts}
     monkeypatch.chdir(recipe)
     assert cli.main(["new", "plugin", "encoder/my-own-net"]) == 0
-    options = ("--__plugins=my_own_net", "--encoder_name=my-own-net", "--name=mine", "--noprogressbar")
-    python("train.py", "hparams/quick.yaml", *options, cwd=recipe)
+    options = ("--__plugins=my_own_net", "--encoder_name=my-own-net", "--name=mine")
+    train("hparams/quick.yaml", *options, cwd=recipe)
     model = recipe / "results" / "mine" / "1234" / "pretrained"
     assert "gru.weight_ih_l0" in torch.load(model / "encoder.ckpt", weights_only=True)
-    command = ["-m", "speechtools.cli", *verify[1:4], "--model", model, "--module", "my_own_net.py"]
-    assert "score" in python(*command, cwd=recipe)
+    command = [*verify[1:4], "--model", model, "--module", "my_own_net.py"]
+    assert "score" in runs.succeeded(runs.run(*command, script=cli.__file__, cwd=recipe))
     # The same in a yaml: the run is known, and found finished.
     (recipe / "hparams" / "mine.yaml").write_text(
         "base: quick.yaml\nname: mine\n__plugins: !module:my_own_net\nencoder_name: my-own-net\n"
     )
-    assert "Going into epoch" not in python("train.py", "hparams/mine.yaml", "--noprogressbar", cwd=recipe)
+    assert "Going into epoch" not in train("hparams/mine.yaml", cwd=recipe)
     assert all(path.read_bytes() == text for path, text in before.items())
 
 
 def test_a_module_that_cannot_be_imported_is_one_message(new_recipe):
     recipe = new_recipe[0]
     (recipe / "my_slip.py").write_text("nonsense")
-    command = [sys.executable, "train.py", "hparams/quick.yaml", "--name=none", "--__plugins=!module:my_slip"]
-    done = subprocess.run(command, cwd=recipe, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "The module my_slip cannot be imported: NameError: name 'nonsense' is not defined. Mend it." in done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
+    runs.one_message(
+        runs.run("hparams/quick.yaml", "--name=none", "--__plugins=!module:my_slip", cwd=recipe),
+        "The module my_slip cannot be imported: NameError: name 'nonsense' is not defined. Mend it.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,184 @@
+"""Runs of the recipes' scripts for the tests, each in a process of its own.
+
+The processes are forked from one that has imported already what takes ``python train.py`` seconds to import; but for
+that they do what it does.
+"""
+
+import multiprocessing
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+#: A run that takes more seconds hangs, and is killed.
+TIMEOUT = 300
+#: Small nets run fastest on one thread; the tests of a GPU say that they want one.
+ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    [
+        "matplotlib.backends.backend_agg",
+        "matplotlib.pyplot",
+        "tensorboard.compat.proto",
+        "torch._dynamo",
+        "torch.utils.tensorboard",
+        "speechtools.quality_stages",
+        "speechtools.enhancement_evaluation",
+        "speechtools.evaluation",
+        "speechtools.keyword_evaluation",
+        "speechtools.reports",
+        "speechtools.reproduction",
+    ]
+)
+
+
+def run(*arguments, cwd, script="train.py", **how):
+    """What ``python <script> <arguments>`` does and prints, in the folder ``cwd``.
+
+    Arguments
+    ---------
+    kill_after : int, optional
+        The process kills itself with SIGKILL after so many optimizer steps.
+    before : function, optional
+        Called in the process, ahead of the script.
+    after : function, optional
+        Called in the process with the names that the script has left.
+    variables : dict, optional
+        Of the environment.
+    """
+    (done,) = run_processes(1, *arguments, cwd=cwd, script=script, **how)
+    return done
+
+
+def run_processes(count, *arguments, cwd, script="train.py", variables=None, **how):
+    """The same in several processes at once, which find each other as those that ``torchrun`` starts do."""
+    together = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    arguments = [str(each) for each in arguments]
+    with tempfile.TemporaryDirectory() as aside:
+        started = []
+        for rank in range(count):
+            ours = {**os.environ, **ALONE, **(variables or {})}
+            if count > 1:
+                ours |= together | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            streams = [os.path.join(aside, f"{rank}.{name}") for name in ("stdout", "stderr")]
+            process = FORKS.Process(target=_work, args=(str(script), arguments, str(cwd), ours, streams), kwargs=how)
+            process.start()
+            started.append((process, streams))
+        for process, streams in started:
+            process.join(TIMEOUT)
+            if process.is_alive():
+                for hanging, _ in started:
+                    hanging.kill()
+                said = "".join(Path(each).read_text()[-3000:] for each in streams)
+                raise TimeoutError(
+                    f"{script} {arguments} ran for more than {TIMEOUT} s and was killed. It said: {said}"
+                )
+        return [
+            subprocess.CompletedProcess(arguments, process.exitcode, *(Path(each).read_text() for each in streams))
+            for process, streams in started
+        ]
+
+
+def _work(script, arguments, folder, environment, streams, kill_after=None, before=None, after=None):
+    for number, path in enumerate(streams, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    os.chdir(folder)
+    os.environ.update(environment)
+    sys.path.insert(0, folder)
+    _list_no_packages()
+    if kill_after:
+        killed_after(kill_after)
+    if before:
+        before()
+    _run_script(script, arguments, after)
+
+
+def _list_no_packages():
+    """Spare the seconds in which pip lists all packages for a run's env.log."""
+    from speechbrain.utils import logger
+
+    logger.get_environment_description = lambda: "not asked for"
+
+
+def _run_script(script, arguments, after=None):
+    sys.argv = [script, *arguments]
+    try:
+        left = runpy.run_path(script, run_name="__main__")
+        if after:
+            after(left)
+    except SystemExit:
+        raise
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        sys.exit(1)
+
+
+def killed_after(steps):
+    """Let this process kill itself with SIGKILL after so many optimizer steps."""
+    from speechtools import training
+
+    step = training.RecipeBrain.optimizers_step
+
+    def count(brain):
+        step(brain)
+        if brain.optimizer_step == steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    training.RecipeBrain.optimizers_step = count
+
+
+def trainings_are_forked():
+    """``before`` of a ``reproduce.py``: its trainings are forked too, one after the other."""
+    from speechtools import reproduction
+
+    def fork(command, cwd, env=None, stdout=None, stderr=None):
+        child = os.fork()
+        if child == 0:
+            if stdout:  # a log file, which takes both streams
+                os.dup2(stdout.fileno(), 1)
+                os.dup2(stdout.fileno(), 2)
+            os.chdir(cwd)
+            sys.path[0] = str(cwd)
+            status = 1
+            try:
+                _run_script(command[1], command[2:])
+                status = 0
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else 1
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status != 0:
+            raise subprocess.CalledProcessError(status, command)
+
+    reproduction.run_with_us = fork
+
+
+def torchrun(*command, processes=2):
+    """The arguments of Python that run a script by torchrun."""
+    return ("-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={free_port()}", *command)
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def succeeded(done):
+    """What a run printed, which ended well."""
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout + done.stderr
+
+
+def one_message(done, message):
+    """The run ended with a message to a person, not with a traceback."""
+    assert done.returncode == 1, (done.stdout + done.stderr)[-3000:]
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
