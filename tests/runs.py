@@ -83,6 +83,13 @@ def run_processes(count, *arguments, cwd, script="train.py", variables=None, **h
         ]
 
 
+def start_together(function, arguments, count):
+    """Call ``function(rank, *arguments)`` in so many processes; what one of them raises is raised here."""
+    import torch.multiprocessing
+
+    torch.multiprocessing.start_processes(function, arguments, count, start_method="forkserver")
+
+
 def _work(script, arguments, folder, environment, streams, kill_after=None, before=None, after=None):
     for number, path in enumerate(streams, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)

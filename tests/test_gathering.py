@@ -3,9 +3,9 @@
 import warnings
 
 import pytest
+import runs
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -88,7 +88,7 @@ def of_two_processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.multiprocessing.spawn(work, (str(folder),), nprocs=WORLD_SIZE)
+        runs.start_together(work, (str(folder),), WORLD_SIZE)
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD_SIZE)]
 
 

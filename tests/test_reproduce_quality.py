@@ -139,8 +139,11 @@ def test_the_baseline_is_that_of_its_yaml(reproduce, asked, tmp_path, monkeypatc
 
 
 def test_a_failed_run_is_told_with_the_end_of_its_output(reproduce, tmp_path, monkeypatch):
-    with pytest.raises(SpeechtoolsError, match="constraint with seed 1 failed.*(?s:.)*'corpus/timit'"):
-        reproduced(reproduce, tmp_path, monkeypatch, "--quick", "--corpus=timid", f"--prepared_folder={tmp_path}")
+    shutil.copytree(SCRIPT.parent / "hparams", tmp_path / "hparams")
+    (tmp_path / "train.py").write_text("import sys; sys.exit('error: the corpus is gone')")
+    monkeypatch.setattr(reproduce, "HERE", tmp_path)
+    with pytest.raises(SpeechtoolsError, match="constraint with seed 1 failed.*(?s:.)*error: the corpus is gone"):
+        reproduced(reproduce, tmp_path / "paper", monkeypatch, "--quick")
 
 
 #: Stands in for train.py: the paper's own model is finished at once, what comes after it takes long.

@@ -9,8 +9,8 @@ import signal
 import time
 
 import pytest
+import runs
 import torch
-import torch.multiprocessing
 from torch import nn
 
 from speechtools import options, training
@@ -199,7 +199,7 @@ def prepare_together(rank, folder):
 
 
 def test_what_fails_on_the_first_process_fails_on_all(tmp_path):
-    torch.multiprocessing.spawn(prepare_together, (tmp_path,), nprocs=2)
+    runs.start_together(prepare_together, (tmp_path,), 2)
     first, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2))
     assert (first["good"], other["good"]) == (first["again"], other["again"]) == (False, True), "the first came first"
     assert isinstance(first["bad"], ConfigError) and str(first["bad"]) == "The corpus is gone. Mend its path."
