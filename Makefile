@@ -60,9 +60,10 @@ lint: $(VENV)/installed
 typecheck: $(VENV)/installed
 	$(BIN)/mypy
 
-# The site; warnings are errors, and nothing is fetched.
+# The site; warnings are errors, nothing is fetched, and no page shows a value that only this machine has.
 docs: $(VENV)/installed
 	$(BIN)/sphinx-build -W --keep-going --quiet docs docs/_build/html
+	! grep -rlE 'PosixPath\(|&lt;function |object at 0x' --include='*.html' docs/_build/html
 	@echo "the documentation: docs/_build/html/index.html"
 
 clean:

@@ -20,9 +20,13 @@ html_theme = "furo"
 html_title = "speechtools"
 myst_heading_anchors = 3
 
+# Quotes in laws and code are straight, as they are typed.
+smartquotes = False
+
 # Signatures carry the types; the Arguments of the docstrings say the rest.
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_custom_sections = ["Shape", "Conventions", "Metrics"]

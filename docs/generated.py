@@ -1,6 +1,7 @@
 """Pages that are written from the code, so that they cannot go stale."""
 
 import inspect
+import re
 
 from speechtools import registry
 from speechtools.contracts import CONTRACTS
@@ -19,17 +20,17 @@ def contracts() -> str:
     ]
     for kind, contract in CONTRACTS.items():
         parts = registry.available(kind)
-        lines.append(f"| [{kind}](#{kind}) | {_cell(contract.sentence)} | {len(contract.laws)} | {len(parts)} |")
+        lines.append(f"| [{kind}](#{kind}) | `{contract.sentence}` | {len(contract.laws)} | {len(parts)} |")
     for kind, contract in CONTRACTS.items():
         lines += ["", f"## {kind}", "", f"`{contract.sentence}`", "", "Laws:", ""]
-        lines += [f"- {law.sentence}" for law in contract.laws]
+        lines += [f"- {_escaped(law.sentence)}" for law in contract.laws]
         lines += ["", "Parts:", "", "| name | what it is |", "| --- | --- |"]
         for name in registry.available(kind):
             summary = (inspect.getdoc(registry.find(name)) or "").partition("\n")[0]
-            lines.append(f"| `{name}` | {_cell(summary.replace('``', ''), code=False)} |")
+            lines.append(f"| `{name}` | {_escaped(summary.replace('``', ''))} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(text: str, code: bool = True) -> str:
-    text = text.replace("|", "\\|").replace("<", "&lt;") if not code else text.replace("|", "\\|")
-    return f"`{text}`" if code else text
+def _escaped(text: str) -> str:
+    """Text that means nothing else in Markdown: a layout like <speaker>_NO_<number>.wav stays as it is."""
+    return re.sub(r"([\\`*_<>\[\]|])", r"\\\1", text)
