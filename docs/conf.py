@@ -1,5 +1,6 @@
 """The documentation: Sphinx with MyST, built by `make docs`. Pages that follow from the code are written here."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -30,5 +31,16 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_custom_sections = ["Shape", "Conventions", "Metrics"]
+
+
+def setup(app):
+    """Names of the code on the page of the papers become links to the page of the API, where it has them."""
+
+    def link(app, docname, source):
+        if docname == "papers":
+            source[0] = re.sub(r"`(speechtools\.[\w.]+)`", r"{py:obj}`\1`", source[0])
+
+    app.connect("source-read", link)
+
 
 (HERE / "contracts.md").write_text(generated.contracts(), encoding="utf-8")
