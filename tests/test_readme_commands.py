@@ -28,7 +28,7 @@ PAGES = sorted(
 SCRIPTS = sorted([*ROOT.glob("recipes/*/*/*.py"), *ROOT.glob("benchmarks/*.py")])
 #: What begins a command of ours; a line of a shell block that begins otherwise must be one of the others.
 OURS = ("python", "torchrun", "speechtools", "make", "pip", "cd")
-OTHERS = ("git", "export", "source", "mkdir", "cp", "cat")
+OTHERS = ("git", "export", "source", ".", "python3", "mkdir", "cp", "cat")
 
 
 class CannotBeTyped(Exception):
@@ -46,15 +46,24 @@ def commands(text: str) -> list[list[str]]:
     return found
 
 
-def mentions(text: str) -> list[list[str]]:
-    """The words of every command that is named within a line: `speechtools score`, `make test`, `python x.py --key`."""
+def mentions(text: str) -> list[tuple[str, list[str]]]:
+    """The words of every command that is named within a line: `speechtools score`, `make test`, `python x.py --key`.
+
+    Before each, the folder of the recipe whose README the line links, where it does.
+    """
     outside = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     named = [
-        code for code in re.findall(r"`([^`\n]+)`", outside) if code.startswith(tuple(f"{word} " for word in OURS))
+        (*re.findall(r"\((recipes/[\w/-]+)/README\.md\)", line)[:1], code)
+        for line in outside.splitlines()
+        for code in re.findall(r"`([^`]+)`", line)
+        if code.startswith(tuple(f"{word} " for word in OURS))
     ]
     return [
-        shlex.split(re.sub(r"^(?!speechtools)", "speechtools ", part.strip()) if " | " in code else part)
-        for code in named
+        (
+            "".join(folder),
+            shlex.split(re.sub(r"^(?!speechtools)", "speechtools ", part.strip()) if " | " in code else part),
+        )
+        for *folder, code in named
         for part in code.split(" | ")
     ]
 
@@ -170,10 +179,10 @@ def mistakes(text: str, place: Path) -> list[str]:
             here = check(words, here) if words else place
         except (CannotBeTyped, SpeechtoolsError) as error:
             wrong.append(f"{' '.join(words)}: {error}")
-    for words in mentions(text):
+    for folder, words in mentions(text):
         try:
             benchmark = words[0] == "python" and words[1].startswith("benchmarks/")
-            check([word for word in words if word != "…"], ROOT if benchmark else place)
+            check([word for word in words if word != "…"], ROOT if benchmark else place / folder)
         except (CannotBeTyped, SpeechtoolsError) as error:
             if "the following arguments are required" not in str(error):  # what is named need not be whole
                 wrong.append(f"{' '.join(words)}: {error}")
@@ -295,6 +304,7 @@ def test_a_training_in_the_folder_of_another_is_found(second, refused):
         ('```\npip install ".[recipe]"\n```', "setup.cfg has no extra recipe"),
         ("```\nfrobnicate\n```", "frobnicate is a command that this test does not know"),
         ("Type `make demoo` now.", "the Makefile has no ['demoo']"),
+        ("| [quality](recipes/TIMIT/quality/README.md) `python train.py hparams/x.yaml` |", "There is no file"),
     ],
 )  # fmt: skip
 def test_a_command_that_cannot_be_typed_is_found(text, said):
