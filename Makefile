@@ -43,6 +43,7 @@ tables: $(VENV)/installed
 table3: $(VENV)/installed
 	cd recipes/TI-SV/GE2E && $(CURDIR)/$(BIN)/python reproduce.py
 
+# The last one writes an index of 6 GB to the folder for temporary files, for six minutes: --folder is another place.
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/enhancement.py
@@ -67,4 +68,4 @@ docs: $(VENV)/installed
 	@echo "the documentation: docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) build docs/_build docs/contracts.md *.egg-info
+	rm -rf $(VENV) build docs/_build docs/contracts.md docs/checkout *.egg-info
