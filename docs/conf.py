@@ -4,7 +4,7 @@ import re
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import generated  # noqa: E402
@@ -34,9 +34,12 @@ napoleon_custom_sections = ["Shape", "Conventions", "Metrics"]
 
 
 def setup(app):
-    """Names of the code on the page of the papers become links to the page of the API, where it has them."""
+    """Links to READMEs lead to their pages; names of the code on the page of the papers become links to the API's."""
 
     def link(app, docname, source):
+        page = HERE / f"{docname}.md"
+        if page not in generated.ELSEWHERE.values():
+            source[0] = generated.linked(source[0], page, page)
         if docname == "papers":
             source[0] = re.sub(r"`(speechtools\.[\w.]+)`", r"{py:obj}`\1`", source[0])
 
@@ -44,3 +47,4 @@ def setup(app):
 
 
 (HERE / "contracts.md").write_text(generated.contracts(), encoding="utf-8")
+generated.copy_pages()
