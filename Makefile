@@ -43,6 +43,7 @@ tables: $(VENV)/installed
 table3: $(VENV)/installed
 	cd recipes/TI-SV/GE2E && $(CURDIR)/$(BIN)/python reproduce.py
 
+# The last one writes an index of 6 GB to the folder for temporary files, for six minutes: --folder is another place.
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/enhancement.py
@@ -60,10 +61,11 @@ lint: $(VENV)/installed
 typecheck: $(VENV)/installed
 	$(BIN)/mypy
 
-# The site; warnings are errors, and nothing is fetched.
+# The site; warnings are errors, nothing is fetched, and no page shows a value that only this machine has.
 docs: $(VENV)/installed
 	$(BIN)/sphinx-build -W --keep-going --quiet docs docs/_build/html
+	! grep -rlE 'PosixPath\(|&lt;function |object at 0x' --include='*.html' docs/_build/html
 	@echo "the documentation: docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) build docs/_build docs/contracts.md *.egg-info
+	rm -rf $(VENV) build docs/_build docs/contracts.md docs/checkout *.egg-info

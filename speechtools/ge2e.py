@@ -346,7 +346,7 @@ class CentroidLoss(nn.Module):
 
 @plugin("loss/ge2e-softmax")
 class GE2ESoftmax(CentroidLoss):
-    """GE2E with the softmax over all speakers of the batch (equations 5, 6, 8, 9, 10): better for free text.
+    """GE2E with the softmax over all speakers (equations 5, 6, 8, 9, 10); by the paper the better for free text.
 
     Arguments
     ---------
@@ -384,7 +384,7 @@ class GE2ESoftmax(CentroidLoss):
 
 @plugin("loss/ge2e-contrast")
 class GE2EContrast(CentroidLoss):
-    """GE2E with the most similar other speaker alone (equations 5, 7, 8, 9, 10): better for keywords.
+    """GE2E with the most similar other speaker alone (equations 5, 7, 8, 9, 10); by the paper the better for keywords.
 
     Arguments, shapes and errors as of ``loss/ge2e-softmax``.
 

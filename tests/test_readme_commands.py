@@ -7,6 +7,8 @@ the tests of the recipes, on little data.
 import argparse
 import ast
 import configparser
+import functools
+import itertools
 import re
 import shlex
 import sys
@@ -26,7 +28,7 @@ PAGES = sorted(
 SCRIPTS = sorted([*ROOT.glob("recipes/*/*/*.py"), *ROOT.glob("benchmarks/*.py")])
 #: What begins a command of ours; a line of a shell block that begins otherwise must be one of the others.
 OURS = ("python", "torchrun", "speechtools", "make", "pip", "cd")
-OTHERS = ("git", "export", "source", "mkdir", "cp", "cat")
+OTHERS = ("git", "export", "source", ".", "python3", "mkdir", "cp", "cat")
 
 
 class CannotBeTyped(Exception):
@@ -44,15 +46,24 @@ def commands(text: str) -> list[list[str]]:
     return found
 
 
-def mentions(text: str) -> list[list[str]]:
-    """The words of every command that is named within a line: `speechtools score`, `make test`, `python x.py --key`."""
+def mentions(text: str) -> list[tuple[str, list[str]]]:
+    """The words of every command that is named within a line: `speechtools score`, `make test`, `python x.py --key`.
+
+    Before each, the folder of the recipe whose README the line links, where it does.
+    """
     outside = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     named = [
-        code for code in re.findall(r"`([^`\n]+)`", outside) if code.startswith(tuple(f"{word} " for word in OURS))
+        (*re.findall(r"\((recipes/[\w/-]+)/README\.md\)", line)[:1], code)
+        for line in outside.splitlines()
+        for code in re.findall(r"`([^`]+)`", line)
+        if code.startswith(tuple(f"{word} " for word in OURS))
     ]
     return [
-        shlex.split(re.sub(r"^(?!speechtools)", "speechtools ", part.strip()) if " | " in code else part)
-        for code in named
+        (
+            "".join(folder),
+            shlex.split(re.sub(r"^(?!speechtools)", "speechtools ", part.strip()) if " | " in code else part),
+        )
+        for *folder, code in named
         for part in code.split(" | ")
     ]
 
@@ -168,10 +179,10 @@ def mistakes(text: str, place: Path) -> list[str]:
             here = check(words, here) if words else place
         except (CannotBeTyped, SpeechtoolsError) as error:
             wrong.append(f"{' '.join(words)}: {error}")
-    for words in mentions(text):
+    for folder, words in mentions(text):
         try:
             benchmark = words[0] == "python" and words[1].startswith("benchmarks/")
-            check([word for word in words if word != "…"], ROOT if benchmark else place)
+            check([word for word in words if word != "…"], ROOT if benchmark else place / folder)
         except (CannotBeTyped, SpeechtoolsError) as error:
             if "the following arguments are required" not in str(error):  # what is named need not be whole
                 wrong.append(f"{' '.join(words)}: {error}")
@@ -198,6 +209,79 @@ def test_every_recipe_shows_how_to_train_it():
             assert any(words[:2] == ["python", "train.py"] for words in found), folder
 
 
+# ------------------------------------------------------------------------------------------------ a folder for each run
+
+#: The documentation shows commands, too: each page of it begins in the root.
+DOCS = [
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/tutorials").glob("*.md")),
+]
+
+
+@functools.cache
+def scalars(path: Path) -> dict[str, str]:
+    """The plain keys of a recipe's yaml and of its bases, as they are written."""
+    lines = re.findall(r"^(\w+): *(?:!ref )?([^#\n]*)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    found = {key: value.strip() for key, value in lines}
+    return (scalars(path.parent / found["base"]) if "base" in found else {}) | found
+
+
+def output_folder(path: Path, given: dict[str, str]) -> Path:
+    """Where a run of a recipe's yaml with these options would go."""
+    tree, text = scalars(path) | given, "<output_folder>"
+    while re.search("<[a-z]", text):
+        text = re.sub(r"<(\w+)>", lambda match: tree[match[1]], text)
+    return path.parents[1] / text
+
+
+def trainings(text: str, place: Path) -> dict[str, Path]:
+    """Every training that the blocks of a page start, without the options that a run may change, and its folder."""
+    here, found = place, {}
+    for words in commands(text):
+        if words[:1] == ["cd"]:
+            here = (here / words[1]).resolve()
+        elif "train.py" in words and (here / words[words.index("train.py") + 1]).is_file():
+            script = words.index("train.py")
+            path, given = here / words[script + 1], dict(re.findall(r"--(\w+)=(.*)", "\n".join(words[script + 2 :])))
+            fixed = sorted(f"--{key}={value}" for key, value in given.items() if key not in training.FREE_TO_CHANGE)
+            found[" ".join([*words[:script], str(path), *fixed])] = output_folder(path, given)
+        elif not words:
+            here = place
+    return found
+
+
+def shared_folders(found: dict[str, Path]) -> list[str]:
+    """Trainings that would go into the folder of another one, and be refused there."""
+    return [
+        f"{one}\n{other}\nboth go to {found[one]}"
+        for one, other in itertools.combinations(found, 2)
+        if found[one] == found[other]
+    ]
+
+
+def test_trainings_with_other_options_go_to_other_folders():
+    pages = [(page, page.parent) for page in PAGES] + [(page, ROOT) for page in DOCS]
+    found = [trainings(page.read_text(encoding="utf-8"), place) for page, place in pages]
+    assert shared_folders({command: folder for each in found for command, folder in each.items()}) == []
+
+
+@pytest.mark.parametrize(
+    "second, refused",
+    [
+        ("--alpha=0", True),
+        ("--alpha=0 --name=without", False),
+        ("--seed=7", False),
+        ("--number_of_epochs=9", False),  # goes on with the first
+        ("--corpus=timit", False),
+    ],
+)
+def test_a_training_in_the_folder_of_another_is_found(second, refused):
+    line = "python train.py hparams/qnet.yaml"
+    found = trainings(f"```\n{line}\n{line} {second}\n```", ROOT / "recipes/TIMIT/quality")
+    assert bool(shared_folders(found)) == refused
+
+
 # ------------------------------------------------------------------------------------------- what the tests would catch
 
 
@@ -220,6 +304,7 @@ def test_every_recipe_shows_how_to_train_it():
         ('```\npip install ".[recipe]"\n```', "setup.cfg has no extra recipe"),
         ("```\nfrobnicate\n```", "frobnicate is a command that this test does not know"),
         ("Type `make demoo` now.", "the Makefile has no ['demoo']"),
+        ("| [quality](recipes/TIMIT/quality/README.md) `python train.py hparams/x.yaml` |", "There is no file"),
     ],
 )  # fmt: skip
 def test_a_command_that_cannot_be_typed_is_found(text, said):

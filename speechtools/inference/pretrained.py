@@ -25,6 +25,8 @@ class PretrainedModel(Pretrained):
     """
 
     #: The model that comes with the package, where one does.
+    #:
+    #: :meta hide-value:
     BUNDLED: Path | None = None
 
     @classmethod
