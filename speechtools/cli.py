@@ -18,6 +18,8 @@ from typing import Any, NoReturn, TextIO
 from speechtools import __version__, registry
 from speechtools.errors import AudioError, ConfigError, PluginError, SpeechtoolsError
 
+_MODEL_HELP = "a `pretrained` folder, a hub id, or a model of the package by its name; default: the command's own"
+
 
 def list_parts(arguments: argparse.Namespace) -> int:
     """The registered parts, by kind, each with the first line of its docstring."""
@@ -329,7 +331,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("score", help="predict the quality of recordings", description=score_files.__doc__)
     command.add_argument("paths", nargs="+", metavar="file_or_folder")
-    command.add_argument("--model", help="a trained `pretrained` folder or hub id; default: the one in the package")
+    command.add_argument("--model", help=_MODEL_HELP)
     command.add_argument("--csv", help="write a CSV file: file, score, seconds, degraded seconds, error")
     command.add_argument("--jsonl", help="write JSON lines, which also hold the frame scores and their times")
     command.add_argument("--png", metavar="FOLDER", help="draw a spectrogram with its frame scores for every file")
@@ -341,7 +343,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("enhance", help="take the noise out of recordings", description=enhance_files.__doc__)
     command.add_argument("source", metavar="file_or_folder")
     command.add_argument("target", metavar="output", help="a file (.wav, .flac); for a folder, a folder")
-    command.add_argument("--model", help="a trained `pretrained` folder or hub id; default: the one in the package")
+    command.add_argument("--model", help=_MODEL_HELP)
     command.add_argument("--device", help="cpu, cuda or cuda:1; default: a GPU where there is one")
     command.set_defaults(run=enhance_files)
 
@@ -380,7 +382,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_speaker_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", help="a trained `pretrained` folder or hub id; default: the one in the package")
+    command.add_argument("--model", help=_MODEL_HELP)
     command.add_argument("--device", help="cpu, cuda or cuda:1; default: a GPU where there is one")
 
 

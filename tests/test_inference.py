@@ -196,6 +196,20 @@ def test_a_source_that_does_not_exist_is_no_hub_error(source):
         QualityNet.from_hparams(source)
 
 
+def test_models_of_the_package_go_by_their_names(tone):
+    """The one for enhanced speech is another than the default."""
+    wav = torch.from_numpy(tone(1.0))[None]
+    default, same, other = (
+        float(QualityNet.from_hparams(name, run_opts={"device": "cpu"}).assess_batch(wav)[0])
+        for name in (None, "quality-net", "quality-net-enhanced")
+    )
+    assert default == same and abs(default - other) > 0.01
+    with pytest.raises(ConfigError, match="or a model of the package: enhancer, quality-net, quality-net-enhanced, sp"):
+        QualityNet.from_hparams("quality-net-enhansed")
+    with pytest.raises(ConfigError, match="a model of another kind"):
+        QualityNet.from_hparams("speaker")
+
+
 def test_a_hub_id_that_cannot_be_fetched(monkeypatch):
     import huggingface_hub
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from speechtools.data import audio
 from speechtools.errors import AudioError, ConfigError
 from speechtools.features import length_mask, num_samples
-from speechtools.inference.pretrained import PretrainedModel
+from speechtools.inference.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.spectrum import Spectrum
 
 #: The model that comes with the package: its folder's README tells how it was trained.
-BUNDLED_ENHANCER = Path(__file__).parents[1] / "pretrained" / "enhancer"
+BUNDLED_ENHANCER = BUNDLED_MODELS / "enhancer"
 
 
 class SpeechEnhancer(PretrainedModel):

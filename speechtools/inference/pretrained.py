@@ -14,6 +14,8 @@ from torch import nn
 from speechtools.errors import ConfigError, SpeechtoolsError
 
 Model = TypeVar("Model", bound="PretrainedModel")
+#: The models that come with the package, a folder each.
+BUNDLED_MODELS = Path(__file__).parents[1] / "pretrained"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -42,9 +44,9 @@ class PretrainedModel(Pretrained):
         Arguments
         ---------
         source : str or Path
-            A folder that a recipe's ``pretrained/`` is, or the id ``owner/name`` of a repository on the Hugging Face
-            hub that holds such a folder's files. Only the latter touches the network. None: the model that comes with
-            the package.
+            A folder that a recipe's ``pretrained/`` is; the name of a model that comes with the package, as
+            ``quality-net-enhanced``; or the id ``owner/name`` of a repository on the Hugging Face hub that holds such a
+            folder's files. Only the last touches the network. None: the interface's own model of the package.
         hparams_file : str
             The yaml in it.
         run_opts : dict
@@ -127,6 +129,9 @@ def _fetch(source: str | Path, hparams_file: str, savedir: str | Path | None) ->
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
+    bundled = sorted(path.name for path in BUNDLED_MODELS.iterdir())
+    if source in bundled:
+        return BUNDLED_MODELS / source
     if folder.exists():
         raise ConfigError(f"{source} is a file. Give the folder `pretrained` that a recipe writes, which holds it.")
     is_id = isinstance(source, str) and _HUB_ID.fullmatch(source) and not Path(source.split("/")[0]).exists()
@@ -134,7 +139,8 @@ def _fetch(source: str | Path, hparams_file: str, savedir: str | Path | None) ->
         nearest = next(parent for parent in folder.absolute().parents if parent.exists())
         raise ConfigError(
             f"There is no folder {source} (the nearest one that exists is {nearest}). Give the folder `pretrained` "
-            "that a recipe writes at the end of its training, or the id owner/name of a model on the hub."
+            "that a recipe writes at the end of its training, the id owner/name of a model on the hub, or a model of "
+            f"the package: {', '.join(bundled)}."
         )
     from huggingface_hub import snapshot_download
 

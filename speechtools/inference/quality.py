@@ -19,10 +19,10 @@ from torch import Tensor
 
 from speechtools.data import audio
 from speechtools.errors import AudioError, ConfigError
-from speechtools.inference.pretrained import PretrainedModel
+from speechtools.inference.pretrained import BUNDLED_MODELS, PretrainedModel
 
 #: The model that comes with the package: its folder's README tells how it was trained.
-BUNDLED_QUALITY_NET = Path(__file__).parents[1] / "pretrained" / "quality-net"
+BUNDLED_QUALITY_NET = BUNDLED_MODELS / "quality-net"
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from speechtools.data import audio
 from speechtools.data.manifests import fingerprint, write_aside
 from speechtools.encoders import LSTMP, folded
 from speechtools.errors import AudioError, ConfigError, SpeechtoolsError
-from speechtools.inference.pretrained import PretrainedModel
+from speechtools.inference.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.vad import speech_samples
 
 #: The model that comes with the package: its folder's README tells how it was trained, and what it is not good for.
-BUNDLED_SPEAKER_ENCODER = Path(__file__).parents[1] / "pretrained" / "speaker"
+BUNDLED_SPEAKER_ENCODER = BUNDLED_MODELS / "speaker"
 
 
 @dataclass(frozen=True)
