@@ -28,7 +28,9 @@ class QualityBrain(training.RecipeBrain):
             feats = self.modules.features(wavs, lens)
             # (batch, time, 257)
             if stage == sb.Stage.TRAIN and self.hparams.equalizer_db:
-                feats = augmentation.equalize(feats, self.hparams.equalizer_db, self.hparams.equalizer_db / 2)
+                feats = augmentation.equalize(
+                    feats, self.hparams.equalizer_db, self.hparams.equalizer_db / 2, log1p=self.hparams.log1p
+                )
             feats = torch.nn.functional.dropout(feats, self.hparams.input_dropout, training=stage == sb.Stage.TRAIN)
         frame_lens = self.hparams.features.frame_lens(lens, wavs.shape[1])
         quality = self.modules.quality if stage == sb.Stage.TRAIN else self.hparams.averaged
