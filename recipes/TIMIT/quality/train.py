@@ -106,10 +106,7 @@ if __name__ == "__main__":
     prepared = len(rows["train"])
     rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
     datasets = dataio_prepare(rows, hparams["sample_rate"])
-    durations = {split: [float(row["duration"]) for row in members] for split, members in rows.items()}
-    loaders = training.loaders_by_length(
-        datasets, durations, hparams["batch_size"], hparams["seed"], hparams["num_workers"]
-    )
+    loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
     quality_stages.fit_features(
         hparams["quality"], datasets["train"], hparams["features"], hparams["num_frames"], hparams["save_folder"]
     )
