@@ -6,6 +6,7 @@ import shutil
 import pytest
 from ruamel.yaml import YAML
 
+from speechtools import quality_stages
 from speechtools.data.manifests import write_rows
 from speechtools.data.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.inference import BUNDLED_ENHANCER
@@ -37,6 +38,17 @@ def sets(tmp_path):
         return prepare_sets(options | {"sources": sources, "prepare": lambda **_: test}, "cpu")
 
     return prepared
+
+
+def test_the_enhanced_set_is_made_on_the_device_of_the_run(sets, monkeypatch):
+    given, load = [], quality_stages.SpeechEnhancer.from_hparams
+    monkeypatch.setattr(
+        quality_stages.SpeechEnhancer,
+        "from_hparams",
+        lambda source, run_opts: given.append(run_opts) or load(source, run_opts=run_opts),
+    )
+    sets({"speakers": [], "noises": []})
+    assert given == [{"device": "cpu"}]
 
 
 def test_names_do_not_depend_on_where_a_corpus_lies_and_stands():

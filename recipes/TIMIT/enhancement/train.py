@@ -39,15 +39,8 @@ class EnhancementBrain(training.RecipeBrain):
         masks, noisy, frame_lens = predictions
         wavs, lens = batch.clean
         clean = self.hparams.spectrum(wavs, lens)
-        loss = enhancement_objective(
-            masks,
-            clean,
-            noisy,
-            frame_lens,
-            self.hparams.mask_target,
-            self.hparams.approximation,
-            self.hparams.compression,
-        )
+        target, approximation = self.hparams.mask_target, self.hparams.approximation
+        loss = enhancement_objective(masks, clean, noisy, frame_lens, target, approximation, self.hparams.compression)
         if self.hparams.quality_weight:
             # What is missing to the best score, by a Quality-Net whose weights stay.
             enhanced = self.hparams.spectrum.inverse(masks * noisy, wavs.shape[1])
@@ -117,19 +110,12 @@ if __name__ == "__main__":
     reached = brain.evaluate_best(loaders["test"])
 
     if sb.utils.distributed.if_main_process():
-        heard = hparams["sources"].heard(rows["train"] + rows["valid"])
-        pretrained = training.export(
-            hparams,
-            ["sample_rate", "spectrum", "enhancer"],
-            {"enhancer": hparams["averaged"].module},
-            {"trained_on": sets.origin, "reached": reached, "heard": heard},
-        )
+        facts = {"trained_on": sets.origin, "reached": reached}
+        heard = {"heard": hparams["sources"].heard(rows["train"] + rows["valid"])}
+        averaged = {"enhancer": hparams["averaged"].module}
+        pretrained = training.export(hparams, ["sample_rate", "spectrum", "enhancer"], averaged, facts | heard)
         models["enhanced"] = SpeechEnhancer.from_hparams(pretrained, run_opts=on_device)
+        facts |= {"seed": hparams["seed"]}
         enhancement_evaluation.enhancement_report(
-            hparams["output_folder"],
-            rows["test"],
-            models,
-            {"trained_on": sets.origin, "seed": hparams["seed"], "reached": reached},
-            scale=hparams["scale"],
-            quality_net=brain.quality_net,
+            hparams["output_folder"], rows["test"], models, facts, scale=hparams["scale"], quality_net=brain.quality_net
         )

@@ -34,8 +34,7 @@ class QualityBrain(training.RecipeBrain):
             feats = torch.nn.functional.dropout(feats, self.hparams.input_dropout, training=stage == sb.Stage.TRAIN)
         frame_lens = self.hparams.features.frame_lens(lens, wavs.shape[1])
         quality = self.modules.quality if stage == sb.Stage.TRAIN else self.hparams.averaged
-        scores, frame_scores = quality(feats, frame_lens)
-        return scores, frame_scores, frame_lens
+        return *quality(feats, frame_lens), frame_lens
 
     def compute_objectives(self, predictions, batch, stage):
         scores, frame_scores, frame_lens = predictions
@@ -43,15 +42,9 @@ class QualityBrain(training.RecipeBrain):
             counts = num_samples(frame_lens, frame_scores.shape[1]).tolist()
             for name, score, frames, count in zip(batch.id, scores.tolist(), frame_scores, counts, strict=True):
                 self.tested[name] = score, float(frames[:count].var(unbiased=False))
-        q_max = pesq_labels.scale(self.hparams.scale).maximum
+        pesq, q_max = batch.pesq.to(scores), pesq_labels.scale(self.hparams.scale).maximum
         return quality_objective(
-            scores,
-            frame_scores,
-            batch.pesq.to(scores),
-            frame_lens,
-            q_max,
-            self.hparams.alpha,
-            self.hparams.frame_reduction,
+            scores, frame_scores, pesq, frame_lens, q_max, self.hparams.alpha, self.hparams.frame_reduction
         )
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
@@ -122,12 +115,8 @@ if __name__ == "__main__":
         pretrained = training.export(
             hparams, ["sample_rate", "scale", "features", "quality"], {"quality": hparams["averaged"].module}, facts
         )
+        net = QualityNet.from_hparams(pretrained)
+        facts |= {"seed": hparams["seed"], "train_utterances": len({row["speech"] for row in rows["train"]})}
         reports.quality_report(
-            hparams["output_folder"],
-            brain.figures,
-            brain.predicted,
-            brain.true,
-            brain.test_rows,
-            QualityNet.from_hparams(pretrained),
-            facts | {"seed": hparams["seed"], "train_utterances": len({row["speech"] for row in rows["train"]})},
+            hparams["output_folder"], brain.figures, brain.predicted, brain.true, brain.test_rows, net, facts
         )
