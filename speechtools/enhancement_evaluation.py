@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rich.box
@@ -167,7 +168,7 @@ def verdict(figures: dict, other: dict, name: str) -> str:
 
 
 def enhancement_report(
-    run: str | Path, rows: Sequence[dict], models: Mapping[str, object], facts: dict, quality_net=None, **judging
+    run: str | Path, rows: Sequence[dict], models: Mapping[str, Any], facts: dict, quality_net=None, **judging
 ) -> dict:
     """Everything that a test of enhancers leaves: tables on the screen, ``results.json`` and an example, in ``run``.
 

@@ -53,10 +53,10 @@ def _figures(predicted: np.ndarray, true: np.ndarray) -> dict:
 
 
 def _grouped(predicted: np.ndarray, true: np.ndarray, groups: list[str], order=str) -> dict:
-    groups = np.asarray(groups)
     # Clean utterances have neither noise nor SNR.
     names = sorted({str(name) for name in groups if name != ""}, key=order)
-    return {name: _figures(predicted[groups == name], true[groups == name]) for name in names}
+    of = {name: np.asarray(groups) == name for name in names}
+    return {name: _figures(predicted[chosen], true[chosen]) for name, chosen in of.items()}
 
 
 def print_quality(figures: dict, title: str, console: Console | None = None) -> None:
@@ -149,7 +149,7 @@ def quality_figures_drawn(folder: str | Path, predicted, true, rows: Sequence[di
     return [scatter, examples]
 
 
-def write_json(path: str | Path, content: dict) -> None:
+def write_json(path: str | Path, content: dict | list) -> None:
     """Write results as JSON, atomically; NaN is refused, since other programs cannot read it."""
     with write_aside(path) as aside:
         aside.write_text(json.dumps(content, indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")

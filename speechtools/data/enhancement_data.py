@@ -122,7 +122,7 @@ def judge(
     labels = pesq_labels.label(jobs, labels_csv, scale, num_workers)
     work = functools.partial(_stoi_of, sample_rate=sample_rate)
     found = map_in_processes(work, [pairs[name] for name in labels], num_workers, "STOI")
-    judged = {}
+    judged: dict[str, dict[str, float]] = {}
     for (name, pesq), value in zip(labels.items(), found, strict=True):
         if isinstance(value, str):
             rejected[name] = value

@@ -138,7 +138,7 @@ class NoisySpeech:
         CorpusError, ConfigError
             As the readers and :mod:`speechtools.data.mixing` raise them.
         """
-        folders = [self.data_folder] if isinstance(self.data_folder, str) else list(self.data_folder)
+        folders = [self.data_folder] if isinstance(self.data_folder, str | Path) else list(self.data_folder)
         groups: dict[str, list[Utterance]] = {}
         for utterances in each_corpus(self.corpora, folders, self.corpus_options):
             usable = [u for u in utterances if pesq_labels.MIN_SECONDS <= u.duration <= pesq_labels.MAX_SECONDS]
@@ -171,7 +171,7 @@ class NoisySpeech:
         CorpusError, ConfigError
             As :mod:`speechtools.data.mixing` raises them.
         """
-        folders = [self.noise_folder] if isinstance(self.noise_folder, str) else self.noise_folder
+        folders = [self.noise_folder] if isinstance(self.noise_folder, str | Path) else self.noise_folder
         recorded = [folder for folder in folders if folder not in ("", "builtin")]
         types = mixing.read_noise_types(recorded) if recorded else {}
         generated = mixing.read_noise_types(builtin_noises())

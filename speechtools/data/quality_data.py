@@ -99,12 +99,10 @@ def prepare(
     audio_folder, rate = folder / "audio", sources.sample_rate
     as_they_are = [mixture for mixture in plan if mixture.subset != "enhanced"]
     durations, rejected = mixing.make_mixtures(as_they_are, audio_folder, rate, num_workers)
-    if enhanced_share:
+    if enhance is not None and enhanced_share:
         to_enhance = [mixture for mixture in plan if mixture.subset == "enhanced"]
-        for found, new in zip(
-            (durations, rejected), mixing.enhance_mixtures(to_enhance, audio_folder, rate, enhance), strict=True
-        ):
-            found |= new
+        enhanced, refused = mixing.enhance_mixtures(to_enhance, audio_folder, rate, enhance)
+        durations, rejected = durations | enhanced, rejected | refused
     made = [mixture for mixture in plan if mixture.mixture_id in durations]
     jobs = [
         pesq_labels.LabelJob(mixture.mixture_id, mixture.speech, audio_folder / f"{mixture.mixture_id}.wav")
