@@ -265,7 +265,7 @@ def test_the_stages_run_in_order_by_themselves_and_say_so(paper):
 def test_the_papers_tables_can_be_made_of_a_run(paper, tmp_path):
     """What reproduce.py reads is what a run leaves."""
     results = json.loads((paper[0] / "results.json").read_text())
-    assert results["train_utterances"] == 4
+    assert results["train_utterances"] == 20
     runs = quality_results.Runs(tmp_path, tmp_path)
     for name in ("constraint", "no-constraint", "autoencoder-nn"):
         (tmp_path / name).mkdir()
