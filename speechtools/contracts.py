@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from speechtools.data.manifests import Utterance
 from speechtools.errors import AudioError, PluginError, SpeechtoolsError
@@ -156,8 +157,8 @@ def _makes_its_own_data(name: str) -> bool:
     return first is not None and first.name == "data_folder" and first.default is not first.empty
 
 
-def _read(name: str, data_folder: Path) -> list[Utterance]:
-    sizes = {}
+def _read(name: str, data_folder: Path | None) -> list[Utterance]:
+    sizes: dict[str, Any] = {}
     if _makes_its_own_data(name):
         # A few speakers are enough to examine a corpus that would otherwise be made in full.
         sizes = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rich.box
@@ -36,7 +37,8 @@ def evaluate(
     scale : str
         Of PESQ.
     quality_net : QualityNet
-        Where it is given, its scores are there too, as ``predicted``.
+        Where it is given, its scores are there too, as ``predicted``; rows of :func:`with_predicted` have those of the
+        noisy files already.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def evaluate(
         enhanced = enhancer.enhance_waveforms([audio.read(row["path"], rate) for row in batch])
         for row, samples in zip(batch, enhanced, strict=True):
             try:
-                _write_if_changed(outputs[row["ID"]], samples / max(1.0, float(np.abs(samples).max())), rate)
+                audio.write(outputs[row["ID"]], samples / max(1.0, float(np.abs(samples).max())), rate)
             except AudioError as error:
                 rejected[row["ID"]] = str(error)
     pairs = {row["ID"]: (Path(row["speech"]), outputs[row["ID"]]) for row in rows}
@@ -69,23 +71,28 @@ def evaluate(
     before = [{"pesq": float(row["pesq"]), "stoi": float(row["stoi"])} for row in rows]
     after = [judged[row["ID"]] for row in rows]
     if quality_net is not None:
-        for figures, paths in ((before, [row["path"] for row in rows]), (after, [outputs[row["ID"]] for row in rows])):
-            for each, (_, report) in zip(figures, quality_net.assess_files(paths), strict=True):
-                if isinstance(report, AudioError):  # what PESQ could judge has sound, and can be scored
-                    raise report
-                each["predicted"] = report.score
+        made = with_predicted([{"path": outputs[row["ID"]]} for row in rows], quality_net)
+        noisy = rows if "predicted" in rows[0] else with_predicted(rows, quality_net)
+        for figures, scored in ((before, noisy), (after, made)):
+            for each, row in zip(figures, scored, strict=True):
+                each["predicted"] = row["predicted"]
     return [row | {"before": b, "after": a} for row, b, a in zip(rows, before, after, strict=True)]
 
 
-def _write_if_changed(path: Path, samples: np.ndarray, sample_rate: int) -> None:
-    """Write a file unless it is there with the same samples: its label, which goes by the file's time, then counts."""
-    if path.is_file():
-        try:
-            if np.array_equal(audio.read(path, sample_rate), np.rint(samples * 32768).clip(-32768, 32767) / 32768):
-                return
-        except AudioError:  # cut short by a kill
-            pass
-    audio.write(path, samples, sample_rate)
+def with_predicted(rows: Sequence[dict], quality_net) -> list[dict]:
+    """Rows with the score that a Quality-Net gives their file ``path``, as ``predicted``.
+
+    Raises
+    ------
+    AudioError
+        A file cannot be scored; what PESQ could judge has sound, and can be.
+    """
+    found = []
+    for row, (_, report) in zip(rows, quality_net.assess_files([row["path"] for row in rows]), strict=True):
+        if isinstance(report, AudioError):
+            raise report
+        found.append(row | {"predicted": report.score})
+    return found
 
 
 def enhancement_figures(rows: Sequence[dict]) -> dict:
@@ -160,16 +167,21 @@ def verdict(figures: dict, other: dict, name: str) -> str:
     return text + ("only the predicted one went up." if change["predicted"] > 0 else "neither went up.")
 
 
-def enhancement_report(run: str | Path, rows: Sequence[dict], models: Mapping[str, object], facts: dict, **judging):
+def enhancement_report(
+    run: str | Path, rows: Sequence[dict], models: Mapping[str, Any], facts: dict, quality_net=None, **judging
+) -> dict:
     """Everything that a test of enhancers leaves: tables on the screen, ``results.json`` and an example, in ``run``.
 
     ``models`` are SpeechEnhancers by name: the one just trained last, and before it one to compare it with, if any.
-    ``judging`` goes to :func:`evaluate`; ``facts`` must hold ``trained_on``. The last model's figures are returned.
+    ``quality_net`` and ``judging`` go to :func:`evaluate`; ``facts`` must hold ``trained_on``. The last model's figures
+    are returned.
     """
     run, console = Path(run), Console()
+    if quality_net is not None:
+        rows = with_predicted(rows, quality_net)
     figures = {}
     for name, model in models.items():
-        judged = evaluate(model, rows, run / "enhanced" / name, **judging)
+        judged = evaluate(model, rows, run / "enhanced" / name, quality_net=quality_net, **judging)
         figures[name] = enhancement_figures(judged)
         print_enhancement(figures[name], f"{name}: new speakers, {facts['trained_on']}", console)
     last = figures.pop(name)

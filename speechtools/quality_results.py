@@ -4,7 +4,6 @@ Where the paper prints a figure, it stands beside ours.
 """
 
 import csv
-import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,16 +54,6 @@ class Runs:
         with open(self.folder / name / str(self.seeds(name)[0]) / "predictions.csv", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
-    def localized(self, name: str) -> list[dict]:
-        """The localisation figures of a run, one a seed, all runs on the same partly noisy utterances."""
-        nets = (self.net(name, seed) for seed in self.seeds(name))
-        return [localization.localization_figures(net, self.partly_noisy) for net in nets]
-
-    @functools.cached_property
-    def partly_noisy(self) -> list[localization.PartlyNoisy]:
-        """The clean utterances of the test with noise in their middle."""
-        return localization.partly_noisy_set(self.predictions(BASE), self.net(BASE).sample_rate)
-
 
 def spread(values, digits: int = 4) -> str:
     """Mean and standard deviation, or the one value there is."""
@@ -84,6 +73,11 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 def overall(results: list[dict], *keys: str) -> list[str]:
     """Cells of MSE, LCC and so on over the whole test."""
     return [spread([result["overall"][key] for result in results]) for key in keys]
+
+
+def localized(results: list[dict], *keys: str) -> list[str]:
+    """Cells of localisation figures; a dash for runs whose test had none."""
+    return [spread([(result.get("localization") or {}).get(key) for result in results], 3) for key in keys]
 
 
 def with_paper(cells: list[str], paper) -> list[str]:
@@ -110,9 +104,8 @@ def table2(runs: Runs, biases: dict[str, float]) -> str:
     """The forget-gate bias, and what it is for."""
     rows = []
     for name, bias in biases.items():
-        found = runs.localized(name)
         cells = overall(runs.of(name), "mse", "lcc", "srcc")
-        cells += [spread([each[key] for each in found], 3) for key in ("clean_drop", "noisy_drop", "auc", "auc_within")]
+        cells += localized(runs.of(name), "clean_drop", "noisy_drop", "auc", "auc_within")
         rows.append([f"{bias:g}", *cells])
     header = ["forget-gate bias", "MSE", "LCC", "SRCC", "drop of clean frames", "drop of noisy frames", "AUC"]
     return (
@@ -217,9 +210,9 @@ def options_table(runs: Runs, options: dict[str, str]) -> str:
     rows = []
     seeds = len(runs.seeds(next(iter(options))))
     for name, label in ({BASE: "the base of these runs"} | options).items():
-        results, found = runs.of(name)[:seeds], runs.localized(name)[:seeds]
+        results = runs.of(name)[:seeds]
         cells = overall(results, "mse", "lcc", "srcc") + [spread([r["clean_frame_variance"] for r in results])]
-        cells += [spread([each[key] for each in found], 3) for key in ("clean_drop", "auc")]
+        cells += localized(results, "clean_drop", "auc")
         rows.append([label, *cells])
     header = ["", "MSE", "LCC", "SRCC", "variance, clean", "drop of clean frames", "AUC"]
     return "## What the authors' released code does otherwise\n\n" + table(header, rows)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from speechtools import training
+from speechtools.data.manifests import read_rows
 from speechtools.data.noisy_speech import PreparedSets
 from speechtools.inference import SpeechEnhancer
 from speechtools.reproduction import earlier_stage
@@ -46,7 +47,8 @@ def _prepare(hparams: dict, device: str | None) -> PreparedSets:
     enhancer = SpeechEnhancer.from_hparams(folder, run_opts={"device": device})
     enhancer.check_rate(hparams["sample_rate"])
     sets = hparams["prepare"](enhancer=folder, enhance=enhancer.enhance_waveforms)
-    said = heard_of_test(getattr(enhancer.hparams, "heard", None), hparams["sources"].heard(sets.manifests["test"]))
+    test = hparams["sources"].heard(read_rows(sets.manifests["test"], ["speaker", "noise"]))
+    said = heard_of_test(getattr(enhancer.hparams, "heard", None), test)
     if said:
         logger.warning(
             "The model in %s %s. It may enhance the test better than it enhances what it has not heard. Leave enhancer "

@@ -1,6 +1,7 @@
 """Reports of a test: figures of merit overall and by group, on the screen and as JSON."""
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from speechtools import metrics, plots
+from speechtools import localization, metrics, plots
 from speechtools.data import audio, mixing
 from speechtools.data.manifests import write_aside, write_rows
+from speechtools.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 
 def quality_figures(predicted, true, rows: Sequence[dict], clean_variances: Sequence[float]) -> dict:
@@ -49,10 +53,10 @@ def _figures(predicted: np.ndarray, true: np.ndarray) -> dict:
 
 
 def _grouped(predicted: np.ndarray, true: np.ndarray, groups: list[str], order=str) -> dict:
-    groups = np.asarray(groups)
     # Clean utterances have neither noise nor SNR.
     names = sorted({str(name) for name in groups if name != ""}, key=order)
-    return {name: _figures(predicted[groups == name], true[groups == name]) for name in names}
+    of = {name: np.asarray(groups) == name for name in names}
+    return {name: _figures(predicted[chosen], true[chosen]) for name, chosen in of.items()}
 
 
 def print_quality(figures: dict, title: str, console: Console | None = None) -> None:
@@ -75,6 +79,11 @@ def print_quality(figures: dict, title: str, console: Console | None = None) -> 
     console.print(table)
     if figures["clean_frame_variance"] is not None:
         console.print(f"Variance of frame scores on clean speech (mean): {figures['clean_frame_variance']:.4f}")
+    if found := figures.get("localization"):
+        console.print(
+            f"Noise at 0 dB in the middle of clean speech: AUC of its frames {found['auc']:.4f}, within an utterance "
+            f"{found['auc_within']:.4f}; drop of the clean frames beside it {found['clean_drop']:.4f}"
+        )
 
 
 def quality_report(run: str | Path, figures: dict, predicted, true, rows: Sequence[dict], net, facts: dict) -> None:
@@ -82,8 +91,11 @@ def quality_report(run: str | Path, figures: dict, predicted, true, rows: Sequen
     ``results.json``, and ``predictions.csv``, which is the test manifest with the predicted scores.
 
     ``net`` is the exported model, loaded again; ``facts`` say what was trained on what, and must hold ``trained_on``.
+    ``localization`` in ``results.json`` is of :func:`speechtools.localization.localization_figures`, on the clean
+    utterances of the test with its noises; null where it has none to make them of, as a warning says.
     """
     run = Path(run)
+    figures = figures | {"localization": _localization(net, rows)}
     scores = [row | {"predicted": f"{score:.6f}"} for row, score in zip(rows, predicted, strict=True)]
     write_rows(run / "predictions.csv", list(scores[0]), scores)
     write_json(run / "results.json", facts | {"scale": net.scale} | figures)
@@ -94,6 +106,14 @@ def quality_report(run: str | Path, figures: dict, predicted, true, rows: Sequen
         console.print(f"{what}: {path}", soft_wrap=True)
     for path in drawn:
         console.print(f"figure: {path}", soft_wrap=True)
+
+
+def _localization(net, rows: Sequence[dict]) -> dict | None:
+    try:
+        return localization.localization_figures(net, localization.partly_noisy_set(rows, net.sample_rate))
+    except ConfigError as error:
+        logger.warning("Whether the frame scores tell where the noise is was not tested. %s", error)
+        return None
 
 
 def quality_figures_drawn(folder: str | Path, predicted, true, rows: Sequence[dict], net, origin: str) -> list[Path]:
@@ -129,7 +149,7 @@ def quality_figures_drawn(folder: str | Path, predicted, true, rows: Sequence[di
     return [scatter, examples]
 
 
-def write_json(path: str | Path, content: dict) -> None:
+def write_json(path: str | Path, content: dict | list) -> None:
     """Write results as JSON, atomically; NaN is refused, since other programs cannot read it."""
     with write_aside(path) as aside:
         aside.write_text(json.dumps(content, indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")

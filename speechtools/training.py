@@ -626,19 +626,20 @@ def make_loader(dataset, batches, num_workers: int = 0) -> DataLoader:
 
 
 def loaders_by_length(
-    datasets: dict, durations: dict, batch_size: int, seed: int, num_workers: int = 0
+    datasets: dict, rows: dict, batch_size: int, seed: int, num_workers: int = 0
 ) -> dict[str, DataLoader]:
     """A loader a split, of batches of similar length: ``train`` shuffled anew every epoch, the others longest first.
 
     Arguments
     ---------
-    datasets, durations : dict
-        By split: the items, and the length of each in any unit.
+    datasets, rows : dict
+        By split: the items, and of each its row of a manifest, which has its ``duration``.
     batch_size, seed : int
         Of the batches and of their shuffling; on several processes, each gets its share of the training batches.
     num_workers : int
         As :func:`make_loader` takes it.
     """
+    durations = {split: [float(row["duration"]) for row in members] for split, members in rows.items()}
     shuffled = LengthBatchSampler(durations["train"], batch_size, seed, **rank_and_size())
     batches = {split: batches_by_length(each, batch_size) for split, each in durations.items()} | {"train": shuffled}
     return {split: make_loader(datasets[split], batches[split], num_workers) for split in datasets}

@@ -1,6 +1,7 @@
 """Laws of reading and writing audio files."""
 
 import errno
+import os
 import struct
 import tracemalloc
 
@@ -358,6 +359,16 @@ def test_what_cannot_be_written(tmp_path, samples, match):
     with pytest.raises(AudioError, match=match):
         audio.write(tmp_path / "a.wav", samples)
     assert (tmp_path / "a.wav").read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_a_file_with_the_same_content_is_left_alone(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    for samples, kept in ((tone(), False), (tone(), True), (0.5 * tone(), False)):
+        if path.exists():
+            os.utime(path, (0, 0))
+        audio.write(path, samples)
+        assert (path.stat().st_mtime_ns == 0) == kept
 
 
 def test_other_suffixes_and_rates_are_refused(tmp_path):

@@ -125,6 +125,16 @@ def test_an_equalizer_is_the_same_over_time_smooth_in_frequency_and_within_its_b
     assert gains.diff(dim=1).abs()[:, 8:].max() < 0.6, "dB from bin to bin"
 
 
+def test_an_equalizer_of_logarithms_is_that_of_the_magnitudes():
+    magnitudes = 100 * torch.rand(3, 5, 257)
+    equalized = []
+    for log1p in (False, True):
+        torch.manual_seed(0)
+        given = magnitudes.log1p() if log1p else magnitudes
+        equalized.append(augmentation.equalize(given, 4.0, level_db=2.0, log1p=log1p))
+    torch.testing.assert_close(equalized[1], equalized[0].log1p())
+
+
 def test_an_equalizer_of_no_decibels_changes_nothing():
     magnitudes = torch.rand(2, 5, 257)
     torch.testing.assert_close(augmentation.equalize(magnitudes, 0.0), magnitudes)

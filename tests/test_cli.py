@@ -201,26 +201,6 @@ def test_the_console_script_is_this_function():
     assert script.load() is cli.main
 
 
-def test_a_broken_package_is_one_line_on_stderr(tmp_path, monkeypatch):
-    (tmp_path / "acme_broken.py").write_text("raise RuntimeError('two\\nlines')")
-    info = tmp_path / "acme_broken-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-broken\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[speechtools.plugins]\nacme = acme_broken\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    done = run("list", "corpus")
-    assert done.returncode == 0
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("speechtools: warning: The plugins of the package 'acme-broken'")
-    assert "RuntimeError: two lines" in line
-    assert "corpus/timit" in done.stdout
-
-
-def test_listing_corpora_starts_without_torch():
-    code = "import sys\nfrom speechtools.cli import main\nmain(['list', 'corpus'])\nsys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
-
-
 def test_a_reader_that_closes_early_is_no_error():
     command = [sys.executable, "-m", "speechtools.cli", "list", "corpus"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

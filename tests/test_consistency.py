@@ -1,5 +1,7 @@
 """Every recipe's yaml and script agree, and whoever breaks one is told file, line, key and the nearest spelling."""
 
+import itertools
+import re
 import shutil
 from pathlib import Path
 
@@ -186,3 +188,20 @@ def test_a_folder_that_is_no_recipe(recipe, tmp_path, capsys, left_out, said):
     (tmp_path / left_out).unlink()
     assert cli.main(["check", str(tmp_path)]) == 1
     assert said in capsys.readouterr().err
+
+
+#: Alike on purpose: the template is the recipe TI-SV/GE2E, cut down to what a new one needs.
+ALIKE = {("recipes/TI-SV/GE2E/train.py", "templates/recipe/task/train.py")}
+
+
+def test_scripts_are_short_and_share_no_six_lines():
+    scripts = {str(path.relative_to(ROOT)): path.read_text().splitlines() for path in ROOT.glob("*/*/*/train.py")}
+    assert len(scripts) >= 5
+    shared = {name: set() for name in scripts}
+    for name, lines in scripts.items():
+        assert len(lines) <= 140, f"{name} has {len(lines)} lines: what other recipes need too belongs in the toolkit"
+        told = [line.strip() for line in lines if len(line.strip()) > 3 and not re.match(r"\s*(import|from) ", line)]
+        shared[name] = {tuple(told[first : first + 6]) for first in range(len(told) - 5)}
+    for one, other in itertools.combinations(sorted(scripts), 2):
+        alike = [] if (one, other) in ALIKE else sorted(shared[one] & shared[other])
+        assert not alike, f"{one} and {other} both have {alike[0]}: give these lines a place in the toolkit"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,10 +81,24 @@ def test_rows(tmp_path):
     return found
 
 
+class Listener:
+    """As far as the report needs a Quality-Net: it scores everything 3, and keeps what it was asked about."""
+
+    def __init__(self):
+        self.heard = []
+
+    def assess_files(self, paths):
+        self.heard += paths
+        return [(path, SimpleNamespace(score=3.0)) for path in paths]
+
+
 def test_what_is_enhanced_is_judged_and_reported(test_rows, tmp_path):
     facts = {"trained_on": "tones"}
     models = {"start": Enhancer(), "enhanced": Enhancer(30.0)}
-    figures = evaluation.enhancement_report(tmp_path / "run", test_rows, models, facts, num_workers=1)
+    net = Listener()
+    figures = evaluation.enhancement_report(tmp_path / "run", test_rows, models, facts, quality_net=net, num_workers=1)
+    assert len(set(net.heard)) == len(net.heard) == 6, "the noisy files once, whatever many models there are"
+    assert figures["unheard"]["overall"]["before"]["predicted"] == 3.0
     # PESQ and STOI do not depend on the level: the two models, and the noisy files, are judged alike.
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["unheard"] == figures["unheard"] == results["compared_with"]["start"]["unheard"]

@@ -1,13 +1,10 @@
 """Laws of the readers of keyword corpora, and of the keywords that the toolkit speaks itself."""
 
 import collections
-import errno
 import itertools
 import os
 import shutil
-import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -504,25 +501,6 @@ def test_only_what_is_missing_is_made_again(tmp_path, monkeypatch):
     assert list(builtin_keywords(tmp_path, **FEW)) == utterances
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the workers are forked on Linux only")
-def test_a_killed_run_is_resumed(tmp_path):
-    pytest.importorskip("espeakng_loader")
-    options = {**FEW, "num_speakers": 40, "num_workers": 2}
-    code = (
-        f"import speechtools; speechtools.build('corpus/builtin-keywords', data_folder={str(tmp_path)!r}, **{options})"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        while not list(tmp_path.rglob("[0-9]*.wav")):
-            assert process.poll() is None
-            time.sleep(0.02)
-        process.kill()
-        process.communicate(timeout=20)  # returns when no worker holds the pipe any longer
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("[0-9]*.wav")}
-    assert kept and not list(tmp_path.rglob("manifest.csv"))
-    assert len(list(builtin_keywords(tmp_path, **options))) == 42 * 2 * 3
-    assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
-
-
 def test_manifest_lists_every_file_and_the_readme_says_synthetic(spoken):
     folder, utterances = spoken
     rows = read_rows(folder / "manifest.csv", ["utt_id", "speaker", "split", "path", "duration", "text"])
@@ -530,23 +508,6 @@ def test_manifest_lists_every_file_and_the_readme_says_synthetic(spoken):
         (u.utt_id, u.speaker, u.split, u.path, u.text) for u in utterances
     ]
     assert "SYNTHETIC" in (folder / "README.txt").read_text()
-
-
-def test_a_full_disk_is_told_and_what_was_made_is_kept(tmp_path, monkeypatch):
-    pytest.importorskip("espeakng_loader")
-    write_bytes = Path.write_bytes
-
-    def full(path, data):
-        if "test-" in path.parent.name:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        return write_bytes(path, data)
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(CorpusError, match=r"disk is full: the built-in keyword corpus .*Nothing already made is lost"):
-        builtin_keywords(tmp_path, ["Hello"], **FEW)
-    monkeypatch.undo()
-    assert not list(tmp_path.rglob("manifest.csv"))
-    assert len(list(builtin_keywords(tmp_path, ["Hello"], **FEW))) == 15
 
 
 def test_without_test_speakers(tmp_path):

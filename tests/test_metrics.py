@@ -124,23 +124,23 @@ def tied(seed):
     return [np.round(rng.normal(mean, 1, rng.integers(1, 12)), int(rng.integers(0, 2))) for mean in (1, 0)]
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_the_auc_is_the_share_of_pairs_in_the_right_order(seed):
-    higher, lower = tied(seed)
-    wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a in higher for b in lower]
-    assert metrics.auc(higher, lower) == pytest.approx(sum(wins) / len(wins), abs=1e-12)
+def test_the_auc_is_the_share_of_pairs_in_the_right_order():
+    for seed in range(40):
+        higher, lower = tied(seed)
+        wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a in higher for b in lower]
+        assert metrics.auc(higher, lower) == pytest.approx(sum(wins) / len(wins), abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_the_auc_does_not_know_the_scale_or_the_order(seed):
-    higher, lower = tied(seed)
-    area = metrics.auc(higher, lower)
-    assert metrics.auc(lower, higher) == pytest.approx(1 - area, abs=1e-12)
-    assert metrics.auc(-lower, -higher) == pytest.approx(area, abs=1e-12)
-    assert metrics.auc(higher[::-1], np.sort(lower)) == area
-    assert metrics.auc(np.repeat(higher, 3), lower) == pytest.approx(area, abs=1e-12)
-    for bend in (lambda x: 3 * x - 7, np.exp, np.arctan, lambda x: x**3):
-        assert metrics.auc(bend(higher), bend(lower)) == pytest.approx(area, abs=1e-12)
+def test_the_auc_does_not_know_the_scale_or_the_order():
+    for seed in range(20):
+        higher, lower = tied(seed)
+        area = metrics.auc(higher, lower)
+        assert metrics.auc(lower, higher) == pytest.approx(1 - area, abs=1e-12)
+        assert metrics.auc(-lower, -higher) == pytest.approx(area, abs=1e-12)
+        assert metrics.auc(higher[::-1], np.sort(lower)) == area
+        assert metrics.auc(np.repeat(higher, 3), lower) == pytest.approx(area, abs=1e-12)
+        for bend in (lambda x: 3 * x - 7, np.exp, np.arctan, lambda x: x**3):
+            assert metrics.auc(bend(higher), bend(lower)) == pytest.approx(area, abs=1e-12)
 
 
 def test_the_auc_of_separated_and_of_equal_groups():
@@ -170,39 +170,39 @@ def test_an_auc_of_non_finite_scores_or_of_one_group_is_refused(bad):
 # ------------------------------------------------------------------------------------------- speaker verification
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_the_eer_is_the_crossing_in_exact_fractions(seed):
-    targets, nontargets = tied(seed)
-    points = [
-        (
-            Fraction(sum(score < threshold for score in targets.tolist()), len(targets)),
-            Fraction(sum(score >= threshold for score in nontargets.tolist()), len(nontargets)),
-        )
-        for threshold in [*sorted({*targets.tolist(), *nontargets.tolist()}), math.inf]
-    ]
-    # miss0 + s (miss1 - miss0) = alarm0 + s (alarm1 - alarm0), solved for s in [0, 1]
-    crossings = [
-        miss0 + (miss1 - miss0) * (alarm0 - miss0) / (miss1 - miss0 + alarm0 - alarm1)
-        for (miss0, alarm0), (miss1, alarm1) in itertools.pairwise(points)
-        if miss0 <= alarm0 and miss1 >= alarm1
-    ]
-    assert len(set(crossings)) == 1  # two segments may share the point
-    assert metrics.eer(targets, nontargets)[0] == pytest.approx(float(crossings[0]), abs=1e-12)
+def test_the_eer_is_the_crossing_in_exact_fractions():
+    for seed in range(60):
+        targets, nontargets = tied(seed)
+        points = [
+            (
+                Fraction(sum(score < threshold for score in targets.tolist()), len(targets)),
+                Fraction(sum(score >= threshold for score in nontargets.tolist()), len(nontargets)),
+            )
+            for threshold in [*sorted({*targets.tolist(), *nontargets.tolist()}), math.inf]
+        ]
+        # miss0 + s (miss1 - miss0) = alarm0 + s (alarm1 - alarm0), solved for s in [0, 1]
+        crossings = [
+            miss0 + (miss1 - miss0) * (alarm0 - miss0) / (miss1 - miss0 + alarm0 - alarm1)
+            for (miss0, alarm0), (miss1, alarm1) in itertools.pairwise(points)
+            if miss0 <= alarm0 and miss1 >= alarm1
+        ]
+        assert len(set(crossings)) == 1  # two segments may share the point
+        assert metrics.eer(targets, nontargets)[0] == pytest.approx(float(crossings[0]), abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_error_rates_do_not_know_the_scale_the_order_or_which_side_is_which(seed):
-    targets, nontargets = tied(seed)
-    rate, cost = metrics.eer(targets, nontargets)[0], metrics.min_dcf(targets, nontargets, 0.3)
-    for bend in (lambda x: 3 * x - 7, np.exp, np.arctan, lambda x: x**3):
-        assert metrics.eer(bend(targets), bend(nontargets))[0] == pytest.approx(rate, abs=1e-12)
-        assert metrics.min_dcf(bend(targets), bend(nontargets), 0.3) == pytest.approx(cost, abs=1e-12)
-    assert metrics.eer(targets[::-1], nontargets[::-1])[0] == rate
-    # Misses of the one question are false alarms of the other.
-    assert metrics.eer(-nontargets, -targets)[0] == pytest.approx(rate, abs=1e-12)
-    assert metrics.min_dcf(-nontargets, -targets, 0.7) == pytest.approx(cost, abs=1e-12)
-    # Every trial twice is no other test.
-    assert metrics.eer(np.repeat(targets, 2), np.repeat(nontargets, 2))[0] == pytest.approx(rate, abs=1e-12)
+def test_error_rates_do_not_know_the_scale_the_order_or_which_side_is_which():
+    for seed in range(20):
+        targets, nontargets = tied(seed)
+        rate, cost = metrics.eer(targets, nontargets)[0], metrics.min_dcf(targets, nontargets, 0.3)
+        for bend in (lambda x: 3 * x - 7, np.exp, np.arctan, lambda x: x**3):
+            assert metrics.eer(bend(targets), bend(nontargets))[0] == pytest.approx(rate, abs=1e-12)
+            assert metrics.min_dcf(bend(targets), bend(nontargets), 0.3) == pytest.approx(cost, abs=1e-12)
+        assert metrics.eer(targets[::-1], nontargets[::-1])[0] == rate
+        # Misses of the one question are false alarms of the other.
+        assert metrics.eer(-nontargets, -targets)[0] == pytest.approx(rate, abs=1e-12)
+        assert metrics.min_dcf(-nontargets, -targets, 0.7) == pytest.approx(cost, abs=1e-12)
+        # Every trial twice is no other test.
+        assert metrics.eer(np.repeat(targets, 2), np.repeat(nontargets, 2))[0] == pytest.approx(rate, abs=1e-12)
 
 
 def test_separation_equal_sides_and_the_wrong_way_round():

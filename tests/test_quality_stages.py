@@ -6,6 +6,7 @@ import shutil
 import pytest
 from ruamel.yaml import YAML
 
+from speechtools import quality_stages
 from speechtools.data.manifests import write_rows
 from speechtools.data.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.inference import BUNDLED_ENHANCER
@@ -14,12 +15,9 @@ from speechtools.quality_stages import heard_of_test, prepare_sets
 SPEAKERS, NOISES = ["mabc0", "fdef0", "mghi0"], ["street/1.wav", "white.wav"]
 
 
-def manifest(folder, speakers, noises):
+def rows(folder, speakers, noises):
     """A row for each speaker with each noise, and a clean one."""
-    folder.mkdir(exist_ok=True)
-    rows = [{"speaker": s, "noise": noise and folder / "noises" / noise} for s in speakers for noise in (*noises, "")]
-    write_rows(folder / "test.csv", ["speaker", "noise"], rows)
-    return folder / "test.csv"
+    return [{"speaker": s, "noise": noise and f"/{folder}/noises/{noise}"} for s in speakers for noise in (*noises, "")]
 
 
 @pytest.fixture
@@ -33,7 +31,8 @@ def sets(tmp_path):
         if heard is None:
             del content["heard"]
         yaml.dump(content, path)
-        test = PreparedSets(tmp_path, {"test": manifest(tmp_path, SPEAKERS, NOISES)}, "timit, recorded noises")
+        write_rows(tmp_path / "test.csv", ["speaker", "noise"], rows(tmp_path, SPEAKERS, NOISES))
+        test = PreparedSets(tmp_path, {"test": tmp_path / "test.csv"}, "timit, recorded noises")
         options = {"enhanced_share": 0.5, "enhancer": str(model), "sample_rate": 16000}
         sources = NoisySpeech(corpus="timit", data_folder="/nowhere")
         return prepare_sets(options | {"sources": sources, "prepare": lambda **_: test}, "cpu")
@@ -41,17 +40,28 @@ def sets(tmp_path):
     return prepared
 
 
-def test_names_do_not_depend_on_where_a_corpus_lies_and_stands(tmp_path):
-    alone = NoisySpeech(corpus="timit", data_folder="/a").heard(manifest(tmp_path / "one", SPEAKERS, NOISES))
+def test_the_enhanced_set_is_made_on_the_device_of_the_run(sets, monkeypatch):
+    given, load = [], quality_stages.SpeechEnhancer.from_hparams
+    monkeypatch.setattr(
+        quality_stages.SpeechEnhancer,
+        "from_hparams",
+        lambda source, run_opts: given.append(run_opts) or load(source, run_opts=run_opts),
+    )
+    sets({"speakers": [], "noises": []})
+    assert given == [{"device": "cpu"}]
+
+
+def test_names_do_not_depend_on_where_a_corpus_lies_and_stands():
+    alone = NoisySpeech(corpus="timit", data_folder="/a").heard(rows("one", SPEAKERS, NOISES))
     assert alone["speakers"] == ["timit-fdef0", "timit-mabc0", "timit-mghi0"]
     joined = NoisySpeech(corpus=["kaldi", "timit"], data_folder=["/b", "/c"])
-    assert joined.heard(manifest(tmp_path / "two", [f"timit1-{name}" for name in SPEAKERS], NOISES)) == alone
+    assert joined.heard(rows("two", [f"timit1-{name}" for name in SPEAKERS], NOISES)) == alone
     swapped = NoisySpeech(corpus=["timit", "kaldi"], data_folder=["/c", "/b"])
-    assert swapped.heard(manifest(tmp_path / "three", [f"timit0-{name}" for name in SPEAKERS], NOISES)) == alone
+    assert swapped.heard(rows("three", [f"timit0-{name}" for name in SPEAKERS], NOISES)) == alone
     other = NoisySpeech(corpus=["timit", "kaldi"], data_folder=["/c", "/b"])
-    found = other.heard(manifest(tmp_path / "four", [f"kaldi1-{name}" for name in SPEAKERS], NOISES))
+    found = other.heard(rows("four", [f"kaldi1-{name}" for name in SPEAKERS], NOISES))
     assert not set(found["speakers"]) & set(alone["speakers"])
-    assert len(alone["noises"]) == 2 and not any(str(tmp_path) in noise for noise in alone["noises"])
+    assert len(alone["noises"]) == 2 and not any("one" in noise for noise in alone["noises"])
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_speech_enhancer import pesq_gain
 
 import speechtools
 from speechtools.data import audio, mixing
 from speechtools.data.noisy_speech import level_range_db
 from speechtools.data.trials import make_trials
-from speechtools.inference import QualityNet, SpeakerEncoder
+from speechtools.inference import QualityNet, SpeakerEncoder, SpeechEnhancer
 
 DATA = Path(os.environ.get("SPEECHTOOLS_DATA", "/nonexistent"))
 pytestmark = [pytest.mark.real_data, pytest.mark.skipif(not DATA.is_dir(), reason="SPEECHTOOLS_DATA names no folder")]
@@ -55,6 +56,14 @@ def test_the_bundled_model_hears_where_real_noise_is():
         lower.append(partly.frame_scores[inside].mean() < partly.frame_scores[~inside].mean() - 0.3)
         assert net.assess_samples(speech).score > partly.score
     assert np.mean(lower) >= 0.8
+
+
+def test_the_bundled_enhancer_raises_pesq_with_voices_and_noise_that_it_has_not_heard():
+    bundled = SpeechEnhancer.from_hparams(run_opts={"device": "cpu"})
+    utterances = speechtools.build("corpus/librispeech", data_folder=DATA / "LibriSpeech-dev-clean-15")
+    unheard = [each for each in utterances if f"librispeech-{each.speaker}" not in bundled.hparams.heard["speakers"]]
+    noise = audio.read(DATA / "noise-misc/max-audio-classifier/car_engine.flac")
+    assert pesq_gain(bundled, [audio.read(each.path) for each in unheard[::40]], [noise]) > 0.2
 
 
 @pytest.mark.parametrize(

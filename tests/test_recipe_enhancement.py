@@ -10,7 +10,7 @@ import runs
 import torch
 from runs import one_message, succeeded
 
-from speechtools import enhancement_evaluation
+from speechtools import enhancement_evaluation, quality_results
 from speechtools.data import enhancement_data, quality_data
 from speechtools.data.manifests import read_rows
 from speechtools.inference import QualityNet, SpeechEnhancer
@@ -195,9 +195,10 @@ def frozen(left):
 
 def test_fine_tuning_with_a_quality_net(run, prepared, pretrained, tmp_path):
     """The Quality-Net is frozen, the enhancer is not; both models stand in the results, with true and predicted."""
-    options = {"start_from": str(run[0] / "pretrained"), "quality_weight": 0.1, "quality_model": str(pretrained)}
+    options = {"start_from": str(run[0] / "pretrained"), "quality_model": str(pretrained)}
     before = times(pretrained)
-    output = succeeded(enhance(tmp_path / "run", prepared, options, after=frozen))
+    done = train("enhancement", "perceptual.yaml", tmp_path / "run", prepared, options, after=frozen)
+    output = succeeded(done)
     assert "the Quality-Net is as it was" in output and times(pretrained) == before
     assert "Against start, unheard noises: true PESQ" in output
     assert not same(weights(tmp_path / "run"), weights(run[0]))
@@ -259,6 +260,23 @@ def test_the_stages_run_in_order_by_themselves_and_say_so(paper):
     assert subsets == {"clean": 1, "noisy": 4, "enhanced": 4}
     assert results["overall"]["utterances"] == 9
     assert "the enhancer" not in results["trained_on"], "it has heard nothing of the test"
+
+
+def test_the_papers_tables_can_be_made_of_a_run(paper, tmp_path):
+    """What reproduce.py reads is what a run leaves."""
+    results = json.loads((paper[0] / "results.json").read_text())
+    assert results["train_utterances"] == 20
+    runs = quality_results.Runs(tmp_path, tmp_path)
+    for name in ("constraint", "no-constraint", "autoencoder-nn"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1").symlink_to(paper[0])
+        runs.results[name, 1] = results
+    assert f"{results['clean_frame_variance']:.4f}" in quality_results.table1(runs)
+    found = quality_results.table2(runs, {"constraint": -3})
+    assert all(f"{results['localization'][key]:.3f}" in found for key in ("auc", "auc_within", "clean_drop"))
+    assert f"{results['overall']['lcc']:.4f} (0.8434)" in quality_results.table3(runs)
+    assert "| (a) clean and noisy | 5 |" in quality_results.figure4(runs)
+    assert (tmp_path / "figure4b.png").stat().st_size > 10000
 
 
 def test_a_killed_stage_is_gone_on_from(paper, stage, run):

@@ -66,8 +66,9 @@ def test_results_agree_with_the_exported_model(run):
     from speechtools import metrics
     from speechtools.data.quality_data import check_rows
     from speechtools.inference import QualityNet
+    from speechtools.localization import localization_figures, partly_noisy_set
 
-    folder, prepared, _ = run
+    folder, prepared, output = run
     results = json.loads((folder / "results.json").read_text())
     rows = check_rows(next(prepared.glob("quality-*/test.csv")))
     net = QualityNet.from_hparams(folder / "pretrained")
@@ -80,6 +81,9 @@ def test_results_agree_with_the_exported_model(run):
     assert results["by_subset"]["noisy"]["utterances"] == 16
     assert set(results["by_noise"]) == {"engine", "white", "street", "baby_cry"}
     assert "synthetic" in results["trained_on"]
+    found = localization_figures(net, partly_noisy_set(rows, net.sample_rate))
+    assert results["localization"] == pytest.approx(found, abs=1e-4) and found["utterances"] == 2
+    assert f"AUC of its frames {found['auc']:.4f}" in output
 
 
 @pytest.mark.parametrize("steps, interval", [(8, 2), (9, 100)])

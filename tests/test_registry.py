@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 import textwrap
+import warnings
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -165,78 +167,81 @@ print(json.dumps(seen))
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.fixture
+def load_packages(tmp_path, monkeypatch):
+    """Load the packages that were made in the folder, as the first question to the registry does: the warnings."""
+
+    def load():
+        found = [point for each in distributions(path=[str(tmp_path)]) for point in each.entry_points]
+        monkeypatch.setattr(registry, "entry_points", lambda group: [point for point in found if point.group == group])
+        monkeypatch.setattr(registry, "_entry_points_loaded", False)
+        monkeypatch.syspath_prepend(tmp_path)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            registry._load_entry_points()
+        return [str(each.message) for each in caught]
+
+    yield load
+    for name in [name for name in sys.modules if name.startswith("acme_")]:
+        del sys.modules[name]
+
+
 GOOD = "@plugin('toy/good')\ndef good(): ...\n"
+THIEF = "@plugin('toy/other')\ndef other(): ...\n\n@plugin('corpus/timit')\ndef timit(): ...\n"
 
 
 @pytest.mark.parametrize(
     "last_line", ["raise RuntimeError('no GPU')", "import nowhere_to_be_found", "raise SystemExit"]
 )
-def test_a_broken_package_is_named_and_skipped_and_leaves_nothing(tmp_path, last_line):
+def test_a_broken_package_is_named_and_skipped_and_leaves_nothing(load_packages, tmp_path, last_line):
     make_distribution(tmp_path, "acme-broken", "acme_broken", f"@plugin('toy/half')\ndef half(): ...\n{last_line}\n")
     make_distribution(tmp_path, "acme-good", "acme_good", GOOD)
-    seen = run_python(tmp_path, "import speechtools\nseen['toys'] = speechtools.available('toy')")
-    assert seen["toys"] == ["toy/good"]
-    (warning,) = seen["warnings"]
+    (warning,) = load_packages()
     assert "'acme-broken'" in warning and "skipped" in warning
+    assert speechtools.available("toy") == ["toy/good"]
 
 
-def test_a_broken_package_takes_no_part_of_ours_with_it(tmp_path):
+def test_a_package_cannot_take_a_name_of_ours(load_packages, tmp_path):
+    make_distribution(tmp_path, "acme-thief", "acme_thief", THIEF)
+    (warning,) = load_packages()
+    assert "'acme-thief'" in warning and "'corpus/timit' is taken" in warning
+    assert speechtools.find("corpus/timit").__module__.startswith("speechtools.")
+    assert "toy/other" not in speechtools.available()
+
+
+def test_before_ours_are_imported_no_package_takes_a_name_or_a_part_with_it(tmp_path):
+    """In a new interpreter, where other packages come before any kind of ours."""
     make_distribution(tmp_path, "acme-broken", "acme_broken", "import speechtools.data.corpora\nraise OSError('no')\n")
+    make_distribution(tmp_path, "acme-thief", "acme_thief", THIEF)
+    make_distribution(tmp_path, "acme-good", "acme_good", GOOD)
     seen = run_python(
         tmp_path,
         """
         import speechtools
-        from speechtools import registry
-        registry._load_entry_points()  # before any kind of ours is asked for
-        seen["corpora"] = speechtools.available("corpus")
-        """,
-    )
-    assert len(seen["warnings"]) == 1
-    assert seen["corpora"] == speechtools.available("corpus")
-
-
-@pytest.mark.parametrize("asked_first", ["toy", "corpus"])
-def test_a_package_cannot_take_a_name_of_ours(tmp_path, asked_first):
-    thief = "@plugin('toy/other')\ndef other(): ...\n\n@plugin('corpus/timit')\ndef timit(): ...\n"
-    make_distribution(tmp_path, "acme-thief", "acme_thief", thief)
-    make_distribution(tmp_path, "acme-good", "acme_good", GOOD)
-    seen = run_python(
-        tmp_path,
-        f"""
-        import speechtools
-        speechtools.available({asked_first!r})
         seen["toys"] = speechtools.available("toy")
+        seen["corpora"] = speechtools.available("corpus")
         seen["timit"] = speechtools.find("corpus/timit").__module__
         """,
     )
-    assert seen["toys"] == ["toy/good"]
+    assert seen["toys"] == ["toy/good"] and seen["corpora"] == speechtools.available("corpus")
     assert seen["timit"].startswith("speechtools.")
-    (warning,) = seen["warnings"]
-    assert "'acme-thief'" in warning and "'corpus/timit' is taken" in warning
+    assert sorted(re.search("acme-[a-z]+", warning)[0] for warning in seen["warnings"]) == ["acme-broken", "acme-thief"]
 
 
-def test_of_two_packages_with_one_name_the_first_keeps_it(tmp_path):
+def test_of_two_packages_with_one_name_the_first_keeps_it(load_packages, tmp_path):
     for name in ("acme-one", "acme-two"):
         make_distribution(tmp_path, name, name.replace("-", "_"), GOOD)
-    seen = run_python(
-        tmp_path,
-        """
-        import speechtools
-        seen["toys"] = speechtools.available("toy")
-        seen["owner"] = speechtools.find("toy/good").__module__
-        """,
-    )
-    assert seen["toys"] == ["toy/good"]
-    (warning,) = seen["warnings"]
-    skipped = {"acme_one": "acme-two", "acme_two": "acme-one"}[seen["owner"]]
+    (warning,) = load_packages()
+    assert speechtools.available("toy") == ["toy/good"]
+    skipped = {"acme_one": "acme-two", "acme_two": "acme-one"}[speechtools.find("toy/good").__module__]
     assert f"'{skipped}'" in warning
 
 
-def test_a_package_may_add_to_a_kind_of_ours(tmp_path):
+def test_a_package_may_add_to_a_kind_of_ours(load_packages, tmp_path):
+    before = speechtools.available("corpus")
     make_distribution(tmp_path, "acme-good", "acme_good", "@plugin('corpus/acme')\ndef acme(data_folder): ...\n")
-    seen = run_python(tmp_path, "import speechtools\nseen['corpora'] = speechtools.available('corpus')")
-    assert seen["warnings"] == []
-    assert seen["corpora"] == sorted([*speechtools.available("corpus"), "corpus/acme"])
+    assert load_packages() == []
+    assert speechtools.available("corpus") == sorted([*before, "corpus/acme"])
 
 
 # ------------------------------------------------------------------------------------------------------ light start

@@ -78,6 +78,16 @@ def test_pictures_are_drawn(pretrained, tone, tmp_path):
     assert changed.min() == pytest.approx(1 / 3, abs=0.02) and changed.max() == pytest.approx(2 / 3, abs=0.02)
 
 
+def test_a_test_without_noise_is_not_localised(pretrained, tone, tmp_path, caplog):
+    soundfile.write(tmp_path / "0.wav", tone(1.0), 16000)
+    rows = [dict(ROWS[0], ID="0", path=str(tmp_path / "0.wav"), noise="")] * 2
+    figures = reports.quality_figures([4.4, 4.2], [4.5, 4.5], rows, [0.2, 0.4])
+    net = QualityNet.from_hparams(pretrained)
+    reports.quality_report(tmp_path, figures, [4.4, 4.2], [4.5, 4.5], rows, net, {"trained_on": "tones"})
+    assert json.loads((tmp_path / "results.json").read_text())["localization"] is None
+    assert "was not tested. Of 2 rows, 2 are clean utterances, and they name 0 types of noise" in caplog.text
+
+
 def test_a_picture_of_a_very_short_recording(tmp_path, pretrained):
     net = QualityNet.from_hparams(pretrained)
     samples = np.full(100, 0.1, dtype=np.float32)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from speechtools.reports import quality_figures
 
 SCRIPT = Path(__file__).parents[1] / "recipes" / "TIMIT" / "quality" / "reproduce.py"
 NUM_TRAIN = 40
+LOCALIZATION = ("clean_drop", "noisy_drop", "auc", "auc_within")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,8 @@ def asked(reproduce, rows, pretrained, monkeypatch):
         rng = np.random.default_rng([len(name), int(seed)])
         predicted = rng.uniform(1, 4, len(rows))
         figures = quality_figures(predicted, [float(row["pesq"]) for row in rows], rows, [0.1 + len(name)])
-        result = figures | {"trained_on": "tones", "train_utterances": NUM_TRAIN}
+        found = None if name == "norm-limit" else {key: rng.uniform() for key in LOCALIZATION}
+        result = figures | {"trained_on": "tones", "train_utterances": NUM_TRAIN, "localization": found}
         scored = [row | {"predicted": score} for row, score in zip(rows, predicted, strict=True)]
         write_rows(folder / "predictions.csv", list(scored[0]), scored)
         shutil.copytree(pretrained, folder / "pretrained", dirs_exist_ok=True)
@@ -106,6 +109,12 @@ def test_the_tables_hold_the_means_of_the_runs_and_the_papers_figures(reproduce,
         lcc = [run["overall"]["lcc"] for run in runs if run["run"] == name]
         assert len(lcc) == 3
         assert f"{np.mean(lcc):.4f} ± {np.std(lcc, ddof=1):.4f} ({paper})" in text
+    found = [[run["localization"][key] for key in LOCALIZATION] for run in runs if run["run"] == "bias1"]
+    means, deviations = np.mean(found, axis=0), np.std(found, axis=0, ddof=1)
+    cells = " | ".join(f"{mean:.3f} ± {deviation:.3f}" for mean, deviation in zip(means, deviations, strict=True))
+    assert f" | {cells} |\n" in text
+    # A test that had no speech or noise to localise.
+    assert re.search(r"recurrent weights of .* \| – \| – \|\n", text)
     # The made-up variances of the frame scores are 0.1 + the length of the run's name.
     assert f"{13.1 / 10.1:.1f} times" in text
 

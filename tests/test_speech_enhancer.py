@@ -1,5 +1,6 @@
 """The interface to a trained enhancer and its command: any file, any length, gradients to the waveform, refusals."""
 
+import itertools
 import shutil
 
 import numpy as np
@@ -9,6 +10,9 @@ import torch
 
 import speechtools
 from speechtools import cli
+from speechtools.data import audio, mixing
+from speechtools.data.noise_generators import make_noise
+from speechtools.data.pesq_labels import pesq_score
 from speechtools.errors import AudioError, ConfigError
 from speechtools.inference import SpeechEnhancer
 from speechtools.spectrum import Spectrum
@@ -240,6 +244,24 @@ def test_the_model_that_comes_with_the_package_takes_noise_out():
     noise = np.random.default_rng(0).normal(0, 0.05, 3 * bundled.sample_rate).astype(np.float32)
     (enhanced,) = bundled.enhance_waveforms([noise])
     assert np.square(enhanced).mean() < 0.25 * np.square(noise).mean()
+
+
+def pesq_gain(enhancer, waveforms, noises, snr_db=5.0):
+    """How much higher the raw PESQ of noisy waveforms is once they are enhanced: the mean over all pairs."""
+    gains = []
+    for clean, noise in itertools.product(waveforms, noises):
+        noisy = mixing.mix_at_snr(clean, mixing.cut_noise(noise, len(clean), seed=0), snr_db).astype(np.float32)
+        before, after = (pesq_score(clean, each, 16000) for each in (noisy, *enhancer.enhance_waveforms([noisy])))
+        gains.append(after - before)
+    return np.mean(gains)
+
+
+def test_the_model_that_comes_with_the_package_raises_pesq_with_noises_that_it_has_not_heard(builtin_cache):
+    pytest.importorskip("espeakng_loader")
+    bundled = SpeechEnhancer.from_hparams(run_opts={"device": "cpu"})
+    utterances = speechtools.build("corpus/builtin", num_train_speakers=2, num_test_speakers=1)
+    waveforms = [audio.read(each.path) for each in utterances if each.split == "test"][:2]
+    assert pesq_gain(bundled, waveforms, [make_noise("engine"), make_noise("white")]) > 0.2
 
 
 def test_a_checkpoint_cut_short_or_missing(model, tmp_path):

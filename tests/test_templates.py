@@ -6,6 +6,7 @@ A recipe's row in these tests is its `hparams/quick.yaml`: it is trained, tested
 import contextlib
 import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,24 @@ def train(*arguments, cwd):
     return runs.succeeded(runs.run(*arguments, "--noprogressbar", cwd=cwd))
 
 
-def test_there_is_a_template():
+#: Recipes without a quick.yaml, and the tests that train them.
+TESTED = {
+    "TIMIT/quality": "test_recipes.py",
+    "TIMIT/enhancement": "test_recipe_enhancement.py",
+    "TI-SV/GE2E": "test_recipe_ge2e.py",
+    "keyword/GE2E": "test_recipe_keyword.py",
+}
+
+
+def test_every_recipe_is_trained_by_a_test():
     assert ROOT / "templates" / "recipe" / "task" / "hparams" / "quick.yaml" in ROWS
+    for script in ROOT.glob("recipes/*/*/train.py"):
+        name = "/".join(script.parts[-3:-1])
+        quick = script.parent / "hparams" / "quick.yaml"
+        assert (quick in ROWS) != (name in TESTED), f"give {name} a quick.yaml, or name its tests in TESTED"
+    for name, file in TESTED.items():
+        text = (ROOT / "tests" / file).read_text()
+        assert name in text or all(f'"{part}"' in text for part in name.split("/")), f"{file} does not train {name}"
 
 
 @pytest.mark.parametrize("yaml", ROWS, ids=lambda path: "/".join(path.parts[-4:-2]))
@@ -108,5 +125,7 @@ def test_plugins_are_named_plainly_by_tag_or_in_a_list(plugins, said):
 
 
 def test_without_plugins_nothing_is_imported():
+    before = set(sys.modules)
     training._import_plugins(*training.read_variant(ROWS[0]))
     training._import_plugins(*training.read_variant(ROWS[0], "__plugins: null"))
+    assert set(sys.modules) == before

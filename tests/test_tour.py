@@ -75,9 +75,3 @@ def test_without_the_built_in_voices(monkeypatch, tmp_path, capsys):
     errors = capsys.readouterr().err
     assert "needs the package espeakng-loader" in errors and 'pip install "speechtools[recipes]"' in errors
     assert "Traceback" not in errors and not (tmp_path / "tour").exists()
-
-
-def test_the_command(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert tour.main([]) == 0
-    assert "accepted as anna" in capsys.readouterr().out and (tmp_path / "tour" / "clean.wav").is_file()

@@ -144,12 +144,15 @@ def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: flo
     return clean + coloured * (power / new_power.clamp(min=1e-20)).sqrt()
 
 
-def equalize(magnitudes: Tensor, max_db: float, level_db: float = 0.0, num_knots: int = 8) -> Tensor:
+def equalize(
+    magnitudes: Tensor, max_db: float, level_db: float = 0.0, num_knots: int = 8, log1p: bool = False
+) -> Tensor:
     """Spectrograms as another microphone might have them: gains that change smoothly with frequency, one draw an item.
 
     The gain of the whole is drawn from ``[-level_db, level_db]`` dB, and those at ``num_knots`` frequencies, denser
     below, from ``[-max_db, max_db]``; between them the decibels are linear. Speech and noise get the same gains, so
-    the SNR in every bin stays as it is. The idea is that of FilterAugment (Nam, Kim, Park: ICASSP 2022).
+    the SNR in every bin stays as it is. The idea is that of FilterAugment (Nam, Kim, Park: ICASSP 2022). With
+    ``log1p``, log(1 + magnitude) is given and returned; the gains are the magnitudes' all the same.
 
     Shape
     -----
@@ -168,7 +171,8 @@ def equalize(magnitudes: Tensor, max_db: float, level_db: float = 0.0, num_knots
     below = place.long().clamp(max=num_knots - 2)
     gains = level + torch.lerp(knots[:, below], knots[:, below + 1], place - below)
     # (batch, bins)
-    return magnitudes * (10 ** (gains / 20)).unsqueeze(1)
+    equalized = (magnitudes.expm1() if log1p else magnitudes) * (10 ** (gains / 20)).unsqueeze(1)
+    return equalized.log1p() if log1p else equalized
 
 
 def spec_augmenter(enabled: bool = True, **options) -> FeatureAugmenter | None:

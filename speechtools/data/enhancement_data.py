@@ -5,7 +5,6 @@ written and judged by PESQ and STOI once, so that any enhancer can be compared w
 """
 
 import functools
-import json
 import logging
 import warnings
 from collections.abc import Sequence
@@ -14,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from speechtools.data import audio, mixing, pesq_labels
-from speechtools.data.manifests import fingerprint, read_rows, write_aside, write_rows
+from speechtools.data.manifests import read_rows, write_rows
 from speechtools.data.noisy_speech import NoisySpeech, PreparedSets
-from speechtools.data.processes import cpu_count, map_in_processes
+from speechtools.data.processes import map_in_processes
 from speechtools.errors import AudioError, CorpusError, SpeechtoolsError
 
 logger = logging.getLogger(__name__)
@@ -61,18 +60,12 @@ def prepare(
     options = {key: value for key, value in locals().items() if key not in ("sources", "save_folder", "num_workers")}
     pesq_labels.scale(scale)
     mixing.check_snrs("snrs_db", snrs_db)
-    options |= sources.options()
-    num_workers = num_workers or cpu_count()
-    folder = Path(save_folder).absolute() / f"enhancement-{fingerprint(options | {'version': VERSION})}"
-    manifests = {split: folder / f"{split}.csv" for split in FIELDS}
     noises = sources.noises()
-    sets = PreparedSets(folder, manifests, sources.describe(noises))
-    if all(path.exists() for path in manifests.values()):
-        logger.info("The sets in %s are complete and used as they are: %s", folder, sets.origin)
+    sets = sources.sets("enhancement", save_folder, FIELDS, options, noises, VERSION)
+    if sets.complete():
         return sets
-    logger.info("Preparing the sets in %s: %s", folder, sets.origin)
 
-    groups = sources.speech(num_workers)
+    folder, groups = sets.folder, sources.speech(num_workers)
     durations = {utterance.path: utterance.duration for members in groups.values() for utterance in members}
     plans = {
         split: _noisy_only(mixing.plan_test(groups[group], types, snrs_db, count, split, sources.seed))
@@ -88,8 +81,7 @@ def prepare(
     judged = judge(pairs, folder / "labels.csv", scale, sources.sample_rate, num_workers, rejected)
     if not judged:
         raise CorpusError(f"Every file of the test was rejected; {folder}/rejected.csv gives the reasons.")
-    with write_aside(folder / "about.json") as aside:
-        aside.write_text(json.dumps({"origin": sets.origin, **options}, indent=1, default=str))
+    sets.write_about()
     for split, plan in plans.items():
         rows = [_row(mixture, durations[mixture.speech]) for mixture in plan]
         if split == "test":
@@ -100,7 +92,7 @@ def prepare(
                 for row in rows
                 if row["ID"] in judged
             ]
-        write_rows(manifests[split], FIELDS[split], rows)
+        write_rows(sets.manifests[split], FIELDS[split], rows)
     return sets
 
 
@@ -130,7 +122,7 @@ def judge(
     labels = pesq_labels.label(jobs, labels_csv, scale, num_workers)
     work = functools.partial(_stoi_of, sample_rate=sample_rate)
     found = map_in_processes(work, [pairs[name] for name in labels], num_workers, "STOI")
-    judged = {}
+    judged: dict[str, dict[str, float]] = {}
     for (name, pesq), value in zip(labels.items(), found, strict=True):
         if isinstance(value, str):
             rejected[name] = value
@@ -170,8 +162,8 @@ def stoi(clean: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
             ) from None
 
 
-def read_mixtures(manifest: str | Path, split: str) -> list[mixing.Mixture]:
-    """The mixtures that a manifest lists; their ``utt_id`` is not kept.
+def check_rows(manifest: str | Path, split: str) -> list[dict]:
+    """Rows of the manifest of a split, whose speech and noise are there.
 
     Raises
     ------
@@ -182,21 +174,23 @@ def read_mixtures(manifest: str | Path, split: str) -> list[mixing.Mixture]:
     for path in sorted({row[key] for row in rows for key in ("speech", "noise")}):
         if not Path(path).is_file():
             raise CorpusError(f"{manifest} names {path}, which is gone. Delete the manifest and start again.")
-    return [
-        mixing.Mixture(
-            row["ID"],
-            split,
-            "noisy",
-            "",
-            row["speaker"],
-            Path(row["speech"]),
-            row["noise_type"],
-            Path(row["noise"]),
-            float(row["snr_db"]),
-            int(row["seed"]),
-        )
-        for row in rows
-    ]
+    return rows
+
+
+def as_mixture(row: dict) -> mixing.Mixture:
+    """The mixture that a row of a manifest tells of; neither its ``split`` nor its ``utt_id`` is kept."""
+    return mixing.Mixture(
+        row["ID"],
+        "",
+        "noisy",
+        "",
+        row["speaker"],
+        Path(row["speech"]),
+        row["noise_type"],
+        Path(row["noise"]),
+        float(row["snr_db"]),
+        int(row["seed"]),
+    )
 
 
 def _stoi_of(pair: tuple[Path, Path], sample_rate: int) -> float | str:

@@ -468,7 +468,7 @@ def mix(mixture: Mixture, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     if not np.any(clean):
         raise AudioError(f"{mixture.speech} is silent, so it cannot serve as speech. Leave it out.")
     degraded = clean
-    if mixture.noise is not None:
+    if mixture.noise is not None and mixture.snr_db is not None:
         noise = cut_noise(_cached(mixture.noise, sample_rate), clean.size, mixture.seed)
         degraded = mix_at_snr(clean, noise, mixture.snr_db)
     scale = min(1.0, PEAK_LIMIT / float(np.abs(degraded).max()))
@@ -501,7 +501,7 @@ def _cached(path: Path, sample_rate: int) -> np.ndarray:
 
 
 def make_mixtures(
-    mixtures: Sequence[Mixture], folder: str | Path, sample_rate: int, num_workers: int, progress: bool = True
+    mixtures: Sequence[Mixture], folder: str | Path, sample_rate: int, num_workers: int | None, progress: bool = True
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Write the mixtures that are not there yet as ``folder/<mixture_id>.wav``, in worker processes.
 

@@ -7,9 +7,10 @@ others either. Whoever divides with the same options gets the same division.
 
 import dataclasses
 import functools
+import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +18,9 @@ import numpy as np
 
 from speechtools.data import audio, mixing, pesq_labels
 from speechtools.data.corpora.builtin import builtin_noises
-from speechtools.data.manifests import Utterance, read_rows
+from speechtools.data.manifests import Utterance, fingerprint, write_aside
 from speechtools.data.noise_generators import TEST_NOISES
-from speechtools.data.processes import cpu_count, map_in_processes
+from speechtools.data.processes import map_in_processes
 from speechtools.data.reading import each_corpus, with_corpus
 from speechtools.errors import AudioError, ConfigError
 
@@ -28,11 +29,28 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PreparedSets:
-    """Where the manifests lie, and what the figures printed from them must say of their origin."""
+    """Where the manifests lie, what the figures printed from them must say of their origin, and what they are made by.
+
+    See :meth:`NoisySpeech.sets`.
+    """
 
     folder: Path
     manifests: dict[str, Path]
     origin: str
+    options: dict = field(default_factory=dict)
+
+    def complete(self) -> bool:
+        """Whether all manifests are there; says so, or that they are being prepared."""
+        if all(path.exists() for path in self.manifests.values()):
+            logger.info("The sets in %s are complete and used as they are: %s", self.folder, self.origin)
+            return True
+        logger.info("Preparing the sets in %s: %s", self.folder, self.origin)
+        return False
+
+    def write_about(self) -> None:
+        """Write ``about.json``: the origin and the options."""
+        with write_aside(self.folder / "about.json") as aside:
+            aside.write_text(json.dumps({"origin": self.origin, **self.options}, indent=1, default=str))
 
 
 @dataclass(frozen=True)
@@ -90,9 +108,27 @@ class NoisySpeech:
             # A relative path means another folder when the run is started from elsewhere.
             object.__setattr__(self, name, _absolute(getattr(self, name)))
 
+    @property
+    def corpora(self) -> list[str]:
+        """The names of the readers, of one corpus too."""
+        return [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
+
     def options(self) -> dict:
         """All options, as :func:`speechtools.data.manifests.fingerprint` takes them."""
         return dataclasses.asdict(self)
+
+    def sets(
+        self, kind: str, save_folder: str | Path, splits: Iterable[str], options: dict, noises: dict, version: int
+    ) -> PreparedSets:
+        """Where sets with these ``options`` belong: in ``save_folder``, in a folder named after all options.
+
+        ``kind`` begins its name; ``noises`` are those of :meth:`noises`. Another ``version`` is another folder.
+        """
+        options = options | self.options()
+        folder = Path(save_folder).absolute() / f"{kind}-{fingerprint(options | {'version': version})}"
+        return PreparedSets(
+            folder, {split: folder / f"{split}.csv" for split in splits}, self.describe(noises), options
+        )
 
     def speech(self, num_workers: int | None = None) -> dict[str, list[Utterance]]:
         """Utterances of ``train``, ``valid``, ``test`` and, where there is a share for it, ``enhancer``.
@@ -102,20 +138,19 @@ class NoisySpeech:
         CorpusError, ConfigError
             As the readers and :mod:`speechtools.data.mixing` raise them.
         """
-        names = [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
-        folders = [self.data_folder] if isinstance(self.data_folder, str) else list(self.data_folder)
+        folders = [self.data_folder] if isinstance(self.data_folder, str | Path) else list(self.data_folder)
         groups: dict[str, list[Utterance]] = {}
-        for utterances in each_corpus(names, folders, self.corpus_options):
+        for utterances in each_corpus(self.corpora, folders, self.corpus_options):
             usable = [u for u in utterances if pesq_labels.MIN_SECONDS <= u.duration <= pesq_labels.MAX_SECONDS]
             if self.min_range_db > 0:
-                usable = self._quiet_background(usable, num_workers or cpu_count())
+                usable = self._quiet_background(usable, num_workers)
             divided = mixing.split_speakers(usable, self.heldout_share, self.valid_share, self.seed)
             divided = mixing.set_aside(divided, self.enhancer_share, self.seed)
             for split, members in divided.items():
                 groups.setdefault(split, []).extend(members)
         return groups
 
-    def _quiet_background(self, utterances: list[Utterance], num_workers: int) -> list[Utterance]:
+    def _quiet_background(self, utterances: list[Utterance], num_workers: int | None) -> list[Utterance]:
         work = functools.partial(_range_of, sample_rate=self.sample_rate)
         ranges = list(map_in_processes(work, utterances, num_workers, "measuring levels", chunksize=32))
         kept = [u for u, range_db in zip(utterances, ranges, strict=True) if range_db >= self.min_range_db]
@@ -136,7 +171,7 @@ class NoisySpeech:
         CorpusError, ConfigError
             As :mod:`speechtools.data.mixing` raises them.
         """
-        folders = [self.noise_folder] if isinstance(self.noise_folder, str) else self.noise_folder
+        folders = [self.noise_folder] if isinstance(self.noise_folder, str | Path) else self.noise_folder
         recorded = [folder for folder in folders if folder not in ("", "builtin")]
         types = mixing.read_noise_types(recorded) if recorded else {}
         generated = mixing.read_noise_types(builtin_noises())
@@ -164,22 +199,20 @@ class NoisySpeech:
             types, test, self.valid_noises, self.num_train_noises, self.seed, test_types, self.enhancer_noises
         )
 
-    def heard(self, *manifests: Path) -> dict[str, list[str]]:
-        """The ``speakers`` and ``noises`` of manifests, by names that are the same wherever the corpora lie.
+    def heard(self, rows: Iterable[dict]) -> dict[str, list[str]]:
+        """The ``speakers`` and ``noises`` of rows of manifests, by names that are the same wherever the corpora lie.
 
         A model says by them what it was trained on, so that a test can be known to be new to it.
         """
-        rows = [row for manifest in manifests for row in read_rows(manifest, ["speaker", "noise"])]
-        names = [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
+        rows = list(rows)
         return {
-            "speakers": sorted({with_corpus(row["speaker"], names) for row in rows}),
+            "speakers": sorted({with_corpus(row["speaker"], self.corpora) for row in rows}),
             "noises": sorted({"/".join(Path(row["noise"]).parts[-2:]) for row in rows if row["noise"]}),
         }
 
     def describe(self, noises: dict[str, mixing.NoiseTypes]) -> str:
         """Words that stand wherever figures of these sets are printed; synthetic speech and noise are called so."""
-        names = [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
-        speech = " + ".join("built-in synthetic speech" if name == "builtin" else name for name in names)
+        speech = " + ".join("built-in synthetic speech" if name == "builtin" else name for name in self.corpora)
         kinds = {split: _kind(types) for split, types in noises.items()}
         if kinds["test"] == kinds["train"]:
             return f"{speech}, {kinds['test']} noises"

@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError  # another class than TimeoutError in Python 3.10
 from concurrent.futures.process import BrokenProcessPool
@@ -295,8 +295,8 @@ def label(
             ):
                 for finished in run:
                     if finished.lasting:
-                        journal.add(keys[finished.index], jobs[finished.index].item_id, finished)
-                    outcomes[finished.index] = finished.outcome
+                        journal.add(keys[finished.number], jobs[finished.number].item_id, finished)
+                    outcomes[finished.number] = finished.outcome
                     done += 1
                     bar.update()
         _write_if_changed(output_csv, _FIELDS, labelled)
@@ -416,7 +416,7 @@ def _attempt(reference: str, degraded: str, scale: str) -> float | str:
 class _Finished(NamedTuple):
     """A job that is done: its score, or the reason why it has none."""
 
-    index: int
+    number: int
     outcome: float | str
     lasting: bool = True  # whether the next run may rely on it
     limit_s: float | None = None  # the time limit that it ran into
@@ -424,7 +424,7 @@ class _Finished(NamedTuple):
 
 def _score_all(
     numbered: Iterator[tuple[int, LabelJob]], wanted: Scale, num_workers: int, timeout_s: float
-) -> Iterator[_Finished]:
+) -> Generator[_Finished, None, None]:
     """Score the jobs in worker processes, and yield each as it finishes."""
     pebble = _recipe_package("pebble")
     again: list[tuple[int, LabelJob]] = []  # those in flight when a pool broke
@@ -547,7 +547,7 @@ def _read_journal(path: Path, timeout_s: float) -> dict[str, float | str]:
 
 
 def _key(job: LabelJob, wanted: Scale, scorer: str) -> str:
-    parts = [wanted.name, scorer]
+    parts: list[str | int | None] = [wanted.name, scorer]
     for path in (job.reference, job.degraded):
         try:
             stat = os.stat(path)

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from speechtools.errors import CorpusError
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 #: Set where this process is to end when its standard input does: see run_with_us.
 _ENDS_WITH_STDIN = "SPEECHTOOLS_ENDS_WITH_STDIN"
 

@@ -5,7 +5,6 @@ at any moment and started again: finished files stay, and a folder whose manifes
 """
 
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from speechtools.data import audio, mixing, pesq_labels
-from speechtools.data.manifests import fingerprint, read_rows, write_aside, write_rows
+from speechtools.data.manifests import read_rows, write_rows
 from speechtools.data.noisy_speech import NoisySpeech, PreparedSets
-from speechtools.data.processes import cpu_count
 from speechtools.errors import AudioError, ConfigError, CorpusError
 
 logger = logging.getLogger(__name__)
@@ -70,7 +68,6 @@ def prepare(
         if key not in ("sources", "save_folder", "num_workers", "enhance", "enhancer")
     }
     _check_options(options)
-    options |= sources.options()
     if enhanced_share:
         if enhancer is None or enhance is None:
             raise ConfigError(
@@ -78,17 +75,12 @@ def prepare(
                 "folder `pretrained`, or set enhanced_share to 0."
             )
         options["enhancer"] = _digest(enhancer)
-    num_workers = num_workers or cpu_count()
-    folder = Path(save_folder).absolute() / f"quality-{fingerprint(options | {'version': VERSION})}"
-    manifests = {split: folder / f"{split}.csv" for split in SPLITS}
     noises = sources.noises()
-    sets = PreparedSets(folder, manifests, sources.describe(noises))
-    if all(path.exists() for path in manifests.values()):
-        logger.info("The sets in %s are complete and used as they are: %s", folder, sets.origin)
+    sets = sources.sets("quality", save_folder, SPLITS, options, noises, VERSION)
+    if sets.complete():
         return sets
-    logger.info("Preparing the sets in %s: %s", folder, sets.origin)
 
-    groups, seed = sources.speech(num_workers), sources.seed
+    folder, groups, seed = sets.folder, sources.speech(num_workers), sources.seed
     plan = mixing.plan_training(
         groups["train"],
         noises["train"],
@@ -107,12 +99,10 @@ def prepare(
     audio_folder, rate = folder / "audio", sources.sample_rate
     as_they_are = [mixture for mixture in plan if mixture.subset != "enhanced"]
     durations, rejected = mixing.make_mixtures(as_they_are, audio_folder, rate, num_workers)
-    if enhanced_share:
+    if enhance is not None and enhanced_share:
         to_enhance = [mixture for mixture in plan if mixture.subset == "enhanced"]
-        for found, new in zip(
-            (durations, rejected), mixing.enhance_mixtures(to_enhance, audio_folder, rate, enhance), strict=True
-        ):
-            found |= new
+        enhanced, refused = mixing.enhance_mixtures(to_enhance, audio_folder, rate, enhance)
+        durations, rejected = durations | enhanced, rejected | refused
     made = [mixture for mixture in plan if mixture.mixture_id in durations]
     jobs = [
         pesq_labels.LabelJob(mixture.mixture_id, mixture.speech, audio_folder / f"{mixture.mixture_id}.wav")
@@ -125,8 +115,7 @@ def prepare(
         logger.warning(
             "%d of %d files were rejected; %s/rejected.csv lists them with their reasons.", lost, len(plan), folder
         )
-    with write_aside(folder / "about.json") as aside:
-        aside.write_text(json.dumps({"origin": sets.origin, **options}, indent=1, default=str))
+    sets.write_about()
     for split in SPLITS:
         rows = [
             _row(mixture, durations[mixture.mixture_id], audio_folder, labels[mixture.mixture_id])
@@ -137,7 +126,7 @@ def prepare(
             raise CorpusError(
                 f"Every file of the {split} set was rejected; {folder}/rejected.csv gives the reasons. Mend the corpus."
             )
-        write_rows(manifests[split], FIELDS, rows)
+        write_rows(sets.manifests[split], FIELDS, rows)
     return sets
 
 

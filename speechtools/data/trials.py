@@ -197,7 +197,8 @@ def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
                     "`model utterance utterance …`, on one line. Mend the list."
                 )
             known[name] = [_find(utt_id, place, enrolment, number) for utt_id in members]
-    names, models, tests, targets = {}, [], [], []
+    names: dict[str, int] = {}
+    models, tests, answers = [], [], []
     for number, line in lines:
         target, model, test = ("", "", "") if len(line) != 3 else line if voxceleb else (line[2], line[0], line[1])
         if target not in ({"0", "1"} if voxceleb else {"target", "nontarget"}):
@@ -214,8 +215,8 @@ def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
             )
         models.append(names.setdefault(model, len(names)))
         tests.append(_find(test, place, path, number))
-        targets.append(target in ("1", "target"))
-    targets = np.array(targets)
+        answers.append(target in ("1", "target"))
+    targets = np.array(answers)
     if targets.all() or not targets.any():
         raise CorpusError(
             f"All {len(targets)} trials of {path} are {'target' if targets.all() else 'non-target'} trials, and error "

@@ -12,7 +12,6 @@ from speechbrain.utils.data_pipeline import provides, takes
 from speechtools import enhancement_evaluation, training
 from speechtools.data import enhancement_data, mixing
 from speechtools.data.augmentation import other_noise
-from speechtools.data.manifests import read_rows
 from speechtools.data.pesq_labels import scale
 from speechtools.enhancement import enhancement_objective
 from speechtools.errors import ConfigError
@@ -40,15 +39,8 @@ class EnhancementBrain(training.RecipeBrain):
         masks, noisy, frame_lens = predictions
         wavs, lens = batch.clean
         clean = self.hparams.spectrum(wavs, lens)
-        loss = enhancement_objective(
-            masks,
-            clean,
-            noisy,
-            frame_lens,
-            self.hparams.mask_target,
-            self.hparams.approximation,
-            self.hparams.compression,
-        )
+        target, approximation = self.hparams.mask_target, self.hparams.approximation
+        loss = enhancement_objective(masks, clean, noisy, frame_lens, target, approximation, self.hparams.compression)
         if self.hparams.quality_weight:
             # What is missing to the best score, by a Quality-Net whose weights stay.
             enhanced = self.hparams.spectrum.inverse(masks * noisy, wavs.shape[1])
@@ -71,8 +63,8 @@ class EnhancementBrain(training.RecipeBrain):
         return {"error": sum(self.errors) / len(self.errors)}
 
 
-def dataio_prepare(mixtures, sample_rate):
-    """A dataset of mixtures, mixed when they are read; each item is a noisy waveform and the clean speech in it."""
+def dataio_prepare(rows, sample_rate):
+    """A dataset a split, mixed when it is read; each item is a noisy waveform and the clean speech in it."""
 
     @takes("mixture")
     @provides("noisy", "clean")
@@ -80,11 +72,14 @@ def dataio_prepare(mixtures, sample_rate):
         for samples in mixing.mix(mixture, sample_rate):
             yield torch.from_numpy(samples)
 
-    return DynamicItemDataset(
-        {mixture.mixture_id: {"mixture": mixture} for mixture in mixtures},
-        dynamic_items=[wav_pipeline],
-        output_keys=["id", "noisy", "clean"],
-    )
+    return {
+        split: DynamicItemDataset(
+            {row["ID"]: {"mixture": enhancement_data.as_mixture(row)} for row in members},
+            dynamic_items=[wav_pipeline],
+            output_keys=["id", "noisy", "clean"],
+        )
+        for split, members in rows.items()
+    }
 
 
 if __name__ == "__main__":
@@ -95,13 +90,9 @@ if __name__ == "__main__":
             "Give its folder: --start_from=…/pretrained."
         )
     sets = training.on_main_first(hparams["prepare"])
-    durations, datasets = {}, {}
-    for split, manifest in sets.manifests.items():
-        durations[split] = [float(row["duration"]) for row in read_rows(manifest, ["duration"])]
-        datasets[split] = dataio_prepare(enhancement_data.read_mixtures(manifest, split), hparams["sample_rate"])
-    loaders = training.loaders_by_length(
-        datasets, durations, hparams["batch_size"], hparams["seed"], hparams["num_workers"]
-    )
+    rows = {split: enhancement_data.check_rows(path, split) for split, path in sets.manifests.items()}
+    datasets = dataio_prepare(rows, hparams["sample_rate"])
+    loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
     brain = EnhancementBrain(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
     brain.train_batches = loaders["train"].batch_sampler
     for module in (hparams["averaged"].eval(), hparams["spectrum"]):
@@ -119,19 +110,12 @@ if __name__ == "__main__":
     reached = brain.evaluate_best(loaders["test"])
 
     if sb.utils.distributed.if_main_process():
-        heard = hparams["sources"].heard(sets.manifests["train"], sets.manifests["valid"])
-        pretrained = training.export(
-            hparams,
-            ["sample_rate", "spectrum", "enhancer"],
-            {"enhancer": hparams["averaged"].module},
-            {"trained_on": sets.origin, "reached": reached, "heard": heard},
-        )
+        facts = {"trained_on": sets.origin, "reached": reached}
+        heard = {"heard": hparams["sources"].heard(rows["train"] + rows["valid"])}
+        averaged = {"enhancer": hparams["averaged"].module}
+        pretrained = training.export(hparams, ["sample_rate", "spectrum", "enhancer"], averaged, facts | heard)
         models["enhanced"] = SpeechEnhancer.from_hparams(pretrained, run_opts=on_device)
+        facts |= {"seed": hparams["seed"]}
         enhancement_evaluation.enhancement_report(
-            hparams["output_folder"],
-            read_rows(sets.manifests["test"], enhancement_data.FIELDS["test"]),
-            models,
-            {"trained_on": sets.origin, "seed": hparams["seed"], "reached": reached},
-            scale=hparams["scale"],
-            quality_net=brain.quality_net,
+            hparams["output_folder"], rows["test"], models, facts, scale=hparams["scale"], quality_net=brain.quality_net
         )

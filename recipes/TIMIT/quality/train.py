@@ -28,12 +28,13 @@ class QualityBrain(training.RecipeBrain):
             feats = self.modules.features(wavs, lens)
             # (batch, time, 257)
             if stage == sb.Stage.TRAIN and self.hparams.equalizer_db:
-                feats = augmentation.equalize(feats, self.hparams.equalizer_db, self.hparams.equalizer_db / 2)
+                feats = augmentation.equalize(
+                    feats, self.hparams.equalizer_db, self.hparams.equalizer_db / 2, log1p=self.hparams.log1p
+                )
             feats = torch.nn.functional.dropout(feats, self.hparams.input_dropout, training=stage == sb.Stage.TRAIN)
         frame_lens = self.hparams.features.frame_lens(lens, wavs.shape[1])
         quality = self.modules.quality if stage == sb.Stage.TRAIN else self.hparams.averaged
-        scores, frame_scores = quality(feats, frame_lens)
-        return scores, frame_scores, frame_lens
+        return *quality(feats, frame_lens), frame_lens
 
     def compute_objectives(self, predictions, batch, stage):
         scores, frame_scores, frame_lens = predictions
@@ -41,15 +42,9 @@ class QualityBrain(training.RecipeBrain):
             counts = num_samples(frame_lens, frame_scores.shape[1]).tolist()
             for name, score, frames, count in zip(batch.id, scores.tolist(), frame_scores, counts, strict=True):
                 self.tested[name] = score, float(frames[:count].var(unbiased=False))
-        q_max = pesq_labels.scale(self.hparams.scale).maximum
+        pesq, q_max = batch.pesq.to(scores), pesq_labels.scale(self.hparams.scale).maximum
         return quality_objective(
-            scores,
-            frame_scores,
-            batch.pesq.to(scores),
-            frame_lens,
-            q_max,
-            self.hparams.alpha,
-            self.hparams.frame_reduction,
+            scores, frame_scores, pesq, frame_lens, q_max, self.hparams.alpha, self.hparams.frame_reduction
         )
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
@@ -104,10 +99,7 @@ if __name__ == "__main__":
     prepared = len(rows["train"])
     rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
     datasets = dataio_prepare(rows, hparams["sample_rate"])
-    durations = {split: [float(row["duration"]) for row in members] for split, members in rows.items()}
-    loaders = training.loaders_by_length(
-        datasets, durations, hparams["batch_size"], hparams["seed"], hparams["num_workers"]
-    )
+    loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
     quality_stages.fit_features(
         hparams["quality"], datasets["train"], hparams["features"], hparams["num_frames"], hparams["save_folder"]
     )
@@ -123,12 +115,8 @@ if __name__ == "__main__":
         pretrained = training.export(
             hparams, ["sample_rate", "scale", "features", "quality"], {"quality": hparams["averaged"].module}, facts
         )
+        net = QualityNet.from_hparams(pretrained)
+        facts |= {"seed": hparams["seed"], "train_utterances": len({row["speech"] for row in rows["train"]})}
         reports.quality_report(
-            hparams["output_folder"],
-            brain.figures,
-            brain.predicted,
-            brain.true,
-            brain.test_rows,
-            QualityNet.from_hparams(pretrained),
-            facts | {"seed": hparams["seed"], "train_utterances": len({row["speech"] for row in rows["train"]})},
+            hparams["output_folder"], brain.figures, brain.predicted, brain.true, brain.test_rows, net, facts
         )
