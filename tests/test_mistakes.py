@@ -104,7 +104,30 @@ COMMAND_LINE = [
     ("TIMIT/quality", ["--scale=mos"], "There is no PESQ scale 'mos'. Choose raw_nb"),
     ("TIMIT/enhancement", ["--hop_length=0"], "hop_length=0 must divide n_fft=512"),
     ("TIMIT/enhancement", ["--quality_weight=1"], "start_from names none"),
+    ("keyword/GE2E", ["--budget_seconds=long"], "--budget_seconds='long' cannot be: it is above 0."),
+    ("TI-SV/GE2E", ["--halve_every=0"], "--halve_every=0 cannot be: it is above 0."),
+    ("TIMIT/quality", ["--num_frames=0"], "--num_frames=0 cannot be: it is 1 or more."),
+    ("TIMIT/quality", ["--number_of_epochs=-1"], "--number_of_epochs=-1 cannot be: it is 1 or more."),
+    ("TIMIT/enhancement", ["--batch_size=0"], "--batch_size=0 cannot be: it is 1 or more."),
+    ("TIMIT/enhancement", ["--compression=-1"], "--compression=-1 cannot be: it is above 0, and 1 at most."),
+    ("TIMIT/enhancement", ["--mask_target=imr"], "enhancement_objective takes Literal['irm', 'psm']."),
+    ("TIMIT/enhancement", ["--approximation=sig"], "enhancement_objective takes Literal['mask', 'signal']."),
+    ("TIMIT/quality", ["--frame_reduction=median"], "quality_objective takes Literal['sum', 'mean']."),
+    ("TIMIT/quality", ["--alpha=.nan"], "--alpha=nan cannot be: it is a number."),
+    # what is made of other options
+    ("TI-SV/GE2E", ["--modules={a: 1}"], "--modules={'a': 1} cannot be: it is made of other options."),
+    ("TIMIT/quality", ["--checkpointer={recoverables: {a: 1}}"], "it is made by !new:speechtools.training.Atomic"),
+    ("TIMIT/quality", ["--opt_class={lr: 3}"], "it is made by !apply:speechtools.training.optimizer. Change the"),
+    ("keyword/GE2E", ["--sources={main: {options: 3}}"], "it is made of other options."),
+    ("TI-SV/GE2E", ["--save_folder=!ref <save_folder>/a"], "a !ref refers to itself"),
+    ("TIMIT/quality", ["--corpus_options={builtin: 3}"], "takes dict[str, dict]"),
+    ("TI-SV/GE2E", ["--corpus_options={builtin: null}"], "takes dict[str, dict]"),
+    ("TIMIT/quality", ["--test_noises={engine: 3}"], "takes dict[str, str | Sequence[str] | None] | Sequence[str]"),
+    ("TIMIT/quality", ["--test_noises={2020-01-01: a}"], "takes dict[str, str | Sequence[str] | None]"),
     # SpeechBrain's own options
+    ("TIMIT/quality", ["--max_grad_norm=-1"], "--max_grad_norm=-1.0 cannot be: it is above 0."),
+    ("TI-SV/GE2E", ["--max_grad_norm=nan"], "--max_grad_norm=nan cannot be: it is above 0."),
+    ("TIMIT/quality", ["--grad_accumulation_factor=0"], "--grad_accumulation_factor=0 cannot be: it is 1 or more."),
     ("TI-SV/GE2E", ["--device=gpu"], "--device=gpu is no device. Give cpu, cuda or cuda:1."),
     ("TI-SV/GE2E", ["--precision=fp99"], "argument --precision: invalid choice: 'fp99'"),
     ("TI-SV/GE2E", ["--max_grad_norm=big"], "argument --max_grad_norm: invalid float value: 'big'"),
@@ -141,12 +164,6 @@ def test_the_yaml_left_out():
         options.read_command_line(["--lr=0.1"])
 
 
-@pytest.mark.parametrize("name", ["budget_seconds", "halve_every"])
-def test_a_time_or_a_number_of_steps_that_is_none(name):
-    with pytest.raises(ConfigError, match=f"{name}='long' cannot be: give a number above 0"):
-        training.RecipeBrain(hparams={name: "long"}, run_opts={"device": "cpu"})
-
-
 def test_no_utterance_at_a_time():
     with pytest.raises(ConfigError, match="batch_size=0 makes no batches"):
         training.batches_by_length([1.0, 2.0], 0)
@@ -176,17 +193,22 @@ def test_a_classifier_where_the_sources_have_speakers_of_their_own():
     ],
 )
 def test_options_that_are_right(words, key, value):
-    path, _, given = options.read_command_line(["hparams/x.yaml", *words])
+    path, _, given, _ = options.read_command_line(["hparams/x.yaml", *words])
     assert path == Path("hparams/x.yaml") and given == {key: value}
 
 
 def test_options_of_speechbrain_reach_it():
-    _, run_opts, given = options.read_command_line(["x.yaml", "--device", "cpu", "--max_grad_norm=1.5", "--debug"])
+    _, run_opts, given, _ = options.read_command_line(["x.yaml", "--device", "cpu", "--max_grad_norm=1.5", "--debug"])
     assert (run_opts.device, run_opts.max_grad_norm, run_opts.debug) == ("cpu", 1.5, True) and not given
     assert {"device", "max_grad_norm", "debug"} <= run_opts.overridden_args
 
 
 QNET = RECIPES / "TIMIT/quality/hparams/qnet.yaml"
+
+
+def options_of(given, typed=None, run_opts=None):
+    text, overrides = training.read_variant(QNET, given)
+    return options.check(text, overrides, QNET, typed or {key: str(value) for key, value in given.items()}, run_opts)
 
 
 @pytest.mark.parametrize(
@@ -204,8 +226,22 @@ QNET = RECIPES / "TIMIT/quality/hparams/qnet.yaml"
     ],
 )
 def test_values_that_are_right(given, checked):
-    text, overrides = training.read_variant(QNET, given)
-    assert options.check(text, overrides, QNET, given) == (checked or given)
+    assert options_of(given) == (checked or given)
+
+
+@pytest.mark.parametrize(
+    "word, value",
+    [
+        ("--output_folder=2024_01", "2024_01"),
+        ("--data_folder=0123", "0123"),
+        ("--name=1.10", "1.10"),
+        ("--name=2024-05-01", "2024-05-01"),
+        ("--max_grad_norm=2", 2.0),  # SpeechBrain's, and the yaml's
+    ],
+)
+def test_an_option_is_what_was_typed(word, value):
+    _, run_opts, given, typed = options.read_command_line(["x.yaml", word])
+    assert list(options_of(given, typed, run_opts).values()) == [value]
 
 
 # ------------------------------------------------------------------------------------------------------------ in a yaml
@@ -252,6 +288,9 @@ def yaml(tmp_path):
         ("base: ge2e.yaml\nhidden_size: large\n", "variant.yaml: 'large' cannot be: it is a whole number."),
         ("base: ge2e.yaml\nheldout_share: 2\n", "variant.yaml: 2 cannot be: it lies between 0 and 1."),
         ("base: ge2e.yaml\nlr: {a: 1}\n", "cannot be"),
+        ({"lr: 0.01": "5: 6\nlrr: 0.01"}, 'The reference "lr" is not valid'),
+        ("base: ge2e.yaml\nlrr: 5\n", "variant.yaml is no option of ge2e.yaml. Did you mean lr?"),
+        ({"output_folder: !ref results/<name>/<seed>": "output_folder: !apply:os.getcwd"}, "is made by !apply:os"),
         ("- a\n- b\n", "must hold a yaml mapping (key: value)"),
     ],
 )  # fmt: skip
@@ -265,6 +304,13 @@ def test_a_mistake_in_a_yaml_is_one_message(yaml, tmp_path, monkeypatch, change,
         training.start([str(path), f"--output_folder={tmp_path}/run"])
     text = str(caught.value)
     assert said in text and "\n" not in text
+
+
+def test_files_that_build_on_each_other(yaml, tmp_path):
+    outer = tmp_path / "outer.yaml"
+    outer.write_text("base: variant.yaml\n")
+    with pytest.raises(ConfigError, match=r"outer.yaml says base: variant.yaml, which itself builds on outer.yaml"):
+        training.read_variant(yaml("base: outer.yaml\n"))
 
 
 def test_a_variant_of_a_variant_names_the_file_to_mend(yaml, tmp_path):

@@ -10,7 +10,7 @@ from speechtools.registry import build, find
 
 
 def each_corpus(
-    names: Sequence[str], folders: Sequence[str | Path], corpus_options: dict | None = None
+    names: Sequence[str], folders: Sequence[str | Path], corpus_options: dict[str, dict] | None = None
 ) -> Iterator[list[Utterance]]:
     """The utterances of one corpus after the other. Of several, ids and speakers get the corpus's name before them.
 

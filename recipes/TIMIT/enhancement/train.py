@@ -14,7 +14,6 @@ from speechtools.data import enhancement_data, mixing
 from speechtools.data.augmentation import other_noise
 from speechtools.data.manifests import read_rows
 from speechtools.data.pesq_labels import scale
-from speechtools.enhancement import enhancement_objective
 from speechtools.errors import ConfigError
 from speechtools.inference import BUNDLED_QUALITY_NET, QualityNet, SpeechEnhancer
 
@@ -40,15 +39,7 @@ class EnhancementBrain(training.RecipeBrain):
         masks, noisy, frame_lens = predictions
         wavs, lens = batch.clean
         clean = self.hparams.spectrum(wavs, lens)
-        loss = enhancement_objective(
-            masks,
-            clean,
-            noisy,
-            frame_lens,
-            self.hparams.mask_target,
-            self.hparams.approximation,
-            self.hparams.compression,
-        )
+        loss = self.hparams.objective(masks, clean, noisy, frame_lens)
         if self.hparams.quality_weight:
             # What is missing to the best score, by a Quality-Net whose weights stay.
             enhanced = self.hparams.spectrum.inverse(masks * noisy, wavs.shape[1])
