@@ -26,7 +26,7 @@ from speechtools.registry import misfits, nearest
 
 #: SpeechBrain's own options of the command line; these two take several words.
 _OF_MODULES = {"jit_module_keys", "compile_module_keys"}
-_THEIRS = set(HELP_TEXTS) | _OF_MODULES
+THEIRS = set(HELP_TEXTS) | _OF_MODULES
 #: Those of them that change what is computed: a run is to be continued with the same ones.
 COMPUTING = {
     "auto_mix_prec",
@@ -67,7 +67,7 @@ def read_command_line(argv: Sequence[str]) -> tuple[Path, sb.core.RunOptions, di
             raise ConfigError(f"{word} begins with one dash, and options with two: write --{key}={value or '…'}.")
         elif not word.startswith("--"):
             paths.append(word)
-        elif key in _THEIRS:
+        elif key in THEIRS:
             theirs.append(word)
             count = (
                 0 if equals or getattr(sb.core.RunOptions, key) is False else len(words) if key in _OF_MODULES else 1
@@ -174,6 +174,13 @@ def load_yaml(path: Path) -> Any:
         raise ConfigError(f"{path} is no valid yaml: {problem(error)}. Mend it there.") from error
 
 
+def keys(text: io.StringIO) -> dict:
+    """The keys of a yaml with what stands there; the stream is left at its beginning."""
+    tree = ruamel.yaml.YAML().load(text)
+    text.seek(0)
+    return tree
+
+
 # --------------------------------------------------------------------------------------------------- names and types
 
 
@@ -212,8 +219,7 @@ def check(
     ConfigError
         An option is not in the yaml, is of another type, or lies outside its range.
     """
-    tree = ruamel.yaml.YAML().load(text)
-    text.seek(0)
+    tree = keys(text)
     base, checked = Path(text.name).name, {}
     theirs = {key: getattr(run_opts, key) for key in sorted(run_opts.overridden_args)} if run_opts else {}
     resolved = functools.cache(functools.partial(_resolved, text))  # takes a while, and few options need it
@@ -227,7 +233,7 @@ def check(
         if key not in tree:
             known = [str(name) for name in tree if not str(name).startswith("__")]
             if key in typed:
-                near = did_you_mean(f"--{key}", [f"--{name}" for name in (*known, *_THEIRS)])
+                near = did_you_mean(f"--{key}", [f"--{name}" for name in (*known, *THEIRS)])
             else:
                 near = did_you_mean(key, known)
             raise ConfigError(f"{place(key)} is no option of {base}.{near or ' It has: ' + ', '.join(known) + '.'}")

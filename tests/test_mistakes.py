@@ -152,6 +152,21 @@ def test_every_recipe_says_it_in_the_same_way(message, recipe):
     assert "cannot be: it is a whole number. The yaml has seed: 1234." in message(recipe, "--seed=abc")
 
 
+@pytest.mark.parametrize(
+    "recipe, word, said",
+    [
+        ("TIMIT/quality", "--quik", "--quik is no option of it, nor of paper.yaml. Did you mean --quick?"),
+        ("TI-SV/GE2E", "--lr=fast", "--lr='fast' cannot be"),
+        ("keyword/GE2E", "--seeed=2", "--seeed is no option of it, nor of multireader.yaml. Did you mean --seed?"),
+    ],
+)
+def test_a_reproduction_begins_nothing_with_a_wrong_option(tmp_path, monkeypatch, capsys, recipe, word, said):
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", word, f"--output_folder={tmp_path}/tables"])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(RECIPES / recipe / "reproduce.py"), run_name="__main__")
+    assert said in capsys.readouterr().err and not (tmp_path / "tables").exists()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there(message):
     assert "--device=cuda, but torch finds no GPU here" in message("TI-SV/GE2E", "--device=cuda")
