@@ -111,6 +111,7 @@ def _run_options(argv: list[str]) -> sb.core.RunOptions:
             _, run_opts, _ = sb.core.RunOptions.from_command_line_args(argv)
     except SystemExit as end:
         if not end.code:  # --help
+            print("\nand every key of the yaml: --key=value")
             raise
         raise ConfigError(f"{said.getvalue().rpartition('error: ')[2].strip()}. Mend it or leave it out.") from end
     if run_opts.device is not None:
@@ -134,11 +135,20 @@ def check_device(device: str) -> None:
         asked = torch.device(device)
     except RuntimeError as error:
         raise ConfigError(f"--device={device} is no device. Give cpu, cuda or cuda:1.") from error
+    if asked.type == "cpu" and asked.index:
+        raise ConfigError(f"--device={device}, but the CPU is one device. Give --device=cpu.")
     if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"--device={device}, but torch finds {torch.cuda.device_count() or 'no'} GPU here. Leave it out, or give "
             "--device=cpu."
         )
+    try:
+        torch.zeros(1, device=asked).item()
+    except (RuntimeError, AssertionError, NotImplementedError, ModuleNotFoundError) as error:  # meta has no numbers
+        said = str(error).partition(". ")[0].rstrip(".")
+        raise ConfigError(
+            f"--device={device} cannot compute here: {said}. Leave it out, or give --device=cpu."
+        ) from error
 
 
 def problem(error: Exception) -> str:

@@ -82,6 +82,8 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     end_with_starter()
     sys.excepthook = _message_only(sys.excepthook)
     keep_freed_memory()
+    for name, level in (("quirks", logging.WARNING), ("train_logger", logging.ERROR)):  # nothing that a person acts on
+        logging.getLogger(f"speechbrain.utils.{name}").setLevel(level)
     hparams_file, run_opts, given, typed = options.read_command_line(sys.argv[1:] if argv is None else argv)
     sb.utils.distributed.ddp_init_group(run_opts)
     text, overrides = read_variant(hparams_file, given)
@@ -525,8 +527,10 @@ def optimizer(name: str, lr: float, **arguments):
         )
     chosen = functools.partial(getattr(torch.optim, name), lr=lr, **arguments)
     try:
-        chosen([torch.nn.Parameter(torch.zeros(1))])
-    except (TypeError, ValueError) as error:
+        trial = torch.nn.Parameter(torch.zeros(1))
+        trial.grad = torch.zeros(1)
+        chosen([trial]).step()
+    except (TypeError, ValueError, RuntimeError) as error:
         told = ", ".join(f"{key}={value!r}" for key, value in {"lr": lr, **arguments}.items())
         raise ConfigError(f"The optimizer {name} cannot work with {told}: {error}. Give it another value.") from error
     return chosen
