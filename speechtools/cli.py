@@ -5,7 +5,7 @@ What it needs beyond the registry is imported inside it, so that the others star
 """
 
 import argparse
-import difflib
+import glob
 import inspect
 import os
 import re
@@ -28,9 +28,9 @@ def list_parts(arguments: argparse.Namespace) -> int:
     names = registry.available(arguments.pattern)
     if not names:
         known = registry.available(arguments.pattern.split("/")[0])
-        near = difflib.get_close_matches(arguments.pattern, known, n=1, cutoff=0.5)
+        near = registry.nearest(arguments.pattern, known)
         raise PluginError(
-            f"No plugin matches {arguments.pattern!r}.{f' Did you mean {near[0]!r}?' if near else ''} "
+            f"No plugin matches {arguments.pattern!r}.{f' Did you mean {near!r}?' if near else ''} "
             f"This kind has: {', '.join(known) or 'none'}."
         )
     width = max(map(len, names))
@@ -79,8 +79,17 @@ def check_anything(arguments: argparse.Namespace) -> int:
     if os.path.isdir(name):
         from speechtools.consistency import check_recipe
 
+        below = sorted(glob.glob("*/train.py", root_dir=name) + glob.glob("*/*/train.py", root_dir=name))
+        if below and not os.path.exists(os.path.join(name, "train.py")):  # a folder of recipes
+            messages = [each for script in below for each in check_recipe(os.path.join(name, os.path.dirname(script)))]
+            return _told(name, messages, f"The yaml files and scripts of {len(below)} recipes agree.")
         return _told(name, check_recipe(name), "Its yaml files and its script agree.")
     if os.path.isfile(name):
+        if name.endswith(".py"):
+            raise ConfigError(
+                f"{name} is a module. To check a part that it files, give the part's name: speechtools check kind/name "
+                f"--module {name}."
+            )
         if not name.lower().endswith(".csv"):
             raise ConfigError(f"{name} is no manifest (.csv). To check a recipe, give its folder.")
         from speechtools.data.manifest_checks import check_manifest
@@ -174,7 +183,8 @@ def enhance_files(arguments: argparse.Namespace) -> int:
     results = tqdm(enhancer.enhance_files(files), "enhancing", len(files), unit="file", disable=None)
     failed = [error for _, error in results if error]
     if len(failed) < len(files):
-        print(f"{len(files) - len(failed)} recordings enhanced: {target}")
+        count = len(files) - len(failed)
+        print(f"{count} recording{'s' * (count > 1)} enhanced: {target}")
     for error in failed:
         print(f"speechtools: not enhanced: {error}", file=sys.stderr)
     return 1 if failed else 0
@@ -290,12 +300,12 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         unknown = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
-        near = []
+        near = None
         if choice:
-            near = difflib.get_close_matches(choice[1], re.findall(r"[\w-]+", choice[2]), n=1, cutoff=0.5)
+            near = registry.nearest(choice[1], re.findall(r"[\w-]+", choice[2]))
         elif unknown:
-            near = difflib.get_close_matches(unknown[1], self._options(), n=1, cutoff=0.5)
-        super().error(message + (f". Did you mean {near[0]!r}?" if near else ""))
+            near = registry.nearest(unknown[1], sorted(self._options()))
+        super().error(message + (f". Did you mean {near!r}?" if near else ""))
 
     def _options(self) -> set[str]:
         # What a subcommand does not know is reported by the parser above it, so its options are looked up too.

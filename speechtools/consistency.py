@@ -10,16 +10,16 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import ruamel.yaml
 import speechbrain as sb
 
 from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.options import did_you_mean, references
+from speechtools.options import did_you_mean, keys, load_yaml, references
 from speechtools.training import export, read_variant
 
 #: Where a project keeps its recipes, two folders deep.
@@ -101,17 +101,16 @@ def check_recipe(folder: str | Path) -> list[str]:
 
 
 def _check_yaml(path: Path, reads: Reads) -> Iterator[str]:
-    parser = ruamel.yaml.YAML()
     text, _ = read_variant(path)
-    tree = parser.load(text)
-    own = parser.load(path.read_text(encoding="utf-8"))
+    tree = {str(key): value for key, value in keys(text).items()}
+    own = load_yaml(path)
     line = functools.partial(_line, path, own)
     for name, number in references(own):
         if name not in tree:
             yield f"{path}:{number} refers to <{name}>, which is no key.{did_you_mean(name, tree)}"
     if "base" in own:
         for key in own:
-            if key not in tree and key != "base" and not key.startswith("__"):
+            if str(key) not in tree and key != "base" and not str(key).startswith("__"):
                 yield f"{line(key)}: {Path(text.name).name}, its base, has no {key!r}.{did_you_mean(key, tree)}"
         return
     for key, place in reads.required.items():
@@ -126,13 +125,14 @@ def _check_yaml(path: Path, reads: Reads) -> Iterator[str]:
                 used.add(name)
                 todo.append(name)
     unknown = [key for key in reads.required if key not in tree]
-    for key in tree:
-        if key not in used:
+    for key in own:
+        if str(key) not in used:
             yield f"{line(key)}: nothing uses {key!r}.{did_you_mean(key, unknown)} Read it, or delete it."
 
 
-def _line(path: Path, tree, key: str) -> str:
-    return f"{path}:{tree.lc.key(key)[0] + 1}"
+def _line(path: Path, tree, key: object) -> str:
+    place = tree.lc.data.get(key)  # not told of what a merge brings
+    return f"{path}:{place[0] + 1}" if place else str(path)
 
 
 @functools.cache
@@ -158,12 +158,9 @@ def _script_reads(script: Path) -> Reads:
         tree = _parsed(path)
         imported = _imported(tree)
         reads.add(_tree_reads(tree, str(path)))
-        todo += [
-            beside
-            for name in {module.split(".")[0] for module, _ in imported.values()}
-            if (beside := path.with_name(f"{name}.py")).is_file() and beside not in done
-        ]
-        find = functools.partial(_resolve, imported=imported, path=path)
+        for name in {module.split(".")[0] for module, _ in imported.values()}:
+            todo += [beside for beside in _beside(script.parent, name) if beside not in done]
+        find = functools.partial(_resolve, imported=imported, path=path, folder=script.parent)
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 for base in filter(inspect.isclass, map(find, node.bases)):
@@ -174,9 +171,16 @@ def _script_reads(script: Path) -> Reads:
                 function = find(node.func)
                 if function is export:
                     reads.add(_exported(tree, node, str(path)))
-                if inspect.isroutine(function):
+                if inspect.isfunction(function):
                     reads.add(_object_reads(function))
     return reads
+
+
+def _beside(folder: Path, name: str) -> list[Path]:
+    """The files of a module or package that lies beside the script; none where there is none."""
+    if (folder / name / "__init__.py").is_file():
+        return sorted((folder / name).rglob("*.py"))
+    return [path for path in [folder / f"{name}.py"] if path.is_file()]
 
 
 def _parsed(path: Path) -> ast.AST:
@@ -200,7 +204,7 @@ def _imported(tree: ast.AST) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _resolve(node: ast.AST, imported: dict, path: Path) -> object:
+def _resolve(node: ast.AST, imported: dict, path: Path, folder: Path) -> object:
     """The object of an installed package that a dotted name of a script stands for; None for any other."""
     names: list[str] = []
     while isinstance(node, ast.Attribute):
@@ -210,7 +214,7 @@ def _resolve(node: ast.AST, imported: dict, path: Path) -> object:
         return None
     module, name = imported[node.id]
     top = module.split(".")[0]
-    if top in _FOLDERS or path.with_name(f"{top}.py").is_file():
+    if top in _FOLDERS or top == "__main__" or _beside(folder, top):
         return None
     try:
         found = importlib.import_module(module)
@@ -307,7 +311,7 @@ def _foreign_imports(path: Path) -> Iterator[str]:
             named = [each.name for each in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             for name in named:
                 top = name.split(".")[0]
-                here = path.with_name(f"{top}.py").is_file() or (path.parent / top / "__init__.py").is_file()
+                here = top in sys.modules or _beside(path.parent, top)
                 if getattr(node, "level", 0) or top in _FOLDERS:
                     yield (
                         f"{path}:{node.lineno} imports {'.' * getattr(node, 'level', 0)}{name}: a recipe stands for "

@@ -130,9 +130,10 @@ def check(name: str, data_folder: str | Path | None = None, report: Callable[[st
                     # The reader refuses the folder, as it should: the fault need not be its own.
                     raise PluginError(f"{name} could not be checked: {error}") from error
                 seen = str(error) if isinstance(error, Broken) else f"{type(error).__name__}: {error}"
+                remedy = law.remedy if isinstance(error, Broken) else "It raised that itself. Mend that first."
                 raise PluginError(
                     f"{name} ({place(part)}) breaks a law of the kind {kind!r}: {law.sentence}. "
-                    f"Seen: {seen.rstrip('.')}. {law.remedy}"
+                    f"Seen: {seen.rstrip('.')}. {remedy}"
                 ) from error
             passed.append(law.sentence)
             if report is not None:

@@ -6,6 +6,8 @@ signal approximation are those of Erdogan, Hershey, Watanabe and Le Roux (ICASSP
 the noise; all are complex, (batch, time, bins).
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -106,8 +108,8 @@ def enhancement_objective(
     speech: Tensor,
     noisy: Tensor,
     lens: Tensor,
-    target: str = "psm",
-    approximation: str = "signal",
+    target: Literal["irm", "psm"] = "psm",
+    approximation: Literal["mask", "signal"] = "signal",
     compression: float = 1.0,
 ) -> Tensor:
     """Squared error of masks, or of the spectra that they make.

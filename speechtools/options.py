@@ -4,6 +4,7 @@ Whatever is wrong with the command line or with a yaml is a ConfigError that nam
 """
 
 import contextlib
+import datetime
 import functools
 import inspect
 import io
@@ -25,11 +26,24 @@ from speechtools.registry import misfits, nearest
 
 #: SpeechBrain's own options of the command line; these two take several words.
 _OF_MODULES = {"jit_module_keys", "compile_module_keys"}
-_THEIRS = set(HELP_TEXTS) | _OF_MODULES
+THEIRS = set(HELP_TEXTS) | _OF_MODULES
+#: Those of them that change what is computed: a run is to be continued with the same ones.
+COMPUTING = {
+    "auto_mix_prec",
+    "bfloat16_mix_prec",
+    "eval_precision",
+    "grad_accumulation_factor",
+    "max_grad_norm",
+    "precision",
+    "remove_vector_weight_decay",
+    "skip_nonfinite_grads",
+}
 
 
-def read_command_line(argv: Sequence[str]) -> tuple[Path, sb.core.RunOptions, dict]:
+def read_command_line(argv: Sequence[str]) -> tuple[Path, sb.core.RunOptions, dict, dict[str, str]]:
     """The recipe's yaml, SpeechBrain's options and those of the recipe, of ``train.py hparams/x.yaml --key=value``.
+
+    Those of the recipe come twice: as values, and as they were typed.
 
     Raises
     ------
@@ -39,11 +53,11 @@ def read_command_line(argv: Sequence[str]) -> tuple[Path, sb.core.RunOptions, di
 
     Example
     -------
-    >>> path, run_opts, given = read_command_line(["hparams/ge2e.yaml", "--lr=0.1", "--device", "cpu"])
-    >>> path.name, run_opts.device, given
-    ('ge2e.yaml', 'cpu', {'lr': 0.1})
+    >>> path, run_opts, given, typed = read_command_line(["hparams/ge2e.yaml", "--lr=0.10", "--device", "cpu"])
+    >>> path.name, run_opts.device, given, typed
+    ('ge2e.yaml', 'cpu', {'lr': 0.1}, {'lr': '0.10'})
     """
-    words, paths, theirs, given = list(argv), [], [], {}
+    words, paths, theirs, given, typed = list(argv), [], [], {}, {}
     while words:
         word = words.pop(0)
         key, equals, value = word.lstrip("-").partition("=")
@@ -53,7 +67,7 @@ def read_command_line(argv: Sequence[str]) -> tuple[Path, sb.core.RunOptions, di
             raise ConfigError(f"{word} begins with one dash, and options with two: write --{key}={value or '…'}.")
         elif not word.startswith("--"):
             paths.append(word)
-        elif key in _THEIRS:
+        elif key in THEIRS:
             theirs.append(word)
             count = (
                 0 if equals or getattr(sb.core.RunOptions, key) is False else len(words) if key in _OF_MODULES else 1
@@ -66,9 +80,9 @@ def read_command_line(argv: Sequence[str]) -> tuple[Path, sb.core.RunOptions, di
                 if not words or re.match(r"--?[a-zA-Z]", words[0]):
                     raise ConfigError(f"--{key} has no value. Write --{key}=…, or leave it out.")
                 value = words.pop(0)
-            if key in given:
+            if key in typed:
                 raise ConfigError(f"--{key} is given twice. Leave one of them out.")
-            given[key] = _value(key, value)
+            given[key], typed[key] = _value(key, value), value
     if not paths and not theirs[:1] == ["--help"]:
         raise ConfigError(
             "The recipe's yaml is missing. Name it first, as in: python train.py hparams/<name>.yaml --key=value."
@@ -78,7 +92,7 @@ def read_command_line(argv: Sequence[str]) -> tuple[Path, sb.core.RunOptions, di
             f"{paths[1]!r} belongs to no option: {paths[0]} is the yaml, and options read --key=value. A value with "
             "spaces stands in quotes."
         )
-    return Path(*paths), _run_options([*paths, *theirs]), given
+    return Path(*paths), _run_options([*paths, *theirs]), given, typed
 
 
 def _value(key: str, text: str):
@@ -97,6 +111,7 @@ def _run_options(argv: list[str]) -> sb.core.RunOptions:
             _, run_opts, _ = sb.core.RunOptions.from_command_line_args(argv)
     except SystemExit as end:
         if not end.code:  # --help
+            print("\nand every key of the yaml: --key=value")
             raise
         raise ConfigError(f"{said.getvalue().rpartition('error: ')[2].strip()}. Mend it or leave it out.") from end
     if run_opts.device is not None:
@@ -120,11 +135,20 @@ def check_device(device: str) -> None:
         asked = torch.device(device)
     except RuntimeError as error:
         raise ConfigError(f"--device={device} is no device. Give cpu, cuda or cuda:1.") from error
+    if asked.type == "cpu" and asked.index:
+        raise ConfigError(f"--device={device}, but the CPU is one device. Give --device=cpu.")
     if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"--device={device}, but torch finds {torch.cuda.device_count() or 'no'} GPU here. Leave it out, or give "
             "--device=cpu."
         )
+    try:
+        torch.zeros(1, device=asked).item()
+    except (RuntimeError, AssertionError, NotImplementedError, ModuleNotFoundError) as error:  # meta has no numbers
+        said = str(error).partition(". ")[0].rstrip(".")
+        raise ConfigError(
+            f"--device={device} cannot compute here: {said}. Leave it out, or give --device=cpu."
+        ) from error
 
 
 def problem(error: Exception) -> str:
@@ -144,10 +168,39 @@ def did_you_mean(word: object, choices: Iterable[str]) -> str:
     return f" Did you mean {near}?" if near else ""
 
 
+def load_yaml(path: Path) -> Any:
+    """What a yaml file holds, its comments and tags kept.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or is no yaml.
+    """
+    try:
+        return ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}. Mend it there.") from error
+    except ruamel.yaml.error.YAMLError as error:
+        raise ConfigError(f"{path} is no valid yaml: {problem(error)}. Mend it there.") from error
+
+
+def keys(text: io.StringIO) -> dict:
+    """The keys of a yaml with what stands there; the stream is left at its beginning."""
+    tree = ruamel.yaml.YAML().load(text)
+    text.seek(0)
+    return tree
+
+
 # --------------------------------------------------------------------------------------------------- names and types
 
 
-def check(text: io.StringIO, overrides: dict, path: Path, command_line: dict) -> dict:
+def check(
+    text: io.StringIO,
+    overrides: dict,
+    path: Path,
+    typed: dict[str, str],
+    run_opts: sb.core.RunOptions | None = None,
+) -> dict:
     """What a variant and the command line change of a yaml, if it can be so.
 
     An option keeps the type that the yaml gives it; where it goes to a function or class that says what it takes, as
@@ -159,54 +212,78 @@ def check(text: io.StringIO, overrides: dict, path: Path, command_line: dict) ->
         The yaml on which the others build; it is left at its beginning.
     overrides : dict
         What the variants and the command line change.
-    path, command_line
-        The yaml that was asked for, and the options that came from the command line: so that a message can tell where
-        the mistake stands.
+    path : Path
+        The yaml that was asked for: so that a message can tell where the mistake stands.
+    typed : dict
+        The options of the command line, as they were typed.
+    run_opts : RunOptions, optional
+        SpeechBrain's options of the command line. Those that the yaml has, too, are among what is returned.
 
     Returns
     -------
     dict
-        The overrides; a number that stands for text (a name, a folder) has become text.
+        The overrides; a number or date that stands for text (a name, a folder) has become the text that was typed.
 
     Raises
     ------
     ConfigError
-        An option is not in the yaml, or is of another type.
+        An option is not in the yaml, is of another type, or lies outside its range.
     """
-    tree = ruamel.yaml.YAML().load(text)
-    text.seek(0)
+    tree = keys(text)
     base, checked = Path(text.name).name, {}
+    theirs = {key: getattr(run_opts, key) for key in sorted(run_opts.overridden_args)} if run_opts else {}
     resolved = functools.cache(functools.partial(_resolved, text))  # takes a while, and few options need it
+
+    def place(key: str, sign: str = "") -> str:
+        if key in typed or key in theirs:
+            return f"--{key}{sign and '='}"
+        return f"{key} in {_holder(path, key)}{sign and ': '}"
+
     for key, value in overrides.items():
-        place = f"--{key}" if key in command_line else f"{key} in {_holder(path, key)}"
-        sign = "=" if key in command_line else ": "
         if key not in tree:
-            known = [name for name in tree if not name.startswith("__")]
-            if key in command_line:
-                near = did_you_mean(f"--{key}", [f"--{name}" for name in (*known, *_THEIRS)])
+            known = [str(name) for name in tree if not str(name).startswith("__")]
+            if key in typed:
+                near = did_you_mean(f"--{key}", [f"--{name}" for name in (*known, *THEIRS)])
             else:
                 near = did_you_mean(key, known)
-            raise ConfigError(f"{place} is no option of {base}.{near or ' It has: ' + ', '.join(known) + '.'}")
+            raise ConfigError(f"{place(key)} is no option of {base}.{near or ' It has: ' + ', '.join(known) + '.'}")
         if key == "__plugins":  # one module or several, whatever the yaml has
             checked[key] = value
             continue
         expected = _misfit(tree, resolved, key, value)
-        if expected and isinstance(value, int | float) and not _misfit(tree, resolved, key, str(value)):
-            value, expected = str(value), ""
+        if expected and isinstance(value, int | float | datetime.date):
+            as_text = typed.get(key, str(value))
+            if not _misfit(tree, resolved, key, as_text):
+                value, expected = as_text, ""
         if expected:
-            raise ConfigError(f"{place}{sign}{value!r} cannot be: {expected}")
-        low, high = next((bounds for end, bounds in _RANGES.items() if str(key).endswith(end)), (-math.inf, math.inf))
-        if isinstance(value, int | float) and not low <= value <= high:
-            limits = f"it lies between {low} and {high}" if high < math.inf else "it is a number"
-            raise ConfigError(f"{place}{sign}{value} cannot be: {limits}.")
+            raise ConfigError(f"{place(key, '=')}{value!r} cannot be: {expected}")
         checked[key] = value
+    checked |= {key: value for key, value in theirs.items() if key in tree}
+    for key, value in {**tree, **theirs, **checked}.items():
+        expected = _outside(str(key), value)
+        if expected:
+            raise ConfigError(f"{place(key, '=')}{value!r} cannot be: {expected}.")
     return checked
 
 
 def _holder(path: Path, key: str) -> Path:
     """The variant that holds a key: the one asked for, or one on which it builds."""
-    content = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
+    content = load_yaml(path)
     return path if key in content or "base" not in content else _holder(path.parent / content["base"], key)
+
+
+def _outside(key: str, value: Any) -> str:
+    """What an option must be, where its name has a range and ``value`` lies outside; empty where all is well."""
+    low, high = next((bounds for end, bounds in _RANGES.items() if key.endswith(end)), (-math.inf, math.inf))
+    if value is None or _tag(value) or (not isinstance(value, int | float) and low == -math.inf):
+        return ""
+    if isinstance(value, int | float) and low <= value <= high:
+        return ""
+    if low == -math.inf:
+        return "it is a number"
+    if low == _ABOVE_0:
+        return "it is above 0" + (f", and {high} at most" if high < math.inf else "")
+    return f"it lies between {low} and {high}" if high < math.inf else f"it is {low} or more"
 
 
 def _misfit(tree: dict, resolved: Callable[[], dict], key: str, value: Any) -> str:
@@ -226,8 +303,9 @@ def _misfit(tree: dict, resolved: Callable[[], dict], key: str, value: Any) -> s
         default = resolved().get(key)
         if isinstance(default, str) and value == "":  # a folder or a name, from which others are made
             return "it is text, and not empty."
-    elif tag:
-        return "" if isinstance(value, dict) else f"it is made by {tag}. Change the options that go into it instead."
+    elif _replaces(default, value):
+        made = f"it is made by {tag}" if tag else "it is made of other options"
+        return f"{made}. Change the options that go into it instead."
     if found or default is None:
         return ""
     for kind, name in _KINDS.items():
@@ -239,8 +317,33 @@ def _misfit(tree: dict, resolved: Callable[[], dict], key: str, value: Any) -> s
     return ""
 
 
+def _replaces(default: Any, value: Any) -> bool:
+    """Whether a plain value changes an object, or a mapping of nothing but objects, that a yaml makes."""
+    if _tag(default) or (isinstance(default, dict) and default and all(map(_tag, default.values()))):
+        return True
+    if not isinstance(default, dict):
+        return False
+    if not isinstance(value, dict):
+        return any(map(_tag, nodes(default)))
+    return any(_replaces(default[key], value[key]) for key in value if isinstance(default.get(key), dict))
+
+
+_ABOVE_0 = math.ulp(0.0)
 #: Options whose names end so, and between what they lie.
-_RANGES = {"seed": (0, 2**32 - 1), "share": (0, 1), "dropout": (0, 1), "sample_rate": (1, 1_000_000)}
+_RANGES = {
+    "seed": (0, 2**32 - 1),
+    "share": (0, 1),
+    "dropout": (0, 1),
+    "compression": (_ABOVE_0, 1),
+    "sample_rate": (1, 1_000_000),
+    "number_of_epochs": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "num_frames": (1, math.inf),
+    "grad_accumulation_factor": (1, math.inf),
+    "max_grad_norm": (_ABOVE_0, math.inf),
+    "budget_seconds": (_ABOVE_0, math.inf),
+    "halve_every": (_ABOVE_0, math.inf),
+}
 #: bool first, since True is an int as well.
 _KINDS = {
     bool: "True or False",

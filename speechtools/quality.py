@@ -4,6 +4,8 @@
 prediction without; names here say which is which.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -97,7 +99,7 @@ def quality_objective(
     lens: Tensor,
     q_max: float = 4.5,
     alpha: float = 1.0,
-    frame_reduction: str = "sum",
+    frame_reduction: Literal["sum", "mean"] = "sum",
 ) -> Tensor:
     """Equation 1: squared error of the utterance's score, plus the conditional constraint on its frames' scores.
 

@@ -17,6 +17,7 @@ import importlib
 import inspect
 import re
 import sys
+import traceback
 import typing
 import warnings
 from collections.abc import Callable, Iterable
@@ -142,8 +143,14 @@ def find(name: str) -> Callable:
     kind = name.split("/")[0]
     names = available(kind)
     if name not in names:
+        own_name = name.split("/", 1)[1]  # every name begins with the kind, which makes them alike
+        near = nearest(own_name, [each.split("/", 1)[1] for each in names])
+        module = f"{own_name.replace('-', '_')}.py"
+        hint = f" Did you mean '{kind}/{near}'?" if near else ""
+        if Path(module).is_file():
+            hint = f" {module} here may file it: add --module {module}."
         raise PluginError(
-            f"There is no plugin {name!r}.{_nearest(name, names)} The kind {kind!r} has: {', '.join(names) or 'none'}. "
+            f"There is no plugin {name!r}.{hint} The kind {kind!r} has: {', '.join(names) or 'none'}. "
             "A module of your own is imported by __plugins in a recipe's yaml, by --module on the command line."
         )
     return _parts[name]
@@ -192,7 +199,16 @@ def build(plugin: str, offered: dict[str, Any] | None = None, **arguments: Any) 
         raise
     except (TypeError, ValueError, RuntimeError) as error:  # what the part, or torch beneath it, says of them
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items() if isinstance(value, _PLAIN))
-        raise PluginError(f"{plugin} cannot be built with {given or 'no arguments'}: {error}. {full}") from error
+        raise PluginError(
+            f"{plugin} cannot be built with {given or 'no arguments'}: {error}{_where(error, part)}. {full}"
+        ) from error
+
+
+def _where(error: Exception, part: Callable) -> str:
+    """File and line of the part from which an error came, in brackets; those below it where it has none."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    own = [frame for frame in frames if frame.filename == _identity(part)[0]]
+    return f" ({(own or frames)[-1].filename}:{(own or frames)[-1].lineno})" if frames else ""
 
 
 def misfits(function: Callable, arguments: dict) -> dict[str, str]:
@@ -347,6 +363,12 @@ def _load_entry_points() -> None:
             for name, part in guests.items():
                 _import_own(name.split("/")[0])  # ours first: a package cannot take a name of this one
                 plugin(name)(part)
+                kind = name.split("/")[0]
+                if kind not in KIND_MODULES and nearest(kind, KIND_MODULES):
+                    warnings.warn(
+                        f"{point.value} files {name!r}: {kind!r} is a new kind.{_nearest(kind, KIND_MODULES)}",
+                        stacklevel=2,
+                    )
         except (Exception, SystemExit) as error:  # whatever another package does wrong must not take this program down
             _take_guests(before)
             owner = point.dist.name if point.dist is not None else "an unknown package"

@@ -1,5 +1,6 @@
 """Runs of a recipe that make a table of a paper, or a model that another recipe needs: each is trained once."""
 
+import argparse
 import json
 import logging
 import os
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from speechtools import options as recipe_options
 from speechtools.data.manifests import fingerprint
 from speechtools.data.processes import run_with_us
 from speechtools.errors import ConfigError, SpeechtoolsError
@@ -28,6 +30,31 @@ def with_defaults(options: Sequence[str], defaults: Mapping[str, object]) -> lis
     """
     given = {option.split("=")[0].lstrip("-") for option in options}
     return [f"--{key}={value}" for key, value in defaults.items() if key not in given] + list(options)
+
+
+def check_options(parser: argparse.ArgumentParser, given: Sequence[str], yaml: Path) -> None:
+    """End with the parser's usage where ``train.py`` would refuse what a reproduction hands on to it.
+
+    Arguments
+    ---------
+    parser : ArgumentParser
+        Of the reproduction's own options.
+    given : sequence of str
+        What the parser did not know.
+    yaml : Path
+        The recipe's yaml.
+    """
+    try:
+        text, _ = read_variant(yaml)
+        theirs = {f"--{key}" for key in (*recipe_options.keys(text), *recipe_options.THEIRS)}
+        for name in (option.partition("=")[0] for option in given if option.startswith("--")):
+            if name not in theirs:
+                near = recipe_options.did_you_mean(name, sorted(theirs | set(parser._option_string_actions)))
+                parser.error(f"{name} is no option of it, nor of {yaml.name}.{near}")
+        _, run_opts, values, typed = recipe_options.read_command_line([str(yaml), *given])
+        recipe_options.check(*read_variant(yaml, values), yaml, typed, run_opts)
+    except ConfigError as error:
+        parser.error(str(error))
 
 
 def run_once(run: Path, command: Sequence[str], **arguments) -> dict:

@@ -31,9 +31,9 @@ _SCORE = """\
 from speechtools.inference import QualityNet
 
 net = QualityNet.from_hparams()
-reports = {{}}
+reports = {}
 for name in ["clean", "a_bit_noisy", "very_noisy"]:
-    reports[name] = net.assess_file(f"{folder}/{{name}}.wav")
+    reports[name] = net.assess_file(f"{folder}/{name}.wav")
 """
 _REGIONS = """\
 regions = reports["very_noisy"].degraded_regions(below=2.5, min_duration=0.1)
@@ -43,12 +43,12 @@ from speechtools.inference import SpeakerVerification
 
 verifier = SpeakerVerification.from_hparams()
 for name in ["anna", "ben"]:
-    verifier.enroll(name, [f"{folder}/{{name}}_{{number}}.wav" for number in (1, 2, 3)])
+    verifier.enroll(name, [f"{folder}/{name}_{number}.wav" for number in (1, 2, 3)])
 """
 _VERIFY = """\
-verdicts = {{}}
+verdicts = {}
 for recording in ["anna_4", "ben_4", "clara_1"]:
-    verdicts[recording] = verifier.verify("anna", f"{folder}/{{recording}}.wav")
+    verdicts[recording] = verifier.verify("anna", f"{folder}/{recording}.wav")
 """
 
 
@@ -113,7 +113,6 @@ def tour(folder: str | Path = "tour", png: str | Path | None = None, console: Co
     made: dict = {}
 
     def run(code: str) -> None:
-        code = code.format(folder=Path(folder).as_posix())
         console.print(Syntax(code.rstrip(), "python", background_color="default", word_wrap=True))
         exec(code, made)  # what is printed is what runs
         console.print()
@@ -123,7 +122,7 @@ def tour(folder: str | Path = "tour", png: str | Path | None = None, console: Co
     console.print(f"{folder}: clean.wav, a_bit_noisy.wav, very_noisy.wav; anna_1.wav to clara_4.wav\n")
 
     console.print("[bold]2. How good does it sound?[/bold] PESQ (−0.5 to 4.5), predicted without the original")
-    run(_SCORE)
+    run(f"folder = {Path(folder).as_posix()!r}\n{_SCORE}")
     table = Table("recording", "score", "frame scores, from start to end", box=None)
     for name, report in made["reports"].items():
         table.add_row(name, f"{report.score:.2f}", frame_bars(report, max(console.width - 30, 20)))
@@ -169,7 +168,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)  # small nets run fastest so
     try:
         tour(arguments.folder, arguments.png)
-    except SpeechtoolsError as error:
+    except (SpeechtoolsError, OSError) as error:  # a full disk, a folder without permission
         print(f"speechtools: {error}", file=sys.stderr)
         return 1
     return 0

@@ -82,17 +82,25 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     end_with_starter()
     sys.excepthook = _message_only(sys.excepthook)
     keep_freed_memory()
-    hparams_file, run_opts, given = options.read_command_line(sys.argv[1:] if argv is None else argv)
+    for name, level in (("quirks", logging.WARNING), ("train_logger", logging.ERROR)):  # nothing that a person acts on
+        logging.getLogger(f"speechbrain.utils.{name}").setLevel(level)
+    hparams_file, run_opts, given, typed = options.read_command_line(sys.argv[1:] if argv is None else argv)
     sb.utils.distributed.ddp_init_group(run_opts)
     text, overrides = read_variant(hparams_file, given)
-    overrides = options.check(text, overrides, hparams_file, given)
+    overrides = options.check(text, overrides, hparams_file, typed, run_opts)
     _import_plugins(text, overrides)
     try:
         resolved = resolve_references(text, overrides).getvalue()
+        theirs = sorted(options.COMPUTING & run_opts.overridden_args - overrides.keys())
+        resolved += "".join(f"{key}: {json.dumps(run_opts[key])}\n" for key in theirs)
+        plain = _plain(resolved)
+    except RecursionError as error:
+        raise ConfigError(f"{hparams_file} cannot be put together: a !ref refers to itself. Mend it there.") from error
     except (ValueError, TypeError, OSError) as error:  # a placeholder left, a !ref or an !include: to nothing
         said = "".join(str(each) for each in error.args) if isinstance(error, ValueError) else error
         raise ConfigError(f"{hparams_file} cannot be put together: {said}. Mend it there.") from error
-    plain = _plain(resolved)
+    if not isinstance(plain.get("output_folder"), str):
+        raise ConfigError(f"{hparams_file} names no folder for the run. Add output_folder: results/<name>.")
     folder = Path(plain["output_folder"])
     _on_main(functools.partial(_take, folder, plain))
     sb.create_experiment_directory(folder, save_env_desc=True)
@@ -109,8 +117,10 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     return _built(resolved, f"{hparams_file} with its options"), run_opts
 
 
-def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, dict]:
+def read_variant(path: Path, overrides: str | dict = "", seen: tuple[Path, ...] = ()) -> tuple[io.StringIO, dict]:
     """A recipe's yaml as a stream that knows its file name, and the overrides of the variant and the command line.
+
+    ``seen`` are the variants that build on it.
 
     Raises
     ------
@@ -126,15 +136,15 @@ def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, d
             f"{said}{options.did_you_mean(path.name, there)} "
             + (f"{folder} has {', '.join(there)}." if there else "Give the path of a recipe's yaml.")
         )
-    try:
-        content = parser.load(path.read_text(encoding="utf-8"))
-        given = (parser.load(overrides) if isinstance(overrides, str) else overrides) or {}
-    except (ruamel.yaml.error.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no valid yaml: {options.problem(error)}. Mend it there.") from error
+    content = options.load_yaml(path)
+    given = (parser.load(overrides) if isinstance(overrides, str) else overrides) or {}
     if not isinstance(content, dict) or not isinstance(given, dict):
         raise ConfigError(f"{path} must hold a yaml mapping (key: value), and options read --key=value.")
     if "base" in content:
         base = path.parent / str(content.pop("base"))
+        seen = (*seen, path.resolve())
+        if base.resolve() in seen[:-1]:
+            raise ConfigError(f"{path} says base: {base.name}, which itself builds on {path.name}. Mend one of them.")
         if not base.is_file() or base.resolve() == path.resolve():
             there = sorted(each.name for each in path.parent.glob("*.yaml") if each.name != path.name)
             raise ConfigError(
@@ -146,7 +156,7 @@ def read_variant(path: Path, overrides: str | dict = "") -> tuple[io.StringIO, d
             recursive_update(content, given)
         except TypeError as error:
             raise ConfigError(f"An option given with {path} is a mapping where it has none: {error}") from error
-        return read_variant(base, content)
+        return read_variant(base, content, seen)
     # A variant's own `__plugins: !module:my_net` must be imported before the parts that it holds are built.
     imports = ruamel.yaml.comments.CommentedMap(
         {key: given[key] for key in given if str(key).startswith("__") and key not in content}
@@ -165,11 +175,10 @@ def _included(value, variant: Path):
     name = getattr(getattr(value, "tag", None), "value", None) or ""
     if not name.startswith("!include:"):
         return value
-    path = variant.parent / name.removeprefix("!include:")
     try:
-        return ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
-    except (OSError, ruamel.yaml.error.YAMLError) as error:
-        raise ConfigError(f"{variant} includes {path.resolve()}, which cannot be read: {error}") from error
+        return options.load_yaml((variant.parent / name.removeprefix("!include:")).resolve())
+    except ConfigError as error:
+        raise ConfigError(f"{variant} says {name}: {error}") from error
 
 
 def _built(resolved: str, what: str) -> dict:
@@ -238,8 +247,9 @@ def _check_same_run(folder: Path, plain: dict) -> None:
     earlier = folder / "hyperparams.yaml"
     if not earlier.is_file() or not any(folder.glob("save/*")):
         return
-    before = _plain(earlier.read_text(encoding="utf-8"))
-    for key, value in plain.items():
+    defaults = {key: getattr(sb.core.RunOptions, key) for key in options.COMPUTING}
+    before = defaults | _plain(earlier.read_text(encoding="utf-8"))
+    for key, value in (defaults | plain).items():
         if key not in FREE_TO_CHANGE and key in before and before[key] != value:
             raise ConfigError(
                 f"{folder} holds a run with {key}={before[key]!r}, and this one has {key}={value!r}: its checkpoints "
@@ -391,10 +401,6 @@ class RecipeBrain(sb.Brain):
 
     def __init__(self, *args, train_batches=None, **kwargs):
         super().__init__(*args, **kwargs)
-        for name in ("budget_seconds", "halve_every"):
-            value = getattr(getattr(self, "hparams", None), name, None)
-            if value is not None and not (isinstance(value, int | float) and value > 0):
-                raise ConfigError(f"{name}={value!r} cannot be: give a number above 0.")
         self.train_batches = train_batches
         self.writer = None
         self.stopwatch = Stopwatch()
@@ -521,8 +527,10 @@ def optimizer(name: str, lr: float, **arguments):
         )
     chosen = functools.partial(getattr(torch.optim, name), lr=lr, **arguments)
     try:
-        chosen([torch.nn.Parameter(torch.zeros(1))])
-    except (TypeError, ValueError) as error:
+        trial = torch.nn.Parameter(torch.zeros(1))
+        trial.grad = torch.zeros(1)
+        chosen([trial]).step()
+    except (TypeError, ValueError, RuntimeError) as error:
         told = ", ".join(f"{key}={value!r}" for key, value in {"lr": lr, **arguments}.items())
         raise ConfigError(f"The optimizer {name} cannot work with {told}: {error}. Give it another value.") from error
     return chosen

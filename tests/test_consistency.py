@@ -102,6 +102,12 @@ def test_a_recipe_that_agrees(recipe):
         ({"yaml": {"gain: 1.0": "gian: 1.0"}}, "hparams/net.yaml:6: nothing uses 'gian'. Did you mean gain?"),
         ({"yaml": {"<size>": "<sizze>"}}, "hparams/net.yaml:8 refers to <sizze>, which is no key. Did you mean size?"),
         ({"yaml": {"<size>": "3"}}, "hparams/net.yaml:5: nothing uses 'size'"),
+        ({"yaml": {"size: 3": "size: 3\n7: 1"}}, "hparams/net.yaml:6: nothing uses 7"),
+        ({"yaml": {"size: 3": "size: 3\n_x: &x {rest: 2}\n<<: *x"}}, "hparams/net.yaml: nothing uses 'rest'"),
+        (
+            {"script": {"self.hparams.gain": "math.sqrt(self.hparams)", "\nfrom": "\nimport math\nfrom"}},
+            "hparams/net.yaml:6: nothing uses 'gain'",
+        ),
         ({"yaml": {"max_grad_norm": "max_gradient"}}, "nothing uses 'max_gradient'"),
         ({"yaml": {"train_logger:": "logger:"}}, "speechtools.training.RecipeBrain reads 'train_logger'"),
         ({"yaml": {"gain: 1.0": "gain: 1.0\ngain: 2.0"}}, 'no valid yaml: found duplicate key "gain"'),
@@ -154,6 +160,14 @@ def test_a_module_beside_the_script_is_part_of_it(recipe, tmp_path):
     (tmp_path / "scaling.py").write_text("def gain(hparams):\n    return 1\n")
     (message,) = recipe(script=script)
     assert "nothing uses 'gain'" in message
+
+
+def test_a_package_beside_the_script_is_part_of_it(recipe, tmp_path):
+    (tmp_path / "scaling").mkdir()
+    (tmp_path / "scaling" / "__init__.py").write_text("from scaling.gains import gain\n")
+    (tmp_path / "scaling" / "gains.py").write_text("def gain(hparams):\n    return hparams['gain']\n")
+    script = {"self.hparams.gain": "scaling.gain(self.hparams)", "\nfrom": "\nimport __main__\nimport scaling\nfrom"}
+    assert recipe(script=script) == []
 
 
 def test_an_import_that_is_not_there_is_one_message(recipe):

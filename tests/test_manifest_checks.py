@@ -21,6 +21,7 @@ def made(tmp_path, tone):
     for name, seconds in (("clean", 1.0), ("noisy", 1.0), ("rain", 2.0)):
         soundfile.write(tmp_path / f"{name}.wav", tone(seconds), RATE)
     np.save(tmp_path / "a.npy", np.zeros(3000, np.int16))
+    np.savez(tmp_path / "a.npz", np.zeros(3000, np.int16))
     clean, noisy, rain = (str(tmp_path / f"{name}.wav") for name in ("clean", "noisy", "rain"))
     noise = {"noise_type": "rain", "noise": rain, "snr_db": "6"}
     quality = {"duration": "1.000000", "speech": clean, "speaker": "anna"}
@@ -84,7 +85,8 @@ def test_what_a_preparation_writes_holds(tmp_path, builtin_cache):
             "quality",
             1,
             {"pesq": "4.8"},
-            "row 3 (b): pesq=4.8 lies outside -0.5 to 4.644, the scale raw_nb or nb or wb.",
+            "row 3 (b): pesq=4.8 lies outside every PESQ scale (raw_nb -0.5 to 4.5, nb 1.017 to 4.549, wb 1.043 to "
+            "4.644); no about.json beside it tells which.",
         ),
         ("quality", 1, {"pesq": "nan"}, "row 3 (b): pesq=nan is not finite."),
         ("quality", 1, {"ID": "a"}, "row 3 (a): ID is that of row 2 too, and must tell them apart."),
@@ -107,6 +109,8 @@ def test_what_a_preparation_writes_holds(tmp_path, builtin_cache):
             {"start": "2500"},
             "start=2500 and samples=1000 reach beyond the 3000 samples that a.npy holds.",
         ),
+        ("speaker", 2, {"start": 400 * "9"}, "row 4 (u2): start=99999999999999999999… is too large for any file."),
+        ("speaker", 2, {"shard": "a.npz"}, "row 4 (u2): shard=a.npz holds no int16 samples."),
         ("speaker", 2, {"samples": "0"}, "row 4 (u2): samples=0 leaves nothing to hear."),
         ("speaker", 2, {"start": "-1"}, "row 4 (u2): start=-1 is below 0"),
         ("speaker", 2, {"duration": "0"}, "row 4 (u2): duration=0 must be above 0."),
@@ -140,9 +144,18 @@ def test_what_the_preparation_tells_is_held_against_the_rows(made, tmp_path):
     rows[1]["pesq"] = "0.5"
     write_rows(path, fields, rows)
     (message,) = manifest_checks.check_manifest(path)[2]
-    assert message == "row 3 (b): pesq=0.5 lies outside 1.017 to 4.549, the scale nb."
+    assert message == "row 3 (b): pesq=0.5 lies outside the scale nb 1.017 to 4.549."
     messages = manifest_checks.check_manifest(made["speaker"][0])[2]
     assert len(messages) == 3 and "1000 samples at 8000 Hz are 0.125 s" in messages[0]
+
+
+@pytest.mark.parametrize("text", ["[1]", '"a"', "null", '{"scale": [1], "sample_rate": "x"}', "{"])
+def test_what_tells_nothing_is_passed_over(made, tmp_path, text):
+    (tmp_path / "about.json").write_text(text)
+    for kind in ("quality", "speaker"):
+        path = made[kind][0]
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as some editors begin a file
+        assert manifest_checks.check_manifest(path)[2] == []
 
 
 def test_a_shard_of_other_numbers(made, tmp_path):
@@ -162,7 +175,7 @@ def test_no_rows(made):
     [
         ("a,b\n1,2\n", "has the columns a, b, which no kind of manifest has .* Mend the first row"),
         ("utt_id,speaker,path,duration,start\n", "It is nearest to speaker, and lacks shard, samples"),
-        ("", "has the columns none"),
+        ("", "x.csv is empty. Give a manifest"),
         (b"\xff\xfe\x00", "is no CSV file"),
         ("utt_id,speaker,path,duration,shard,start,samples\na,b\n", "Row 2 .* has not as many cells as its header"),
     ],

@@ -77,7 +77,7 @@ COMMAND_LINE = [
     # folders
     ("TI-SV/GE2E", ["--corpus=timit", "--data_folder=/nowhere"], "The folder /nowhere does not exist"),
     ("TIMIT/quality", ["--noise_folder=/nowhere"], "The noise folder /nowhere does not exist"),
-    ("TI-SV/GE2E", ["--corpus=timit"], "corpus/timit needs 'data_folder', which was not given"),
+    ("TI-SV/GE2E", ["--corpus=timit"], "The corpus timit has no folder. Give data_folder"),
     ("TI-SV/GE2E", ["--corpus=[timit, librispeech]"], "Give one folder for each corpus"),
     ("TIMIT/enhancement", ["--start_from=/nowhere", "--quality_weight=0", "--num_layers=-1"], "num_layers=-1"),
     # types
@@ -104,8 +104,35 @@ COMMAND_LINE = [
     ("TIMIT/quality", ["--scale=mos"], "There is no PESQ scale 'mos'. Choose raw_nb"),
     ("TIMIT/enhancement", ["--hop_length=0"], "hop_length=0 must divide n_fft=512"),
     ("TIMIT/enhancement", ["--quality_weight=1"], "start_from names none"),
+    ("keyword/GE2E", ["--budget_seconds=long"], "--budget_seconds='long' cannot be: it is above 0."),
+    ("TI-SV/GE2E", ["--halve_every=0"], "--halve_every=0 cannot be: it is above 0."),
+    ("TIMIT/quality", ["--num_frames=0"], "--num_frames=0 cannot be: it is 1 or more."),
+    ("TIMIT/quality", ["--number_of_epochs=-1"], "--number_of_epochs=-1 cannot be: it is 1 or more."),
+    ("TIMIT/enhancement", ["--batch_size=0"], "--batch_size=0 cannot be: it is 1 or more."),
+    ("TIMIT/enhancement", ["--compression=-1"], "--compression=-1 cannot be: it is above 0, and 1 at most."),
+    ("TIMIT/enhancement", ["--mask_target=imr"], "enhancement_objective takes Literal['irm', 'psm']."),
+    ("TIMIT/enhancement", ["--approximation=sig"], "enhancement_objective takes Literal['mask', 'signal']."),
+    ("TIMIT/quality", ["--frame_reduction=median"], "quality_objective takes Literal['sum', 'mean']."),
+    ("TIMIT/quality", ["--alpha=.nan"], "--alpha=nan cannot be: it is a number."),
+    # what is made of other options
+    ("TI-SV/GE2E", ["--modules={a: 1}"], "--modules={'a': 1} cannot be: it is made of other options."),
+    ("TIMIT/quality", ["--checkpointer={recoverables: {a: 1}}"], "it is made by !new:speechtools.training.Atomic"),
+    ("TIMIT/quality", ["--opt_class={lr: 3}"], "it is made by !apply:speechtools.training.optimizer. Change the"),
+    ("keyword/GE2E", ["--sources={main: {options: 3}}"], "it is made of other options."),
+    ("TI-SV/GE2E", ["--save_folder=!ref <save_folder>/a"], "a !ref refers to itself"),
+    ("TIMIT/quality", ["--corpus_options={builtin: 3}"], "takes dict[str, dict]"),
+    ("TI-SV/GE2E", ["--corpus_options={builtin: null}"], "takes dict[str, dict]"),
+    ("TIMIT/quality", ["--test_noises={engine: 3}"], "takes dict[str, str | Sequence[str] | None] | Sequence[str]"),
+    ("TIMIT/quality", ["--test_noises={2020-01-01: a}"], "takes dict[str, str | Sequence[str] | None]"),
     # SpeechBrain's own options
+    ("TIMIT/quality", ["--max_grad_norm=-1"], "--max_grad_norm=-1.0 cannot be: it is above 0."),
+    ("TI-SV/GE2E", ["--max_grad_norm=nan"], "--max_grad_norm=nan cannot be: it is above 0."),
+    ("TIMIT/quality", ["--grad_accumulation_factor=0"], "--grad_accumulation_factor=0 cannot be: it is 1 or more."),
     ("TI-SV/GE2E", ["--device=gpu"], "--device=gpu is no device. Give cpu, cuda or cuda:1."),
+    ("TI-SV/GE2E", ["--device=meta"], "--device=meta cannot compute here"),
+    ("TI-SV/GE2E", ["--device=cpu:3"], "--device=cpu:3, but the CPU is one device. Give --device=cpu."),
+    ("TI-SV/GE2E", ["--encoder_name=my-nett"], "There is no plugin 'encoder/my-nett'. The kind 'encoder' has:"),
+    ("TIMIT/enhancement", ["--optimizer_name=LBFGS"], "The optimizer LBFGS cannot work with lr=0.001: LBFGS.step()"),
     ("TI-SV/GE2E", ["--precision=fp99"], "argument --precision: invalid choice: 'fp99'"),
     ("TI-SV/GE2E", ["--max_grad_norm=big"], "argument --max_grad_norm: invalid float value: 'big'"),
     ("TI-SV/GE2E", ["--device"], "--device: expected one argument"),
@@ -129,6 +156,21 @@ def test_every_recipe_says_it_in_the_same_way(message, recipe):
     assert "cannot be: it is a whole number. The yaml has seed: 1234." in message(recipe, "--seed=abc")
 
 
+@pytest.mark.parametrize(
+    "recipe, word, said",
+    [
+        ("TIMIT/quality", "--quik", "--quik is no option of it, nor of paper.yaml. Did you mean --quick?"),
+        ("TI-SV/GE2E", "--lr=fast", "--lr='fast' cannot be"),
+        ("keyword/GE2E", "--seeed=2", "--seeed is no option of it, nor of multireader.yaml. Did you mean --seed?"),
+    ],
+)
+def test_a_reproduction_begins_nothing_with_a_wrong_option(tmp_path, monkeypatch, capsys, recipe, word, said):
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", word, f"--output_folder={tmp_path}/tables"])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(RECIPES / recipe / "reproduce.py"), run_name="__main__")
+    assert said in capsys.readouterr().err and not (tmp_path / "tables").exists()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there(message):
     assert "--device=cuda, but torch finds no GPU here" in message("TI-SV/GE2E", "--device=cuda")
@@ -139,12 +181,6 @@ def test_the_yaml_left_out():
         ConfigError, match="The recipe's yaml is missing. Name it first, as in: python train.py hparams"
     ):
         options.read_command_line(["--lr=0.1"])
-
-
-@pytest.mark.parametrize("name", ["budget_seconds", "halve_every"])
-def test_a_time_or_a_number_of_steps_that_is_none(name):
-    with pytest.raises(ConfigError, match=f"{name}='long' cannot be: give a number above 0"):
-        training.RecipeBrain(hparams={name: "long"}, run_opts={"device": "cpu"})
 
 
 def test_no_utterance_at_a_time():
@@ -176,17 +212,22 @@ def test_a_classifier_where_the_sources_have_speakers_of_their_own():
     ],
 )
 def test_options_that_are_right(words, key, value):
-    path, _, given = options.read_command_line(["hparams/x.yaml", *words])
+    path, _, given, _ = options.read_command_line(["hparams/x.yaml", *words])
     assert path == Path("hparams/x.yaml") and given == {key: value}
 
 
 def test_options_of_speechbrain_reach_it():
-    _, run_opts, given = options.read_command_line(["x.yaml", "--device", "cpu", "--max_grad_norm=1.5", "--debug"])
+    _, run_opts, given, _ = options.read_command_line(["x.yaml", "--device", "cpu", "--max_grad_norm=1.5", "--debug"])
     assert (run_opts.device, run_opts.max_grad_norm, run_opts.debug) == ("cpu", 1.5, True) and not given
     assert {"device", "max_grad_norm", "debug"} <= run_opts.overridden_args
 
 
 QNET = RECIPES / "TIMIT/quality/hparams/qnet.yaml"
+
+
+def options_of(given, typed=None, run_opts=None):
+    text, overrides = training.read_variant(QNET, given)
+    return options.check(text, overrides, QNET, typed or {key: str(value) for key, value in given.items()}, run_opts)
 
 
 @pytest.mark.parametrize(
@@ -204,8 +245,22 @@ QNET = RECIPES / "TIMIT/quality/hparams/qnet.yaml"
     ],
 )
 def test_values_that_are_right(given, checked):
-    text, overrides = training.read_variant(QNET, given)
-    assert options.check(text, overrides, QNET, given) == (checked or given)
+    assert options_of(given) == (checked or given)
+
+
+@pytest.mark.parametrize(
+    "word, value",
+    [
+        ("--output_folder=2024_01", "2024_01"),
+        ("--data_folder=0123", "0123"),
+        ("--name=1.10", "1.10"),
+        ("--name=2024-05-01", "2024-05-01"),
+        ("--max_grad_norm=2", 2.0),  # SpeechBrain's, and the yaml's
+    ],
+)
+def test_an_option_is_what_was_typed(word, value):
+    _, run_opts, given, typed = options.read_command_line(["x.yaml", word])
+    assert list(options_of(given, typed, run_opts).values()) == [value]
 
 
 # ------------------------------------------------------------------------------------------------------------ in a yaml
@@ -252,6 +307,9 @@ def yaml(tmp_path):
         ("base: ge2e.yaml\nhidden_size: large\n", "variant.yaml: 'large' cannot be: it is a whole number."),
         ("base: ge2e.yaml\nheldout_share: 2\n", "variant.yaml: 2 cannot be: it lies between 0 and 1."),
         ("base: ge2e.yaml\nlr: {a: 1}\n", "cannot be"),
+        ({"lr: 0.01": "5: 6\nlrr: 0.01"}, 'The reference "lr" is not valid'),
+        ("base: ge2e.yaml\nlrr: 5\n", "variant.yaml is no option of ge2e.yaml. Did you mean lr?"),
+        ({"output_folder: !ref results/<name>/<seed>": "output_folder: !apply:os.getcwd"}, "is made by !apply:os"),
         ("- a\n- b\n", "must hold a yaml mapping (key: value)"),
     ],
 )  # fmt: skip
@@ -265,6 +323,13 @@ def test_a_mistake_in_a_yaml_is_one_message(yaml, tmp_path, monkeypatch, change,
         training.start([str(path), f"--output_folder={tmp_path}/run"])
     text = str(caught.value)
     assert said in text and "\n" not in text
+
+
+def test_files_that_build_on_each_other(yaml, tmp_path):
+    outer = tmp_path / "outer.yaml"
+    outer.write_text("base: variant.yaml\n")
+    with pytest.raises(ConfigError, match=r"outer.yaml says base: variant.yaml, which itself builds on outer.yaml"):
+        training.read_variant(yaml("base: outer.yaml\n"))
 
 
 def test_a_variant_of_a_variant_names_the_file_to_mend(yaml, tmp_path):
@@ -284,7 +349,7 @@ def test_the_message_stands_alone_on_the_screen(tmp_path):
     )
     assert done.returncode == 1
     assert (done.stdout + done.stderr).count("reduction='max' is unknown") == 1
-    assert done.stderr.splitlines()[-1].startswith("error: reduction='max' is unknown")
+    assert done.stderr.startswith("error: reduction='max' is unknown") and done.stderr.count("\n") == 1
     assert "Traceback" not in done.stdout + done.stderr
     assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
 
@@ -311,6 +376,7 @@ def test_the_message_stands_alone_on_the_screen(tmp_path):
         (["check", "quality/blst"], "Did you mean 'quality/blstm'?"),
         (["check", "nowhere.csv"], "There is no file or folder nowhere.csv. Give the name of a part"),
         (["check", "{folder}"], "is no recipe: it has no train.py"),
+        (["check", "{folder}/my_net.py"], "my_net.py is a module. To check a part that it files, give the part's name"),
         (["check", "{folder}/a.wav"], "is no manifest (.csv). To check a recipe, give its folder."),
         (["check", "{folder}", "--data_folder=x"], "only a corpus reads a folder"),
     ],
@@ -320,6 +386,7 @@ def test_a_mistake_with_the_command_is_one_message(tmp_path, tone, capsys, words
     import soundfile
 
     soundfile.write(tmp_path / "a.wav", tone(1.0), 16000)
+    (tmp_path / "my_net.py").touch()
     try:
         status = cli.main([word.format(folder=tmp_path) for word in words])
     except SystemExit as end:  # argparse shows the usage, too

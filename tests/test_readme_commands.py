@@ -149,9 +149,9 @@ def check_script(place: Path, script: str, words: list[str]) -> None:
 
 def check_run(place: Path, words: list[str]) -> None:
     """What train.py does with its command line, before it builds anything."""
-    path, _, given = options.read_command_line(words)
+    path, run_opts, given, typed = options.read_command_line(words)
     text, overrides = training.read_variant(place / path, given)
-    options.check(text, overrides, place / path, given)
+    options.check(text, overrides, place / path, typed, run_opts)
 
 
 def own_options(script: Path) -> tuple[set[str], str | None]:

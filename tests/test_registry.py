@@ -267,3 +267,14 @@ def test_what_is_offered_reaches_the_part_only_where_it_has_such_a_parameter():
         speechtools.build("features/magnitude", hidden_size=100)
     part = speechtools.build("features/magnitude", offered={"n_fft": 256, "hop_length": 64}, hop_length=128)
     assert part.hop_length == 128
+
+
+def test_an_error_within_a_part_tells_its_place():
+    @speechtools.plugin("features/stumbling")
+    class Stumbling:
+        def __init__(self):
+            int("x")
+
+    line = Stumbling.__init__.__code__.co_firstlineno + 1
+    with pytest.raises(PluginError, match=rf"invalid literal .* \({__file__}:{line}\)\. The signature"):
+        speechtools.build("features/stumbling")

@@ -134,7 +134,7 @@ def test_what_runs_differ_in_cannot_be_given_to_all(reproduce, asked, tmp_path, 
 
 @pytest.mark.parametrize("option", ["--jobs=0", "--seeds=a", "--points=", "--biases=x"])
 def test_wrong_options_end_in_a_usage_message(reproduce, asked, tmp_path, monkeypatch, capsys, option):
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="2"):
         reproduced(reproduce, tmp_path, monkeypatch, option)
     assert option.split("=")[0] in capsys.readouterr().err
 

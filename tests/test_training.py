@@ -65,7 +65,7 @@ def test_what_variants_share_stands_in_a_file_and_can_be_given(shared):
 
 def test_a_shared_file_that_is_gone(shared):
     (shared.parent / "list.yaml").unlink()
-    with pytest.raises(ConfigError, match="sharing.yaml includes .*list.yaml, which cannot be read: .*No such file"):
+    with pytest.raises(ConfigError, match="sharing.yaml says !include:list.yaml: .*cannot be read: .*No such"):
         training.read_variant(shared)
 
 
@@ -107,6 +107,8 @@ def test_a_run_with_other_options_is_not_continued(tmp_path):
     training._check_same_run(run, {"corpus": "builtin", "number_of_epochs": 9})
     with pytest.raises(ConfigError, match="holds a run with corpus='builtin', and this one has corpus='timit'"):
         training._check_same_run(run, {"corpus": "timit", "number_of_epochs": 3})
+    with pytest.raises(ConfigError, match="holds a run with precision='fp32', and this one has precision='bf16'"):
+        training._check_same_run(run, {"precision": "bf16"})
 
 
 FORK = multiprocessing.get_context("fork")

@@ -90,24 +90,28 @@ def check_manifest(path: str | Path) -> tuple[str, int, list[str]]:
 
 
 def _kind(path: Path, header: list[str]) -> Kind:
+    if not header:
+        raise CorpusError(f"{path} is empty. Give a manifest, as a preparation writes it.")
     for kind in KINDS:
         if set(kind.fields) <= set(header):
             return kind
     near = max(KINDS, key=lambda kind: (len(set(kind.fields) & set(header)), -len(kind.fields)))
     missing = [name for name in near.fields if name not in header]
     raise CorpusError(
-        f"{path} has the columns {', '.join(header) or 'none'}, which no kind of manifest has "
+        f"{path} has the columns {', '.join(header)}, which no kind of manifest has "
         f"({', '.join(kind.name for kind in KINDS)}). It is nearest to {near.name}, and lacks {', '.join(missing)}. "
         "Mend the first row."
     )
 
 
 def _about(folder: Path) -> dict:
-    """What the preparation wrote of its options; nothing where a manifest was made otherwise."""
+    """Scale and sample rate, as the preparation wrote them; nothing where a manifest was made otherwise."""
     try:
-        return json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / "about.json").read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return {}
+    kinds = {"scale": str, "sample_rate": int}
+    return {key: found[key] for key, kind in kinds.items() if isinstance(found, dict) and type(found.get(key)) is kind}
 
 
 # ------------------------------------------------------------------------------------------------------- one row
@@ -123,6 +127,8 @@ def _number(row: dict, name: str, kind: type = float) -> float:
     except ValueError as error:
         what = "whole number" if kind is int else "number"
         raise _NotANumber(f"{name}={row[name]!r} is no {what}.") from error
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise _NotANumber(f"{name}={row[name][:20]}… is too large for any file.")
     if not math.isfinite(value):
         raise _NotANumber(f"{name}={row[name]} is not finite.")
     return value
@@ -154,13 +160,14 @@ def _length(row: dict, name: str) -> Iterator[str]:
 
 
 def _pesq(row: dict, context: Context) -> Iterator[str]:
-    known = [SCALES[context.about["scale"]]] if context.about.get("scale") in SCALES else list(SCALES.values())
-    low, high = min(each.minimum for each in known), max(each.maximum for each in known)
-    names = " or ".join(each.name for each in known)
+    told = SCALES.get(context.about.get("scale", ""))
+    known = [told] if told else list(SCALES.values())
     # A label is rounded when it is written.
     value = _number(row, "pesq")
-    if not low - _BELOW_SCALE <= value <= high + 1e-3:
-        yield f"pesq={row['pesq']} lies outside {low:g} to {high:g}, the scale {names}."
+    if not any(each.minimum - _BELOW_SCALE <= value <= each.maximum + 1e-3 for each in known):
+        bounds = ", ".join(f"{each.name} {each.minimum:g} to {each.maximum:g}" for each in known)
+        where = f"the scale {bounds}" if told else f"every PESQ scale ({bounds}); no about.json beside it tells which"
+        yield f"pesq={row['pesq']} lies outside {where}."
 
 
 def _snr(row: dict) -> Iterator[str]:
@@ -226,7 +233,7 @@ def _held(shard: str, context: Context) -> int | str:
         path = context.folder / shard
         try:
             found = np.load(path, mmap_mode="r", allow_pickle=False)
-            flat = found.dtype == np.int16 and found.ndim == 1
+            flat = isinstance(found, np.ndarray) and found.dtype == np.int16 and found.ndim == 1
             context.shards[shard] = len(found) if flat else f"shard={shard} holds no int16 samples."
         except FileNotFoundError:
             context.shards[shard] = f"shard={path} does not exist."

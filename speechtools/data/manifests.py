@@ -76,7 +76,7 @@ def read_header(path: str | Path) -> list[str]:
     if not path.is_file():
         raise CorpusError(f"The manifest {path} does not exist. Run the preparation first, or mend the path.")
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             return next(csv.reader(file), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{path} is no CSV file ({error}). Give a manifest, as a preparation writes it.") from error
@@ -93,7 +93,7 @@ def read_rows(path: str | Path, fields: Iterable[str]) -> list[dict]:
     path = Path(path)
     if not path.is_file():
         raise CorpusError(f"The manifest {path} does not exist. Run the preparation first, or mend the path.")
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         missing = [field for field in fields if field not in (reader.fieldnames or ())]
         if missing:

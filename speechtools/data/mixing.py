@@ -83,7 +83,9 @@ def read_noise_types(noise_folders: str | Path | Sequence[str | Path]) -> NoiseT
     return dict(sorted(types.items()))
 
 
-def select_noises(types: NoiseTypes, patterns: dict[str, Sequence[str]] | Sequence[str], role: str) -> NoiseTypes:
+def select_noises(
+    types: NoiseTypes, patterns: dict[str, str | Sequence[str] | None] | Sequence[str], role: str
+) -> NoiseTypes:
     """The types that match shell-style patterns. A mapping also groups and renames: ``{street: [n12, n13]}``.
 
     A name without patterns (null) is left out: so a yaml's entry is taken away from the command line.
@@ -116,7 +118,7 @@ def select_noises(types: NoiseTypes, patterns: dict[str, Sequence[str]] | Sequen
 
 def split_noises(
     types: NoiseTypes,
-    test: dict[str, Sequence[str]] | Sequence[str],
+    test: dict[str, str | Sequence[str] | None] | Sequence[str],
     valid: Sequence[str] | int,
     num_train: int | None,
     seed: int,

@@ -89,7 +89,7 @@ class NoisySpeech:
 
     corpus: str | Sequence[str] = "builtin"
     data_folder: str | Path | Sequence[str | Path] = ""
-    corpus_options: dict = field(default_factory=dict)
+    corpus_options: dict[str, dict] = field(default_factory=dict)
     min_range_db: float = 0.0
     heldout_share: float = 0.25
     valid_share: float = 0.35
@@ -99,7 +99,7 @@ class NoisySpeech:
     num_train_noises: int | None = 90
     valid_noises: Sequence[str] | int = 4
     enhancer_noises: Sequence[str] | int = 0
-    test_noises: dict | Sequence[str] = TEST_NOISES
+    test_noises: dict[str, str | Sequence[str] | None] | Sequence[str] = TEST_NOISES
     sample_rate: int = 16000
     seed: int = 0
 

@@ -9,7 +9,6 @@ file is checked first, and one that kills its process nevertheless costs only it
 """
 
 import csv
-import difflib
 import errno
 import hashlib
 import json
@@ -34,6 +33,7 @@ from speechtools.data import audio
 from speechtools.data.manifests import read_rows, write_rows
 from speechtools.data.processes import cpu_count, process_context, progress_bar
 from speechtools.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
+from speechtools.registry import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +104,8 @@ def scale(name: str) -> Scale:
     """
     if isinstance(name, str) and name in SCALES:
         return SCALES[name]
-    near = difflib.get_close_matches(str(name), SCALES, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, SCALES)
+    hint = f" Did you mean {near!r}?" if near else ""
     raise ConfigError(
         f"There is no PESQ scale {name!r}.{hint} Choose raw_nb (the raw P.862 score of the Quality-Net paper), "
         "nb (P.862.1) or wb (P.862.2)."

@@ -1,5 +1,6 @@
 """Reading one corpus or several by the names of their readers."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from speechtools.registry import build, find
 
 
 def each_corpus(
-    names: Sequence[str], folders: Sequence[str | Path], corpus_options: dict | None = None
+    names: Sequence[str], folders: Sequence[str | Path], corpus_options: dict[str, dict] | None = None
 ) -> Iterator[list[Utterance]]:
     """The utterances of one corpus after the other. Of several, ids and speakers get the corpus's name before them.
 
@@ -39,6 +40,10 @@ def each_corpus(
         arguments = dict((corpus_options or {}).get(name, {}))
         if str(folder):
             arguments["data_folder"] = folder
+        else:
+            takes = inspect.signature(find(f"corpus/{name}")).parameters.get("data_folder")
+            if takes is not None and takes.default is takes.empty and "data_folder" not in arguments:
+                raise ConfigError(f"The corpus {name} has no folder. Give data_folder, its folder on this machine.")
         utterances = list(build(f"corpus/{name}", **arguments))
         if len(names) > 1:  # two corpora may both have a speaker "1"
             utterances = [

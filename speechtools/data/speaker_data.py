@@ -51,7 +51,7 @@ def prepare(
     corpus: str | Sequence[str] = "builtin",
     data_folder: str | Path | Sequence[str | Path] = "",
     save_folder: str | Path = "prepared",
-    corpus_options: dict | None = None,
+    corpus_options: dict[str, dict] | None = None,
     vad: str = "energy",
     heldout_share: float = 0.25,
     valid_share: float = 0.1,

@@ -5,7 +5,6 @@ and VoxCeleb's, ``1 utterance utterance`` or ``0 …``, where a single utterance
 its tabs, so that names may hold spaces; where it has none, at its spaces.
 """
 
-import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from speechtools.data.manifests import write_aside
 from speechtools.errors import ConfigError, CorpusError
+from speechtools.registry import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -252,8 +252,8 @@ def _find(utt_id: str, place: dict[str, int], path: Path, number: int) -> int:
 
 
 def _nearest(name: str, known) -> str:
-    near = difflib.get_close_matches(name, list(known)[:20000], n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, list(known)[:20000])
+    return f" Did you mean {near!r}?" if near else ""
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

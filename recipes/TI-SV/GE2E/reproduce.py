@@ -19,7 +19,7 @@ from rich.table import Table
 
 from speechtools.errors import ConfigError
 from speechtools.reports import write_json
-from speechtools.reproduction import run_once, with_defaults
+from speechtools.reproduction import check_options, run_once, with_defaults
 
 HERE = Path(__file__).parent
 LOSSES = {"softmax": 4.06, "te2e": 3.64, "ge2e-softmax": 3.30}  # the paper's EER in %
@@ -50,11 +50,14 @@ def train(yaml: str, loss: str, folder: Path, budget_seconds: float, options: li
 
 def main() -> None:
     """Train what is missing and print the table; ``table3.json`` keeps it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--yaml", default="hparams/small_corpus.yaml")
     parser.add_argument("--budget_seconds", type=float, default=300.0, help="of training, for each loss (300)")
     parser.add_argument("--output_folder", type=Path, default=HERE / "results" / "table3")
     arguments, options = parser.parse_known_args()
+    check_options(parser, options, HERE / arguments.yaml)
     folder = arguments.output_folder.absolute()
     try:
         results = {loss: train(arguments.yaml, loss, folder, arguments.budget_seconds, options) for loss in LOSSES}

@@ -13,9 +13,8 @@ from speechtools import enhancement_evaluation, training
 from speechtools.data import enhancement_data, mixing
 from speechtools.data.augmentation import other_noise
 from speechtools.data.pesq_labels import scale
-from speechtools.enhancement import enhancement_objective
 from speechtools.errors import ConfigError
-from speechtools.inference import BUNDLED_QUALITY_NET, QualityNet, SpeechEnhancer
+from speechtools.inference import QualityNet, SpeechEnhancer
 
 
 class EnhancementBrain(training.RecipeBrain):
@@ -39,8 +38,7 @@ class EnhancementBrain(training.RecipeBrain):
         masks, noisy, frame_lens = predictions
         wavs, lens = batch.clean
         clean = self.hparams.spectrum(wavs, lens)
-        target, approximation = self.hparams.mask_target, self.hparams.approximation
-        loss = enhancement_objective(masks, clean, noisy, frame_lens, target, approximation, self.hparams.compression)
+        loss = self.hparams.objective(masks, clean, noisy, frame_lens)
         if self.hparams.quality_weight:
             # What is missing to the best score, by a Quality-Net whose weights stay.
             enhanced = self.hparams.spectrum.inverse(masks * noisy, wavs.shape[1])
@@ -104,7 +102,7 @@ if __name__ == "__main__":
         for module in (hparams["enhancer"], hparams["averaged"].module):
             training.take_weights(module, models["start"].mods.enhancer, "start_from")
     if hparams["quality_weight"]:
-        brain.quality_net = QualityNet.from_hparams(hparams["quality_model"] or BUNDLED_QUALITY_NET, run_opts=on_device)
+        brain.quality_net = QualityNet.from_hparams(hparams["quality_model"], run_opts=on_device)
         brain.quality_net.check_rate(hparams["sample_rate"])
     brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
     reached = brain.evaluate_best(loaders["test"])

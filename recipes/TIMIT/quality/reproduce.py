@@ -24,7 +24,7 @@ from speechtools import quality_results as paper
 from speechtools.data.manifests import write_aside
 from speechtools.errors import ConfigError, SpeechtoolsError
 from speechtools.reports import write_json
-from speechtools.reproduction import run_once, with_defaults
+from speechtools.reproduction import check_options, run_once, with_defaults
 
 HERE = Path(__file__).parent
 #: What the authors' released code does otherwise than the paper.
@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--output_folder", type=Path, help="(results/paper; quick: results/paper-quick)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2), each on its share of the CPU")
     arguments, options = parser.parse_known_args()
+    check_options(parser, options, HERE / arguments.yaml)
     quick = arguments.quick
     arguments.seeds = arguments.seeds or ([1, 2] if quick else [1, 2, 3])
     if arguments.jobs < 1:
@@ -186,5 +187,5 @@ if __name__ == "__main__":
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         main()
-    except (ConfigError, SpeechtoolsError) as error:
+    except SpeechtoolsError as error:
         sys.exit(f"error: {error}")

@@ -13,7 +13,6 @@ from speechtools import quality_stages, reports, training
 from speechtools.data import audio, augmentation, pesq_labels, quality_data
 from speechtools.features import num_samples
 from speechtools.inference import QualityNet
-from speechtools.quality import quality_objective
 from speechtools.recurrent import limit_recurrent_norm
 
 
@@ -42,10 +41,8 @@ class QualityBrain(training.RecipeBrain):
             counts = num_samples(frame_lens, frame_scores.shape[1]).tolist()
             for name, score, frames, count in zip(batch.id, scores.tolist(), frame_scores, counts, strict=True):
                 self.tested[name] = score, float(frames[:count].var(unbiased=False))
-        pesq, q_max = batch.pesq.to(scores), pesq_labels.scale(self.hparams.scale).maximum
-        return quality_objective(
-            scores, frame_scores, pesq, frame_lens, q_max, self.hparams.alpha, self.hparams.frame_reduction
-        )
+        q_max = pesq_labels.scale(self.hparams.scale).maximum
+        return self.hparams.objective(scores, frame_scores, batch.pesq.to(scores), frame_lens, q_max)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         if self.hparams.recurrent_max_norm is not None:

@@ -25,9 +25,10 @@ from rich.text import Text
 
 from speechtools.errors import ConfigError
 from speechtools.reports import write_json
-from speechtools.reproduction import run_once, with_defaults
+from speechtools.reproduction import check_options, run_once, with_defaults
 
 HERE = Path(__file__).parent
+YAML = "hparams/multireader.yaml"
 READERS = ("mixed", "multireader")
 #: Rows of table 2: what train.py is told, and the paper's EER in %, with each reader.
 NETS = {
@@ -52,7 +53,7 @@ def train(folder: Path, net: str, reader: str, seed: int, threads: int, options:
     ours = {"hop_ms": 20, **NETS[net][0]}
     if ours["loss_name"] == "te2e":
         ours["lr"] = TE2E_LR
-    command = [sys.executable, "train.py", "hparams/multireader.yaml", f"--reader_name={reader}", f"--seed={seed}"]
+    command = [sys.executable, "train.py", YAML, f"--reader_name={reader}", f"--seed={seed}"]
     command += ["--noprogressbar", *with_defaults(options, ours)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     try:
@@ -119,11 +120,14 @@ def table2(runs: dict, title: str) -> Table:
 
 def main() -> None:
     """Train what is missing and print both tables; ``tables.json`` keeps their numbers."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--seeds", default="1,2,3", help="comma-separated (1,2,3)")
     parser.add_argument("--output_folder", type=Path, default=HERE / "results" / "tables")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2), each on its share of the CPU")
     arguments, options = parser.parse_known_args()
+    check_options(parser, options, HERE / YAML)
     folder, console, began = arguments.output_folder.absolute(), Console(), time.monotonic()
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
     # The net of table 1 first: its figures are there when the others still train.
