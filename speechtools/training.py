@@ -82,8 +82,8 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     end_with_starter()
     sys.excepthook = _message_only(sys.excepthook)
     keep_freed_memory()
-    for name, level in (("quirks", logging.WARNING), ("train_logger", logging.ERROR)):  # nothing that a person acts on
-        logging.getLogger(f"speechbrain.utils.{name}").setLevel(level)
+    for name in ("quirks", "train_logger"):
+        logging.getLogger(f"speechbrain.utils.{name}").addFilter(_concerns_us)
     hparams_file, run_opts, given, typed = options.read_command_line(sys.argv[1:] if argv is None else argv)
     sb.utils.distributed.ddp_init_group(run_opts)
     text, overrides = read_variant(hparams_file, given)
@@ -256,6 +256,12 @@ def _check_same_run(folder: Path, plain: dict) -> None:
                 "would be continued with other options. Give this run a folder of its own (--output_folder=…), or "
                 "delete that one."
             )
+
+
+def _concerns_us(record: logging.LogRecord) -> bool:
+    """Whether a line of SpeechBrain's is about the run: not its switches of torch, nor figures that we draw."""
+    said = record.getMessage()
+    return "quirks" not in said and "torchvision" not in said
 
 
 def _message_only(otherwise):
