@@ -1,5 +1,6 @@
 """The test of an enhancer: PESQ and STOI before and after, on speakers and noises that it has not heard."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -176,7 +177,8 @@ def enhancement_report(
     ``quality_net`` and ``judging`` go to :func:`evaluate`; ``facts`` must hold ``trained_on``. The last model's figures
     are returned.
     """
-    run, console = Path(run), Console()
+    # Into a file or a pipe, the table goes whole.
+    run, console = Path(run), Console(width=None if sys.stdout.isatty() else 120)
     if quality_net is not None:
         rows = with_predicted(rows, quality_net)
     figures = {}

@@ -40,10 +40,11 @@ class EnhancementBrain(training.RecipeBrain):
         clean = self.hparams.spectrum(wavs, lens)
         loss = self.hparams.objective(masks, clean, noisy, frame_lens)
         if self.hparams.quality_weight:
-            # What is missing to the best score, by a Quality-Net whose weights stay.
+            # What is missing to the best score there is, by a Quality-Net whose weights stay.
             enhanced = self.hparams.spectrum.inverse(masks * noisy, wavs.shape[1])
             scores, _ = self.quality_net.assess_batch(enhanced, lens)
-            loss = loss + self.hparams.quality_weight * (scale(self.quality_net.scale).maximum - scores).mean()
+            missing = torch.relu(scale(self.quality_net.scale).maximum - scores)
+            loss = loss + self.hparams.quality_weight * missing.mean()
         if stage != sb.Stage.TRAIN:
             self.errors += [float(loss)] * len(batch)
         return loss
