@@ -292,7 +292,7 @@ def test_a_file_to_a_file(enhance, enhancer, tone, tmp_path):
     path = write(tmp_path / "noisy.flac", tone(1.0))
     for target, made in (("new/clean.wav", "new/clean.wav"), ("clean.flac", "clean.flac"), ("new", "new/noisy.wav")):
         status, printed, _ = enhance(path, tmp_path / target)
-        assert status == 0 and f"1 recordings enhanced: {tmp_path / target}" in printed
+        assert status == 0 and f"1 recording enhanced: {tmp_path / target}" in printed
         written, rate = soundfile.read(tmp_path / made)
         assert rate == 16000 and soundfile.info(tmp_path / made).subtype == "PCM_16"
         np.testing.assert_allclose(written, enhancer.enhance_file(path), atol=1 / 32768)
