@@ -92,7 +92,7 @@ COMMAND_LINE = [
     ("TI-SV/GE2E", ["--corpus_options=5"], "takes dict"),
     ("keyword/GE2E", ["--keywords=yes"], "--keywords='yes' cannot be: it is a list, as in [a, b]."),
     ("TIMIT/quality", ["--test_snrs_db=5"], "quality_data.prepare takes Sequence[float]"),
-    ("TIMIT/quality", ["--features=mel"], "--features='mel' cannot be: it is made by !new:speechtools.features.Magnitude"),
+    ("TIMIT/quality", ["--features=mel"], "--features='mel' cannot be: it is made by !new:speechtools.feat"),
     ("TIMIT/quality", ["--name="], "--name='' cannot be: it is text, and not empty."),
     # values
     ("TI-SV/GE2E", ["--hidden_size=-3"], "encoder/lstmp cannot be built with hidden_size=-3"),
