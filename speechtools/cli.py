@@ -170,6 +170,8 @@ def enhance_files(arguments: argparse.Namespace) -> int:
             for path in scoring.find_recordings([source])
         ]
     else:
+        if not target.suffix and not target.is_dir():
+            raise ConfigError(f"There is no folder {target}, and a file needs .wav or .flac. Make it, or add one.")
         files = [(source, target / f"{source.stem}.wav" if target.is_dir() else target)]
     taken: dict[Path, Path] = {}
     for path, output in files:

@@ -60,11 +60,15 @@ def new_recipe(name: str, folder: str | Path | None = None) -> Path:
         The name is not of that form, or the folder exists already.
     """
     if not _RECIPE_NAME.fullmatch(name):
+        near = re.sub(r"[\s_.]+", "-", name)
         raise ConfigError(
             f"{name!r} is no name of a recipe: it must read corpus/task in letters, digits and hyphens, beginning with "
-            "a letter, as in TIMIT/quality or my-corpus/my-task. Rename it."
+            f"a letter, as in {near if _RECIPE_NAME.fullmatch(near) else 'TIMIT/quality or my-corpus/my-task'}. "
+            "Rename it."
         )
     root = _recipes_folder() if folder is None else Path(folder).expanduser()
+    if root.is_file():
+        raise ConfigError(f"--folder={root} is a file. Give the folder that the recipe is to be made in.")
     target = root / name
     if target.exists():
         raise ConfigError(f"{target} exists already, and nothing in it was changed. Choose another name.")

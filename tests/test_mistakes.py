@@ -370,6 +370,7 @@ def test_the_message_stands_alone_on_the_screen(tmp_path):
         (["score", "{folder}/a.wav", "--model=/nowhere/pretrained"], "There is no folder /nowhere/pretrained"),
         (["score", "{folder}/a.wav", "--batch_size=0"], "batch_size=0"),
         (["enhance", "{folder}", "{folder}/out.wav"], "is a folder and"),
+        (["enhance", "{folder}/a.wav", "{folder}/out"], "out, and a file needs .wav or .flac. Make it, or add"),
         (["embed", "{folder}", "--out={folder}", "--model=x"], "is a folder. Give the name of a file to write"),
         (["verify", "a.wav", "b.wav", "--model=/nowhere/pretrained"], "/nowhere/pretrained"),
         (["show", "qualty/blstm"], "There is no kind of plugin called 'qualty'. Did you mean 'quality'?"),

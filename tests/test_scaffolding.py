@@ -271,11 +271,20 @@ def test_a_recipe_that_exists_is_not_overwritten(checkout, capsys, existing):
     assert contents(checkout) == before
 
 
+def test_a_file_is_no_folder_for_a_recipe(checkout, capsys):
+    (checkout / "notes").write_text("mine")
+    assert cli.main(["new", "recipe", "a/b", f"--folder={checkout / 'notes'}"]) == 1
+    assert "notes is a file. Give the folder that the recipe is to be made in." in one_message(capsys)
+    assert (checkout / "notes").read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["task", "a/b/c", "/a", "a/", "../a", "a/..", "a b/c", "a/my_task", "1a/b", ""])
 def test_a_name_of_a_recipe_that_cannot_be_is_refused(checkout, capsys, name):
     before = contents(checkout)
     assert cli.main(["new", "recipe", name]) == 1
-    assert f"{name!r} is no name of a recipe: it must read corpus/task" in one_message(capsys)
+    said = one_message(capsys)
+    assert f"{name!r} is no name of a recipe: it must read corpus/task" in said
+    assert ("as in a/my-task. Rename" in said) == (name == "a/my_task")
     assert contents(checkout) == before
 
 
