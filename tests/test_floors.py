@@ -1,6 +1,7 @@
 """Imports point only downward: from the command line through recipes' support and the parts to the registry."""
 
 import ast
+import re
 import subprocess
 import sys
 from fnmatch import fnmatchcase
@@ -231,6 +232,15 @@ def test_a_package_in_order(package):
 def test_what_points_upward_is_named(package, name, text, said):
     (package / f"{name}.py").write_text(text)
     assert any(said in message for message in broken_imports(package))
+
+
+def test_contributing_tells_the_floors():
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| (.*) \|$", text, re.MULTILINE)
+    told = [(int(number), name) for number, files in rows for name in re.findall(r"`(\w+)`", files)]
+    assert len(rows) == len(FLOORS) and len(told) > 10
+    assert [floor(name) for _, name in told] == [number for number, _ in told]
+
 
 
 def test_type_checkers_may_look_upward(package):
