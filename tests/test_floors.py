@@ -242,7 +242,6 @@ def test_contributing_tells_the_floors():
     assert [floor(name) for _, name in told] == [number for number, _ in told]
 
 
-
 def test_type_checkers_may_look_upward(package):
     (package / "quality.py").write_text(
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from speechtools.training import start\n"
