@@ -140,10 +140,14 @@ def score_files(arguments: argparse.Namespace) -> int:
     rows = scoring.write(scored, arguments.csv, arguments.jsonl, to_screen=not outputs)
     failed = [row for row in rows if row["error"]]
     for path in outputs:
-        print(f"{len(rows) - len(failed)} recordings scored on the scale {net.scale}: {path}")
+        print(f"{_recordings(len(rows) - len(failed))} scored on the scale {net.scale}: {path}")
     for row in failed:
         print(f"speechtools: not scored: {row['error']}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _recordings(count: int) -> str:
+    return f"{count} recording" if count == 1 else f"{count} recordings"
 
 
 def enhance_files(arguments: argparse.Namespace) -> int:
@@ -185,8 +189,7 @@ def enhance_files(arguments: argparse.Namespace) -> int:
     results = tqdm(enhancer.enhance_files(files), "enhancing", len(files), unit="file", disable=None)
     failed = [error for _, error in results if error]
     if len(failed) < len(files):
-        count = len(files) - len(failed)
-        print(f"{count} recording{'s' * (count > 1)} enhanced: {target}")
+        print(f"{_recordings(len(files) - len(failed))} enhanced: {target}")
     for error in failed:
         print(f"speechtools: not enhanced: {error}", file=sys.stderr)
     return 1 if failed else 0
@@ -234,7 +237,7 @@ def enroll_voice(arguments: argparse.Namespace) -> int:
         verifier.load_voices(arguments.voices)
     verifier.enroll(arguments.name, arguments.recordings)
     verifier.save_voices(arguments.voices)
-    print(f"{arguments.name} enrolled from {len(arguments.recordings)} recordings: {arguments.voices}")
+    print(f"{arguments.name} enrolled from {_recordings(len(arguments.recordings))}: {arguments.voices}")
     print(f"voices: {', '.join(sorted(verifier.voices))}")
     return 0
 

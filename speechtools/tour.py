@@ -43,7 +43,8 @@ from speechtools.inference import SpeakerVerification
 
 verifier = SpeakerVerification.from_hparams()
 for name in ["anna", "ben"]:
-    verifier.enroll(name, [f"{folder}/{name}_{number}.wav" for number in (1, 2, 3)])
+    three = [f"{folder}/{name}_{number}.wav" for number in (1, 2, 3)]
+    verifier.enroll(name, three)
 """
 _VERIFY = """\
 verdicts = {}
