@@ -43,7 +43,7 @@ class PackedEnhancer(nn.Module):
 def main() -> None:
     """Print both figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="a trained `pretrained` folder; default: the one in the package")
+    parser.add_argument("--model", help="a `pretrained` folder; default: the model of the package")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     keep_freed_memory()

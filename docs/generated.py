@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+import shutil
 from pathlib import Path
 
 from speechtools import registry
@@ -19,7 +20,8 @@ ELSEWHERE = {
 
 
 def copy_pages() -> None:
-    """Write the pages of ``ELSEWHERE``."""
+    """Write the pages of ``ELSEWHERE``, and no others."""
+    shutil.rmtree(DOCS / "checkout", ignore_errors=True)
     for path, copy in ELSEWHERE.items():
         copy.parent.mkdir(exist_ok=True)
         copy.write_text(linked(path.read_text(encoding="utf-8"), path, copy), encoding="utf-8")

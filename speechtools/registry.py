@@ -241,7 +241,9 @@ def misfits(function: Callable, arguments: dict) -> dict[str, str]:
             )
         except typeguard.TypeCheckError:
             wrong = True
-        if wrong:
+        if wrong and typing.get_origin(hints[key]) is typing.Literal:
+            found[key] = " or ".join(map(repr, typing.get_args(hints[key])))
+        elif wrong:
             found[key] = re.sub(r"\b(\w+\.)+", "", inspect.formatannotation(hints[key]))  # without the modules
     return found
 

@@ -1,6 +1,7 @@
 """The interface to a trained Quality-Net: any file, any length, gradients to the waveform, clear refusals."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,11 +202,13 @@ def test_models_of_the_package_go_by_their_names(tone):
     wav = torch.from_numpy(tone(1.0))[None]
     default, same, other = (
         float(QualityNet.from_hparams(name, run_opts={"device": "cpu"}).assess_batch(wav)[0])
-        for name in (None, "quality-net", "quality-net-enhanced")
+        for name in (None, "quality-net", Path("quality-net-enhanced"))
     )
     assert default == same and abs(default - other) > 0.01
-    with pytest.raises(ConfigError, match="or a model of the package: enhancer, quality-net, quality-net-enhanced, sp"):
+    with pytest.raises(ConfigError, match="package: enhancer, quality-net, .* Did you mean quality-net-enhanced\\?"):
         QualityNet.from_hparams("quality-net-enhansed")
+    with pytest.raises(ConfigError, match="The model's name is empty. Give a folder"):
+        QualityNet.from_hparams("")
     with pytest.raises(ConfigError, match="a model of another kind"):
         QualityNet.from_hparams("speaker")
 

@@ -94,7 +94,7 @@ class FeatureAugmenter(nn.Module):
         return self.drops(feats, torch.ones(len(feats), device=feats.device))[0]
 
 
-def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: float = 0.375) -> Tensor:
+def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: float | None = 0.375) -> Tensor:
     """Noisy speech with other noise at the same SNR: begun elsewhere, and coloured by a filter drawn for each item.
 
     A few noises then stand for many. The filter has two zeros and two poles, with coefficients drawn from
@@ -105,8 +105,8 @@ def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: flo
     ---------
     noisy, clean : Tensor
         (batch, samples): speech with noise, and the same without, with relative lengths ``lens`` (batch,).
-    max_coefficient : float
-        0 leaves the colour alone: only where the noise begins is drawn.
+    max_coefficient : float or None
+        0 leaves the colour alone: only where the noise begins is drawn. None: the noise stays as it is.
 
     Returns
     -------
@@ -124,6 +124,8 @@ def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: flo
     >>> other_noise(clean + 0.1 * torch.randn(2, 16000), clean, torch.ones(2)).shape
     torch.Size([2, 16000])
     """
+    if max_coefficient is None:
+        return noisy
     if not 0 <= max_coefficient < 0.5:
         raise ConfigError(
             f"max_coefficient={max_coefficient} must lie between 0 and 0.5, from where on a filter may be unstable."

@@ -12,6 +12,7 @@ from speechbrain.inference.interfaces import Pretrained
 from torch import nn
 
 from speechtools.errors import ConfigError, SpeechtoolsError
+from speechtools.registry import nearest
 
 Model = TypeVar("Model", bound="PretrainedModel")
 #: The models that come with the package, a folder each.
@@ -127,20 +128,23 @@ class PretrainedModel(Pretrained):
 def _fetch(source: str | Path, hparams_file: str, savedir: str | Path | None) -> Path:
     """The local folder of a model: itself, or downloaded from the hub where ``source`` is an id."""
     folder = Path(source).expanduser()
+    bundled = sorted(path.name for path in BUNDLED_MODELS.iterdir())
+    if source == "":
+        raise ConfigError(f"The model's name is empty. Give a folder, a hub id or one of {', '.join(bundled)}.")
     if folder.is_dir():
         return folder
-    bundled = sorted(path.name for path in BUNDLED_MODELS.iterdir())
-    if source in bundled:
+    if str(source) in bundled:
         return BUNDLED_MODELS / source
     if folder.exists():
         raise ConfigError(f"{source} is a file. Give the folder `pretrained` that a recipe writes, which holds it.")
     is_id = isinstance(source, str) and _HUB_ID.fullmatch(source) and not Path(source.split("/")[0]).exists()
     if not is_id:
-        nearest = next(parent for parent in folder.absolute().parents if parent.exists())
+        place = next(parent for parent in folder.absolute().parents if parent.exists())
+        near = nearest(source, bundled) if folder.parent == Path() else None
         raise ConfigError(
-            f"There is no folder {source} (the nearest one that exists is {nearest}). Give the folder `pretrained` "
+            f"There is no folder {source} (the nearest one that exists is {place}). Give the folder `pretrained` "
             "that a recipe writes at the end of its training, the id owner/name of a model on the hub, or a model of "
-            f"the package: {', '.join(bundled)}."
+            f"the package: {', '.join(bundled)}.{f' Did you mean {near}?' if near else ''}"
         )
     from huggingface_hub import snapshot_download
 

@@ -11,7 +11,6 @@ from speechbrain.utils.data_pipeline import provides, takes
 
 from speechtools import enhancement_evaluation, training
 from speechtools.data import enhancement_data, mixing
-from speechtools.data.augmentation import other_noise
 from speechtools.data.pesq_labels import scale
 from speechtools.errors import ConfigError
 from speechtools.inference import QualityNet, SpeechEnhancer
@@ -26,8 +25,8 @@ class EnhancementBrain(training.RecipeBrain):
     def compute_forward(self, batch, stage):
         batch = batch.to(self.device)
         wavs, lens = batch.noisy
-        if stage == sb.Stage.TRAIN and self.hparams.noise_colouring is not None:
-            wavs = other_noise(wavs, batch.clean.data, lens, self.hparams.noise_colouring)
+        if stage == sb.Stage.TRAIN:
+            wavs = self.hparams.other_noise(wavs, batch.clean.data, lens)
         noisy = self.hparams.spectrum(wavs, lens)
         # (batch, time, bins)
         frame_lens = self.hparams.spectrum.frame_lens(lens, wavs.shape[1])
@@ -88,12 +87,7 @@ if __name__ == "__main__":
             f"quality_weight={hparams['quality_weight']} fine-tunes a trained enhancer, and start_from names none. "
             "Give its folder: --start_from=…/pretrained."
         )
-    sets = training.on_main_first(hparams["prepare"])
-    rows = {split: enhancement_data.check_rows(path, split) for split, path in sets.manifests.items()}
-    datasets = dataio_prepare(rows, hparams["sample_rate"])
-    loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
     brain = EnhancementBrain(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
-    brain.train_batches = loaders["train"].batch_sampler
     for module in (hparams["averaged"].eval(), hparams["spectrum"]):
         module.to(brain.device)
     models, on_device = {}, {"device": str(brain.device)}
@@ -105,6 +99,11 @@ if __name__ == "__main__":
     if hparams["quality_weight"]:
         brain.quality_net = QualityNet.from_hparams(hparams["quality_model"], run_opts=on_device)
         brain.quality_net.check_rate(hparams["sample_rate"])
+    sets = training.on_main_first(hparams["prepare"])
+    rows = {split: enhancement_data.check_rows(path, split) for split, path in sets.manifests.items()}
+    datasets = dataio_prepare(rows, hparams["sample_rate"])
+    loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
+    brain.train_batches = loaders["train"].batch_sampler
     brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
     reached = brain.evaluate_best(loaders["test"])
 
