@@ -28,9 +28,8 @@ def list_parts(arguments: argparse.Namespace) -> int:
     names = registry.available(arguments.pattern)
     if not names:
         known = registry.available(arguments.pattern.split("/")[0])
-        near = registry.nearest(arguments.pattern, known)
         raise PluginError(
-            f"No plugin matches {arguments.pattern!r}.{f' Did you mean {near!r}?' if near else ''} "
+            f"No plugin matches {arguments.pattern!r}.{registry.did_you_mean(arguments.pattern, known)} "
             f"This kind has: {', '.join(known) or 'none'}."
         )
     width = max(map(len, names))
@@ -305,12 +304,12 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         unknown = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
-        near = None
+        hint = ""
         if choice:
-            near = registry.nearest(choice[1], re.findall(r"[\w-]+", choice[2]))
+            hint = registry.did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2]))
         elif unknown:
-            near = registry.nearest(unknown[1], sorted(self._options()))
-        super().error(message + (f". Did you mean {near!r}?" if near else ""))
+            hint = registry.did_you_mean(unknown[1], sorted(self._options()))
+        super().error(message + (f".{hint}" if hint else ""))
 
     def _options(self) -> set[str]:
         # What a subcommand does not know is reported by the parser above it, so its options are looked up too.

@@ -19,7 +19,8 @@ from pathlib import Path
 import speechbrain as sb
 
 from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.options import did_you_mean, keys, load_yaml, references
+from speechtools.options import keys, load_yaml, references
+from speechtools.registry import did_you_mean
 from speechtools.training import export, read_variant
 
 #: Where a project keeps its recipes, two folders deep.
@@ -107,15 +108,16 @@ def _check_yaml(path: Path, reads: Reads) -> Iterator[str]:
     line = functools.partial(_line, path, own)
     for name, number in references(own):
         if name not in tree:
-            yield f"{path}:{number} refers to <{name}>, which is no key.{did_you_mean(name, tree)}"
+            yield f"{path}:{number} refers to <{name}>, which is no key.{did_you_mean(name, tree, quoted=False)}"
     if "base" in own:
         for key in own:
             if str(key) not in tree and key != "base" and not str(key).startswith("__"):
-                yield f"{line(key)}: {Path(text.name).name}, its base, has no {key!r}.{did_you_mean(key, tree)}"
+                hint = did_you_mean(key, tree, quoted=False)
+                yield f"{line(key)}: {Path(text.name).name}, its base, has no {key!r}.{hint}"
         return
     for key, place in reads.required.items():
         if key not in tree:
-            yield f"{place} reads {key!r}, which {path} does not have.{did_you_mean(key, tree)}"
+            yield f"{place} reads {key!r}, which {path} does not have.{did_you_mean(key, tree, quoted=False)}"
     used = {key for key in tree if key in reads.required or key in reads.optional or key in _run_options()}
     used |= {key for key in tree if key.startswith("__")}  # loaded for what loading does
     todo = list(used)
@@ -127,7 +129,7 @@ def _check_yaml(path: Path, reads: Reads) -> Iterator[str]:
     unknown = [key for key in reads.required if key not in tree]
     for key in own:
         if str(key) not in used:
-            yield f"{line(key)}: nothing uses {key!r}.{did_you_mean(key, unknown)} Read it, or delete it."
+            yield f"{line(key)}: nothing uses {key!r}.{did_you_mean(key, unknown, quoted=False)} Read it, or delete it."
 
 
 def _line(path: Path, tree, key: object) -> str:

@@ -11,7 +11,7 @@ import io
 import math
 import pydoc
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from hyperpyyaml import resolve_references
 from speechbrain.utils.run_opts import HELP_TEXTS
 
 from speechtools.errors import ConfigError
-from speechtools.registry import misfits, nearest
+from speechtools.registry import did_you_mean, misfits
 
 #: SpeechBrain's own options of the command line; these two take several words.
 _OF_MODULES = {"jit_module_keys", "compile_module_keys"}
@@ -158,16 +158,6 @@ def problem(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def did_you_mean(word: object, choices: Iterable[str]) -> str:
-    """`` Did you mean x?``, or nothing where no choice is near.
-
-    >>> did_you_mean("sead", ["seed", "lr"])
-    ' Did you mean seed?'
-    """
-    near = nearest(word, choices)
-    return f" Did you mean {near}?" if near else ""
-
-
 def load_yaml(path: Path) -> Any:
     """What a yaml file holds, its comments and tags kept.
 
@@ -243,9 +233,9 @@ def check(
         if key not in tree:
             known = [str(name) for name in tree if not str(name).startswith("__")]
             if key in typed:
-                near = did_you_mean(f"--{key}", [f"--{name}" for name in (*known, *THEIRS)])
+                near = did_you_mean(f"--{key}", [f"--{name}" for name in (*known, *THEIRS)], quoted=False)
             else:
-                near = did_you_mean(key, known)
+                near = did_you_mean(key, known, quoted=False)
             raise ConfigError(f"{place(key)} is no option of {base}.{near or ' It has: ' + ', '.join(known) + '.'}")
         if key == "__plugins":  # one module or several, whatever the yaml has
             checked[key] = value

@@ -109,7 +109,7 @@ def available(pattern: str | None = None) -> list[str]:
     _import_kind(kind)
     names = sorted(name for name in _parts if name.split("/")[0] == kind)
     if not names and kind not in KIND_MODULES:
-        raise PluginError(f"There is no kind of plugin called {kind!r}.{_nearest(kind, kinds())}")
+        raise PluginError(f"There is no kind of plugin called {kind!r}.{did_you_mean(kind, kinds())}")
     return [name for name in names if "/" not in pattern or fnmatchcase(name, pattern)]
 
 
@@ -183,7 +183,7 @@ def build(plugin: str, offered: dict[str, Any] | None = None, **arguments: Any) 
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for given in arguments:
         if given not in parameters and not takes_any:
-            raise PluginError(f"{plugin} takes no parameter {given!r}.{_nearest(given, parameters)} {full}")
+            raise PluginError(f"{plugin} takes no parameter {given!r}.{did_you_mean(given, parameters)} {full}")
     missing = [
         key
         for key, p in parameters.items()
@@ -278,7 +278,7 @@ def import_module(module: str | Path) -> None:
             beside = {each.name for folder in (path.parent, Path(sys.path[0])) for each in folder.glob("*.py")}
             raise PluginError(
                 f"There is no module {name!r} to import plugins from, neither as a file in {path.parent} nor where "
-                f"Python looks.{_nearest(path.name, sorted(beside))} Mend the path or the name."
+                f"Python looks.{did_you_mean(path.name, sorted(beside))} Mend the path or the name."
             ) from error
         raise PluginError(
             f"The module {module} cannot be imported: {type(error).__name__}: {str(error).rstrip('.')}. Mend it."
@@ -334,9 +334,18 @@ def nearest(word: object, choices: Iterable[str]) -> str | None:
     return next(iter(begun or difflib.get_close_matches(text, known, n=1, cutoff=0.5)), None)
 
 
-def _nearest(word: str, choices: Iterable[str]) -> str:
+def did_you_mean(word: object, choices: Iterable[str], quoted: bool = True) -> str:
+    """`` Did you mean 'x'?``, or nothing where no choice is near; a key or the name of a file needs no quotes.
+
+    Example
+    -------
+    >>> did_you_mean("lstmq", ["lstm"]), did_you_mean("sead", ["seed", "lr"], quoted=False), did_you_mean("x", ["lstm"])
+    (" Did you mean 'lstm'?", ' Did you mean seed?', '')
+    """
     near = nearest(word, choices)
-    return f" Did you mean {near!r}?" if near else ""
+    if not near:
+        return ""
+    return f" Did you mean {near!r}?" if quoted else f" Did you mean {near}?"
 
 
 def _import_kind(kind: str) -> None:
@@ -368,7 +377,7 @@ def _load_entry_points() -> None:
                 kind = name.split("/")[0]
                 if kind not in KIND_MODULES and nearest(kind, KIND_MODULES):
                     warnings.warn(
-                        f"{point.value} files {name!r}: {kind!r} is a new kind.{_nearest(kind, KIND_MODULES)}",
+                        f"{point.value} files {name!r}: {kind!r} is a new kind.{did_you_mean(kind, KIND_MODULES)}",
                         stacklevel=2,
                     )
         except (Exception, SystemExit) as error:  # whatever another package does wrong must not take this program down

@@ -13,6 +13,7 @@ from speechtools import options as recipe_options
 from speechtools.data.manifests import fingerprint
 from speechtools.data.processes import run_with_us
 from speechtools.errors import ConfigError, SpeechtoolsError
+from speechtools.registry import did_you_mean
 from speechtools.reports import write_json
 from speechtools.training import read_variant
 
@@ -49,7 +50,7 @@ def check_options(parser: argparse.ArgumentParser, given: Sequence[str], yaml: P
         theirs = {f"--{key}" for key in (*recipe_options.keys(text), *recipe_options.THEIRS)}
         for name in (option.partition("=")[0] for option in given if option.startswith("--")):
             if name not in theirs:
-                near = recipe_options.did_you_mean(name, sorted(theirs | set(parser._option_string_actions)))
+                near = did_you_mean(name, sorted(theirs | set(parser._option_string_actions)), quoted=False)
                 parser.error(f"{name} is no option of it, nor of {yaml.name}.{near}")
         _, run_opts, values, typed = recipe_options.read_command_line([str(yaml), *given])
         recipe_options.check(*read_variant(yaml, values), yaml, typed, run_opts)

@@ -133,7 +133,7 @@ def read_variant(path: Path, overrides: str | dict = "", seen: tuple[Path, ...] 
         there = sorted(each.name for each in folder.glob("*.yaml"))
         said = f"{path} is a folder." if path == folder else f"There is no file {path}."
         raise ConfigError(
-            f"{said}{options.did_you_mean(path.name, there)} "
+            f"{said}{registry.did_you_mean(path.name, there, quoted=False)} "
             + (f"{folder} has {', '.join(there)}." if there else "Give the path of a recipe's yaml.")
         )
     content = options.load_yaml(path)
@@ -149,7 +149,7 @@ def read_variant(path: Path, overrides: str | dict = "", seen: tuple[Path, ...] 
             there = sorted(each.name for each in path.parent.glob("*.yaml") if each.name != path.name)
             raise ConfigError(
                 f"{path} says base: {base.name}, and there is no such other file beside it."
-                f"{options.did_you_mean(base.name, there)} There are: {', '.join(there) or 'none'}."
+                f"{registry.did_you_mean(base.name, there, quoted=False)} There are: {', '.join(there) or 'none'}."
             )
         content = {key: _included(value, path) for key, value in content.items()}
         try:
@@ -529,7 +529,8 @@ def optimizer(name: str, lr: float, **arguments):
     known = [each for each in dir(torch.optim) if isinstance(getattr(torch.optim, each), type) and each != "Optimizer"]
     if name not in known:
         raise ConfigError(
-            f"torch.optim has no optimizer {name!r}.{options.did_you_mean(name, known)} It has: {', '.join(known)}."
+            f"torch.optim has no optimizer {name!r}.{registry.did_you_mean(name, known, quoted=False)} "
+            f"It has: {', '.join(known)}."
         )
     chosen = functools.partial(getattr(torch.optim, name), lr=lr, **arguments)
     try:

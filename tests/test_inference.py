@@ -205,7 +205,7 @@ def test_models_of_the_package_go_by_their_names(tone):
         for name in (None, "quality-net", Path("quality-net-enhanced"))
     )
     assert default == same and abs(default - other) > 0.01
-    with pytest.raises(ConfigError, match="package: enhancer, quality-net, .* Did you mean quality-net-enhanced\\?"):
+    with pytest.raises(ConfigError, match="package: enhancer, quality-net, .* Did you mean 'quality-net-enhanced'\\?"):
         QualityNet.from_hparams("quality-net-enhansed")
     with pytest.raises(ConfigError, match="The model's name is empty. Give a folder"):
         QualityNet.from_hparams("")

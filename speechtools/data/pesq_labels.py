@@ -33,7 +33,7 @@ from speechtools.data import audio
 from speechtools.data.manifests import read_rows, write_rows
 from speechtools.data.processes import cpu_count, process_context, progress_bar
 from speechtools.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
-from speechtools.registry import nearest
+from speechtools.registry import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -104,11 +104,9 @@ def scale(name: str) -> Scale:
     """
     if isinstance(name, str) and name in SCALES:
         return SCALES[name]
-    near = nearest(name, SCALES)
-    hint = f" Did you mean {near!r}?" if near else ""
     raise ConfigError(
-        f"There is no PESQ scale {name!r}.{hint} Choose raw_nb (the raw P.862 score of the Quality-Net paper), "
-        "nb (P.862.1) or wb (P.862.2)."
+        f"There is no PESQ scale {name!r}.{did_you_mean(name, SCALES)} Choose raw_nb (the raw P.862 score of the "
+        "Quality-Net paper), nb (P.862.1) or wb (P.862.2)."
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from speechtools.data.manifests import write_aside
 from speechtools.errors import ConfigError, CorpusError
-from speechtools.registry import nearest
+from speechtools.registry import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -252,8 +252,7 @@ def _find(utt_id: str, place: dict[str, int], path: Path, number: int) -> int:
 
 
 def _nearest(name: str, known) -> str:
-    near = nearest(name, list(known)[:20000])
-    return f" Did you mean {near!r}?" if near else ""
+    return did_you_mean(name, list(known)[:20000])
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from speechbrain.inference.interfaces import Pretrained
 from torch import nn
 
 from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.registry import nearest
+from speechtools.registry import did_you_mean
 
 Model = TypeVar("Model", bound="PretrainedModel")
 #: The models that come with the package, a folder each.
@@ -140,11 +140,11 @@ def _fetch(source: str | Path, hparams_file: str, savedir: str | Path | None) ->
     is_id = isinstance(source, str) and _HUB_ID.fullmatch(source) and not Path(source.split("/")[0]).exists()
     if not is_id:
         place = next(parent for parent in folder.absolute().parents if parent.exists())
-        near = nearest(source, bundled) if folder.parent == Path() else None
+        hint = did_you_mean(source, bundled) if folder.parent == Path() else ""
         raise ConfigError(
             f"There is no folder {source} (the nearest one that exists is {place}). Give the folder `pretrained` "
             "that a recipe writes at the end of its training, the id owner/name of a model on the hub, or a model of "
-            f"the package: {', '.join(bundled)}.{f' Did you mean {near}?' if near else ''}"
+            f"the package: {', '.join(bundled)}.{hint}"
         )
     from huggingface_hub import snapshot_download
 
