@@ -1,18 +1,18 @@
-# Everything that a fresh machine needs is made here, from Python 3.10 or newer with venv and pip, and a C compiler.
+# Everything that a new machine needs is made here, from Python 3.10 or newer with venv and pip, and a C compiler.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 QUALITY := recipes/TIMIT/quality
 RUN := $(QUALITY)/results/qnet-builtin/1234
 
-.PHONY: demo test coverage quality-net tables table3 bench lint typecheck docs clean
+.PHONY: demo test fresh stress coverage quality-net tables table3 bench lint typecheck docs clean
 
-# Install once, and again when what is to be installed has changed.
-$(VENV)/installed: setup.cfg pyproject.toml
+# Install the tested versions once, and again when they or the requirements have changed.
+$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	@command -v cc >/dev/null || command -v gcc >/dev/null || { echo "The package pesq comes as C source:" \
 		"install a C compiler and Python's headers first (Debian: build-essential python3-dev)." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
 # Train Quality-Net on the built-in synthetic corpus, then score a few recordings with the model just trained.
@@ -26,6 +26,23 @@ demo: $(VENV)/installed
 # One process a core, for the tests that start a recipe spend much of their time on imports.
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+# What a user gets today: the wheel in a throw-away environment, resolved from nothing by the ranges of setup.cfg alone.
+fresh:
+	rm -rf build && $(PYTHON) -m venv build/fresh
+	build/fresh/bin/python -m pip wheel --quiet --no-deps --wheel-dir build .
+	build/fresh/bin/python -m pip install --quiet build/*.whl
+	cd build && fresh/bin/python -c "import torch, torchaudio, speechtools.inference as i; \
+		print(f'torch {torch.__version__} with torchaudio {torchaudio.__version__}:', i.__file__)"
+	cd build && fresh/bin/speechtools score --sample
+	rm -rf build
+
+# The tests of several processes, repeated with free cores and with busy ones. None may hang or fail.
+stress: $(VENV)/installed
+	$(BIN)/python tests/stress.py --repeats 40 tests/test_gathering.py
+	$(BIN)/python tests/stress.py --repeats 40 --busy 2 tests/test_gathering.py
+	$(BIN)/python tests/stress.py --repeats 15
+	$(BIN)/python tests/stress.py --repeats 15 --busy 2
 
 # The tests again, counting the lines of the toolkit that they run; it fails below 90 %.
 coverage: $(VENV)/installed

@@ -5,14 +5,21 @@ interfaces. Importing this package is light: torch comes in with the first part 
 """
 
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from speechtools import metrics
 from speechtools.errors import SpeechtoolsError
+from speechtools.installation import watch_torchaudio
 from speechtools.registry import available, build, find, plugin
+
+watch_torchaudio()
 
 try:
     __version__ = version("speechtools")
 except PackageNotFoundError:  # used from a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["SpeechtoolsError", "available", "build", "find", "metrics", "plugin"]
+#: Three seconds of synthetic speech, with street noise at 0 dB from the first second on: something to score.
+SAMPLE = Path(__file__).parent / "samples" / "street.flac"
+
+__all__ = ["SAMPLE", "SpeechtoolsError", "available", "build", "find", "metrics", "plugin"]

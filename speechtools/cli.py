@@ -15,7 +15,7 @@ import textwrap
 import warnings
 from typing import Any, NoReturn, TextIO
 
-from speechtools import __version__, registry
+from speechtools import SAMPLE, __version__, registry
 from speechtools.errors import AudioError, ConfigError, PluginError, SpeechtoolsError
 
 _MODEL_HELP = "a `pretrained` folder, a hub id, or a model of the package by its name; default: the command's own"
@@ -132,7 +132,9 @@ def score_files(arguments: argparse.Namespace) -> int:
 
     keep_freed_memory()
     outputs = [path for path in (arguments.csv, arguments.jsonl) if path]
-    paths = scoring.find_recordings(arguments.paths)
+    if not arguments.paths and not arguments.sample:
+        raise ConfigError("There is nothing to score. Give files or folders, or --sample.")
+    paths = scoring.find_recordings([*([SAMPLE] if arguments.sample else []), *arguments.paths])
     run_opts = {"device": arguments.device} if arguments.device else None
     net = QualityNet.from_hparams(arguments.model, run_opts=run_opts)
     scored = scoring.score(net, paths, arguments.batch_size, arguments.below, arguments.png)
@@ -344,7 +346,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=check_anything)
 
     command = commands.add_parser("score", help="predict the quality of recordings", description=score_files.__doc__)
-    command.add_argument("paths", nargs="+", metavar="file_or_folder")
+    command.add_argument("paths", nargs="*", metavar="file_or_folder")
+    command.add_argument("--sample", action="store_true", help="score the bundled recording (3 s, with street noise)")
     command.add_argument("--model", help=_MODEL_HELP)
     command.add_argument("--csv", help="write a CSV file: file, score, seconds, degraded seconds, error")
     command.add_argument("--jsonl", help="write JSON lines, which also hold the frame scores and their times")

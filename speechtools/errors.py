@@ -23,3 +23,7 @@ class CorpusError(SpeechtoolsError):
 
 class ConfigError(SpeechtoolsError):
     """An option of a recipe or command is unknown or has a value that cannot be."""
+
+
+class InstallationError(SpeechtoolsError, ImportError):
+    """A package that this toolkit needs is installed in a version that does not load."""

@@ -7,9 +7,11 @@ A recipe's train.py reads::
     brain = MyBrain(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
     brain.fit(hparams["epoch_counter"], train_loader, valid_loader)
     brain.evaluate_best(test_loader)
-    training.export(hparams, keys=["features", "quality"], modules={"quality": brain.modules.quality})
+    if training.end_distributed():
+        training.export(hparams, ["features", "quality"], {"quality": brain.modules.quality})
 """
 
+import atexit
 import functools
 import io
 import json
@@ -40,6 +42,7 @@ from speechtools.allocation import keep_freed_memory
 from speechtools.data.batches import LengthBatchSampler
 from speechtools.data.manifests import write_aside
 from speechtools.data.processes import cpu_count, end_with_starter
+from speechtools.distributed import end_distributed
 from speechtools.errors import ConfigError, SpeechtoolsError
 
 logger = logging.getLogger(__name__)
@@ -86,6 +89,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
         logging.getLogger(f"speechbrain.utils.{name}").addFilter(_concerns_us)
     hparams_file, run_opts, given, typed = options.read_command_line(sys.argv[1:] if argv is None else argv)
     sb.utils.distributed.ddp_init_group(run_opts)
+    atexit.register(end_distributed, wait=False)  # where a failure keeps the recipe from doing so
     text, overrides = read_variant(hparams_file, given)
     overrides = options.check(text, overrides, hparams_file, typed, run_opts)
     _import_plugins(text, overrides)
@@ -277,6 +281,12 @@ def _message_only(otherwise):
             logger.debug("%s", message, exc_info=(kind, error, traceback))  # into the run's log.txt alone
         elif issubclass(kind, OSError):  # a full disk, a folder without permission: nothing a traceback would help with
             print(f"error: {error}. Mend this and start again: what is finished is kept.", file=sys.stderr)
+            logger.debug("%s", error, exc_info=(kind, error, traceback))
+        elif rank_and_size()["world_size"] > 1 and "by peer" in str(error):
+            rank = rank_and_size()["rank"]
+            print(
+                f"error: Process {rank} ends, since another process has. The other's message says why.", file=sys.stderr
+            )
             logger.debug("%s", error, exc_info=(kind, error, traceback))
         else:
             otherwise(kind, error, traceback)

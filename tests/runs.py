@@ -4,6 +4,7 @@ The processes are forked from one that has imported already what takes ``python 
 that they do what it does.
 """
 
+import faulthandler
 import multiprocessing
 import os
 import runpy
@@ -12,10 +13,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-#: A run that takes more seconds hangs, and is killed.
-TIMEOUT = 300
+#: Seconds after which a process of a test prints the stacks of its threads and ends.
+TIMEOUT = 100
 #: Small nets run fastest on one thread; the tests of a GPU say that they want one.
 ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 FORKS = multiprocessing.get_context("forkserver")
@@ -68,15 +70,14 @@ def run_processes(count, *arguments, cwd, script="train.py", variables=None, **h
             process = FORKS.Process(target=_work, args=(str(script), arguments, str(cwd), ours, streams), kwargs=how)
             process.start()
             started.append((process, streams))
-        for process, streams in started:
-            process.join(TIMEOUT)
-            if process.is_alive():
-                for hanging, _ in started:
-                    hanging.kill()
-                said = "".join(Path(each).read_text()[-3000:] for each in streams)
-                raise TimeoutError(
-                    f"{script} {arguments} ran for more than {TIMEOUT} s and was killed. It said: {said}"
-                )
+        deadline = time.monotonic() + TIMEOUT + 5
+        try:
+            for process, _ in started:
+                process.join(deadline - time.monotonic())
+        finally:
+            for process, _ in started:
+                process.kill()
+                process.join(10)
         return [
             subprocess.CompletedProcess(arguments, process.exitcode, *(Path(each).read_text() for each in streams))
             for process, streams in started
@@ -84,15 +85,43 @@ def run_processes(count, *arguments, cwd, script="train.py", variables=None, **h
 
 
 def start_together(function, arguments, count):
-    """Call ``function(rank, *arguments)`` in so many processes; what one of them raises is raised here."""
+    """Call ``function(rank, *arguments)`` in so many processes; what one of them raises is raised here.
+
+    Raises
+    ------
+    TimeoutError
+        They have not all ended after TIMEOUT seconds. Each has then printed the stacks of its threads.
+    """
     import torch.multiprocessing
 
-    torch.multiprocessing.start_processes(function, arguments, count, start_method="forkserver")
+    context = torch.multiprocessing.start_processes(
+        _call, (function, arguments), count, start_method="forkserver", join=False
+    )
+    deadline = time.monotonic() + TIMEOUT + 5
+    try:
+        while not context.join(timeout=1, grace_period=5):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{function.__name__} of {count} processes took more than {TIMEOUT} s.")
+    finally:
+        for process in context.processes:
+            process.kill()
+            process.join(10)
+
+
+def _call(rank, function, arguments):
+    faulthandler.dump_traceback_later(TIMEOUT, exit=True)
+    function(rank, *arguments)
+
+
+def call(command, **how):
+    """What a command printed, as ``subprocess.run`` returns it; it is killed after TIMEOUT seconds."""
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, **how)
 
 
 def _work(script, arguments, folder, environment, streams, kill_after=None, before=None, after=None):
     for number, path in enumerate(streams, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    faulthandler.dump_traceback_later(TIMEOUT, exit=True, file=2)
     os.chdir(folder)
     os.environ.update(environment)
     sys.path.insert(0, folder)

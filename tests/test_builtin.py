@@ -64,7 +64,7 @@ def test_speech_is_the_same_in_another_process():
         "import sys; from speechtools.data.espeak import Synthesizer; "
         f"sys.stdout.buffer.write(Synthesizer().speak({TEXT!r}, 'en-us+f3', seed=5).tobytes())"
     )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout
     assert output == espeak.Synthesizer().speak(TEXT, "en-us+f3", seed=5).tobytes()
 
 

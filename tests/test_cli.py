@@ -6,6 +6,7 @@ import sys
 from importlib.metadata import entry_points
 
 import pytest
+import runs
 
 import speechtools
 from speechtools import cli, contracts, registry
@@ -28,10 +29,10 @@ def parts(monkeypatch):
     speechtools.plugin("corpus/one-line")(one_line)
 
 
-def run(*arguments) -> subprocess.CompletedProcess:
+def run(*arguments):
     """The command in an interpreter of its own."""
     command = [sys.executable, "-m", "speechtools.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
+    return runs.call(command)
 
 
 # ------------------------------------------------------------------------------------------------------ subcommands

@@ -10,9 +10,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import speechtools
+from speechtools.distributed import end_distributed
 from speechtools.errors import SpeechtoolsError
 from speechtools.gathering import gather_dvectors
 
+pytestmark = pytest.mark.processes
 WORLD_SIZE = 2
 SPEAKERS, UTTERANCES, INPUT, SIZE = 3, 4, 7, 5  # of each process
 LOSSES = ["ge2e-softmax", "ge2e-contrast", "te2e", "softmax"]
@@ -79,7 +81,7 @@ def work(rank: int, folder: str) -> None:
         except SpeechtoolsError as error:
             results["refused"].append(str(error))
     torch.save(results, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    end_distributed()
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import runs
 import soundfile
 
 from speechtools.data import pesq_labels
@@ -448,7 +449,7 @@ class TestResume:
                 time.sleep(0.01)
         finally:
             os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.communicate(timeout=20)
         time.sleep(0.5)  # the workers end by themselves once their parent is gone
         assert not output.exists()
         calls = (tmp_path / "calls.log").read_text().splitlines()
@@ -456,7 +457,7 @@ class TestResume:
         assert 8 <= finished < 40
         assert len(calls) <= finished + 2 * 2  # a worker may have been inside a file, and one result in the pipe
         (tmp_path / "calls.log").unlink()
-        second = subprocess.run([sys.executable, script, tmp_path, "0"], capture_output=True, text=True)
+        second = runs.call([sys.executable, script, tmp_path, "0"])
         assert second.stdout.strip() == "40", second.stderr
         assert len((tmp_path / "calls.log").read_text().splitlines()) == 40 - finished
         assert len(rows(output)) == 40
@@ -522,6 +523,6 @@ class TestResume:
 
 def test_importing_takes_neither_torch_nor_the_recipe_packages():
     code = "import sys, speechtools.data.pesq_labels; print([m for m in sys.modules])"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = runs.call([sys.executable, "-c", code]).stdout
     for package in ("'torch'", "'speechbrain'", "'pesq'", "'pebble'"):
         assert package not in loaded

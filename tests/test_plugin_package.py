@@ -12,6 +12,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+import runs
 from test_recipe_ge2e import GE2E, SMALL
 
 import speechtools
@@ -26,15 +27,15 @@ def package(tmp_path_factory):
     folder = tmp_path_factory.mktemp("package")
     unbuilt = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
     source = shutil.copytree(ROOT / "templates" / "plugin-package", folder / "plugin-package", ignore=unbuilt)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True, timeout=60)
     scripts = "Scripts" if os.name == "nt" else "bin"
     python = folder / "env" / scripts / "python"
     asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    packages = Path(subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.strip())
+    packages = Path(runs.call([python, "-c", asked]).stdout.strip())
     ours = sysconfig.get_path("purelib")
     (packages / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
     install = ["install", "--no-index", "--no-deps", "--no-build-isolation", "--no-cache-dir", source]
-    done = subprocess.run([sys.executable, "-m", "pip", "--python", python, *install], capture_output=True, text=True)
+    done = runs.call([sys.executable, "-m", "pip", "--python", python, *install])
     assert done.returncode == 0, done.stdout + done.stderr
     return python, packages, source
 
@@ -42,7 +43,7 @@ def package(tmp_path_factory):
 def run(python, *command, cwd, **variables):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **variables}
     command = [str(each) for each in (python, *command)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    return runs.call(command, cwd=cwd, env=environment)
 
 
 @pytest.fixture(scope="module")

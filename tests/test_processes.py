@@ -52,7 +52,7 @@ list(map_in_processes(work, range(50), 2, "sleeping", progress=False))
     workers = {int(parent.stdout.readline()), int(parent.stdout.readline())}
     assert len(workers) == 2
     parent.kill()
-    parent.wait()
+    parent.wait(20)
     assert_end(workers)
 
 
@@ -122,7 +122,7 @@ print(int(done), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     faults = {}
     for choice in ("no", "yes"):
-        done, count = subprocess.check_output([sys.executable, "-c", script, choice], text=True).split()
+        done, count = subprocess.check_output([sys.executable, "-c", script, choice], text=True, timeout=60).split()
         faults[choice] = int(count)
         if done == "0":
             pytest.skip("not glibc")

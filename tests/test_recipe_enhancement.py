@@ -150,6 +150,7 @@ def test_a_killed_run_ends_with_the_same_weights(run, prepared, tmp_path):
     assert results[0] == results[1]
 
 
+@pytest.mark.processes
 def test_two_processes_train_test_and_export(run, prepared, tmp_path):
     """Each process trains on its half of the batches; the first one tests the whole set, exports and reports."""
     given = arguments("enhancement", "blstm.yaml", tmp_path / "run", prepared, {})

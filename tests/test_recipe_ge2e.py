@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -111,6 +110,7 @@ def test_a_killed_run_ends_with_the_same_weights(run, tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.processes
 def test_a_process_that_dies_ends_the_run_and_two_processes_go_on_with_it(run, tmp_path):
     """Under torchrun nothing hangs; what was reached is kept, and the next start ends as any run does."""
     script = tmp_path / "dies.py"
@@ -118,7 +118,7 @@ def test_a_process_that_dies_ends_the_run_and_two_processes_go_on_with_it(run, t
     options = ("--distributed_backend=gloo", "--device=cpu", "--speakers_per_batch=2", "--ckpt_interval_steps=2")
     command = [sys.executable, *runs.torchrun(script), *arguments(tmp_path / "run", run[1], *options)]
     environment = {**os.environ, **runs.ALONE}
-    died = subprocess.run(command, cwd=GE2E, env=environment, capture_output=True, text=True, timeout=300)
+    died = runs.call(command, cwd=GE2E, env=environment)
     assert died.returncode != 0
     assert list((tmp_path / "run" / "save").glob("CKPT*"))
     for done in runs.run_processes(2, *arguments(tmp_path / "run", run[1], *options), cwd=GE2E):

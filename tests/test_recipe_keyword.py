@@ -141,6 +141,7 @@ def test_a_killed_run_ends_with_the_same_weights(run, tmp_path):
     assert results(tmp_path / "run") == results(folder)
 
 
+@pytest.mark.processes
 def test_two_processes_train_test_and_export(run, tmp_path):
     options = ("--distributed_backend=gloo", "--device=cpu", "--speakers_per_batch=2", "--other_speakers_per_batch=2")
     given = arguments(tmp_path / "run", run[1], *options, "--number_of_epochs=1")

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -100,12 +99,13 @@ def test_a_killed_run_ends_with_the_same_weights(run, tmp_path, steps, interval)
     assert json.loads((tmp_path / "run/results.json").read_text()) == json.loads((folder / "results.json").read_text())
 
 
+@pytest.mark.processes
 def test_two_processes_train_test_and_export(run, tmp_path):
     """torchrun on CPUs: each process sees its half of the batches; the first one tests, exports and reports."""
     options = ("--distributed_backend=gloo", "--device=cpu")
     command = [sys.executable, *runs.torchrun("train.py"), *arguments(tmp_path / "run", run[1], *options)]
     environment = {**os.environ, **runs.ALONE}
-    runs.succeeded(subprocess.run(command, cwd=QUALITY, env=environment, capture_output=True, text=True, timeout=300))
+    runs.succeeded(runs.call(command, cwd=QUALITY, env=environment))
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["overall"]["utterances"] == 18
     assert not all(torch.equal(value, weights(run[0])[name]) for name, value in weights(tmp_path / "run").items())

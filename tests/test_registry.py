@@ -3,7 +3,6 @@
 import importlib
 import json
 import re
-import subprocess
 import sys
 import textwrap
 import warnings
@@ -11,6 +10,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+import runs
 
 import speechtools
 from speechtools import registry
@@ -162,7 +162,7 @@ with warnings.catch_warnings(record=True) as caught:
 seen["warnings"] = [str(w.message) for w in caught if "plugins of the package" in str(w.message)]
 print(json.dumps(seen))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = runs.call([sys.executable, "-c", program])
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,11 +1,11 @@
 """Laws of `speechtools new` and `--module`: what is made works as it is, and nothing that exists is overwritten."""
 
 import ast
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import runs
 
 import speechtools
 from speechtools import cli, contracts, registry, scaffolding
@@ -47,7 +47,7 @@ def plugins(tmp_path_factory):
     for kind in KINDS:
         scaffolding.new_plugin(f"{kind}/my-own-{kind}", folder)
     command = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "--rootdir", folder, folder]
-    return folder, subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
+    return folder, runs.call(command, cwd=folder).stdout
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,8 +67,8 @@ def test_the_contract_stands_in_the_docstring(plugins, kind):
 def test_plugins_are_written_in_the_style_of_this_repository(plugins):
     config = ("--no-cache", "--config", ROOT / "pyproject.toml")
     for command in (("check", "--ignore", "I001"), ("format", "--check")):  # to ruff, our package is a foreign one here
-        done = subprocess.run([sys.executable, "-m", "ruff", *command, *config, plugins[0]], capture_output=True)
-        assert done.returncode == 0, done.stdout.decode()
+        done = runs.call([sys.executable, "-m", "ruff", *command, *config, plugins[0]])
+        assert done.returncode == 0, done.stdout
 
 
 def test_of_a_name_all_forms_are_filled_in(tmp_path):

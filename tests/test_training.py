@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from speechtools import options, training
+from speechtools.distributed import end_distributed
 from speechtools.errors import ConfigError, SpeechtoolsError
 
 BASE = """
@@ -163,7 +164,7 @@ def test_two_processes_do_not_train_in_one_folder(run, recipe):
     assert isinstance(run(other)[1], int), "another folder is free"
     # A run that was killed is gone on with at once, even if its loader has not noticed yet.
     first.kill()
-    first.join()
+    first.join(20)
     os.kill(loader, 0)
     assert isinstance(run(folder)[1], int)
 
@@ -197,9 +198,10 @@ def prepare_together(rank, folder):
         except SpeechtoolsError as error:
             results[name] = error
     torch.save(results, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    end_distributed()
 
 
+@pytest.mark.processes
 def test_what_fails_on_the_first_process_fails_on_all(tmp_path):
     runs.start_together(prepare_together, (tmp_path,), 2)
     first, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2))

@@ -4,13 +4,15 @@ python train.py hparams/ge2e.yaml                                      # built-i
 python train.py hparams/ge2e.yaml --corpus=librispeech --data_folder=/corpora/LibriSpeech --device=cuda
 """
 
-import speechbrain as sb
-import torch
-
 from speechtools import dvectors, evaluation, training
 from speechtools.data.speaker_batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
 from speechtools.gathering import gather_dvectors
 from speechtools.inference import SpeakerVerification
+
+# speechtools comes first, since it explains a torchaudio that does not load.
+# isort: split
+import speechbrain as sb
+import torch
 
 
 class SpeakerBrain(training.DVectorBrain):
@@ -93,7 +95,7 @@ if __name__ == "__main__":
     reached = brain.evaluate_best(whole["test"])
     threshold = brain.validated["eer_threshold"]  # of speakers that are neither in training nor in the test
 
-    if sb.utils.distributed.if_main_process():
+    if training.end_distributed():  # the first process goes on alone
         facts = {"trained_on": sets.origin, "reached": reached, "threshold": threshold, "seed": hparams["seed"]}
         facts["probe"] = dvectors.probe(features, hparams["averaged"], hparams["sample_rate"], brain.device)
         keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder"]

@@ -4,16 +4,18 @@ python train.py hparams/blstm.yaml                                     # built-i
 python train.py hparams/blstm.yaml --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech
 """
 
-import speechbrain as sb
-import torch
-from speechbrain.dataio.dataset import DynamicItemDataset
-from speechbrain.utils.data_pipeline import provides, takes
-
 from speechtools import enhancement_evaluation, training
 from speechtools.data import enhancement_data, mixing
 from speechtools.data.pesq_labels import scale
 from speechtools.errors import ConfigError
 from speechtools.inference import QualityNet, SpeechEnhancer
+
+# speechtools comes first, since it explains a torchaudio that does not load.
+# isort: split
+import speechbrain as sb
+import torch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import provides, takes
 
 
 class EnhancementBrain(training.RecipeBrain):
@@ -107,7 +109,7 @@ if __name__ == "__main__":
     brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
     reached = brain.evaluate_best(loaders["test"])
 
-    if sb.utils.distributed.if_main_process():
+    if training.end_distributed():  # the first process goes on alone
         facts = {"trained_on": sets.origin, "reached": reached}
         heard = {"heard": hparams["sources"].heard(rows["train"] + rows["valid"])}
         averaged = {"enhancer": hparams["averaged"].module}

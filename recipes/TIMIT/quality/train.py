@@ -4,16 +4,18 @@ python train.py hparams/qnet.yaml                                      # built-i
 python train.py hparams/qnet.yaml --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech
 """
 
-import speechbrain as sb
-import torch
-from speechbrain.dataio.dataset import DynamicItemDataset
-from speechbrain.utils.data_pipeline import provides, takes
-
 from speechtools import quality_stages, reports, training
 from speechtools.data import audio, augmentation, pesq_labels, quality_data
 from speechtools.features import num_samples
 from speechtools.inference import QualityNet
 from speechtools.recurrent import limit_recurrent_norm
+
+# speechtools comes first, since it explains a torchaudio that does not load.
+# isort: split
+import speechbrain as sb
+import torch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import provides, takes
 
 
 class QualityBrain(training.RecipeBrain):
@@ -107,7 +109,7 @@ if __name__ == "__main__":
     brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
     reached = brain.evaluate_best(loaders["test"])
 
-    if sb.utils.distributed.if_main_process():
+    if training.end_distributed():  # the first process goes on alone
         facts = {"trained_on": sets.origin, "reached": reached}
         pretrained = training.export(
             hparams, ["sample_rate", "scale", "features", "quality"], {"quality": hparams["averaged"].module}, facts

@@ -4,16 +4,18 @@ python train.py hparams/multireader.yaml                        # built-in synth
 python train.py hparams/multireader.yaml --corpus=speech-commands --data_folder=/corpora/commands --keywords="[yes, no]"
 """
 
-import speechbrain as sb
-import torch
-from torch.nn.utils.rnn import pad_sequence
-
 import speechtools
 from speechtools import dvectors, keyword_evaluation, training
 from speechtools.data import keyword_data
 from speechtools.data.speaker_batches import StepSampler, WholeUtterances, speaker_loader
 from speechtools.gathering import gather_dvectors
 from speechtools.inference import SpeakerVerification
+
+# speechtools comes first, since it explains a torchaudio that does not load.
+# isort: split
+import speechbrain as sb
+import torch
+from torch.nn.utils.rnn import pad_sequence
 
 
 class KeywordBrain(training.DVectorBrain):
@@ -97,7 +99,7 @@ if __name__ == "__main__":
     brain.fit(hparams["epoch_counter"], train_loader, whole["valid"])
     reached = brain.evaluate_best(whole["test"])
 
-    if sb.utils.distributed.if_main_process():
+    if training.end_distributed():  # the first process goes on alone
         facts = {
             "trained_on": " + ".join(sets[source.name].origin for source in sources if source.weight),
             "tested_on": sets[first].origin,

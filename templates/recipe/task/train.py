@@ -6,13 +6,15 @@ python train.py hparams/train.yaml --corpus=folder --data_folder=/corpora/my-voi
 
 from pathlib import Path
 
-import speechbrain as sb
-import torch
-
 from speechtools import dvectors, evaluation, training
 from speechtools.data import audio
 from speechtools.data.speaker_batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
 from speechtools.inference import SpeakerVerification
+
+# speechtools comes first, since it explains a torchaudio that does not load.
+# isort: split
+import speechbrain as sb
+import torch
 
 
 class SpeakerBrain(training.RecipeBrain):
@@ -75,7 +77,7 @@ if __name__ == "__main__":
     brain.fit(hparams["epoch_counter"], speaker_loader(batches, steps), valid)
     reached = brain.evaluate_best(test)
 
-    if sb.utils.distributed.if_main_process():
+    if training.end_distributed():  # the first process goes on alone
         # What the run leaves: a model, three recordings to try it on (two of one voice, one of another), a report.
         run, encoder = Path(hparams["output_folder"]), hparams["encoder"]
         facts = {"trained_on": sets.origin, "reached": reached, "threshold": brain.validated["eer_threshold"]}
