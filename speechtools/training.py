@@ -44,6 +44,7 @@ from speechtools.data.manifests import write_aside
 from speechtools.data.processes import cpu_count, end_with_starter
 from speechtools.distributed import end_distributed
 from speechtools.errors import ConfigError, SpeechtoolsError
+from speechtools.threads import use_free_cores
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,8 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     folder = Path(plain["output_folder"])
     _on_main(functools.partial(_take, folder, plain))
     sb.create_experiment_directory(folder, save_env_desc=True)
+    if rank_and_size()["world_size"] == 1:
+        use_free_cores(folder)
     sys.excepthook = _message_only(sys.excepthook)
     if if_main_process():
         # SpeechBrain copies the file that called it, which is this one; what made the run is the recipe's script.

@@ -43,6 +43,7 @@ FLOORS = {
         "plots",
         "reports",
         "scoring",
+        "threads",
     ],
     # the parts, and what turns corpora into what they learn from
     3: [

@@ -28,7 +28,7 @@ PAGES = sorted(
 SCRIPTS = sorted([*ROOT.glob("recipes/*/*/*.py"), *ROOT.glob("benchmarks/*.py")])
 #: What begins a command of ours; a line of a shell block that begins otherwise must be one of the others.
 OURS = ("python", "torchrun", "speechtools", "make", "pip", "cd")
-OTHERS = ("git", "export", "source", ".", "python3", "mkdir", "cp", "cat")
+OTHERS = ("git", "uv", "export", "source", ".", "python3", "mkdir", "cp", "cat")
 
 
 class CannotBeTyped(Exception):

@@ -1,0 +1,55 @@
+"""A training computes on the cores that are free, and a resumed one on as many as before."""
+
+import os
+
+import psutil
+import pytest
+import torch
+
+from speechtools import threads
+
+
+@pytest.fixture
+def busy(monkeypatch):
+    """Sets how busy (%) each of four cores is; torch would use all four."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    chosen = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+
+    def use(*percent):
+        monkeypatch.setattr(psutil, "cpu_percent", lambda interval, percpu: list(percent))
+        return chosen
+
+    return use
+
+
+@pytest.mark.parametrize(
+    "percent, expected", [((0, 3, 2, 0), 4), ((100, 5, 0, 0), 3), ((60, 70, 100, 0), 2), ((100, 100, 97, 100), 1)]
+)
+def test_busy_cores_are_left_to_others(busy, tmp_path, percent, expected):
+    chosen = busy(*percent)
+    assert threads.use_free_cores(tmp_path) == expected and chosen == [expected]
+
+
+def test_a_resumed_run_keeps_its_number(busy, tmp_path, caplog):
+    busy(100, 100, 0, 0)
+    assert threads.use_free_cores(tmp_path) == 2
+    busy(0, 0, 0, 0)
+    (tmp_path / "save" / "CKPT+1").mkdir(parents=True)
+    with caplog.at_level("INFO"):
+        assert threads.use_free_cores(tmp_path) == 2
+    assert "2 of 4 cores" in caplog.text and "OMP_NUM_THREADS" in caplog.text
+    (tmp_path / "save" / "CKPT+1").rmdir()
+    assert threads.use_free_cores(tmp_path) == 4, "nothing to resume"
+
+
+def test_the_users_own_number_is_left_alone(busy, tmp_path, monkeypatch):
+    chosen = busy(100, 100, 100, 100)
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert threads.use_free_cores(tmp_path) == 4 and chosen == []
+
+
+def test_idle_shares_add_up():
+    assert 0 <= threads.free_cores(0.1) <= psutil.cpu_count()
