@@ -11,13 +11,13 @@ from importlib.machinery import ModuleSpec, PathFinder
 from speechtools.errors import InstallationError
 
 
-class TorchaudioFinder(PathFinder):
+class TorchaudioFinder:
     """Finds torchaudio where it is installed; where it fails to load, its import raises InstallationError."""
 
-    @classmethod
-    def find_spec(cls, fullname, path=None, target=None) -> ModuleSpec | None:
+    @staticmethod
+    def find_spec(fullname, path=None, target=None) -> ModuleSpec | None:
         """The spec of torchaudio, whose loader reports a failure; None for other modules."""
-        spec = super().find_spec(fullname, path, target) if fullname == "torchaudio" else None
+        spec = PathFinder.find_spec(fullname, path, target) if fullname == "torchaudio" else None
         if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module

@@ -1,5 +1,6 @@
 """A torchaudio that does not load is explained, whatever asks for it; one that loads is left alone."""
 
+import importlib.metadata
 import os
 import re
 import sys
@@ -56,6 +57,11 @@ except ImportError as error:
     print(type(error).__name__, type(error.__cause__).__name__)
 """
     assert runs.call([sys.executable, "-c", program]).stdout.split() == ["InstallationError", "OSError"]
+
+
+def test_installed_packages_are_listed_once():
+    """importlib.metadata asks every finder: a second one that lists packages would double them."""
+    assert len(list(importlib.metadata.distributions(name="pytest"))) == 1
 
 
 def test_other_modules_are_not_looked_for():
