@@ -28,21 +28,25 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 # What a user gets today: the wheel in a throw-away environment, resolved from nothing by the ranges of setup.cfg alone.
+# TORCH="torch<2.11" takes the newest of the older pairs of torch and torchaudio.
+TORCH ?= torch
+fresh: export PIP_CONSTRAINT = /dev/null
 fresh:
 	rm -rf build && $(PYTHON) -m venv build/fresh
 	build/fresh/bin/python -m pip wheel --quiet --no-deps --wheel-dir build .
-	build/fresh/bin/python -m pip install --quiet build/*.whl
-	cd build && fresh/bin/python -c "import torch, torchaudio, speechtools.inference as i; \
+	build/fresh/bin/python -m pip install --quiet "$(TORCH)" "$$(ls build/*.whl)[recipes]"
+	cd build && fresh/bin/python -c "import torch, torchaudio, speechtools.training, speechtools.inference as i; \
 		print(f'torch {torch.__version__} with torchaudio {torchaudio.__version__}:', i.__file__)"
 	cd build && fresh/bin/speechtools score --sample
 	rm -rf build
 
-# The tests of several processes, repeated with free cores and with busy ones. None may hang or fail.
+# The tests of several processes, repeated with free cores and with busy ones; then all tests, in random order.
 stress: $(VENV)/installed
 	$(BIN)/python tests/stress.py --repeats 40 tests/test_gathering.py
 	$(BIN)/python tests/stress.py --repeats 40 --busy 2 tests/test_gathering.py
 	$(BIN)/python tests/stress.py --repeats 15
 	$(BIN)/python tests/stress.py --repeats 15 --busy 2
+	$(BIN)/python tests/stress.py --repeats 5 -o addopts=--doctest-modules -n auto --maxprocesses 4
 
 # The tests again, counting the lines of the toolkit that they run; it fails below 90 %.
 coverage: $(VENV)/installed

@@ -20,42 +20,45 @@ class TorchaudioFinder:
         spec = PathFinder.find_spec(fullname, path, target) if fullname == "torchaudio" else None
         if spec is None or spec.loader is None:
             return None
-        execute = spec.loader.exec_module
+        loader = spec.loader
 
         def execute_or_explain(module):
+            del loader.exec_module  # from here on it is the loader that Python made
             try:
-                execute(module)
-            except (ImportError, OSError, RuntimeError) as error:
-                sys.excepthook = _message_first(sys.excepthook)
-                raise InstallationError(_explanation(error)) from error
+                loader.exec_module(module)
+            except Exception as error:  # an unknown symbol, another CUDA version, a name that torch no longer has
+                if sys.excepthook is not _message_alone:
+                    _hooks.append(sys.excepthook)
+                    sys.excepthook = _message_alone
+                raise InstallationError(_explanation(error, spec.origin)) from error
 
-        spec.loader.exec_module = execute_or_explain  # type: ignore[method-assign]
+        loader.exec_module = execute_or_explain  # type: ignore[method-assign]
         return spec
 
 
 def watch_torchaudio() -> None:
     """Let every later import of torchaudio in this process report a pair that does not load."""
-    if TorchaudioFinder not in sys.meta_path:
+    if not any(getattr(finder, "__name__", "") == TorchaudioFinder.__name__ for finder in sys.meta_path):
         sys.meta_path.insert(0, TorchaudioFinder)
 
 
-def _message_first(otherwise):
-    """An excepthook that shows an InstallationError as its message alone."""
-
-    def hook(kind, error, traceback):
-        if issubclass(kind, InstallationError):
-            print(f"error: {error}", file=sys.stderr)
-        else:
-            otherwise(kind, error, traceback)
-
-    return hook
+#: What _message_alone stands in for.
+_hooks: list = []
 
 
-def _explanation(error: Exception) -> str:
-    torch, torchaudio = (_version(name) for name in ("torch", "torchaudio"))
+def _message_alone(kind, error, traceback) -> None:
+    """An excepthook that shows an InstallationError as its message, and hands every other error on."""
+    if issubclass(kind, InstallationError):
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        _hooks[-1](kind, error, traceback)
+
+
+def _explanation(error: Exception, origin: str | None) -> str:
+    reason = str(error).splitlines()[0] if str(error) else "no reason given"
     return (
-        f"torchaudio {torchaudio} does not load with torch {torch} ({type(error).__name__}: "
-        f"{str(error).splitlines()[0] if str(error) else 'no reason given'}). Install a pair that does: {_pip_line()}"
+        f"torchaudio {_version('torchaudio')} ({origin}) does not load with torch {_version('torch')}: "
+        f"{type(error).__name__}: {reason.rstrip('.')}. {_remedy()}"
     )
 
 
@@ -66,11 +69,19 @@ def _version(name: str) -> str:
         return "(not installed)"
 
 
-def _pip_line() -> str:
-    """The command that installs the pairs that this package asks for."""
+def _remedy() -> str:
+    """The command that installs a pair that this package asks for."""
+    from packaging.requirements import Requirement
+
     try:
-        required = importlib.metadata.requires("speechtools") or []
+        required = [Requirement(line) for line in importlib.metadata.requires("speechtools") or []]
     except importlib.metadata.PackageNotFoundError:  # a source tree that was never installed
-        return "pip install . in the checkout of speechtools."
-    pair = [each for each in required if each.startswith(("torch", "torchaudio")) and ";" not in each]
-    return "pip install " + " ".join(f'"{each}"' for each in pair)
+        return "Install a pair that does: pip install . in the checkout of speechtools."
+    pair = [each for each in required if each.name in ("torch", "torchaudio")]
+    line = " ".join(f'"{each}"' for each in pair)
+    if all(each.specifier.contains(_version(each.name).strip("()"), prereleases=True) for each in pair):
+        return (
+            "These versions go together, so one of them is damaged or built for another device (CPU, CUDA). Install "
+            f"both anew: pip install --force-reinstall {line}"
+        )
+    return f"Install a pair that does: pip install {line}"

@@ -41,7 +41,7 @@ from speechtools import options, registry
 from speechtools.allocation import keep_freed_memory
 from speechtools.data.batches import LengthBatchSampler
 from speechtools.data.manifests import write_aside
-from speechtools.data.processes import cpu_count, end_with_starter
+from speechtools.data.processes import cores_left, end_with_starter
 from speechtools.distributed import end_distributed
 from speechtools.errors import ConfigError, SpeechtoolsError
 from speechtools.threads import use_free_cores
@@ -109,9 +109,9 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     folder = Path(plain["output_folder"])
     _on_main(functools.partial(_take, folder, plain))
     sb.create_experiment_directory(folder, save_env_desc=True)
-    if rank_and_size()["world_size"] == 1:
-        use_free_cores(folder)
     sys.excepthook = _message_only(sys.excepthook)
+    if rank_and_size()["world_size"] == 1 and not str(run_opts["device"]).startswith("cuda"):
+        use_free_cores(folder)
     if if_main_process():
         # SpeechBrain copies the file that called it, which is this one; what made the run is the recipe's script.
         (folder / Path(__file__).name).unlink(missing_ok=True)
@@ -288,7 +288,9 @@ def _message_only(otherwise):
         elif rank_and_size()["world_size"] > 1 and "by peer" in str(error):
             rank = rank_and_size()["rank"]
             print(
-                f"error: Process {rank} ends, since another process has. The other's message says why.", file=sys.stderr
+                f"error: Process {rank} lost the connection to another process of this run, which has ended. The "
+                "output of that process says why.",
+                file=sys.stderr,
             )
             logger.debug("%s", error, exc_info=(kind, error, traceback))
         else:
@@ -637,7 +639,7 @@ def make_loader(dataset, batches, num_workers: int = 0) -> DataLoader:
     cores, and would wait for the one that a reading process takes from them: there the main process reads by itself.
     """
     if not torch.cuda.is_available():
-        num_workers = max(0, min(num_workers, cpu_count() - torch.get_num_threads()))
+        num_workers = max(0, min(num_workers, cores_left(torch.get_num_threads())))
     if sys.platform != "linux":
         num_workers = 0  # a recipe's pipelines are functions within a function, which only a fork carries over
     return DataLoader(

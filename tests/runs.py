@@ -113,9 +113,26 @@ def _call(rank, function, arguments):
     function(rank, *arguments)
 
 
-def call(command, **how):
-    """What a command printed, as ``subprocess.run`` returns it; it is killed after TIMEOUT seconds."""
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, **how)
+def call(command, limit=TIMEOUT, **how):
+    """What a command printed, as ``subprocess.run`` returns it.
+
+    Raises
+    ------
+    TimeoutExpired
+        It took more than ``limit`` seconds, and was killed with all processes that it started.
+    """
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **how
+    )
+    try:
+        output, errors = process.communicate(timeout=limit)
+    except BaseException as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, errors = process.communicate(timeout=30)
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise subprocess.TimeoutExpired(command, limit, output + errors) from error
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def _work(script, arguments, folder, environment, streams, kill_after=None, before=None, after=None):
@@ -174,6 +191,7 @@ def trainings_are_forked():
     def fork(command, cwd, env=None, stdout=None, stderr=None):
         child = os.fork()
         if child == 0:
+            faulthandler.dump_traceback_later(TIMEOUT, exit=True, file=2)
             if stdout:  # a log file, which takes both streams
                 os.dup2(stdout.fileno(), 1)
                 os.dup2(stdout.fileno(), 2)

@@ -1,7 +1,7 @@
-"""Repeat the tests of several processes, each time in a new pytest: ``python tests/stress.py --repeats 40 --busy 2``.
+"""Repeat tests, each time in a new pytest: ``python tests/stress.py --repeats 40 --busy 2 tests/test_gathering.py``.
 
-What else is given goes to pytest, as ``tests/test_gathering.py``; by default, all tests marked ``processes``. It ends
-with 1 where a repetition failed or hung, and prints what that one said.
+Unknown arguments are passed on to pytest; the default are all tests marked ``processes``. The exit status is 1 if a
+repetition failed or hung; its output is then printed.
 """
 
 import argparse
@@ -10,22 +10,31 @@ import subprocess
 import sys
 import time
 
+import runs
+
+from speechtools.data.processes import end_with_parent
+
 #: Seconds for one repetition. A test that hangs ends much earlier, by the limits of setup.cfg.
-LIMIT = 900
+LIMIT = 1200
+#: What pytest exits with where it does not know an argument or a file.
+USAGE_ERROR = 4
 
 
 def spin():
-    """Keep one core busy."""
+    """Keep one core busy, until the program that started it ends."""
+    end_with_parent()
     while True:
         pass
 
 
 def main() -> int:
-    """Run them, and report how many failed."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    """Run the repetitions, and report how many failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=40)
-    parser.add_argument("--busy", type=int, default=0, help="processes that keep a core busy meanwhile")
+    parser.add_argument("--busy", type=int, default=0, help="number of processes that keep a core busy meanwhile")
     options, arguments = parser.parse_known_args()
+    if options.repeats < 1 or options.busy < 0:
+        parser.error(f"--repeats={options.repeats} must be 1 or more, and --busy={options.busy} 0 or more.")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(arguments or ["-m", "processes", "tests"])]
     for _ in range(options.busy):
         multiprocessing.Process(target=spin, daemon=True).start()
@@ -33,11 +42,14 @@ def main() -> int:
     for repeat in range(1, options.repeats + 1):
         began = time.monotonic()
         try:
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT)
-            status, output = done.returncode, done.stdout
+            done = runs.call(command, limit=LIMIT)
+            status, output = done.returncode, done.stdout + done.stderr
         except subprocess.TimeoutExpired as error:
-            status, output = "hung", str(error.stdout)
+            status, output = "hung", error.output
         print(f"{repeat}/{options.repeats}: {status or 'passed'}, {time.monotonic() - began:.0f} s", flush=True)
+        if status == USAGE_ERROR:
+            print(output)
+            return USAGE_ERROR
         if status:
             failed.append(repeat)
             print(output, flush=True)

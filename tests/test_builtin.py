@@ -361,8 +361,9 @@ def test_a_killed_run_leaves_no_worker_and_is_resumed(tmp_path):
     options = {**FEW, "num_train_speakers": 14, "num_workers": 2}
     code = f"from speechtools.data.corpora.builtin import builtin; builtin({str(tmp_path)!r}, **{options})"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
         while not list(tmp_path.rglob("*.WAV")):
-            assert process.poll() is None
+            assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
         process.kill()
         process.communicate(timeout=20)  # returns when no worker holds the pipe any longer

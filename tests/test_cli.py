@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 import runs
@@ -208,3 +209,10 @@ def test_a_reader_that_closes_early_is_no_error():
         process.stdout.close()
         error = process.stderr.read()
     assert "Traceback" not in error and "BrokenPipe" not in error
+
+
+def test_the_bundled_recording_has_the_score_that_the_readme_shows(capsys):
+    assert cli.main(["score", "--sample"]) == 0
+    score, path = capsys.readouterr().out.split()
+    assert path == str(speechtools.SAMPLE)
+    assert f"speechtools score --sample     # {score}:" in (Path(__file__).parents[1] / "README.md").read_text()

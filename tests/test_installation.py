@@ -1,7 +1,9 @@
 """A torchaudio that does not load is explained, whatever asks for it; one that loads is left alone."""
 
+import importlib
 import importlib.metadata
 import os
+import pickle
 import re
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import runs
 
 import speechtools
+from speechtools import installation
 from speechtools.errors import InstallationError
 from speechtools.installation import TorchaudioFinder
 
@@ -43,7 +46,7 @@ def test_every_command_explains_it_in_one_message(broken, command, folder):
     done = runs.call([sys.executable, *command], cwd=ROOT / folder, env=broken)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr and done.stderr.count("does not load with torch") == 1
-    assert re.search('pip install "torch[^a].*" "torchaudio.*"\n', done.stderr)
+    assert re.search('pip install --force-reinstall "torch[^a].*" "torchaudio.*"\n', done.stderr)
     assert "Could not load this library" in done.stderr and "undefined symbol" not in done.stderr
 
 
@@ -57,6 +60,38 @@ except ImportError as error:
     print(type(error).__name__, type(error.__cause__).__name__)
 """
     assert runs.call([sys.executable, "-c", program]).stdout.split() == ["InstallationError", "OSError"]
+
+
+@pytest.mark.parametrize("error", ["OSError", "ImportError", "RuntimeError", "AttributeError"])
+def test_whatever_fails_is_explained_once(tmp_path, monkeypatch, error):
+    (tmp_path / "torchaudio.py").write_text(f"raise {error}('undefined symbol')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    hooks = []
+    for _ in range(2):
+        with pytest.raises(InstallationError, match=rf"{error}: undefined symbol") as caught:
+            importlib.import_module("torchaudio")
+        hooks.append(sys.excepthook)
+    assert str(tmp_path / "torchaudio.py") in str(caught.value)
+    assert hooks[0] is hooks[1]
+
+
+@pytest.mark.parametrize(
+    "installed, remedy", [("2.11.0", "Install a pair that does: pip install"), ("2.11.1", "pip install --force-rei")]
+)
+def test_the_remedy_changes_something(monkeypatch, installed, remedy):
+    """pip leaves versions that fit as they are, unless it is told to install them anew."""
+    monkeypatch.setattr(installation, "_version", {"torch": "2.14.1", "torchaudio": installed}.get)
+    assert remedy in installation._remedy()
+
+
+def test_torchaudio_that_loads_is_left_as_it_is():
+    import torchaudio
+
+    assert "exec_module" not in vars(torchaudio.__loader__)
+    assert pickle.loads(pickle.dumps(torchaudio.__spec__)).name == "torchaudio"
 
 
 def test_installed_packages_are_listed_once():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from speechtools import threads
+from speechtools.data import processes
 
 
 @pytest.fixture
@@ -17,6 +18,7 @@ def busy(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     chosen = []
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.setattr(processes, "_busy_cores", 0)
 
     def use(*percent):
         monkeypatch.setattr(psutil, "cpu_percent", lambda interval, percpu: list(percent))
@@ -31,6 +33,14 @@ def busy(monkeypatch):
 def test_busy_cores_are_left_to_others(busy, tmp_path, percent, expected):
     chosen = busy(*percent)
     assert threads.use_free_cores(tmp_path) == expected and chosen == [expected]
+    assert processes.cores_left(expected) == 0, "none for loader processes"
+
+
+def test_the_log_tells_of_fewer_threads(busy, tmp_path, caplog):
+    busy(100, 100, 0, 0)
+    with caplog.at_level("INFO"):
+        threads.use_free_cores(tmp_path)
+    assert "2 of 4 cores" in caplog.text and "OMP_NUM_THREADS" in caplog.text
 
 
 def test_a_resumed_run_keeps_its_number(busy, tmp_path, caplog):
@@ -40,15 +50,42 @@ def test_a_resumed_run_keeps_its_number(busy, tmp_path, caplog):
     (tmp_path / "save" / "CKPT+1").mkdir(parents=True)
     with caplog.at_level("INFO"):
         assert threads.use_free_cores(tmp_path) == 2
-    assert "2 of 4 cores" in caplog.text and "OMP_NUM_THREADS" in caplog.text
+    assert caplog.text == ""
     (tmp_path / "save" / "CKPT+1").rmdir()
     assert threads.use_free_cores(tmp_path) == 4, "nothing to resume"
 
 
 def test_the_users_own_number_is_left_alone(busy, tmp_path, monkeypatch):
-    chosen = busy(100, 100, 100, 100)
+    busy(100, 100, 100, 100)
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    assert threads.use_free_cores(tmp_path) == 4 and chosen == []
+    assert threads.use_free_cores(tmp_path) == 4
+
+
+@pytest.mark.parametrize("value", ["", "0", "many", "-1"])
+def test_a_number_of_threads_that_is_none_counts_as_not_set(busy, tmp_path, monkeypatch, value):
+    busy(100, 100, 100, 0)
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert threads.use_free_cores(tmp_path) == 1
+
+
+@pytest.mark.parametrize("text", ["", "0", "many", "1.5", "\udcff"])
+def test_a_damaged_record_is_measured_anew(busy, tmp_path, text):
+    (tmp_path / "save" / "CKPT+1").mkdir(parents=True)
+    (tmp_path / "num_threads.txt").write_text(text, errors="surrogateescape")
+    busy(100, 0, 0, 0)
+    assert threads.use_free_cores(tmp_path) == 3
+    assert (tmp_path / "num_threads.txt").read_text() == "3"
+
+
+@pytest.mark.parametrize("record, variable, expected", [("999", None, 4), ("1", "4", 4)])
+def test_another_number_than_before_is_warned_of(busy, tmp_path, monkeypatch, caplog, record, variable, expected):
+    (tmp_path / "save" / "CKPT+1").mkdir(parents=True)
+    (tmp_path / "num_threads.txt").write_text(record)
+    busy(0, 0, 0, 0)
+    if variable:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert threads.use_free_cores(tmp_path) == expected
+    assert f"began on {record} threads" in caplog.text
 
 
 def test_idle_shares_add_up():

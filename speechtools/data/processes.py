@@ -36,6 +36,21 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+#: Cores that other programs kept busy when this process chose its threads.
+_busy_cores = 0
+
+
+def leave_cores(count: int) -> None:
+    """Count so many cores as busy with other programs from now on."""
+    global _busy_cores
+    _busy_cores = count
+
+
+def cores_left(threads: int) -> int:
+    """Cores for processes besides those that this one's ``threads`` and other programs take; it may be negative."""
+    return cpu_count() - _busy_cores - threads
+
+
 def progress_bar(iterable, description: str, total: int, progress: bool = True, initial: int = 0):
     """A tqdm bar over files; in a log file it writes a line every half minute at most."""
     interval = 0.1 if sys.stderr.isatty() else 30.0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from speechtools.data.processes import cpu_count
+from speechtools.data.processes import cores_left
 from speechtools.data.speaker_store import SpeakerStore
 from speechtools.errors import ConfigError, CorpusError
 
@@ -241,7 +241,7 @@ def speaker_loader(
     ``spare_cores`` tells how many are left; unless given, those that torch has no thread for.
     """
     if not torch.cuda.is_available():
-        spare = cpu_count() - torch.get_num_threads() if spare_cores is None else spare_cores
+        spare = cores_left(torch.get_num_threads()) if spare_cores is None else spare_cores
         num_workers = max(0, min(num_workers, spare))
     if sys.platform != "linux":
         num_workers = 0
