@@ -191,7 +191,7 @@ def trainings_are_forked():
     def fork(command, cwd, env=None, stdout=None, stderr=None):
         child = os.fork()
         if child == 0:
-            faulthandler.dump_traceback_later(TIMEOUT, exit=True, file=2)
+            signal.alarm(TIMEOUT)  # ends it; faulthandler would wait for its thread, which the fork left behind
             if stdout:  # a log file, which takes both streams
                 os.dup2(stdout.fileno(), 1)
                 os.dup2(stdout.fileno(), 2)
