@@ -42,8 +42,8 @@ fresh:
 
 # The tests of several processes, repeated with free cores and with busy ones; then all tests, in random order.
 stress: $(VENV)/installed
-	$(BIN)/python tests/stress.py --repeats 40 tests/test_gathering.py
-	$(BIN)/python tests/stress.py --repeats 40 --busy 2 tests/test_gathering.py
+	$(BIN)/python tests/stress.py --repeats 40 tests/speaker/test_gathering.py
+	$(BIN)/python tests/stress.py --repeats 40 --busy 2 tests/speaker/test_gathering.py
 	$(BIN)/python tests/stress.py --repeats 15
 	$(BIN)/python tests/stress.py --repeats 15 --busy 2
 	$(BIN)/python tests/stress.py --repeats 5 -o addopts=--doctest-modules -n auto --maxprocesses 4

@@ -13,7 +13,7 @@ import numpy as np
 import pesq
 import soundfile
 
-from speechtools.data.pesq_labels import LabelJob, label, raw_from_nb
+from speechtools.measures.pesq import LabelJob, label, raw_from_nb
 
 SAMPLE_RATE = 16000
 

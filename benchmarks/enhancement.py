@@ -12,11 +12,11 @@ from rich.console import Console
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from speechtools.allocation import keep_freed_memory
-from speechtools.enhancement import EnhancerBLSTM, enhancement_objective
-from speechtools.features import num_samples
+from speechtools.audio.features import num_samples
+from speechtools.audio.spectrum import Spectrum
+from speechtools.enhancement.net import EnhancerBLSTM, enhancement_objective
 from speechtools.inference import SpeechEnhancer
-from speechtools.spectrum import Spectrum
+from speechtools.training.allocation import keep_freed_memory
 
 RATE = 16000
 

@@ -25,11 +25,11 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.optim.swa_utils import AveragedModel
 
 from speechtools import training
-from speechtools.allocation import keep_freed_memory
-from speechtools.data.batches import LengthBatchSampler
-from speechtools.data.corpora.builtin import builtin
-from speechtools.features import Magnitude, length_mask, num_samples
-from speechtools.quality import QualityBLSTM, quality_objective
+from speechtools.audio.features import Magnitude, length_mask, num_samples
+from speechtools.corpora.builtin import builtin
+from speechtools.quality.net import QualityBLSTM, quality_objective
+from speechtools.training.allocation import keep_freed_memory
+from speechtools.training.batches import LengthBatchSampler
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "TIMIT" / "quality" / "train.py"
 RATE = 16000

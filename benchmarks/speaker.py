@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.table import Table
 from speaker_batches import SMALL, write_audio, write_manifest
 
-from speechtools import dvectors
-from speechtools.allocation import keep_freed_memory
-from speechtools.data.speaker_batches import SpeakerBatches, StepSampler, speaker_loader
-from speechtools.data.speaker_store import SpeakerStore
-from speechtools.encoders import LSTMP, folded
-from speechtools.features import LogMel
+from speechtools.audio.features import LogMel
+from speechtools.speaker import dvectors
+from speechtools.speaker.batches import SpeakerBatches, StepSampler, speaker_loader
+from speechtools.speaker.encoders import LSTMP, folded
+from speechtools.speaker.store import SpeakerStore
+from speechtools.training.allocation import keep_freed_memory
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "TI-SV" / "GE2E"
 #: hidden nodes, projection, and how many utterances, for the paper's encoders of keywords and of free text (section 3)

@@ -21,11 +21,11 @@ from quality import in_turns
 from rich.console import Console
 from rich.table import Table
 
-from speechtools.allocation import keep_freed_memory
-from speechtools.data.speaker_batches import SpeakerBatches
-from speechtools.data.speaker_data import SHARD_UTTERANCES
-from speechtools.data.speaker_index import FIELDS
-from speechtools.data.speaker_store import SpeakerStore
+from speechtools.speaker.batches import SpeakerBatches
+from speechtools.speaker.data import SHARD_UTTERANCES
+from speechtools.speaker.index import FIELDS
+from speechtools.speaker.store import SpeakerStore
+from speechtools.training.allocation import keep_freed_memory
 
 PER_SPEAKER = 20
 SAMPLES = 48000  # 3 s

@@ -6,8 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
-from speechtools import registry
-from speechtools.contracts import CONTRACTS
+from speechtools.core import registry
+from speechtools.core.contract import CONTRACTS
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent

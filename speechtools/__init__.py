@@ -7,11 +7,13 @@ interfaces. Importing this package is light: torch comes in with the first part 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from speechtools import metrics
-from speechtools.errors import SpeechtoolsError
-from speechtools.installation import watch_torchaudio
-from speechtools.registry import available, build, find, plugin
+from speechtools.core import metrics
+from speechtools.core.errors import SpeechtoolsError
+from speechtools.core.installation import watch_torchaudio
+from speechtools.core.moved import find_moved_modules
+from speechtools.core.registry import available, build, find, plugin
 
+find_moved_modules()
 watch_torchaudio()
 
 try:

@@ -1,9 +1,9 @@
 """Pretrained interfaces: load a trained model and use it on tensors, files and folders."""
 
-from speechtools.inference.enhancement import BUNDLED_ENHANCER, SpeechEnhancer
-from speechtools.inference.pretrained import PretrainedModel
-from speechtools.inference.quality import BUNDLED_QUALITY_NET, QualityNet, QualityReport, Region
-from speechtools.inference.speaker import (
+from speechtools.core.pretrained import PretrainedModel
+from speechtools.enhancement.inference import BUNDLED_ENHANCER, SpeechEnhancer
+from speechtools.quality.inference import BUNDLED_QUALITY_NET, QualityNet, QualityReport, Region
+from speechtools.speaker.inference import (
     BUNDLED_SPEAKER_ENCODER,
     SpeakerEncoder,
     SpeakerVerification,

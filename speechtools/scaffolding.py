@@ -14,10 +14,10 @@ import textwrap
 from importlib import metadata
 from pathlib import Path
 
-from speechtools import registry
-from speechtools.contracts import contract
-from speechtools.data.manifests import write_aside
-from speechtools.errors import ConfigError, PluginError, SpeechtoolsError
+from speechtools.core import registry
+from speechtools.core.contract import contract
+from speechtools.core.errors import ConfigError, PluginError, SpeechtoolsError
+from speechtools.core.rows import write_aside
 
 _RECIPE = "my-corpus/my-task"
 _RECIPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*/[A-Za-z0-9][A-Za-z0-9-]*")
@@ -42,8 +42,8 @@ _SLOTS = {
 def new_recipe(name: str, folder: str | Path | None = None) -> Path:
     """Copy the template of a recipe to ``<folder>/<corpus>/<task>``, with its name filled in.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     name : str
         ``corpus/task``, as in ``TIMIT/quality``.
     folder : str or Path, optional

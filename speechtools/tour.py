@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 import speechtools
-from speechtools.errors import SpeechtoolsError
+from speechtools.core.errors import SpeechtoolsError
 from speechtools.inference import QualityReport
 
 #: The voices, by their names in the built-in corpus of ``_SEED``: chosen to sound different.
@@ -64,8 +64,9 @@ def write_recordings(folder: str | Path) -> Path:
     SpeechtoolsError
         The package espeakng-loader, of the extra ``recipes``, is not installed, or the folder cannot be written.
     """
-    from speechtools.data import audio, mixing
-    from speechtools.data.noise_generators import make_noise
+    from speechtools import audio
+    from speechtools.audio.noises import make_noise
+    from speechtools.degradations import mixing
 
     folder = Path(folder)
     spoken: dict[str, list[np.ndarray]] = defaultdict(list)
@@ -98,8 +99,8 @@ def frame_bars(report: QualityReport, width: int) -> Text:
 def tour(folder: str | Path = "tour", png: str | Path | None = None, console: Console | None = None) -> dict:
     """Walk through the first steps on a console; what the printed lines have made is returned, by name.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     folder : str or Path
         Where the recordings are written.
     png : str or Path
@@ -133,8 +134,8 @@ def tour(folder: str | Path = "tour", png: str | Path | None = None, console: Co
     for region in made["regions"]:
         console.print(f"from {region.start:.2f} to {region.end:.2f} s, {region.score:.2f} there")
     if png is not None:
-        from speechtools import plots
-        from speechtools.data import audio
+        from speechtools import audio
+        from speechtools.core import plots
 
         recordings = [
             (name, audio.read(Path(folder) / f"{name}.wav"), made["reports"][name]) for name in made["reports"]

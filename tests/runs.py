@@ -28,12 +28,12 @@ FORKS.set_forkserver_preload(
         "tensorboard.compat.proto",
         "torch._dynamo",
         "torch.utils.tensorboard",
-        "speechtools.quality_stages",
-        "speechtools.enhancement_evaluation",
-        "speechtools.evaluation",
-        "speechtools.keyword_evaluation",
-        "speechtools.reports",
-        "speechtools.reproduction",
+        "speechtools.quality.stages",
+        "speechtools.enhancement.evaluation",
+        "speechtools.speaker.evaluation",
+        "speechtools.keyword.evaluation",
+        "speechtools.quality.evaluation",
+        "speechtools.training.reproduction",
     ]
 )
 
@@ -41,8 +41,8 @@ FORKS.set_forkserver_preload(
 def run(*arguments, cwd, script="train.py", **how):
     """What ``python <script> <arguments>`` does and prints, in the folder ``cwd``.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     kill_after : int, optional
         The process kills itself with SIGKILL after so many optimizer steps.
     before : function, optional
@@ -186,7 +186,7 @@ def killed_after(steps):
 
 def trainings_are_forked():
     """``before`` of a ``reproduce.py``: its trainings are forked too, one after the other."""
-    from speechtools import reproduction
+    from speechtools.training import reproduction
 
     def fork(command, cwd, env=None, stdout=None, stderr=None):
         child = os.fork()

@@ -1,4 +1,4 @@
-"""Repeat tests, each time in a new pytest: ``python tests/stress.py --repeats 40 --busy 2 tests/test_gathering.py``.
+"""Repeat tests, each time in a new pytest: ``python tests/stress.py --repeats 40 --busy 2 tests/speaker``.
 
 Unknown arguments are passed on to pytest; the default are all tests marked ``processes``. The exit status is 1 if a
 repetition failed or hung; its output is then printed.
@@ -12,7 +12,7 @@ import time
 
 import runs
 
-from speechtools.data.processes import end_with_parent
+from speechtools.core.jobs import end_with_parent
 
 #: Seconds for one repetition. A test that hangs ends much earlier, by the limits of setup.cfg.
 LIMIT = 1200

@@ -17,12 +17,13 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 import speechtools
-from speechtools import metrics, plots, tour
-from speechtools.data import audio, mixing
-from speechtools.data.noise_generators import TEST_NOISES, make_noise
-from speechtools.data.pesq_labels import pesq_score
-from speechtools.data.trials import make_trials
+from speechtools import audio, tour
+from speechtools.audio.noises import TEST_NOISES, make_noise
+from speechtools.core import metrics, plots
+from speechtools.degradations import mixing
 from speechtools.inference import QualityNet, SpeakerEncoder, SpeechEnhancer
+from speechtools.measures.pesq import pesq_score
+from speechtools.speaker.trials import make_trials
 
 HERE = Path(__file__).parent
 RATE = 16000

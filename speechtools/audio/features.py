@@ -11,8 +11,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from speechtools.errors import ConfigError
-from speechtools.registry import plugin
+from speechtools.core.errors import ConfigError
+from speechtools.core.registry import plugin
 
 
 def num_samples(lens: Tensor, longest: int) -> Tensor:
@@ -44,8 +44,8 @@ class Magnitude(nn.Module):
     Windows of ``n_fft`` samples every ``hop_length``; the end of an utterance is filled with zeros to a whole window,
     so every sample counts and an utterance of ``n`` samples has ``1 + ceil(max(n - n_fft, 0) / hop_length)`` frames.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     n_fft, hop_length : int
         Window and step in samples: 512 and 256 at 16 kHz, as the paper's authors use (32 and 16 ms).
     window : str
@@ -167,8 +167,8 @@ class LogMel(nn.Module):
     Only whole windows count, so no frame of an utterance reaches into the padding behind it: ``n`` samples have
     ``1 + floor((n - window) / hop)`` frames. What is shorter than a window is filled with zeros to one.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     sample_rate : int
         In Hz.
     n_mels : int

@@ -1,7 +1,7 @@
 """Audio files: find them, read them whole or in blocks, write them.
 
 Whatever libsndfile decodes (any rate, channel count, sample type) comes out as float32, mono, at the rate asked for.
-A file that cannot be trusted ends in an :class:`~speechtools.errors.AudioError` that names it, never in fewer samples.
+A file that cannot be trusted ends in an :class:`AudioError` that names it, never in fewer samples.
 """
 
 import errno
@@ -15,8 +15,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from speechtools.data.manifests import write_aside
-from speechtools.errors import AudioError, ConfigError, CorpusError
+from speechtools.core.errors import AudioError, ConfigError, CorpusError
+from speechtools.core.rows import write_aside
 
 #: Suffixes of audio containers that libsndfile reads. Headerless ``.raw`` and matrices (``.mat``) are left out: their
 #: content does not say that it is audio.
@@ -179,7 +179,7 @@ def check_signal(samples: np.ndarray, path: str | Path) -> None:
     -------
     >>> check_signal(np.zeros(16000), "pause.wav")
     Traceback (most recent call last):
-    speechtools.errors.AudioError: pause.wav is silent: all of its 16000 samples are zero. Leave it out.
+    speechtools.core.errors.AudioError: pause.wav is silent: all of its 16000 samples are zero. Leave it out.
     """
     if not np.any(samples):
         raise AudioError(f"{path} is silent: all of its {len(samples)} samples are zero. Leave it out.")

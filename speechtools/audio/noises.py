@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import butter, fftconvolve, lfilter, sosfilt
 
-from speechtools.data import audio
-from speechtools.errors import ConfigError
+from speechtools import audio
+from speechtools.core.errors import ConfigError
 
 SAMPLE_RATE = 16000
 TEST_NOISES = ("engine", "white", "street", "baby_cry")

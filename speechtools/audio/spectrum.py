@@ -7,8 +7,8 @@ batch on the right is in no frame that counts, and the waveform does not depend 
 import torch
 from torch import Tensor, nn
 
-from speechtools.errors import ConfigError
-from speechtools.features import Count, length_mask, num_samples
+from speechtools.audio.features import Count, length_mask, num_samples
+from speechtools.core.errors import ConfigError
 
 
 class Spectrum(nn.Module):
@@ -16,8 +16,8 @@ class Spectrum(nn.Module):
 
     The square root of a periodic Hann window is applied on both ways.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     n_fft, hop_length : int
         Window and step in samples; the step divides the window, and is at most half of it.
 

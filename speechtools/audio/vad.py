@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechtools.errors import ConfigError
-from speechtools.features import length_mask, num_samples
-from speechtools.registry import plugin
+from speechtools.audio.features import length_mask, num_samples
+from speechtools.core.errors import ConfigError
+from speechtools.core.registry import plugin
 
 
 def speech_samples(wav: Tensor, speech: Tensor, hop_length: int) -> Tensor:
@@ -33,8 +33,8 @@ class EnergyVAD(nn.Module):
     ``hangover_ms`` are closed, and then bursts shorter than ``min_speech_ms`` removed, unless nothing would be left. A
     recording of even level is speech throughout; digital silence never is.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     sample_rate : int
         In Hz.
     hop_ms : float
@@ -144,8 +144,8 @@ def _erode(mask: Tensor, width: int) -> Tensor:
 class WebRTCVAD:
     """The detector of the WebRTC project, through the package ``webrtcvad-wheels`` (``pip install speechtools[vad]``).
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     sample_rate : int
         8000, 16000, 32000 or 48000 Hz.
     aggressiveness : int

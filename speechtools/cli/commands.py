@@ -15,15 +15,16 @@ import textwrap
 import warnings
 from typing import Any, NoReturn, TextIO
 
-from speechtools import SAMPLE, __version__, registry
-from speechtools.errors import AudioError, ConfigError, PluginError, SpeechtoolsError
+from speechtools import SAMPLE, __version__
+from speechtools.core import registry
+from speechtools.core.errors import AudioError, ConfigError, PluginError, SpeechtoolsError
 
 _MODEL_HELP = "a `pretrained` folder, a hub id, or a model of the package by its name; default: the command's own"
 
 
 def list_parts(arguments: argparse.Namespace) -> int:
     """The registered parts, by kind, each with the first line of its docstring."""
-    from speechtools.contracts import CONTRACTS
+    from speechtools.core.contract import CONTRACTS
 
     names = registry.available(arguments.pattern)
     if not names:
@@ -46,7 +47,7 @@ def list_parts(arguments: argparse.Namespace) -> int:
 
 def show_part(arguments: argparse.Namespace) -> int:
     """The signature, place, docstring and contract of one part."""
-    from speechtools.contracts import CONTRACTS
+    from speechtools.core.contract import CONTRACTS
 
     part = registry.find(arguments.name)
     kind = arguments.name.split("/")[0]
@@ -76,7 +77,7 @@ def check_anything(arguments: argparse.Namespace) -> int:
             f"{name} was given --data_folder={arguments.data_folder}, but only a corpus reads a folder. Leave it out."
         )
     if os.path.isdir(name):
-        from speechtools.consistency import check_recipe
+        from speechtools.training.consistency import check_recipe
 
         below = sorted(glob.glob("*/train.py", root_dir=name) + glob.glob("*/*/train.py", root_dir=name))
         if below and not os.path.exists(os.path.join(name, "train.py")):  # a folder of recipes
@@ -91,7 +92,7 @@ def check_anything(arguments: argparse.Namespace) -> int:
             )
         if not name.lower().endswith(".csv"):
             raise ConfigError(f"{name} is no manifest (.csv). To check a recipe, give its folder.")
-        from speechtools.data.manifest_checks import check_manifest
+        from speechtools.cli.manifest_checks import check_manifest
 
         kind, count, messages = check_manifest(name)
         return _told(name, [f"{name}, {message}" for message in messages], f"{count} rows of a {kind} manifest hold.")
@@ -112,7 +113,7 @@ def _told(name: str, messages: list[str], otherwise: str) -> int:
 
 def check_part(arguments: argparse.Namespace) -> int:
     """Run the laws of its kind on one part."""
-    from speechtools import contracts
+    from speechtools.core import contract as contracts
 
     passed = contracts.check(arguments.name, arguments.data_folder, report=lambda law: print(f"ok  {law}", flush=True))
     print(f"{arguments.name} keeps its contract ({len(passed)} laws tested).")
@@ -126,9 +127,9 @@ def score_files(arguments: argparse.Namespace) -> int:
 
     A file that cannot be scored becomes a row with its reason; the others are scored, and the exit status is then 1.
     """
-    from speechtools import scoring
-    from speechtools.allocation import keep_freed_memory
+    from speechtools.cli import scoring
     from speechtools.inference import QualityNet
+    from speechtools.training.allocation import keep_freed_memory
 
     keep_freed_memory()
     outputs = [path for path in (arguments.csv, arguments.jsonl) if path]
@@ -161,9 +162,9 @@ def enhance_files(arguments: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from speechtools import scoring
-    from speechtools.allocation import keep_freed_memory
+    from speechtools.cli import scoring
     from speechtools.inference import SpeechEnhancer
+    from speechtools.training.allocation import keep_freed_memory
 
     keep_freed_memory()
     source, target = Path(arguments.source), Path(arguments.target)
@@ -205,8 +206,8 @@ def embed_files(arguments: argparse.Namespace) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from speechtools import scoring
-    from speechtools.data.manifests import write_aside
+    from speechtools.cli import scoring
+    from speechtools.core.rows import write_aside
 
     if os.path.isdir(arguments.out):
         raise ConfigError(f"--out={arguments.out} is a folder. Give the name of a file to write, as in d-vectors.npz.")
@@ -283,7 +284,7 @@ def make_new(arguments: argparse.Namespace) -> int:
 
 def _speaker_model(arguments: argparse.Namespace, interface: str) -> Any:
     from speechtools import inference
-    from speechtools.allocation import keep_freed_memory
+    from speechtools.training.allocation import keep_freed_memory
 
     keep_freed_memory()
     run_opts = {"device": arguments.device} if arguments.device else None
@@ -439,7 +440,3 @@ def _show_warning(
     message: Any, category: Any, filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
 ) -> None:
     print("speechtools: warning:", " ".join(str(message).split()), file=file or sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

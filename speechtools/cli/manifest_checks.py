@@ -1,8 +1,8 @@
 """Whether a manifest can be trained on: every row against its file, its scale and its neighbours.
 
-A manifest is known by its columns: of noisy speech with PESQ (:mod:`speechtools.data.quality_data`), of mixtures for an
-enhancer (:mod:`speechtools.data.enhancement_data`), of speech or keywords by speaker
-(:mod:`speechtools.data.speaker_index`).
+A manifest is known by its columns: of noisy speech with PESQ (:mod:`speechtools.quality.data`), of mixtures for an
+enhancer (:mod:`speechtools.enhancement.data`), of speech or keywords by speaker
+(:mod:`speechtools.speaker.index`).
 """
 
 import json
@@ -13,14 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools.data import audio, enhancement_data, quality_data, speaker_index
-from speechtools.data.manifests import read_header, read_rows
-from speechtools.data.pesq_labels import SCALES
-from speechtools.errors import AudioError, CorpusError
+from speechtools import audio
+from speechtools.core.errors import AudioError, CorpusError
+from speechtools.core.rows import read_header, read_rows
+from speechtools.enhancement import data as enhancement_data
+from speechtools.measures.pesq import SCALES
+from speechtools.quality import data as quality_data
+from speechtools.speaker import index as speaker_index
 
 #: Durations are written with three digits or more.
 _TOLERANCE_SECONDS = 1e-3
-#: PESQ does not clip at the lower end of its scale; see :class:`speechtools.data.pesq_labels.Scale`.
+#: PESQ does not clip at the lower end of its scale; see :class:`speechtools.measures.pesq.Scale`.
 _BELOW_SCALE = 0.1
 #: How loud a noise can be against speech, and the reverse, before it is a slip of the pen.
 _MAX_SNR_DB = 100

@@ -10,10 +10,10 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from speechtools import plots
-from speechtools.data import audio
-from speechtools.data.manifests import write_aside
-from speechtools.errors import AudioError, ConfigError
+from speechtools import audio
+from speechtools.core import plots
+from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.rows import write_aside
 
 #: Columns of the CSV. ``score`` and ``seconds`` are empty where ``error`` is not.
 FIELDS = ["file", "score", "seconds", "degraded_seconds", "error"]
@@ -44,8 +44,8 @@ def score(
 ) -> Iterator[dict]:
     """One row a recording, in order; ``net`` is a QualityNet.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     below : float
         Frame scores lower than this make up ``degraded_regions`` and ``degraded_seconds``.
     png : str

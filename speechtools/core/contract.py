@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from speechtools.data.manifests import Utterance
-from speechtools.errors import AudioError, PluginError, SpeechtoolsError
-from speechtools.registry import build, find, place
+from speechtools.core.errors import AudioError, PluginError, SpeechtoolsError
+from speechtools.core.registry import build, find, place
+from speechtools.core.rows import Utterance
 
 #: Largest difference that counts as none, for float32 results of the order of 1; larger ones are compared relatively.
 TOLERANCE = 1e-5
@@ -80,7 +80,7 @@ def contract(kind: str) -> Contract:
     if kind not in CONTRACTS:
         raise PluginError(
             f"The kind {kind!r} has no contract, so its parts cannot be checked; contracts exist for "
-            f"{', '.join(sorted(CONTRACTS))}. Add an entry to speechtools.contracts.CONTRACTS."
+            f"{', '.join(sorted(CONTRACTS))}. Add an entry to speechtools.core.contract.CONTRACTS."
         )
     return CONTRACTS[kind]
 
@@ -88,8 +88,8 @@ def contract(kind: str) -> Contract:
 def check(name: str, data_folder: str | Path | None = None, report: Callable[[str], None] | None = None) -> list[str]:
     """Run the laws of its kind on the part ``kind/name``, and return those that were tested and hold.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     name : str
         ``kind/name`` of a registered part.
     data_folder : str or Path, optional
@@ -251,7 +251,7 @@ def _durations_true(subject: Subject) -> None:
 
 _CORPUS = Contract(
     sentence="build(name, data_folder=…): the utterances of a folder, each with utt_id, speaker, split, path, "
-    "duration (s) and text or None (speechtools.data.manifests.Utterance)",
+    "duration (s) and text or None (speechtools.core.rows.Utterance)",
     laws=(
         Law(
             "the first parameter is data_folder, the folder that holds the corpus",
@@ -810,7 +810,7 @@ _SEGMENT = Contract(
         Law(
             "silence and too short recordings are refused with an AudioError",
             _no_keyword_is_refused,
-            "Raise speechtools.errors.AudioError with what was given and why it cannot be.",
+            "Raise speechtools.core.errors.AudioError with what was given and why it cannot be.",
         ),
     ),
 )
@@ -823,8 +823,8 @@ def _sources() -> Iterator[list]:
     """A source of 6 speakers and one of 20, of random samples."""
     import numpy as np
 
-    from speechtools.data.multireader import Source
-    from speechtools.data.speaker_store import store_of
+    from speechtools.keyword.multireader import Source
+    from speechtools.speaker.store import store_of
 
     rng, sources = np.random.default_rng(_SEED), []
     with _temporary_folder() as folder:
@@ -893,7 +893,7 @@ _READER = Contract(
         Law(
             "a step has names, weights and batches of speakers that occur once",
             _reader_has_shape,
-            "Return speechtools.data.multireader.SourceBatches; SpeakerBatches makes the batch of a store.",
+            "Return speechtools.keyword.multireader.SourceBatches; SpeakerBatches makes the batch of a store.",
         ),
         Law(
             "a step depends on the seed and its number alone",

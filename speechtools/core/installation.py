@@ -8,7 +8,7 @@ import importlib.metadata
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
 
-from speechtools.errors import InstallationError
+from speechtools.core.errors import InstallationError
 
 
 class TorchaudioFinder:

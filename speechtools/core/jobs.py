@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from speechtools.errors import CorpusError
+from speechtools.core.errors import CorpusError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -103,8 +103,8 @@ def end_with_parent() -> None:
 def run_with_us(command: Sequence[str], **arguments) -> None:
     """Run a command to its end. If it calls :func:`end_with_starter`, it ends when this process does, even by SIGKILL.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     command : sequence of str
         The program and its arguments. Its standard input is a pipe, which breaks when this process ends.
     **arguments

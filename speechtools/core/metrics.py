@@ -15,7 +15,7 @@ eer, min_dcf, det_curve : of speaker verification, from the scores of target and
 import numpy as np
 from numpy.typing import ArrayLike
 
-from speechtools.errors import SpeechtoolsError
+from speechtools.core.errors import SpeechtoolsError
 
 
 def validate(predicted: ArrayLike, true: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

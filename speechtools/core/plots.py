@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from speechtools import metrics
-from speechtools.data.manifests import write_aside
+from speechtools.core import metrics
+from speechtools.core.rows import write_aside
 
 #: What the axis of each scale of PESQ is called.
 SCALE_NAMES = {"raw_nb": "raw PESQ (P.862)", "nb": "PESQ (P.862.1)", "wb": "wideband PESQ (P.862.2)"}
@@ -75,8 +75,8 @@ def frame_scores(
 ) -> Path:
     """Spectrograms with their frame scores below, one column a recording (the paper's figures 2 and 3).
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     recordings : list
         Triples of a title, the samples (samples,) and their QualityReport.
     marked : dict
@@ -108,8 +108,8 @@ def frame_score_curves(
 
     It serves the paper's figure 2 (with and without the frame constraint) and figure 3 (two forget-gate biases).
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     recordings : list
         Triples of a title, the samples (samples,) and the QualityReports by the label of their model, on one scale. A
         label has one colour in all columns.
@@ -195,8 +195,8 @@ def learning_curve(path: str | Path, points: list[dict], title: str) -> Path:
 
     Every seed is a point, the line runs through their means, and the band from the worst seed to the best.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     points : list
         ``{"utterances": n, "lcc": [...], "srcc": [...], "mse": [...]}``, in any order, with one value a seed. Where a
         value is None or NaN, the mean is not known, and the line has a gap.

@@ -11,8 +11,8 @@ from ruamel.yaml.error import YAMLError
 from speechbrain.inference.interfaces import Pretrained
 from torch import nn
 
-from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.registry import did_you_mean
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.registry import did_you_mean
 
 Model = TypeVar("Model", bound="PretrainedModel")
 #: The models that come with the package, a folder each.
@@ -42,8 +42,8 @@ class PretrainedModel(Pretrained):
     ) -> Model:
         """Load a trained model.
 
-        Arguments
-        ---------
+        Parameters
+        ----------
         source : str or Path
             A folder that a recipe's ``pretrained/`` is; the name of a model that comes with the package, as
             ``quality-net-enhanced``; or the id ``owner/name`` of a repository on the Hugging Face hub that holds such a

@@ -28,21 +28,21 @@ from typing import Any
 
 import typeguard
 
-from speechtools.errors import PluginError, SpeechtoolsError
+from speechtools.core.errors import PluginError, SpeechtoolsError
 
 ENTRY_POINT_GROUP = "speechtools.plugins"
 
 #: Where the parts of each kind live in this package. Importing a module files its parts.
 KIND_MODULES: dict[str, tuple[str, ...]] = {
-    "corpus": ("speechtools.data.corpora",),
-    "encoder": ("speechtools.encoders",),
-    "enhancer": ("speechtools.enhancement",),
-    "features": ("speechtools.features",),
-    "loss": ("speechtools.ge2e", "speechtools.te2e", "speechtools.softmax"),
-    "quality": ("speechtools.quality", "speechtools.autoencoder"),
-    "reader": ("speechtools.data.multireader",),
-    "segment": ("speechtools.data.segments",),
-    "vad": ("speechtools.vad",),
+    "corpus": ("speechtools.corpora",),
+    "encoder": ("speechtools.speaker.encoders",),
+    "enhancer": ("speechtools.enhancement.net",),
+    "features": ("speechtools.audio.features",),
+    "loss": ("speechtools.speaker.ge2e", "speechtools.speaker.te2e", "speechtools.speaker.softmax"),
+    "quality": ("speechtools.quality.net", "speechtools.quality.autoencoder"),
+    "reader": ("speechtools.keyword.multireader",),
+    "segment": ("speechtools.keyword.segments",),
+    "vad": ("speechtools.audio.vad",),
 }
 
 _TOKEN = re.compile(r"[a-z][a-z0-9-]*/[a-z0-9][a-z0-9-]*")
@@ -260,7 +260,7 @@ def import_module(module: str | Path) -> None:
 
     Example
     -------
-    >>> import_module("speechtools.vad")  # or a file of your own: "my_net.py"
+    >>> import_module("speechtools.audio.vad")  # or a file of your own: "my_net.py"
     >>> "vad/energy" in available("vad")
     True
     """
@@ -303,7 +303,7 @@ def place(part: Callable) -> str:
     """File and line where a part is defined.
 
     >>> place(find("quality/blstm")).rpartition("/")[2].split(":")[0]
-    'quality.py'
+    'net.py'
     """
     target = inspect.unwrap(part)
     try:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechtools.errors import CorpusError
+from speechtools.core.errors import CorpusError
 
 
 @dataclass(frozen=True, slots=True)

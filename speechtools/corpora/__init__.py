@@ -1,6 +1,6 @@
 """Corpus readers (kind ``corpus``), one a file. Importing this package files them all."""
 
-from speechtools.data.corpora import (
+from speechtools.corpora import (
     arabic_speech_commands,
     audiomnist,
     builtin,

@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from speechtools.data import audio
-from speechtools.data.corpora import _layout
-from speechtools.data.manifests import Utterance
-from speechtools.errors import ConfigError, CorpusError
+from speechtools import audio
+from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.rows import Utterance
+from speechtools.corpora import _layout
 
 _NAMED = 5  # files, keywords and speakers named in a message that counts them all
 

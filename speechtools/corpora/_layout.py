@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from speechtools.data import audio
-from speechtools.data.manifests import Utterance
-from speechtools.errors import AudioError, CorpusError
+from speechtools import audio
+from speechtools.core.errors import AudioError, CorpusError
+from speechtools.core.rows import Utterance
 
 #: Names of folders that divide a corpus, in lower case, and the split each stands for.
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "test": "test", "eval": "test"}

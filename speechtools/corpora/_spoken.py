@@ -10,11 +10,11 @@ from typing import Protocol
 import numpy as np
 import soxr
 
-from speechtools.data import audio
-from speechtools.data.espeak import Synthesizer
-from speechtools.data.manifests import Utterance, write_aside, write_rows
-from speechtools.data.processes import map_in_processes
-from speechtools.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
+from speechtools import audio
+from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
+from speechtools.core.jobs import map_in_processes
+from speechtools.core.rows import Utterance, write_aside, write_rows
+from speechtools.corpora.espeak import Synthesizer
 
 SAMPLE_RATE = 16000
 

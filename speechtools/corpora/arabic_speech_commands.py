@@ -4,11 +4,11 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from speechtools.data import audio
-from speechtools.data.corpora import _keywords, _layout
-from speechtools.data.manifests import Utterance
-from speechtools.errors import CorpusError
-from speechtools.registry import plugin
+from speechtools import audio
+from speechtools.core.errors import CorpusError
+from speechtools.core.registry import plugin
+from speechtools.core.rows import Utterance
+from speechtools.corpora import _keywords, _layout
 
 _LISTS = {"train.csv": "train", "val.csv": "valid", "test.csv": "test"}
 

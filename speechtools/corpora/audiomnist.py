@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from speechtools.data import audio
-from speechtools.data.corpora import _keywords, _layout
-from speechtools.data.manifests import Utterance
-from speechtools.registry import plugin
+from speechtools import audio
+from speechtools.core.registry import plugin
+from speechtools.core.rows import Utterance
+from speechtools.corpora import _keywords, _layout
 
 
 @plugin("corpus/audiomnist")

@@ -15,7 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools.data.corpora._spoken import (
+from speechtools.core.jobs import map_in_processes
+from speechtools.core.registry import plugin
+from speechtools.core.rows import Utterance, fingerprint
+from speechtools.corpora._spoken import (
     ACCENTS,
     SAMPLE_RATE,
     VARIANTS,
@@ -28,11 +31,8 @@ from speechtools.data.corpora._spoken import (
     write_audio,
     write_text,
 )
-from speechtools.data.corpora._spoken import cache_folder as _cache_folder
-from speechtools.data.manifests import Utterance, fingerprint
-from speechtools.data.processes import map_in_processes
-from speechtools.data.sentences import SA, SI, SX, composed
-from speechtools.registry import plugin
+from speechtools.corpora._spoken import cache_folder as _cache_folder
+from speechtools.corpora.sentences import SA, SI, SX, composed
 
 _VERSION = 1  # part of the folder's fingerprint: raise it whenever the samples change
 
@@ -153,7 +153,7 @@ def builtin(
 
 
 def builtin_noises(data_folder: str | Path | None = None, seed: int = 0, num_workers: int | None = None) -> Path:
-    """The folder of generated noises (see :mod:`speechtools.data.noise_generators`), made when first asked for.
+    """The folder of generated noises (see :mod:`speechtools.audio.noises`), made when first asked for.
 
     144 training noises ``<family>-<nn>.wav`` and ``engine.wav``, ``white.wav``, ``street.wav``, ``baby_cry.wav``, 10 s
     each, in ``noises-<fingerprint>`` inside ``data_folder`` or the cache folder that :func:`builtin` uses.
@@ -168,7 +168,7 @@ def builtin_noises(data_folder: str | Path | None = None, seed: int = 0, num_wor
     check_at_least("seed", seed, 0)
     check_at_least("num_workers", 1 if num_workers is None else num_workers, 1)
     folder = _cache_folder(data_folder) / f"noises-{fingerprint({'version': _VERSION, 'seed': seed})}"
-    from speechtools.data.noise_generators import TEST_NOISES, training_noises  # scipy, which is slow to load
+    from speechtools.audio.noises import TEST_NOISES, training_noises  # scipy, which is slow to load
 
     names = [*training_noises(), *TEST_NOISES]
     missing = [name for name in names if not whole_duration(folder / f"{name}.wav")]
@@ -269,7 +269,7 @@ def _make(folder: Path, item: _Item) -> None:
 
 
 def _make_noise(folder: Path, seed: int, name: str) -> None:
-    from speechtools.data.noise_generators import make_noise
+    from speechtools.audio.noises import make_noise
 
     write_audio(folder / f"{name}.wav", make_noise(name, seed))
 

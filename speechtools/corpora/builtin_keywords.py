@@ -15,7 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools.data.corpora._spoken import (
+from speechtools.core.errors import ConfigError
+from speechtools.core.registry import plugin
+from speechtools.core.rows import Utterance, fingerprint
+from speechtools.corpora._spoken import (
     ACCENTS,
     SAMPLE_RATE,
     VARIANTS,
@@ -27,9 +30,6 @@ from speechtools.data.corpora._spoken import (
     whole_duration,
     write_audio,
 )
-from speechtools.data.manifests import Utterance, fingerprint
-from speechtools.errors import ConfigError
-from speechtools.registry import plugin
 
 _VERSION = 1  # part of the folder's fingerprint: raise it whenever the samples change
 # How much one rendition differs from the next. With far less, the mean spectrum of a recording alone tells the speaker.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools.errors import SpeechtoolsError
+from speechtools.core.errors import SpeechtoolsError
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _DONT_EXIT = 0x8000  # without it, espeak-ng ends the whole program when its data are missing

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from speechtools.data import audio
-from speechtools.data.corpora import _keywords, _layout
-from speechtools.data.manifests import Utterance
-from speechtools.errors import CorpusError
-from speechtools.registry import plugin
+from speechtools import audio
+from speechtools.core.errors import CorpusError
+from speechtools.core.registry import plugin
+from speechtools.core.rows import Utterance
+from speechtools.corpora import _keywords, _layout
 
 
 @plugin("corpus/keyword-folder")

@@ -16,13 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools.data import audio, mixing, pesq_labels
-from speechtools.data.corpora.builtin import builtin_noises
-from speechtools.data.manifests import Utterance, fingerprint, write_aside
-from speechtools.data.noise_generators import TEST_NOISES
-from speechtools.data.processes import map_in_processes
-from speechtools.data.reading import each_corpus, with_corpus
-from speechtools.errors import AudioError, ConfigError
+from speechtools import audio
+from speechtools.audio.noises import TEST_NOISES
+from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.jobs import map_in_processes
+from speechtools.core.rows import Utterance, fingerprint, write_aside
+from speechtools.corpora.builtin import builtin_noises
+from speechtools.corpora.reading import each_corpus, with_corpus
+from speechtools.degradations import mixing
+from speechtools.measures import pesq as pesq_labels
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +59,8 @@ class PreparedSets:
 class NoisySpeech:
     """A corpus and noises, and how they are divided. Folders become absolute paths.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     corpus, data_folder
         Name of a corpus reader and the folder it reads; or lists of one length, to join several corpora.
     corpus_options
@@ -80,7 +82,7 @@ class NoisySpeech:
     valid_noises, enhancer_noises
         Types of the validation and of the enhancer: a number to draw, or a list of patterns.
     test_noises
-        Patterns of the test types, as :func:`speechtools.data.mixing.select_noises` takes them.
+        Patterns of the test types, as :func:`speechtools.degradations.mixing.select_noises` takes them.
     sample_rate
         In Hz.
     seed
@@ -114,7 +116,7 @@ class NoisySpeech:
         return [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
 
     def options(self) -> dict:
-        """All options, as :func:`speechtools.data.manifests.fingerprint` takes them."""
+        """All options, as :func:`speechtools.core.rows.fingerprint` takes them."""
         return dataclasses.asdict(self)
 
     def sets(
@@ -136,7 +138,7 @@ class NoisySpeech:
         Raises
         ------
         CorpusError, ConfigError
-            As the readers and :mod:`speechtools.data.mixing` raise them.
+            As the readers and :mod:`speechtools.degradations.mixing` raise them.
         """
         folders = [self.data_folder] if isinstance(self.data_folder, str | Path) else list(self.data_folder)
         groups: dict[str, list[Utterance]] = {}
@@ -169,7 +171,7 @@ class NoisySpeech:
         Raises
         ------
         CorpusError, ConfigError
-            As :mod:`speechtools.data.mixing` raises them.
+            As :mod:`speechtools.degradations.mixing` raises them.
         """
         folders = [self.noise_folder] if isinstance(self.noise_folder, str | Path) else self.noise_folder
         recorded = [folder for folder in folders if folder not in ("", "builtin")]

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from speechtools.data.manifests import Utterance
-from speechtools.errors import ConfigError
-from speechtools.registry import build, find
+from speechtools.core.errors import ConfigError
+from speechtools.core.registry import build, find
+from speechtools.core.rows import Utterance
 
 
 def each_corpus(
@@ -15,8 +15,8 @@ def each_corpus(
 ) -> Iterator[list[Utterance]]:
     """The utterances of one corpus after the other. Of several, ids and speakers get the corpus's name before them.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     names, folders : sequence
         Names of readers, and the folder that each reads; an empty one leaves it to the reader.
     corpus_options : dict

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from speechtools.data import audio
-from speechtools.data.corpora import _layout
-from speechtools.data.manifests import Utterance
-from speechtools.errors import CorpusError
-from speechtools.registry import plugin
+from speechtools import audio
+from speechtools.core.errors import CorpusError
+from speechtools.core.registry import plugin
+from speechtools.core.rows import Utterance
+from speechtools.corpora import _layout
 
 #: A path inside the corpus, with "/". Case counts in the ids of videos.
 _LAYOUT = re.compile(

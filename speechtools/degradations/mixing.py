@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools.data import audio
-from speechtools.data.manifests import Utterance
-from speechtools.data.processes import map_in_processes, progress_bar
-from speechtools.errors import AudioError, ConfigError, CorpusError
+from speechtools import audio
+from speechtools.core.errors import AudioError, ConfigError, CorpusError
+from speechtools.core.jobs import map_in_processes, progress_bar
+from speechtools.core.rows import Utterance
 
 NoiseTypes = dict[str, list[Path]]
 #: Enhances waveforms (samples,), a list of them at a time, and keeps their lengths.
@@ -127,8 +127,8 @@ def split_noises(
 ) -> dict[str, NoiseTypes]:
     """Noise types of training, validation, test and the enhancer, no file in two of them.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     types : dict
         All types of the noise folder.
     test : dict or list
@@ -395,8 +395,8 @@ def _deal(rng: np.random.Generator, values: list, count: int) -> list:
 def mix_at_snr(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
     """``speech + g * noise`` with g such that the powers over the whole utterance stand at ``snr_db``.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     speech, noise : np.ndarray
         (samples,), of one length.
     snr_db : float

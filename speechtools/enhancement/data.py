@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools.data import audio, mixing, pesq_labels
-from speechtools.data.manifests import read_rows, write_rows
-from speechtools.data.noisy_speech import NoisySpeech, PreparedSets
-from speechtools.data.processes import map_in_processes
-from speechtools.errors import AudioError, CorpusError, SpeechtoolsError
+from speechtools import audio
+from speechtools.core.errors import AudioError, CorpusError, SpeechtoolsError
+from speechtools.core.jobs import map_in_processes
+from speechtools.core.rows import read_rows, write_rows
+from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
+from speechtools.degradations import mixing
+from speechtools.measures import pesq as pesq_labels
 
 logger = logging.getLogger(__name__)
 
@@ -106,12 +108,12 @@ def judge(
 ) -> dict[str, dict[str, float]]:
     """PESQ and STOI of files against their references, by id: ``{"pesq": …, "stoi": …}``.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     pairs : dict
         By id, the clean reference and the file to judge, of one length.
     labels_csv : Path
-        Where the PESQ labels go, as :func:`speechtools.data.pesq_labels.label` writes them. A file that PESQ or STOI
+        Where the PESQ labels go, as :func:`speechtools.measures.pesq.label` writes them. A file that PESQ or STOI
         cannot judge is missing in the result, with its reason in ``rejected.csv`` beside them.
     rejected : dict
         The reason by id, of files that could not be made: they are not judged, and join the others.

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from speechtools import plots
-from speechtools.data import audio, enhancement_data
-from speechtools.errors import AudioError, CorpusError
-from speechtools.reports import write_json
+from speechtools import audio
+from speechtools.core import plots
+from speechtools.core.errors import AudioError, CorpusError
+from speechtools.enhancement import data as enhancement_data
+from speechtools.quality.evaluation import write_json
 
 #: How many test files are enhanced together.
 BATCH_SIZE = 16
@@ -27,12 +28,12 @@ def evaluate(
 ) -> list[dict]:
     """Enhance the files of a test manifest and judge what comes out.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     enhancer : SpeechEnhancer
         Or anything else with ``enhance_waveforms`` and ``sample_rate``.
     rows : sequence of dict
-        Of the test manifest that :func:`speechtools.data.enhancement_data.prepare` writes.
+        Of the test manifest that :func:`speechtools.enhancement.data.prepare` writes.
     folder : str or Path
         Here ``<ID>.wav`` are written, and the PESQ labels; a file that cannot be judged is in ``rejected.csv``.
     scale : str

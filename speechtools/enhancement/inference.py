@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechtools.data import audio
-from speechtools.errors import AudioError, ConfigError
-from speechtools.features import length_mask, num_samples
-from speechtools.inference.pretrained import BUNDLED_MODELS, PretrainedModel
-from speechtools.spectrum import Spectrum
+from speechtools import audio
+from speechtools.audio.features import length_mask, num_samples
+from speechtools.audio.spectrum import Spectrum
+from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 
 #: The model that comes with the package: its folder's README tells how it was trained.
 BUNDLED_ENHANCER = BUNDLED_MODELS / "enhancer"
@@ -73,8 +73,8 @@ class SpeechEnhancer(PretrainedModel):
     def enhance_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Tensor:
         """Enhance waveforms held in memory. Gradients flow to ``wavs``.
 
-        Arguments
-        ---------
+        Parameters
+        ----------
         wavs : Tensor
             (batch, samples) at the model's ``sample_rate``, padded on the right.
         wav_lens : Tensor

@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from speechtools.errors import ConfigError
-from speechtools.features import length_mask, num_samples
-from speechtools.recurrent import both_ways
-from speechtools.registry import plugin
+from speechtools.audio.features import length_mask, num_samples
+from speechtools.audio.recurrent import both_ways
+from speechtools.core.errors import ConfigError
+from speechtools.core.registry import plugin
 
 TARGETS = ("irm", "psm")
 
@@ -27,8 +27,8 @@ class EnhancerBLSTM(nn.Module):
     the average there. So neither the level of a recording nor the colour of a steady noise changes much of what it
     sees, and it works with noises that it was not trained with.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     input_size : int
         Frequency bins: 257 of a 512-point spectrum.
     hidden_size : int
@@ -114,8 +114,8 @@ def enhancement_objective(
 ) -> Tensor:
     """Squared error of masks, or of the spectra that they make.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     masks : Tensor
         Predicted, (batch, time, bins).
     speech, noisy : Tensor

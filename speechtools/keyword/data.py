@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechtools.data import audio
-from speechtools.data.manifests import Utterance, fingerprint
-from speechtools.data.multireader import Source
-from speechtools.data.speaker_data import SPLITS, SpeakerSets, make_stores
-from speechtools.data.speaker_index import FIELDS
-from speechtools.data.speaker_store import SpeakerStore
-from speechtools.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
-from speechtools.registry import build, find
+from speechtools import audio
+from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
+from speechtools.core.registry import build, find
+from speechtools.core.rows import Utterance, fingerprint
+from speechtools.keyword.multireader import Source
+from speechtools.speaker.data import SPLITS, SpeakerSets, make_stores
+from speechtools.speaker.index import FIELDS
+from speechtools.speaker.store import SpeakerStore
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ def prepare_sources(
 ) -> dict[str, SpeakerSets]:
     """Make the stores of all sources, of segments of one length; or find them made.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     sources : dict
         By name, for each source: ``corpus``, the name of a reader; ``data_folder``, empty for the reader's own;
         ``options``, which reach the reader where it has a parameter of their name; and ``segment_seconds``, where its

@@ -10,12 +10,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from speechtools import metrics, plots
-from speechtools.data.speaker_store import SpeakerStore
-from speechtools.data.trials import Trials
-from speechtools.errors import ConfigError
-from speechtools.evaluation import SpeakerResult, TrialSet, evaluate
-from speechtools.reports import write_json
+from speechtools.core import metrics, plots
+from speechtools.core.errors import ConfigError
+from speechtools.quality.evaluation import write_json
+from speechtools.speaker.evaluation import SpeakerResult, TrialSet, evaluate
+from speechtools.speaker.store import SpeakerStore
+from speechtools.speaker.trials import Trials
 
 logger = logging.getLogger(__name__)
 

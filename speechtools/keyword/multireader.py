@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
-from speechtools.data.speaker_batches import SpeakerBatch, SpeakerBatches
-from speechtools.data.speaker_store import SpeakerStore
-from speechtools.errors import ConfigError, CorpusError
-from speechtools.registry import plugin
+from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.registry import plugin
+from speechtools.speaker.batches import SpeakerBatch, SpeakerBatches
+from speechtools.speaker.store import SpeakerStore
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +74,8 @@ class MultiReader(Dataset):
     of its own, and begins anew, in another order, whenever it ends. A source of weight 0 is not read. A single source
     of weight 1 is :class:`SpeakerBatches`, to the bit.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     sources : sequence of Source
     seed, rank, world_size : int
 
@@ -91,7 +91,7 @@ class MultiReader(Dataset):
     -------
     >>> import tempfile
     >>> import numpy as np
-    >>> from speechtools.data.speaker_store import store_of
+    >>> from speechtools.speaker.store import store_of
     >>> store = store_of(tempfile.mkdtemp(), {name: [np.ones(1000, np.int16)] * 2 for name in ("anna", "bert")})
     >>> source = Source("words", store, 2, 2, min_samples=800, max_samples=800)
     >>> step = MultiReader([source])[0]
@@ -118,8 +118,8 @@ class MixedReader(Dataset):
     A step has one batch, of as many speakers as those of all sources together, drawn from all speakers alike: of a
     source that is 35 times as large, 35 times as many. Weights do not count, but a source of weight 0 is left out.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     sources : sequence of Source
         All of one M and one length of parts.
     seed, rank, world_size : int
@@ -133,7 +133,7 @@ class MixedReader(Dataset):
     -------
     >>> import tempfile
     >>> import numpy as np
-    >>> from speechtools.data.speaker_store import store_of
+    >>> from speechtools.speaker.store import store_of
     >>> store = store_of(tempfile.mkdtemp(), {name: [np.ones(1000, np.int16)] * 2 for name in ("anna", "bert")})
     >>> source = Source("words", store, 2, 2, min_samples=800, max_samples=800)
     >>> MixedReader([source])[0].parts[0].wavs.shape

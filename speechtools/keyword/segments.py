@@ -8,9 +8,9 @@ tells when the keyword ends, that is used instead.
 import torch
 from torch import Tensor, nn
 
-from speechtools.errors import AudioError, ConfigError
-from speechtools.registry import plugin
-from speechtools.vad import EnergyVAD
+from speechtools.audio.vad import EnergyVAD
+from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.registry import plugin
 
 
 @plugin("segment/energy")
@@ -20,8 +20,8 @@ class EnergySegment:
     Energies count from the quietest speech upwards, so a segment gains nothing from background. Of places that are
     equally good, as all those are that hold a short keyword whole, it is the middle one.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     sample_rate : int
         In Hz.
     seconds : float

@@ -29,11 +29,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from speechtools.data import audio
-from speechtools.data.manifests import read_rows, write_rows
-from speechtools.data.processes import cpu_count, process_context, progress_bar
-from speechtools.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
-from speechtools.registry import did_you_mean
+from speechtools import audio
+from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
+from speechtools.core.jobs import cpu_count, process_context, progress_bar
+from speechtools.core.registry import did_you_mean
+from speechtools.core.rows import read_rows, write_rows
 
 logger = logging.getLogger(__name__)
 

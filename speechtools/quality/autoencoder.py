@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from speechtools.errors import ConfigError
-from speechtools.features import length_mask, num_samples
-from speechtools.registry import plugin
+from speechtools.audio.features import length_mask, num_samples
+from speechtools.core.errors import ConfigError
+from speechtools.core.registry import plugin
 
 #: Frames that are looked at together where all of them pass: bounds the memory, changes no result.
 _FRAMES_AT_ONCE = 16384
@@ -43,8 +43,8 @@ def mel_bands(num_bands: int, input_size: int, sample_rate: int = 16000) -> Tens
 class SubbandAutoencoder(nn.Module):
     """Log-magnitudes of a frame -> a few numbers a subband -> the log-magnitudes again.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     input_size : int
         Bins of a frame, evenly from 0 Hz to half the sample rate.
     num_bands, features_per_band : int
@@ -140,8 +140,8 @@ class AutoencoderNN(nn.Module):
     term. The autoencoder stays as ``fit_features`` left it: its parameters ask for no gradient, and one still reaches
     ``feats``.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     input_size : int
         Size of a frame of magnitudes: 257 bins of a 512-point spectrum.
     num_bands, features_per_band, decoder_size, floor, sample_rate
@@ -210,8 +210,8 @@ class AutoencoderNN(nn.Module):
     ) -> list[float]:
         """Stage 1: train the autoencoder on the spectra alone, from new weights; the NN is left as it is.
 
-        Arguments
-        ---------
+        Parameters
+        ----------
         frames : Tensor
             Magnitudes (frames, input_size) of the training set, on any device, without padding.
         epochs, batch_size : int

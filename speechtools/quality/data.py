@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools.data import audio, mixing, pesq_labels
-from speechtools.data.manifests import read_rows, write_rows
-from speechtools.data.noisy_speech import NoisySpeech, PreparedSets
-from speechtools.errors import AudioError, ConfigError, CorpusError
+from speechtools import audio
+from speechtools.core.errors import AudioError, ConfigError, CorpusError
+from speechtools.core.rows import read_rows, write_rows
+from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
+from speechtools.degradations import mixing
+from speechtools.measures import pesq as pesq_labels
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +44,8 @@ def prepare(
 ) -> PreparedSets:
     """Make the training, validation and test sets; or find them made.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     sources
         The speech, the noises, and who is in which split.
     save_folder

@@ -10,10 +10,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from speechtools import localization, metrics, plots
-from speechtools.data import audio, mixing
-from speechtools.data.manifests import write_aside, write_rows
-from speechtools.errors import ConfigError
+from speechtools import audio
+from speechtools.core import metrics, plots
+from speechtools.core.errors import ConfigError
+from speechtools.core.rows import write_aside, write_rows
+from speechtools.degradations import mixing
+from speechtools.quality import localization
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +23,8 @@ logger = logging.getLogger(__name__)
 def quality_figures(predicted, true, rows: Sequence[dict], clean_variances: Sequence[float]) -> dict:
     """MSE, LCC and SRCC overall, by subset, by noise type and by SNR (Quality-Net paper, section 3).
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     predicted, true : array-like
         Utterance scores (utterances,).
     rows : sequence of dict
@@ -91,8 +93,8 @@ def quality_report(run: str | Path, figures: dict, predicted, true, rows: Sequen
     ``results.json``, and ``predictions.csv``, which is the test manifest with the predicted scores.
 
     ``net`` is the exported model, loaded again; ``facts`` say what was trained on what, and must hold ``trained_on``.
-    ``localization`` in ``results.json`` is of :func:`speechtools.localization.localization_figures`, on the clean
-    utterances of the test with its noises; null where it has none to make them of, as a warning says.
+    ``localization`` in ``results.json`` is that of :func:`localization.localization_figures`, on the clean utterances
+    of the test with its noises; null where it has none to make them of, as a warning says.
     """
     run = Path(run)
     figures = figures | {"localization": _localization(net, rows)}

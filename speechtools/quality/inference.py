@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechtools.data import audio
-from speechtools.errors import AudioError, ConfigError
-from speechtools.inference.pretrained import BUNDLED_MODELS, PretrainedModel
+from speechtools import audio
+from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 
 #: The model that comes with the package: its folder's README tells how it was trained.
 BUNDLED_QUALITY_NET = BUNDLED_MODELS / "quality-net"
@@ -62,8 +62,8 @@ class QualityReport:
     def degraded_regions(self, below: float, min_duration: float = 0.0) -> list[Region]:
         """Stretches whose frame scores all lie below a threshold, in order.
 
-        Arguments
-        ---------
+        Parameters
+        ----------
         below : float
             The threshold, on the model's scale.
         min_duration : float
@@ -117,8 +117,8 @@ class QualityNet(PretrainedModel):
     ) -> tuple[Tensor, Tensor]:
         """Score waveforms held in memory. Gradients flow to ``wavs``, so the score can serve as a perceptual loss.
 
-        Arguments
-        ---------
+        Parameters
+        ----------
         wavs : Tensor
             (batch, samples) at the model's ``sample_rate``, padded on the right; a single (samples,) is taken too.
         wav_lens : Tensor

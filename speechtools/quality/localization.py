@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechtools import metrics
-from speechtools.data import audio, mixing
-from speechtools.errors import AudioError, ConfigError
+from speechtools import audio
+from speechtools.core import metrics
+from speechtools.core.errors import AudioError, ConfigError
+from speechtools.degradations import mixing
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ def partly_noisy_set(
     The noises of the test are dealt in turn: utterance after utterance the next type, and within a type the next
     recording. Nothing is drawn, so the set is the same whichever model is tested.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     rows : sequence of dict
         Of the test manifest: ``ID``, ``path``, ``subset``, ``noise_type``, ``noise``.
     sample_rate : int
@@ -116,8 +117,8 @@ def localization_figures(net, examples: Sequence[PartlyNoisy]) -> dict[str, floa
     Quality-Net normalises by the peak of a recording. Where noise raises it, the clean frames are heard at a lower
     level than in the clean utterance, and ``clean_drop`` holds what that does, besides the effect of the context.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     net : QualityNet
         Or anything else with ``assess_samples``, and ``features`` that have ``n_fft`` and ``hop_length``.
     examples : sequence of PartlyNoisy

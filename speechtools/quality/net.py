@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from speechtools.errors import ConfigError
-from speechtools.features import length_mask, num_samples
-from speechtools.recurrent import both_ways, set_forget_gate_bias
-from speechtools.registry import plugin
+from speechtools.audio.features import length_mask, num_samples
+from speechtools.audio.recurrent import both_ways, set_forget_gate_bias
+from speechtools.core.errors import ConfigError
+from speechtools.core.registry import plugin
 
 
 @plugin("quality/blstm")
@@ -21,8 +21,8 @@ class QualityBLSTM(nn.Module):
 
     Padding, whatever it holds, changes no score.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     input_size : int
         Size of a frame: 257 bins of a 512-point spectrum.
     hidden_size : int
@@ -103,8 +103,8 @@ def quality_objective(
 ) -> Tensor:
     """Equation 1: squared error of the utterance's score, plus the conditional constraint on its frames' scores.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     scores, target : Tensor
         Predicted and true utterance scores (batch,).
     frame_scores : Tensor

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools import localization, metrics, plots
+from speechtools.core import metrics, plots
 from speechtools.inference import QualityNet
+from speechtools.quality import localization
 
 #: The run of the paper's own model.
 BASE = "constraint"

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from speechtools import training
-from speechtools.data.manifests import read_rows
-from speechtools.data.noisy_speech import PreparedSets
+from speechtools.core.rows import read_rows
+from speechtools.corpora.noisy_speech import PreparedSets
 from speechtools.inference import SpeechEnhancer
-from speechtools.reproduction import earlier_stage
+from speechtools.training.reproduction import earlier_stage
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +63,10 @@ def _prepare(hparams: dict, device: str | None) -> PreparedSets:
 def heard_of_test(heard: dict[str, list[str]] | None, test: dict[str, list[str]]) -> str:
     """What a model heard of a test in its training, in words; "" where that is nothing.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     heard, test : dict
-        ``speakers`` and ``noises``, as :meth:`speechtools.data.noisy_speech.NoisySpeech.heard` names them; None: the
+        ``speakers`` and ``noises``, as :meth:`speechtools.corpora.noisy_speech.NoisySpeech.heard` names them; None: the
         model does not say.
 
     Example
@@ -99,8 +99,8 @@ def fit_features(quality: nn.Module, dataset, features: nn.Module, num_frames: i
 
     Other models are left as they are. What was learnt is kept in ``folder``, for a run that goes on after a kill.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     quality : nn.Module
         The model; of two stages where it has ``fit_features(frames)``.
     dataset

@@ -9,12 +9,12 @@ from speechbrain.augment.freq_domain import SpectrogramDrop
 from speechbrain.augment.time_domain import AddNoise, AddReverb, SpeedPerturb
 from torch import Tensor, nn
 
-from speechtools.data import audio
-from speechtools.data.corpora.builtin import builtin_noises
-from speechtools.data.manifests import fingerprint, write_rows
-from speechtools.data.mixing import cut_noise, read_noise_types
-from speechtools.errors import ConfigError
-from speechtools.features import num_samples
+from speechtools import audio
+from speechtools.audio.features import num_samples
+from speechtools.core.errors import ConfigError
+from speechtools.core.rows import fingerprint, write_rows
+from speechtools.corpora.builtin import builtin_noises
+from speechtools.degradations.mixing import cut_noise, read_noise_types
 
 #: Seconds of a cut of noise: longer than any partial utterance, short enough to be read for every step.
 CUT_SECONDS = 2.5
@@ -26,8 +26,8 @@ class VoiceSpeed(nn.Module):
     ``(speakers * utterances, samples) -> (speakers * utterances, samples / fastest speed)``: all are cut to the length
     of the fastest. Within a batch, which is all that GE2E compares, this multiplies the speakers by the speeds.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     speeds : sequence of int
         In percent.
     sample_rate : int
@@ -101,8 +101,8 @@ def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: flo
     ``[-max_coefficient, max_coefficient]``, as in RNNoise (Valin, MMSP 2018, which has 3/8). Draws are torch's own, so
     that a resumed run goes on with the same.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     noisy, clean : Tensor
         (batch, samples): speech with noise, and the same without, with relative lengths ``lens`` (batch,).
     max_coefficient : float or None
@@ -197,8 +197,8 @@ def augmenter(
 ) -> WaveformAugmenter | None:
     """A speed for every speaker of a batch, noise and reverberation, drawn anew; None where it is not ``enabled``.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     save_folder : str or Path
         Cuts of noise and room impulse responses are written here once.
     noise_folder : str or Path

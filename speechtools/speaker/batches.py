@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from speechtools.data.processes import cores_left
-from speechtools.data.speaker_store import SpeakerStore
-from speechtools.errors import ConfigError, CorpusError
+from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.jobs import cores_left
+from speechtools.speaker.store import SpeakerStore
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +72,8 @@ class SpeakerBatches(Dataset):
     - an utterance shorter than that is repeated, from a drawn place on, until the length is filled;
     - with several processes, all go through the same order, ``world_size * N`` at a time, and each takes N of its own.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     store : SpeakerStore
     num_speakers, num_utterances : int
         N and M, of each process (the paper: 64 and 10).

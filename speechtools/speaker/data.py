@@ -16,15 +16,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechtools.data import audio, mixing
-from speechtools.data.manifests import Utterance, fingerprint, write_aside, write_rows
-from speechtools.data.processes import map_in_processes
-from speechtools.data.reading import each_corpus
-from speechtools.data.speaker_index import FIELDS
-from speechtools.data.speaker_store import SpeakerStore
-from speechtools.errors import AudioError, ConfigError, CorpusError
-from speechtools.registry import build
-from speechtools.vad import speech_samples
+from speechtools import audio
+from speechtools.audio.vad import speech_samples
+from speechtools.core.errors import AudioError, ConfigError, CorpusError
+from speechtools.core.jobs import map_in_processes
+from speechtools.core.registry import build
+from speechtools.core.rows import Utterance, fingerprint, write_aside, write_rows
+from speechtools.corpora.reading import each_corpus
+from speechtools.degradations import mixing
+from speechtools.speaker.index import FIELDS
+from speechtools.speaker.store import SpeakerStore
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ def prepare(
 ) -> SpeakerSets:
     """Make the stores of training, validation and test, no speaker in two of them; or find them made.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     corpus, data_folder
         Name of a corpus reader and the folder it reads; or lists of one length, to join several corpora.
     save_folder
@@ -152,8 +153,8 @@ def make_stores(
 ) -> None:
     """Write the store of every split: cut utterances as shards, and the manifests, the first split's last.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     groups : dict of list of Utterance
         By split.
     sets : SpeakerSets

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from speechtools.errors import ConfigError
+from speechtools.core.errors import ConfigError
 
 #: Windows that go through the encoder at a time: enough to keep a GPU busy, and some 60 MB with 40 features a frame.
 BATCH_WINDOWS = 512
@@ -51,8 +51,8 @@ def window_dvectors(
 ) -> list[Tensor]:
     """Unit d-vectors of the sliding windows of several utterances.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     encoder : callable
         ``encoder(feats, lens)`` -> d-vectors, as every part of the kind ``encoder``.
     feats : sequence of Tensor

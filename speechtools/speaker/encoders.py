@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speechtools.features import num_samples
-from speechtools.recurrent import set_forget_gate_bias
-from speechtools.registry import plugin
+from speechtools.audio.features import num_samples
+from speechtools.audio.recurrent import set_forget_gate_bias
+from speechtools.core.registry import plugin
 
 
 def last_frames(sequence: Tensor, lens: Tensor | None) -> Tensor:
@@ -33,8 +33,8 @@ class LSTMP(nn.Module):
     The d-vector is as large as the projection. The paper takes 768 nodes and a projection of 256 for free text, 128
     and 64 for keywords, and scales the gradient of the projection by 0.5.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     input_size, hidden_size, proj_size, num_layers : int
         As of ``torch.nn.LSTM``.
     projection_gradient_scale : float
@@ -103,8 +103,8 @@ class LSTMEncoder(nn.Module):
     The form of much public GE2E code, whose checkpoints :func:`convert_ge2e_state` makes loadable; and faster on a CPU
     than a projection LSTM, for which there is no fast path.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     input_size, hidden_size, num_layers : int
         As of ``torch.nn.LSTM``.
     embedding_size : int

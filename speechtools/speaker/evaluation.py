@@ -7,10 +7,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from speechtools import metrics, plots
-from speechtools.data.speaker_store import SpeakerStore
-from speechtools.data.trials import Trials, make_trials, read_trials
-from speechtools.reports import write_json
+from speechtools.core import metrics, plots
+from speechtools.quality.evaluation import write_json
+from speechtools.speaker.store import SpeakerStore
+from speechtools.speaker.trials import Trials, make_trials, read_trials
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def trials_of(
     published: str | Path | None = None,
     max_nontargets: int | None = None,
 ) -> TrialSet:
-    """The trials of a store: all against all, or those of a ``published`` list (see :mod:`speechtools.data.trials`).
+    """The trials of a store: all against all, or those of a ``published`` list (see :mod:`speechtools.speaker.trials`).
 
     ``max_nontargets`` draws so many of the non-target ones, for corpora of thousands of speakers.
     """

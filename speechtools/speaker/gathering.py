@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from speechtools.errors import SpeechtoolsError
+from speechtools.core.errors import SpeechtoolsError
 
 
 class _AllGather(torch.autograd.Function):
@@ -39,8 +39,8 @@ def gather_dvectors(dvectors: Tensor, speakers: Tensor | None) -> tuple[Tensor, 
       of W equal values leaves it as it is: the loss is to be wrapped, too. SpeechBrain's Brain wraps every module of
       ``hparams["modules"]`` that has parameters, and calls ``self.modules.loss``.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     dvectors : Tensor
         (batch, emb) or (speakers, utterances, emb), of one shape on all processes. Half precision becomes float32.
     speakers : Tensor, optional

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.registry import plugin
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.registry import plugin
 
 #: d-vectors whose squared lengths are so near 1 count as normalised (equation 4) and are taken as they are.
 UNIT_TOLERANCE = 1e-5
@@ -27,8 +27,8 @@ def cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
     one product of all d-vectors with all sums gives everything: e·(s - e) = e·s - e·e, and ‖s - e‖² = ‖s‖² - 2 e·s +
     e·e. In float32 a centroid that is left shorter than about 1/250 of a d-vector is lost in rounding.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     dvectors : Tensor
         (batch, emb), of any length. The cosine with, or of, a vector of length 0 is 0, and no gradient is NaN.
     index : Tensor
@@ -348,8 +348,8 @@ class CentroidLoss(nn.Module):
 class GE2ESoftmax(CentroidLoss):
     """GE2E with the softmax over all speakers (equations 5, 6, 8, 9, 10); by the paper the better for free text.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     init_weight, init_bias : float
         Where w and b start (section 3: 10 and -5).
     gradient_scale : float

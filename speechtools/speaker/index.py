@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools.errors import CorpusError
+from speechtools.core.errors import CorpusError
 
 #: Columns of a manifest. ``duration`` is that of the speech (s); ``shard`` is a file beside the manifest. A manifest of
 #: keywords has a column ``keyword`` besides.

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechtools import dvectors
-from speechtools.data import audio
-from speechtools.data.manifests import fingerprint, write_aside
-from speechtools.encoders import LSTMP, folded
-from speechtools.errors import AudioError, ConfigError, SpeechtoolsError
-from speechtools.inference.pretrained import BUNDLED_MODELS, PretrainedModel
-from speechtools.vad import speech_samples
+from speechtools import audio
+from speechtools.audio.vad import speech_samples
+from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError
+from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
+from speechtools.core.rows import fingerprint, write_aside
+from speechtools.speaker import dvectors
+from speechtools.speaker.encoders import LSTMP, folded
 
 #: The model that comes with the package: its folder's README tells how it was trained, and what it is not good for.
 BUNDLED_SPEAKER_ENCODER = BUNDLED_MODELS / "speaker"
@@ -126,8 +126,8 @@ class SpeakerEncoder(PretrainedModel):
     def encode_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Tensor:
         """d-vectors of waveforms held in memory.
 
-        Arguments
-        ---------
+        Parameters
+        ----------
         wavs : Tensor
             (batch, samples) at the model's ``sample_rate``, padded on the right; a single (samples,) is taken too.
         wav_lens : Tensor

@@ -3,17 +3,17 @@
 import torch
 from torch import Tensor, nn
 
-from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.ge2e import check_labels, check_reduction
-from speechtools.registry import plugin
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.registry import plugin
+from speechtools.speaker.ge2e import check_labels, check_reduction
 
 
 @plugin("loss/softmax")
 class Softmax(nn.Module):
     """A linear layer that predicts which of all training speakers it is, and cross entropy.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     embedding_size, num_speakers : int
         Size of the d-vectors and number of training speakers. They come from the data: leave them 0 and call
         :meth:`set_speakers` before the optimizer is made.

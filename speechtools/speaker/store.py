@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechtools.data.manifests import write_rows
-from speechtools.data.speaker_index import FIELDS, SpeakerIndex, open_index
-from speechtools.errors import CorpusError
+from speechtools.core.errors import CorpusError
+from speechtools.core.rows import write_rows
+from speechtools.speaker.index import FIELDS, SpeakerIndex, open_index
 
 #: Files of audio that are mapped; Linux lets a process have 65,530 maps. Of a store of more files, none is.
 MAX_MAPS = 16384
@@ -32,8 +32,8 @@ _HEADER = re.compile(
 class SpeakerStore:
     """The utterances of one split, sorted by speaker.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     manifest : str or Path
         A CSV file with the columns ``FIELDS``, rows of one speaker together; the shards lie beside it.
     index : SpeakerIndex
@@ -167,8 +167,8 @@ def store_of(
 ) -> SpeakerStore:
     """A small store of waveforms in memory, written to ``folder``: for examples and trials of a reader.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     utterances : mapping
         By speaker: int16 (samples,) each.
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from speechtools.ge2e import CentroidLoss, inverse_length
-from speechtools.registry import plugin
+from speechtools.core.registry import plugin
+from speechtools.speaker.ge2e import CentroidLoss, inverse_length
 
 
 def tuples(num_speakers: int) -> tuple[list[int], list[bool]]:
@@ -28,8 +28,8 @@ def tuple_cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> tuple[T
     A speaker's first utterance of the batch is the one to evaluate, all others enrol. The speakers form tuples in the
     order in which they come in the batch, whatever their numbers.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     dvectors : Tensor
         (batch, emb), of any length. The cosine with, or of, a vector of length 0 is 0.
     index : Tensor
@@ -86,8 +86,8 @@ class TE2E(CentroidLoss):
     Each has one utterance to evaluate and M - 1 to enrol from, so a batch costs the encoder as much as it does with
     GE2E, and gives N comparisons instead of N x N x M.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     init_weight, init_bias, gradient_scale : float
         Of w and b in equation 2, as of ``loss/ge2e-softmax``.
     reduction : str
@@ -101,7 +101,7 @@ class TE2E(CentroidLoss):
     Raises
     ------
     SpeechtoolsError
-        In ``forward``: a batch that :func:`speechtools.ge2e.speaker_index` refuses.
+        In ``forward``: a batch that :func:`speechtools.speaker.ge2e.speaker_index` refuses.
 
     Example
     -------

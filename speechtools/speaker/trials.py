@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools.data.manifests import write_aside
-from speechtools.errors import ConfigError, CorpusError
-from speechtools.registry import did_you_mean
+from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.registry import did_you_mean
+from speechtools.core.rows import write_aside
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +98,8 @@ def make_trials(
 ) -> Trials:
     """Every speaker enrolled from ``num_enrolment`` drawn utterances, against all the other utterances of everybody.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     speakers : np.ndarray
         (utterances,): the label of each one's speaker.
     names : sequence of str
@@ -167,8 +167,8 @@ def make_trials(
 def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
     """Read a list of trials over known utterances.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     path : str or Path
         ``trials.txt`` as :meth:`Trials.write` makes it, ``enrolments.txt`` beside it; or a list in VoxCeleb's form.
     utt_ids : sequence of str

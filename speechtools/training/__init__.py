@@ -37,14 +37,15 @@ from speechbrain.utils.checkpoints import Checkpointer, mark_as_loader, mark_as_
 from speechbrain.utils.distributed import ddp_barrier, ddp_broadcast, if_main_process
 from torch.utils.data import DataLoader
 
-from speechtools import options, registry
-from speechtools.allocation import keep_freed_memory
-from speechtools.data.batches import LengthBatchSampler
-from speechtools.data.manifests import write_aside
-from speechtools.data.processes import cores_left, end_with_starter
-from speechtools.distributed import end_distributed
-from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.threads import use_free_cores
+from speechtools.core import registry
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.jobs import cores_left, end_with_starter
+from speechtools.core.rows import write_aside
+from speechtools.training import options
+from speechtools.training.allocation import keep_freed_memory
+from speechtools.training.batches import LengthBatchSampler
+from speechtools.training.distributed import end_distributed
+from speechtools.training.threads import use_free_cores
 
 logger = logging.getLogger(__name__)
 
@@ -660,8 +661,8 @@ def loaders_by_length(
 ) -> dict[str, DataLoader]:
     """A loader a split, of batches of similar length: ``train`` shuffled anew every epoch, the others longest first.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     datasets, rows : dict
         By split: the items, and of each its row of a manifest, which has its ``duration``.
     batch_size, seed : int
@@ -691,8 +692,8 @@ def export(hparams: dict, keys: list[str], modules: dict[str, torch.nn.Module], 
 
     To be called on the first process alone.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     hparams : dict
         The run's, for its output folder; the parts are copied from the ``hyperparams.yaml`` there.
     keys : list of str

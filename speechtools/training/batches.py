@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-from speechtools.errors import ConfigError
+from speechtools.core.errors import ConfigError
 
 
 class LengthBatchSampler(Sampler[list[int]]):
@@ -15,8 +15,8 @@ class LengthBatchSampler(Sampler[list[int]]):
     batches shuffled: little padding, and an order that still changes from epoch to epoch. It is a function of seed
     and epoch, so a run that stopped after batch k goes on with ``set_position(epoch, k)`` exactly as it would have.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     durations : sequence of float
         Length of every utterance, in any unit.
     batch_size : int

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import speechbrain as sb
 
-from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.options import keys, load_yaml, references
-from speechtools.registry import did_you_mean
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.registry import did_you_mean
 from speechtools.training import export, read_variant
+from speechtools.training.options import keys, load_yaml, references
 
 #: Where a project keeps its recipes, two folders deep.
 _FOLDERS = ("recipes", "templates")

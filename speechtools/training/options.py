@@ -21,8 +21,8 @@ import torch
 from hyperpyyaml import resolve_references
 from speechbrain.utils.run_opts import HELP_TEXTS
 
-from speechtools.errors import ConfigError
-from speechtools.registry import did_you_mean, misfits
+from speechtools.core.errors import ConfigError
+from speechtools.core.registry import did_you_mean, misfits
 
 #: SpeechBrain's own options of the command line; these two take several words.
 _OF_MODULES = {"jit_module_keys", "compile_module_keys"}
@@ -196,8 +196,8 @@ def check(
     An option keeps the type that the yaml gives it; where it goes to a function or class that says what it takes, as
     ``int | None``, that counts instead.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     text : StringIO
         The yaml on which the others build; it is left at its beginning.
     overrides : dict

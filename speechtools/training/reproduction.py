@@ -9,12 +9,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from speechtools import options as recipe_options
-from speechtools.data.manifests import fingerprint
-from speechtools.data.processes import run_with_us
-from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.registry import did_you_mean
-from speechtools.reports import write_json
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.jobs import run_with_us
+from speechtools.core.registry import did_you_mean
+from speechtools.core.rows import fingerprint
+from speechtools.quality.evaluation import write_json
+from speechtools.training import options as recipe_options
 from speechtools.training import read_variant
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ def with_defaults(options: Sequence[str], defaults: Mapping[str, object]) -> lis
 def check_options(parser: argparse.ArgumentParser, given: Sequence[str], yaml: Path) -> None:
     """End with the parser's usage where ``train.py`` would refuse what a reproduction hands on to it.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     parser : ArgumentParser
         Of the reproduction's own options.
     given : sequence of str
@@ -61,8 +61,8 @@ def check_options(parser: argparse.ArgumentParser, given: Sequence[str], yaml: P
 def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
     """What ``results.json`` of a run says; trains it first where there is none. The training ends with this process.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     run : Path
         Folder of the run. What was asked for is kept in it, in ``asked.json``.
     command : sequence of str
@@ -95,8 +95,8 @@ def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
 def earlier_stage(recipe: str | Path, yaml: str, folder: str | Path, options: Mapping[str, object]) -> Path:
     """The ``pretrained`` folder of a model that another recipe trains; trains it first where it is not there.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     recipe : str or Path
         Folder of the other recipe.
     yaml : str

@@ -7,10 +7,9 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from speechtools import plugin
-from speechtools.data import audio
-from speechtools.data.manifests import Utterance
-from speechtools.errors import CorpusError
+from speechtools import audio, plugin
+from speechtools.core.errors import CorpusError
+from speechtools.core.rows import Utterance
 
 
 @plugin("corpus/my-net")

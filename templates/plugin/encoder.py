@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.features import length_mask, num_samples
+from speechtools.audio.features import length_mask, num_samples
 
 
 @plugin("encoder/my-net")
 class MyNetEncoder(nn.Module):
     """A GRU, the mean of its frames, a linear layer, L2 norm.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     input_size : int
         Size of a frame of features.
     hidden_size : int

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.features import length_mask, num_samples
+from speechtools.audio.features import length_mask, num_samples
 
 
 @plugin("enhancer/my-net")
 class MyNetEnhancer(nn.Module):
     """Logarithms of the magnitudes against the level of the recording, an LSTM, a sigmoid.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     input_size : int
         Frequency bins.
     hidden_size : int

@@ -6,15 +6,15 @@ THE CONTRACT
 from torch import Tensor
 
 from speechtools import plugin
-from speechtools.features import LogMel
+from speechtools.audio.features import LogMel
 
 
 @plugin("features/my-net")
 class MyNetFeatures(LogMel):
     """The cosine transform of log-mel energies (Davis and Mermelstein 1980). Windows and lengths are theirs.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     sample_rate : int
         In Hz.
     n_mels : int

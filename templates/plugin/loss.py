@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.ge2e import check_reduction, speaker_index
+from speechtools.speaker.ge2e import check_reduction, speaker_index
 
 
 @plugin("loss/my-net")
@@ -16,8 +16,8 @@ class MyNetLoss(nn.Module):
 
     Unlike in GE2E, a d-vector counts in the centroid of its own speaker.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     init_scale : float
         Where the factor starts.
     reduction : str

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.features import length_mask, num_samples
+from speechtools.audio.features import length_mask, num_samples
 
 
 @plugin("quality/my-net")
 class MyNetQuality(nn.Module):
     """Two layers for each frame, which sees no other, and the mean over the valid frames.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     input_size : int
         Size of a frame: 257 bins of a 512-point spectrum.
     hidden_size : int

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from torch.utils.data import Dataset
 
 from speechtools import plugin
-from speechtools.data.multireader import Source, SourceBatches, checked
-from speechtools.data.speaker_batches import SpeakerBatches
+from speechtools.keyword.multireader import Source, SourceBatches, checked
+from speechtools.speaker.batches import SpeakerBatches
 
 
 @plugin("reader/my-net")
 class MyNetReader(Dataset):
     """Step 0 is of the first source, step 1 of the second, and so on; each with its own weight.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     sources : sequence of Source
     seed, rank, world_size : int
 

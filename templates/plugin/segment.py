@@ -6,15 +6,15 @@ THE CONTRACT
 from torch import Tensor
 
 from speechtools import plugin
-from speechtools.errors import AudioError
+from speechtools.core.errors import AudioError
 
 
 @plugin("segment/my-net")
 class MyNetSegment:
     """The place of the segment that holds the most energy.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     sample_rate : int
         In Hz.
     seconds : float

@@ -3,8 +3,8 @@
 import my_net  # noqa: F401, files the part
 import numpy as np
 
-from speechtools import contracts
-from speechtools.data import audio
+from speechtools import audio
+from speechtools.core import contract as contracts
 
 
 def test_it_keeps_the_contract_of_its_kind(tmp_path):

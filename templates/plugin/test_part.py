@@ -2,7 +2,7 @@
 
 import my_net  # noqa: F401, files the part
 
-from speechtools import contracts
+from speechtools.core import contract as contracts
 
 
 def test_it_keeps_the_contract_of_its_kind():

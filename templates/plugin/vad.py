@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.features import length_mask, num_samples
+from speechtools.audio.features import length_mask, num_samples
 
 
 @plugin("vad/my-net")
 class MyNetVAD(nn.Module):
     """A frame holds speech where its level is within ``range_db`` of the loudest frame's.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     sample_rate : int
         In Hz.
     hop_ms : float

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import signal
 
-from speechtools.errors import ConfigError
-from speechtools.features import LogMel, Magnitude, length_mask, num_samples
+from speechtools.audio.features import LogMel, Magnitude, length_mask, num_samples
+from speechtools.core.errors import ConfigError
 
 
 def test_frames_are_the_spectra_of_hamming_windows():

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 import soxr
 
-from speechtools.data import audio
-from speechtools.errors import AudioError, ConfigError, CorpusError
+from speechtools import audio
+from speechtools.core.errors import AudioError, ConfigError, CorpusError
 
 
 def tone(seconds=0.5, rate=16000, frequency=440.0, amplitude=0.3):

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from speechtools.errors import ConfigError
-from speechtools.features import num_samples
-from speechtools.spectrum import Spectrum
+from speechtools.audio.features import num_samples
+from speechtools.audio.spectrum import Spectrum
+from speechtools.core.errors import ConfigError
 
 STFTS = [(512, 256), (512, 128), (64, 8), (9, 3)]
 

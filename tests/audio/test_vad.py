@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import speechtools
-from speechtools.errors import ConfigError
-from speechtools.vad import EnergyVAD, speech_samples
+from speechtools.audio.vad import EnergyVAD, speech_samples
+from speechtools.core.errors import ConfigError
 
 RATE = 16000
 

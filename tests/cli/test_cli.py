@@ -10,9 +10,11 @@ import pytest
 import runs
 
 import speechtools
-from speechtools import cli, contracts, registry
-from speechtools.data.manifests import Utterance
-from speechtools.errors import CorpusError
+from speechtools import cli
+from speechtools.core import contract as contracts
+from speechtools.core import registry
+from speechtools.core.errors import CorpusError
+from speechtools.core.rows import Utterance
 
 
 def one_line(data_folder):
@@ -215,4 +217,4 @@ def test_the_bundled_recording_has_the_score_that_the_readme_shows(capsys):
     assert cli.main(["score", "--sample"]) == 0
     score, path = capsys.readouterr().out.split()
     assert path == str(speechtools.SAMPLE)
-    assert f"speechtools score --sample     # {score}:" in (Path(__file__).parents[1] / "README.md").read_text()
+    assert f"speechtools score --sample     # {score}:" in (Path(__file__).parents[2] / "README.md").read_text()

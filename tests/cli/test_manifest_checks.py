@@ -8,9 +8,12 @@ import pytest
 import soundfile
 
 from speechtools import cli
-from speechtools.data import enhancement_data, manifest_checks, quality_data, speaker_index
-from speechtools.data.manifests import write_rows
-from speechtools.errors import CorpusError
+from speechtools.cli import manifest_checks
+from speechtools.core.errors import CorpusError
+from speechtools.core.rows import write_rows
+from speechtools.enhancement import data as enhancement_data
+from speechtools.quality import data as quality_data
+from speechtools.speaker import index as speaker_index
 
 RATE = 16000
 
@@ -65,7 +68,7 @@ def test_a_whole_manifest_has_no_messages(made, kind):
 
 def test_what_a_preparation_writes_holds(tmp_path, builtin_cache):
     """The check and the preparation agree on what a manifest of speech is."""
-    from speechtools.data import speaker_data
+    from speechtools.speaker import data as speaker_data
 
     options = {"builtin": {"num_train_speakers": 4, "num_test_speakers": 2}}
     sets = speaker_data.prepare(save_folder=tmp_path, corpus_options=options, valid_share=0.5, num_workers=1)

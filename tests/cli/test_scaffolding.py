@@ -8,10 +8,12 @@ import pytest
 import runs
 
 import speechtools
-from speechtools import cli, contracts, registry, scaffolding
-from speechtools.errors import SpeechtoolsError
+from speechtools import cli, scaffolding
+from speechtools.core import contract as contracts
+from speechtools.core import registry
+from speechtools.core.errors import SpeechtoolsError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 KINDS = sorted(registry.KIND_MODULES)
 
 

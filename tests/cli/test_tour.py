@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from speechtools import tour
-from speechtools.data import audio
+from speechtools import audio, tour
 from speechtools.inference import QualityReport
 
 

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 import speechtools
-from speechtools import contracts, registry
-from speechtools.data import multireader
-from speechtools.data.manifests import Utterance
-from speechtools.data.segments import EnergySegment
-from speechtools.errors import AudioError, CorpusError, PluginError
+from speechtools.core import contract as contracts
+from speechtools.core import registry
+from speechtools.core.errors import AudioError, CorpusError, PluginError
+from speechtools.core.rows import Utterance
+from speechtools.keyword import multireader
+from speechtools.keyword.segments import EnergySegment
 
 
 @pytest.mark.parametrize("name", speechtools.available())

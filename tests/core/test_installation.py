@@ -12,11 +12,11 @@ import pytest
 import runs
 
 import speechtools
-from speechtools import installation
-from speechtools.errors import InstallationError
-from speechtools.installation import TorchaudioFinder
+from speechtools.core import installation
+from speechtools.core.errors import InstallationError
+from speechtools.core.installation import TorchaudioFinder
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BROKEN = """
 raise OSError("Could not load this library: libtorchaudio.so\\nundefined symbol")
 """

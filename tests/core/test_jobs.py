@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from speechtools.data.processes import map_in_processes, run_with_us
-from speechtools.errors import CorpusError
+from speechtools.core.errors import CorpusError
+from speechtools.core.jobs import map_in_processes, run_with_us
 
 
 def square(number):
@@ -42,7 +42,7 @@ def test_errors_of_the_function_come_through():
 def test_workers_end_when_their_parent_is_killed():
     script = """
 import os, time
-from speechtools.data.processes import map_in_processes, run_with_us
+from speechtools.core.jobs import map_in_processes, run_with_us
 def work(n):
     os.write(1, b"%d\\n" % os.getpid())  # in one piece: both workers write at once
     time.sleep(60)
@@ -66,7 +66,7 @@ def assert_end(pids):
 #: Programs that run one another by run_with_us, to the depth that is their argument; the last one only waits.
 CHAIN = """
 import os, sys, time
-from speechtools.data.processes import end_with_starter, run_with_us
+from speechtools.core.jobs import end_with_starter, run_with_us
 end_with_starter()
 os.write(1, b"%d\\n" % os.getpid())
 depth = int(sys.argv[1])
@@ -111,7 +111,7 @@ def test_keeping_freed_memory_spares_page_faults():
     script = """
 import resource, sys
 import torch
-from speechtools.allocation import keep_freed_memory
+from speechtools.training.allocation import keep_freed_memory
 done = keep_freed_memory() if sys.argv[1] == "yes" else True
 for _ in range(10):  # the heap takes some rounds to settle, more or fewer from run to run
     torch.ones(12_000_000)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from speechtools import metrics
-from speechtools.errors import SpeechtoolsError
+from speechtools.core import metrics
+from speechtools.core.errors import SpeechtoolsError
 
 METRICS = [metrics.mse, metrics.lcc, metrics.srcc]
 CORRELATIONS = [metrics.lcc, metrics.srcc]

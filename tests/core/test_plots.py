@@ -5,8 +5,8 @@ import pytest
 from matplotlib.colors import to_hex
 from scipy.stats import norm
 
-from speechtools import metrics, plots
-from speechtools.inference.quality import QualityReport
+from speechtools.core import metrics, plots
+from speechtools.quality.inference import QualityReport
 
 SPEAKERS = np.repeat(np.arange(20), 4)
 NAMES = [f"a-corpus-of-speech-{number:03d}" for number in range(20)]

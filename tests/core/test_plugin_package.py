@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 import runs
-from test_recipe_ge2e import GE2E, SMALL
 
 import speechtools
+from tests.recipes.test_ge2e import GE2E, SMALL
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PARTS = ["corpus/flat-folder", "encoder/xvector", "loss/angular-prototypical"]
 
 
@@ -108,4 +108,4 @@ def test_a_bad_package_is_named_and_skipped_and_ours_is_left(package, tmp_path, 
     (line,) = done.stderr.splitlines()
     assert line.startswith("speechtools: warning: The plugins of the package 'my-speech-parts' (entry point my_parts")
     assert said in line and "were skipped" in line and line.endswith("Mend or uninstall that package.")
-    assert str(Path(speechtools.__file__).parent / "encoders.py") in done.stdout
+    assert str(Path(speechtools.__file__).parent / "speaker" / "encoders.py") in done.stdout

@@ -9,7 +9,7 @@ import soundfile
 import soxr
 import torch
 
-from speechtools.errors import AudioError, ConfigError
+from speechtools.core.errors import AudioError, ConfigError
 from speechtools.inference import PretrainedModel, QualityNet, QualityReport, Region
 
 

@@ -13,8 +13,8 @@ import pytest
 import runs
 
 import speechtools
-from speechtools import registry
-from speechtools.errors import PluginError, SpeechtoolsError
+from speechtools.core import registry
+from speechtools.core.errors import PluginError, SpeechtoolsError
 
 
 @pytest.fixture(autouse=True)
@@ -211,7 +211,7 @@ def test_a_package_cannot_take_a_name_of_ours(load_packages, tmp_path):
 
 def test_before_ours_are_imported_no_package_takes_a_name_or_a_part_with_it(tmp_path):
     """In a new interpreter, where other packages come before any kind of ours."""
-    make_distribution(tmp_path, "acme-broken", "acme_broken", "import speechtools.data.corpora\nraise OSError('no')\n")
+    make_distribution(tmp_path, "acme-broken", "acme_broken", "import speechtools.corpora\nraise OSError('no')\n")
     make_distribution(tmp_path, "acme-thief", "acme_thief", THIEF)
     make_distribution(tmp_path, "acme-good", "acme_good", GOOD)
     seen = run_python(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from speechtools.data.manifests import Utterance, fingerprint, read_rows, write_aside, write_rows
-from speechtools.errors import CorpusError
+from speechtools.core.errors import CorpusError
+from speechtools.core.rows import Utterance, fingerprint, read_rows, write_aside, write_rows
 
 FIELDS = ["ID", "wav", "text"]
 ROWS = [

@@ -15,11 +15,13 @@ import pytest
 from scipy.signal import welch
 
 import speechtools
-from speechtools.data import audio, espeak, noise_generators, sentences
-from speechtools.data.corpora import builtin as module
-from speechtools.data.corpora.builtin import builtin, builtin_noises
-from speechtools.data.manifests import read_rows
-from speechtools.errors import ConfigError, CorpusError, SpeechtoolsError
+from speechtools import audio
+from speechtools.audio import noises as noise_generators
+from speechtools.core.errors import ConfigError, CorpusError, SpeechtoolsError
+from speechtools.core.rows import read_rows
+from speechtools.corpora import builtin as module
+from speechtools.corpora import espeak, sentences
+from speechtools.corpora.builtin import builtin, builtin_noises
 
 pytest.importorskip("espeakng_loader")
 
@@ -61,7 +63,7 @@ def test_speech_does_not_depend_on_what_was_spoken_before(voice):
 
 def test_speech_is_the_same_in_another_process():
     code = (
-        "import sys; from speechtools.data.espeak import Synthesizer; "
+        "import sys; from speechtools.corpora.espeak import Synthesizer; "
         f"sys.stdout.buffer.write(Synthesizer().speak({TEXT!r}, 'en-us+f3', seed=5).tobytes())"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout
@@ -359,7 +361,7 @@ def test_only_what_is_missing_is_made_again(tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="the workers are forked on Linux only")
 def test_a_killed_run_leaves_no_worker_and_is_resumed(tmp_path):
     options = {**FEW, "num_train_speakers": 14, "num_workers": 2}
-    code = f"from speechtools.data.corpora.builtin import builtin; builtin({str(tmp_path)!r}, **{options})"
+    code = f"from speechtools.corpora.builtin import builtin; builtin({str(tmp_path)!r}, **{options})"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
         while not list(tmp_path.rglob("*.WAV")):

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 import speechtools
-from speechtools.data import audio
-from speechtools.errors import CorpusError
+from speechtools import audio
+from speechtools.core.errors import CorpusError
 
 
 def put(path, samples=None):
@@ -305,7 +305,7 @@ def test_librispeech_without_transcripts(tmp_path):
 
 
 def test_voxceleb_ids_are_those_of_the_published_lists(tmp_path):
-    from speechtools.data.trials import read_trials
+    from speechtools.speaker.trials import read_trials
 
     make_voxceleb(tmp_path / "voxceleb1")
     utterances = by_id("voxceleb", tmp_path)

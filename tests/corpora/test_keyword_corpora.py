@@ -13,12 +13,12 @@ import pytest
 import soundfile
 
 import speechtools
-from speechtools import contracts
-from speechtools.data import audio
-from speechtools.data.corpora import builtin_keywords as module
-from speechtools.data.corpora.builtin_keywords import builtin_keywords
-from speechtools.data.manifests import read_rows
-from speechtools.errors import ConfigError, CorpusError, SpeechtoolsError
+from speechtools import audio
+from speechtools.core import contract as contracts
+from speechtools.core.errors import ConfigError, CorpusError, SpeechtoolsError
+from speechtools.core.rows import read_rows
+from speechtools.corpora import builtin_keywords as module
+from speechtools.corpora.builtin_keywords import builtin_keywords
 
 DATA = Path(os.environ.get("SPEECHTOOLS_DATA", "/nonexistent"))
 

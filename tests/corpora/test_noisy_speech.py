@@ -8,14 +8,15 @@ import pytest
 from hyperpyyaml import load_hyperpyyaml
 
 import speechtools
-from speechtools import registry, training
-from speechtools.data import audio, noisy_speech
-from speechtools.data.manifests import Utterance
-from speechtools.data.noise_generators import TEST_NOISES
-from speechtools.data.noisy_speech import NoisySpeech
-from speechtools.errors import ConfigError
+from speechtools import audio, training
+from speechtools.audio.noises import TEST_NOISES
+from speechtools.core import registry
+from speechtools.core.errors import ConfigError
+from speechtools.core.rows import Utterance
+from speechtools.corpora import noisy_speech
+from speechtools.corpora.noisy_speech import NoisySpeech
 
-TIMIT = Path(__file__).parents[1] / "recipes" / "TIMIT"
+TIMIT = Path(__file__).parents[2] / "recipes" / "TIMIT"
 
 
 def listed(data_folder, num_train=20, num_test=12, num_each=3):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechtools.data import audio, mixing
-from speechtools.data.manifests import Utterance
-from speechtools.errors import AudioError, ConfigError, CorpusError
+from speechtools import audio
+from speechtools.core.errors import AudioError, ConfigError, CorpusError
+from speechtools.core.rows import Utterance
+from speechtools.degradations import mixing
 
 RNG = np.random.default_rng(0)
 

@@ -21,14 +21,14 @@ import pytest
 
 import speechtools
 from speechtools import cli, tour
-from speechtools.contracts import CONTRACTS
+from speechtools.core.contract import CONTRACTS
 
 sybil = pytest.importorskip("sybil", reason="pip install '.[dev]'")
 MarkdownIt = pytest.importorskip("markdown_it", reason="pip install '.[dev]'").MarkdownIt
 from sybil.evaluators.python import PythonEvaluator  # noqa: E402
 from sybil.parsers.markdown import CodeBlockParser  # noqa: E402
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))

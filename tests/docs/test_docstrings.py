@@ -14,21 +14,21 @@ PACKAGE = Path(speechtools.__file__).parent
 #: Modules of which every public function and class has an example: those that state equations, build nets, or are the
 #: first that a newcomer calls.
 WITH_EXAMPLES = [
-    "autoencoder",
-    "dvectors",
-    "encoders",
-    "enhancement",
-    "features",
-    "gathering",
-    "ge2e",
-    "metrics",
-    "quality",
-    "recurrent",
-    "registry",
-    "softmax",
-    "spectrum",
-    "te2e",
-    "vad",
+    "audio.features",
+    "audio.recurrent",
+    "audio.spectrum",
+    "audio.vad",
+    "core.metrics",
+    "core.registry",
+    "enhancement.net",
+    "quality.autoencoder",
+    "quality.net",
+    "speaker.dvectors",
+    "speaker.encoders",
+    "speaker.gathering",
+    "speaker.ge2e",
+    "speaker.softmax",
+    "speaker.te2e",
 ]
 
 INTERFACES = ["QualityNet", "SpeakerEncoder", "SpeakerVerification", "SpeechEnhancer"]

@@ -16,10 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from speechtools import cli, consistency, options, registry, training
-from speechtools.errors import SpeechtoolsError
+from speechtools import training
+from speechtools.cli import commands as command_line
+from speechtools.core import registry
+from speechtools.core.errors import SpeechtoolsError
+from speechtools.training import consistency, options
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path
     for pattern in ("README.md", "recipes/*/*/README.md", "speechtools/pretrained/*/README.md")
@@ -114,7 +117,7 @@ def check_extras(words: list[str]) -> None:
 
 def check_subcommand(words: list[str]) -> None:
     said = []
-    parser = cli._parser()
+    parser = command_line._parser()
     for each in [
         parser,
         *next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices.values(),

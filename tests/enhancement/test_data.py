@@ -8,13 +8,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_quality_data import prepare_with
 
-from speechtools import enhancement_evaluation
-from speechtools.data import audio, enhancement_data, mixing, pesq_labels
-from speechtools.data.manifests import read_rows
-from speechtools.data.noisy_speech import NoisySpeech
-from speechtools.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
+from speechtools import audio
+from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
+from speechtools.core.rows import read_rows
+from speechtools.corpora.noisy_speech import NoisySpeech
+from speechtools.degradations import mixing
+from speechtools.enhancement import data as enhancement_data
+from speechtools.enhancement import evaluation as enhancement_evaluation
+from speechtools.measures import pesq as pesq_labels
+from tests.quality.test_data import prepare_with
 
 SOURCES = dict(
     # The speech of test_quality_data.py, so that it is spoken once.

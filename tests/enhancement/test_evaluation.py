@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from speechtools import enhancement_evaluation as evaluation
-from speechtools.errors import CorpusError
+from speechtools.core.errors import CorpusError
+from speechtools.enhancement import evaluation
 
 
 def row(name, heard, snr_db, noise_type, before, after):

@@ -9,17 +9,17 @@ import soundfile
 import torch
 
 import speechtools
-from speechtools import cli
-from speechtools.data import audio, mixing
-from speechtools.data.noise_generators import make_noise
-from speechtools.data.pesq_labels import pesq_score
-from speechtools.errors import AudioError, ConfigError
+from speechtools import audio, cli
+from speechtools.audio.noises import make_noise
+from speechtools.audio.spectrum import Spectrum
+from speechtools.core.errors import AudioError, ConfigError
+from speechtools.degradations import mixing
 from speechtools.inference import SpeechEnhancer
-from speechtools.spectrum import Spectrum
+from speechtools.measures.pesq import pesq_score
 
 YAML = """
 sample_rate: {rate}
-spectrum: !new:speechtools.spectrum.Spectrum {{n_fft: {n_fft}, hop_length: {hop_length}}}
+spectrum: !new:speechtools.audio.spectrum.Spectrum {{n_fft: {n_fft}, hop_length: {hop_length}}}
 enhancer: !apply:speechtools.build {{plugin: enhancer/blstm, hidden_size: 6, num_layers: 1}}
 modules:
     enhancer: !ref <enhancer>

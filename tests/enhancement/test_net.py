@@ -8,16 +8,16 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from speechtools.enhancement import (
+from speechtools.audio.features import num_samples
+from speechtools.audio.recurrent import limit_recurrent_norm
+from speechtools.core.errors import ConfigError
+from speechtools.enhancement.net import (
     EnhancerBLSTM,
     enhancement_objective,
     ideal_ratio_mask,
     phase_sensitive_mask,
 )
-from speechtools.errors import ConfigError
-from speechtools.features import num_samples
-from speechtools.quality import QualityBLSTM
-from speechtools.recurrent import limit_recurrent_norm
+from speechtools.quality.net import QualityBLSTM
 
 KINDS = [
     (target, approximation, compression)

@@ -8,13 +8,13 @@ import pytest
 import soundfile
 import torch
 
-from speechtools.data import keyword_data
-from speechtools.data.keyword_data import SegmentCutter, prepare_sources, training_sources
-from speechtools.data.manifests import Utterance, read_rows
-from speechtools.data.multireader import Source
-from speechtools.data.speaker_index import FIELDS
-from speechtools.errors import AudioError, ConfigError, CorpusError, PluginError
-from speechtools.registry import build
+from speechtools.core.errors import AudioError, ConfigError, CorpusError, PluginError
+from speechtools.core.registry import build
+from speechtools.core.rows import Utterance, read_rows
+from speechtools.keyword import data as keyword_data
+from speechtools.keyword.data import SegmentCutter, prepare_sources, training_sources
+from speechtools.keyword.multireader import Source
+from speechtools.speaker.index import FIELDS
 
 RATE = 16000
 WORDS = ("hey", "ok")
@@ -287,7 +287,7 @@ def test_a_source_with_fewer_speakers_than_its_batch(corpus, tmp_path):
 
 
 def test_a_speaker_without_the_second_keyword_trains_and_is_verified_with_the_first(corpus, tmp_path, caplog):
-    from speechtools.keyword_evaluation import pair_trials
+    from speechtools.keyword.evaluation import pair_trials
 
     root = put_speakers(tmp_path / "corpus", [f"s{k}" for k in range(10)])
     one_worded = [f"o{k}" for k in range(10)]

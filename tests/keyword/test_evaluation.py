@@ -8,12 +8,13 @@ import logging
 import numpy as np
 import pytest
 
-from speechtools import keyword_evaluation, metrics
-from speechtools.data.speaker_index import FIELDS
-from speechtools.data.speaker_store import SpeakerStore
-from speechtools.data.trials import read_trials
-from speechtools.errors import ConfigError
-from speechtools.keyword_evaluation import evaluate_pairs, pair_trials, report
+from speechtools.core import metrics
+from speechtools.core.errors import ConfigError
+from speechtools.keyword import evaluation as keyword_evaluation
+from speechtools.keyword.evaluation import evaluate_pairs, pair_trials, report
+from speechtools.speaker.index import FIELDS
+from speechtools.speaker.store import SpeakerStore
+from speechtools.speaker.trials import read_trials
 
 WORDS = ["hey", "ok", "yo"]
 

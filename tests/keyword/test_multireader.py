@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_speaker_data import write_store
 
 import speechtools
-from speechtools.data.multireader import JoinedStore, Source
-from speechtools.data.speaker_batches import SpeakerBatches, StepSampler, speaker_loader
-from speechtools.errors import ConfigError, CorpusError
+from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.keyword.multireader import JoinedStore, Source
+from speechtools.speaker.batches import SpeakerBatches, StepSampler, speaker_loader
+from tests.speaker.test_data import write_store
 
 SHAPE = {"min_samples": 800, "max_samples": 800}
 

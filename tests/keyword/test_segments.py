@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import speechtools
-from speechtools.errors import AudioError, ConfigError
+from speechtools.core.errors import AudioError, ConfigError
 
 RATE = 16000
 

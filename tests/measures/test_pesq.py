@@ -18,8 +18,9 @@ import pytest
 import runs
 import soundfile
 
-from speechtools.data import pesq_labels
-from speechtools.data.pesq_labels import (
+from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
+from speechtools.measures import pesq as pesq_labels
+from speechtools.measures.pesq import (
     MAX_SECONDS,
     SCALES,
     LabelJob,
@@ -28,7 +29,6 @@ from speechtools.data.pesq_labels import (
     pesq_score,
     raw_from_nb,
 )
-from speechtools.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
 
 pesq = pytest.importorskip("pesq")
 pytest.importorskip("pebble")
@@ -418,7 +418,7 @@ class TestResume:
                 """
                 import sys, time
                 from pathlib import Path
-                from speechtools.data import pesq_labels
+                from speechtools.measures import pesq as pesq_labels
                 folder = Path(sys.argv[1])
                 score = pesq_labels._score_files
                 def logged(reference, degraded, scale):
@@ -522,7 +522,7 @@ class TestResume:
 
 
 def test_importing_takes_neither_torch_nor_the_recipe_packages():
-    code = "import sys, speechtools.data.pesq_labels; print([m for m in sys.modules])"
+    code = "import sys, speechtools.measures.pesq; print([m for m in sys.modules])"
     loaded = runs.call([sys.executable, "-c", code]).stdout
     for package in ("'torch'", "'speechbrain'", "'pesq'", "'pebble'"):
         assert package not in loaded

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from speechtools import contracts
-from speechtools.autoencoder import AutoencoderNN, mel_bands
-from speechtools.errors import ConfigError
-from speechtools.quality import quality_objective
+from speechtools.core import contract as contracts
+from speechtools.core.errors import ConfigError
+from speechtools.quality.autoencoder import AutoencoderNN, mel_bands
+from speechtools.quality.net import quality_objective
 
 SMALL = {"input_size": 33, "num_bands": 8, "features_per_band": 1, "decoder_size": 16, "context": 2, "nn_size": 12}
 

@@ -9,11 +9,13 @@ import pesq
 import pytest
 import soundfile
 
-from speechtools.data import audio, pesq_labels, quality_data
-from speechtools.data.corpora.builtin import builtin_noises
-from speechtools.data.manifests import read_rows
-from speechtools.data.noisy_speech import NoisySpeech, level_range_db
-from speechtools.errors import ConfigError, CorpusError, PluginError
+from speechtools import audio
+from speechtools.core.errors import ConfigError, CorpusError, PluginError
+from speechtools.core.rows import read_rows
+from speechtools.corpora.builtin import builtin_noises
+from speechtools.corpora.noisy_speech import NoisySpeech, level_range_db
+from speechtools.measures import pesq as pesq_labels
+from speechtools.quality import data as quality_data
 
 SOURCES = dict(corpus_options={"builtin": {"num_train_speakers": 4, "num_test_speakers": 6}}, num_train_noises=20)
 SMALL = dict(

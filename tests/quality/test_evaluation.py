@@ -8,9 +8,10 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from speechtools import metrics, plots, reports
-from speechtools.errors import SpeechtoolsError
+from speechtools.core import metrics, plots
+from speechtools.core.errors import SpeechtoolsError
 from speechtools.inference import QualityNet
+from speechtools.quality import evaluation as reports
 
 ROWS = [
     {"subset": "clean", "noise_type": "", "snr_db": ""},

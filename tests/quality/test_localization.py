@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechtools import metrics
-from speechtools.errors import ConfigError
-from speechtools.localization import PartlyNoisy, localization_figures, partly_noisy_set
+from speechtools.core import metrics
+from speechtools.core.errors import ConfigError
+from speechtools.quality.localization import PartlyNoisy, localization_figures, partly_noisy_set
 
 RATE = 16000
 

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from speechtools.errors import ConfigError
-from speechtools.features import num_samples
-from speechtools.quality import QualityBLSTM, frame_weight, quality_objective
-from speechtools.recurrent import reversal, take_frames
+from speechtools.audio.features import num_samples
+from speechtools.audio.recurrent import reversal, take_frames
+from speechtools.core.errors import ConfigError
+from speechtools.quality.net import QualityBLSTM, frame_weight, quality_objective
 
 
 @pytest.fixture

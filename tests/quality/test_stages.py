@@ -6,11 +6,11 @@ import shutil
 import pytest
 from ruamel.yaml import YAML
 
-from speechtools import quality_stages
-from speechtools.data.manifests import write_rows
-from speechtools.data.noisy_speech import NoisySpeech, PreparedSets
+from speechtools.core.rows import write_rows
+from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.inference import BUNDLED_ENHANCER
-from speechtools.quality_stages import heard_of_test, prepare_sets
+from speechtools.quality import stages as quality_stages
+from speechtools.quality.stages import heard_of_test, prepare_sets
 
 SPEAKERS, NOISES = ["mabc0", "fdef0", "mghi0"], ["street/1.wav", "white.wav"]
 

@@ -10,12 +10,14 @@ import runs
 import torch
 from runs import one_message, succeeded
 
-from speechtools import enhancement_evaluation, quality_results
-from speechtools.data import enhancement_data, quality_data
-from speechtools.data.manifests import read_rows
+from speechtools.core.rows import read_rows
+from speechtools.enhancement import data as enhancement_data
+from speechtools.enhancement import evaluation as enhancement_evaluation
 from speechtools.inference import QualityNet, SpeechEnhancer
+from speechtools.quality import data as quality_data
+from speechtools.quality import paper as quality_results
 
-TIMIT = Path(__file__).parents[1] / "recipes" / "TIMIT"
+TIMIT = Path(__file__).parents[2] / "recipes" / "TIMIT"
 #: Of both recipes.
 SPEECH = {
     "corpus_options": {"builtin": {"num_train_speakers": 2, "num_test_speakers": 6}},
@@ -226,7 +228,9 @@ def killed_stage(run, prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipe") / "enhancement"
     shutil.copytree(TIMIT / "enhancement" / "hparams", folder / "hparams")
     # The stage runs this instead, which kills it in its second epoch.
-    script = KILLED.format(steps=4, tests=str(Path(__file__).parent), script=str(TIMIT / "enhancement" / "train.py"))
+    script = KILLED.format(
+        steps=4, tests=str(Path(__file__).parents[1]), script=str(TIMIT / "enhancement" / "train.py")
+    )
     (folder / "train.py").write_text(script)
     return assess(folder.parent / "run", prepared, {"enhancer_recipe": str(folder)}), folder.parent / "run"
 
@@ -289,7 +293,7 @@ def test_a_killed_stage_is_gone_on_from(paper, stage, run):
 
 
 def test_the_enhanced_files_are_made_by_the_stages_model(paper, stage, prepared):
-    from speechtools.data import audio
+    from speechtools import audio
 
     (sets,) = prepared.glob("quality-*")
     rows = {row["ID"]: row for row in quality_data.check_rows(sets / "test.csv")}

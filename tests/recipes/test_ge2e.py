@@ -14,7 +14,7 @@ import pytest
 import runs
 import torch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GE2E = ROOT / "recipes" / "TI-SV" / "GE2E"
 SMALL = [
     "--corpus_options={builtin: {num_train_speakers: 10, num_test_speakers: 3}}",
@@ -32,7 +32,7 @@ SMALL = [
 #: A train.py whose second process ends itself with SIGKILL after so many optimizer steps.
 RANK_DIES = f"""
 import os, runpy, sys
-sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(GE2E)!r}]
+sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(GE2E)!r}]
 import runs
 if os.environ["RANK"] == "1":
     runs.killed_after(5)
@@ -81,11 +81,11 @@ def test_what_a_run_leaves(run):
 
 def test_the_exported_model_gives_the_results_again(run):
     """The round trip: trials and their EER, from the original files through `pretrained`."""
-    from speechtools import evaluation
-    from speechtools.data.manifests import read_rows
-    from speechtools.data.speaker_index import FIELDS
-    from speechtools.data.speaker_store import SpeakerStore
+    from speechtools.core.rows import read_rows
     from speechtools.inference import SpeakerVerification
+    from speechtools.speaker import evaluation
+    from speechtools.speaker.index import FIELDS
+    from speechtools.speaker.store import SpeakerStore
 
     folder, prepared, _ = run
     verifier = SpeakerVerification.from_hparams(folder / "pretrained", run_opts={"device": "cpu"})

@@ -4,13 +4,13 @@ import json
 
 import pytest
 import runs
-import test_recipe_enhancement
 import torch
-from test_recipe_ge2e import train
 
 import speechtools
-from speechtools import dvectors
 from speechtools.inference import SpeechEnhancer
+from speechtools.speaker import dvectors
+from tests.recipes import test_enhancement as test_recipe_enhancement
+from tests.recipes.test_ge2e import train
 
 pytestmark = [
     pytest.mark.gpu,

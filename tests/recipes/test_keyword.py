@@ -11,12 +11,12 @@ import runs
 import torch
 
 from speechtools import cli
-from speechtools.data.manifests import read_rows
-from speechtools.data.speaker_index import FIELDS
-from speechtools.errors import AudioError
+from speechtools.core.errors import AudioError
+from speechtools.core.rows import read_rows
 from speechtools.inference import SpeakerVerification
+from speechtools.speaker.index import FIELDS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GE2E = ROOT / "recipes" / "keyword" / "GE2E"
 YAML = GE2E / "hparams" / "multireader.yaml"
 SMALL = [
@@ -115,8 +115,8 @@ def test_the_exported_model_verifies_files(run, tmp_path, capsys):
 
 def test_the_exported_model_gives_the_results_again(run):
     """The round trip: all trials of a cell, from the original files through `pretrained`."""
-    from speechtools.data.trials import read_trials
-    from speechtools.evaluation import TrialSet, evaluate
+    from speechtools.speaker.evaluation import TrialSet, evaluate
+    from speechtools.speaker.trials import read_trials
 
     folder, prepared, _ = run
     verifier = SpeakerVerification.from_hparams(folder / "pretrained", run_opts={"device": "cpu"})

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_speech_enhancer import pesq_gain
 
 import speechtools
-from speechtools.data import audio, mixing
-from speechtools.data.noisy_speech import level_range_db
-from speechtools.data.trials import make_trials
+from speechtools import audio
+from speechtools.corpora.noisy_speech import level_range_db
+from speechtools.degradations import mixing
 from speechtools.inference import QualityNet, SpeakerEncoder, SpeechEnhancer
+from speechtools.speaker.trials import make_trials
+from tests.enhancement.test_inference import pesq_gain
 
 DATA = Path(os.environ.get("SPEECHTOOLS_DATA", "/nonexistent"))
 pytestmark = [pytest.mark.real_data, pytest.mark.skipif(not DATA.is_dir(), reason="SPEECHTOOLS_DATA names no folder")]
@@ -81,5 +82,5 @@ def test_the_bundled_speaker_encoder_tells_unheard_speakers_apart(reader, folder
     dvectors = np.stack([dvector.numpy() for _, dvector in encoder.encode_files(u.path for u in utterances)])
     trials = make_trials(speakers, list(names), num_enrolment=4)
     scores = trials.scores(dvectors)
-    rate, _ = speechtools.metrics.eer(scores[trials.targets], scores[~trials.targets])
+    rate, _ = speechtools.core.metrics.eer(scores[trials.targets], scores[~trials.targets])
     assert rate < bound

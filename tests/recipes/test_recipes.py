@@ -11,7 +11,7 @@ import pytest
 import runs
 import torch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 QUALITY = ROOT / "recipes" / "TIMIT" / "quality"
 SMALL = [
     "--corpus_options={builtin: {num_train_speakers: 5, num_test_speakers: 6}}",
@@ -62,10 +62,10 @@ def test_what_a_run_leaves(run):
 
 def test_results_agree_with_the_exported_model(run):
     """The round trip: the test figures are those of the model loaded from `pretrained`, file by file."""
-    from speechtools import metrics
-    from speechtools.data.quality_data import check_rows
+    from speechtools.core import metrics
     from speechtools.inference import QualityNet
-    from speechtools.localization import localization_figures, partly_noisy_set
+    from speechtools.quality.data import check_rows
+    from speechtools.quality.localization import localization_figures, partly_noisy_set
 
     folder, prepared, output = run
     results = json.loads((folder / "results.json").read_text())

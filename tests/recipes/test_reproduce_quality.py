@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechtools import quality_results
-from speechtools.data.manifests import write_rows
-from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.reports import quality_figures
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.rows import write_rows
+from speechtools.quality import paper as quality_results
+from speechtools.quality.evaluation import quality_figures
 
-SCRIPT = Path(__file__).parents[1] / "recipes" / "TIMIT" / "quality" / "reproduce.py"
+SCRIPT = Path(__file__).parents[2] / "recipes" / "TIMIT" / "quality" / "reproduce.py"
 NUM_TRAIN = 40
 LOCALIZATION = ("clean_drop", "noisy_drop", "auc", "auc_within")
 
@@ -158,7 +158,7 @@ def test_a_failed_run_is_told_with_the_end_of_its_output(reproduce, tmp_path, mo
 #: Stands in for train.py: the paper's own model is finished at once, what comes after it takes long.
 TRAIN = """
 import json, os, pathlib, sys, time
-from speechtools.data.processes import end_with_starter
+from speechtools.core.jobs import end_with_starter
 end_with_starter()
 folder = pathlib.Path(sys.argv[-1].removeprefix("--output_folder="))
 if "/constraint/1" not in str(folder):

@@ -15,9 +15,9 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechtools import cli, training
-from speechtools.errors import PluginError
+from speechtools.core.errors import PluginError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ROWS = sorted([*ROOT.glob("templates/recipe/*/hparams/quick.yaml"), *ROOT.glob("recipes/*/*/hparams/quick.yaml")])
 
 
@@ -27,10 +27,10 @@ def train(*arguments, cwd):
 
 #: Recipes without a quick.yaml, and the tests that train them.
 TESTED = {
-    "TIMIT/quality": "test_recipes.py",
-    "TIMIT/enhancement": "test_recipe_enhancement.py",
-    "TI-SV/GE2E": "test_recipe_ge2e.py",
-    "keyword/GE2E": "test_recipe_keyword.py",
+    "TIMIT/quality": "recipes/test_recipes.py",
+    "TIMIT/enhancement": "recipes/test_enhancement.py",
+    "TI-SV/GE2E": "recipes/test_ge2e.py",
+    "keyword/GE2E": "recipes/test_keyword.py",
 }
 
 
@@ -91,7 +91,9 @@ def test_the_new_recipe_takes_a_new_part_with_one_file_and_one_line(new_recipe, 
     model = recipe / "results" / "mine" / "1234" / "pretrained"
     assert "gru.weight_ih_l0" in torch.load(model / "encoder.ckpt", weights_only=True)
     command = [*verify[1:4], "--model", model, "--module", "my_own_net.py"]
-    assert "score" in runs.succeeded(runs.run(*command, script=cli.__file__, cwd=recipe))
+    assert "score" in runs.succeeded(
+        runs.run(*command, script=str(Path(cli.__file__).with_name("__main__.py")), cwd=recipe)
+    )
     # The same in a yaml: the run is known, and found finished.
     (recipe / "hparams" / "mine.yaml").write_text(
         "base: quick.yaml\nname: mine\n__plugins: !module:my_own_net\nencoder_name: my-own-net\n"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from speechtools.data import augmentation
-from speechtools.errors import ConfigError
+from speechtools.core.errors import ConfigError
+from speechtools.speaker import augmentation
 
 RATE = 16000
 
@@ -65,7 +65,7 @@ def test_not_enabled_is_none(tmp_path):
 
 @pytest.fixture(scope="module")
 def noises(tmp_path_factory):
-    from speechtools.data import audio
+    from speechtools import audio
 
     folder = tmp_path_factory.mktemp("noises")
     rng = np.random.default_rng(0)

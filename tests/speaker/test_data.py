@@ -11,11 +11,13 @@ import pytest
 import soundfile
 import torch
 
-from speechtools.data import speaker_data, speaker_index, speaker_store
-from speechtools.data.speaker_batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
-from speechtools.data.speaker_index import FIELDS, Texts
-from speechtools.data.speaker_store import SpeakerStore
-from speechtools.errors import ConfigError, CorpusError, PluginError
+from speechtools.core.errors import ConfigError, CorpusError, PluginError
+from speechtools.speaker import data as speaker_data
+from speechtools.speaker import index as speaker_index
+from speechtools.speaker import store as speaker_store
+from speechtools.speaker.batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
+from speechtools.speaker.index import FIELDS, Texts
+from speechtools.speaker.store import SpeakerStore
 
 RATE = 16000
 SHAPE = {"min_samples": 400, "max_samples": 800, "step_samples": 100}

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from speechtools import dvectors
-from speechtools.errors import ConfigError
+from speechtools.core.errors import ConfigError
+from speechtools.speaker import dvectors
 
 
 class MeanEncoder(torch.nn.Module):

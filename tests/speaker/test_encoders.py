@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from speechtools.encoders import LSTMP, LSTMEncoder, convert_ge2e_state, folded
+from speechtools.speaker.encoders import LSTMP, LSTMEncoder, convert_ge2e_state, folded
 
 
 def gradients(encoder):

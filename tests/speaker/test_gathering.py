@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import speechtools
-from speechtools.distributed import end_distributed
-from speechtools.errors import SpeechtoolsError
-from speechtools.gathering import gather_dvectors
+from speechtools.core.errors import SpeechtoolsError
+from speechtools.speaker.gathering import gather_dvectors
+from speechtools.training.distributed import end_distributed
 
 pytestmark = pytest.mark.processes
 WORLD_SIZE = 2

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.ge2e import CentroidLoss, GE2EContrast, GE2ESoftmax, cosines
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.speaker.ge2e import CentroidLoss, GE2EContrast, GE2ESoftmax, cosines
 
 LOSSES = [GE2ESoftmax, GE2EContrast]
 W, B = 10.0, -5.0

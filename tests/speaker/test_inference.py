@@ -6,11 +6,11 @@ import soundfile
 import torch
 
 import speechtools
-from speechtools import cli, dvectors
-from speechtools.data import audio
-from speechtools.encoders import LSTMP
-from speechtools.errors import AudioError, ConfigError
+from speechtools import audio, cli
+from speechtools.core.errors import AudioError, ConfigError
 from speechtools.inference import BUNDLED_SPEAKER_ENCODER, SpeakerEncoder, SpeakerVerification
+from speechtools.speaker import dvectors
+from speechtools.speaker.encoders import LSTMP
 
 RATE = 16000
 YAML = """

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.softmax import Softmax
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.speaker.softmax import Softmax
 
 
 @pytest.fixture

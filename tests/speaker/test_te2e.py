@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from speechtools.errors import SpeechtoolsError
-from speechtools.te2e import TE2E, tuple_cosines, tuples
+from speechtools.core.errors import SpeechtoolsError
+from speechtools.speaker.te2e import TE2E, tuple_cosines, tuples
 
 W, B = 10.0, -5.0
 

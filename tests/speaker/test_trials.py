@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from speechtools import evaluation, metrics, plots
-from speechtools.data.trials import Trials, make_trials, read_trials
-from speechtools.errors import ConfigError, CorpusError, SpeechtoolsError
+from speechtools.core import metrics, plots
+from speechtools.core.errors import ConfigError, CorpusError, SpeechtoolsError
+from speechtools.speaker import evaluation
+from speechtools.speaker.trials import Trials, make_trials, read_trials
 
 SPEAKERS = np.repeat(np.arange(4), [5, 3, 6, 2])
 NAMES = ["anna", "bob", "carl", "dora"]
@@ -41,7 +42,7 @@ def test_a_trial_scores_the_cosine_of_voiceprint_and_utterance():
 
 
 def test_few_of_many_pairs_score_as_in_one_product(monkeypatch):
-    monkeypatch.setattr("speechtools.data.trials._PAIRS_AT_A_TIME", 1000)
+    monkeypatch.setattr("speechtools.speaker.trials._PAIRS_AT_A_TIME", 1000)
     rng = np.random.default_rng(0)
     dvectors = rng.standard_normal((6000, 3))
     members = [np.array([index]) for index in range(3000)]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from speechtools.data.batches import LengthBatchSampler
-from speechtools.errors import ConfigError
+from speechtools.core.errors import ConfigError
+from speechtools.training.batches import LengthBatchSampler
 
 DURATIONS = np.random.default_rng(0).uniform(1, 9, 333)
 

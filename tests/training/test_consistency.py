@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from speechtools import cli, consistency
-from speechtools.errors import ConfigError
+from speechtools import cli
+from speechtools.core.errors import ConfigError
+from speechtools.training import consistency
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RECIPES = consistency.find_recipes(ROOT)
 
 SCRIPT = """

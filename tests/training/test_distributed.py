@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from speechtools.distributed import end_distributed
+from speechtools.training.distributed import end_distributed
 
 
 def test_without_a_group_nothing_is_ended_and_the_only_process_is_the_first():
@@ -53,7 +53,7 @@ import atexit, os
 import torch
 from torch.nn.parallel import DistributedDataParallel
 from speechtools import training
-from speechtools.errors import CorpusError
+from speechtools.core.errors import CorpusError
 atexit.register(lambda: print("released:", wrapped.reducer is None))  # runs after what start() registers
 training.start(["run.yaml", "--device=cpu", "--distributed_backend=gloo"])
 wrapped = DistributedDataParallel(torch.nn.Linear(3, 2))

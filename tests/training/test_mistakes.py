@@ -15,10 +15,11 @@ import pytest
 import runs
 import torch
 
-from speechtools import cli, options, training
-from speechtools.errors import ConfigError, SpeechtoolsError
+from speechtools import cli, training
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.training import options
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 YAMLS = {
     "TI-SV/GE2E": "hparams/ge2e.yaml",
     "keyword/GE2E": "hparams/multireader.yaml",
@@ -92,8 +93,8 @@ COMMAND_LINE = [
     ("TI-SV/GE2E", ["--lr={a: 1}"], "--lr={'a': 1} cannot be"),
     ("TI-SV/GE2E", ["--corpus_options=5"], "takes dict"),
     ("keyword/GE2E", ["--keywords=yes"], "--keywords='yes' cannot be: it is a list, as in [a, b]."),
-    ("TIMIT/quality", ["--test_snrs_db=5"], "quality_data.prepare takes Sequence[float]"),
-    ("TIMIT/quality", ["--features=mel"], "--features='mel' cannot be: it is made by !new:speechtools.feat"),
+    ("TIMIT/quality", ["--test_snrs_db=5"], "quality.data.prepare takes Sequence[float]"),
+    ("TIMIT/quality", ["--features=mel"], "--features='mel' cannot be: it is made by !new:speechtools.audio.feat"),
     ("TIMIT/quality", ["--name="], "--name='' cannot be: it is text, and not empty."),
     # values
     ("TI-SV/GE2E", ["--hidden_size=-3"], "encoder/lstmp cannot be built with hidden_size=-3"),

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from speechtools.errors import ConfigError
-from speechtools.reproduction import run_once, with_defaults
+from speechtools.core.errors import ConfigError
+from speechtools.training.reproduction import run_once, with_defaults
 
 TRAIN = """
 import pathlib, sys

@@ -6,8 +6,8 @@ import psutil
 import pytest
 import torch
 
-from speechtools import threads
-from speechtools.data import processes
+from speechtools.core import jobs as processes
+from speechtools.training import threads
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ import runs
 import torch
 from torch import nn
 
-from speechtools import options, training
-from speechtools.distributed import end_distributed
-from speechtools.errors import ConfigError, SpeechtoolsError
+from speechtools import training
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.training import options
+from speechtools.training.distributed import end_distributed
 
 BASE = """
 seed: 1

@@ -17,9 +17,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from speechtools.errors import ConfigError
-from speechtools.reports import write_json
-from speechtools.reproduction import check_options, run_once, with_defaults
+from speechtools.core.errors import ConfigError
+from speechtools.quality.evaluation import write_json
+from speechtools.training.reproduction import check_options, run_once, with_defaults
 
 HERE = Path(__file__).parent
 LOSSES = {"softmax": 4.06, "te2e": 3.64, "ge2e-softmax": 3.30}  # the paper's EER in %

@@ -4,10 +4,11 @@ python train.py hparams/ge2e.yaml                                      # built-i
 python train.py hparams/ge2e.yaml --corpus=librispeech --data_folder=/corpora/LibriSpeech --device=cuda
 """
 
-from speechtools import dvectors, evaluation, training
-from speechtools.data.speaker_batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
-from speechtools.gathering import gather_dvectors
+from speechtools import training
 from speechtools.inference import SpeakerVerification
+from speechtools.speaker import dvectors, evaluation
+from speechtools.speaker.batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
+from speechtools.speaker.gathering import gather_dvectors
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split

@@ -4,11 +4,13 @@ python train.py hparams/blstm.yaml                                     # built-i
 python train.py hparams/blstm.yaml --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech
 """
 
-from speechtools import enhancement_evaluation, training
-from speechtools.data import enhancement_data, mixing
-from speechtools.data.pesq_labels import scale
-from speechtools.errors import ConfigError
+from speechtools import training
+from speechtools.core.errors import ConfigError
+from speechtools.degradations import mixing
+from speechtools.enhancement import data as enhancement_data
+from speechtools.enhancement import evaluation as enhancement_evaluation
 from speechtools.inference import QualityNet, SpeechEnhancer
+from speechtools.measures.pesq import scale
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split

@@ -20,11 +20,11 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from speechtools import quality_results as paper
-from speechtools.data.manifests import write_aside
-from speechtools.errors import ConfigError, SpeechtoolsError
-from speechtools.reports import write_json
-from speechtools.reproduction import check_options, run_once, with_defaults
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.rows import write_aside
+from speechtools.quality import paper
+from speechtools.quality.evaluation import write_json
+from speechtools.training.reproduction import check_options, run_once, with_defaults
 
 HERE = Path(__file__).parent
 #: What the authors' released code does otherwise than the paper.

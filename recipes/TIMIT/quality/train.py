@@ -4,11 +4,15 @@ python train.py hparams/qnet.yaml                                      # built-i
 python train.py hparams/qnet.yaml --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech
 """
 
-from speechtools import quality_stages, reports, training
-from speechtools.data import audio, augmentation, pesq_labels, quality_data
-from speechtools.features import num_samples
+from speechtools import audio, training
+from speechtools.audio.features import num_samples
+from speechtools.audio.recurrent import limit_recurrent_norm
 from speechtools.inference import QualityNet
-from speechtools.recurrent import limit_recurrent_norm
+from speechtools.measures import pesq as pesq_labels
+from speechtools.quality import data as quality_data
+from speechtools.quality import evaluation as reports
+from speechtools.quality import stages as quality_stages
+from speechtools.speaker import augmentation
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split

@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from speechtools.errors import ConfigError
-from speechtools.reports import write_json
-from speechtools.reproduction import check_options, run_once, with_defaults
+from speechtools.core.errors import ConfigError
+from speechtools.quality.evaluation import write_json
+from speechtools.training.reproduction import check_options, run_once, with_defaults
 
 HERE = Path(__file__).parent
 YAML = "hparams/multireader.yaml"

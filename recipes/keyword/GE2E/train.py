@@ -5,11 +5,13 @@ python train.py hparams/multireader.yaml --corpus=speech-commands --data_folder=
 """
 
 import speechtools
-from speechtools import dvectors, keyword_evaluation, training
-from speechtools.data import keyword_data
-from speechtools.data.speaker_batches import StepSampler, WholeUtterances, speaker_loader
-from speechtools.gathering import gather_dvectors
+from speechtools import training
 from speechtools.inference import SpeakerVerification
+from speechtools.keyword import data as keyword_data
+from speechtools.keyword import evaluation as keyword_evaluation
+from speechtools.speaker import dvectors
+from speechtools.speaker.batches import StepSampler, WholeUtterances, speaker_loader
+from speechtools.speaker.gathering import gather_dvectors
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import speechtools
-from speechtools import contracts
-from speechtools.data import audio
+from speechtools import audio
+from speechtools.core import contract as contracts
 
 PARTS = ["encoder/xvector", "loss/angular-prototypical"]
 

@@ -6,10 +6,10 @@ python train.py hparams/train.yaml --corpus=folder --data_folder=/corpora/my-voi
 
 from pathlib import Path
 
-from speechtools import dvectors, evaluation, training
-from speechtools.data import audio
-from speechtools.data.speaker_batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
+from speechtools import audio, training
 from speechtools.inference import SpeakerVerification
+from speechtools.speaker import dvectors, evaluation
+from speechtools.speaker.batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.features import length_mask, num_samples
+from speechtools.audio.features import length_mask, num_samples
 
 
 @plugin("encoder/xvector")
@@ -14,8 +14,8 @@ class XVector(nn.Module):
     The x-vector network in small: three convolutions of 5, 3 and 3 frames with dilations 1, 2 and 3, each followed by a
     ReLU. The paper's network is wider and has more layers, and its embeddings are not normalised.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     input_size : int
         Size of a frame of features.
     hidden_size : int

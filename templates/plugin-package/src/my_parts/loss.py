@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.ge2e import speaker_index
+from speechtools.speaker.ge2e import speaker_index
 
 
 @plugin("loss/angular-prototypical")
@@ -13,8 +13,8 @@ class AngularPrototypical(nn.Module):
 
     The cosines are multiplied by a learnt factor. The paper adds a learnt offset, which no softmax can see.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     init_scale : float
         Where the factor starts (the paper: 10).
 

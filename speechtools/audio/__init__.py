@@ -1,0 +1,25 @@
+"""Audio files, features, spectra and speech detection. The functions for files stand here: ``audio.read(path)``."""
+
+from speechtools.audio.io import (
+    SUFFIXES,
+    blocks,
+    check_signal,
+    duration,
+    existing_folder,
+    find_audio,
+    is_audio_name,
+    read,
+    write,
+)
+
+__all__ = [
+    "SUFFIXES",
+    "blocks",
+    "check_signal",
+    "duration",
+    "existing_folder",
+    "find_audio",
+    "is_audio_name",
+    "read",
+    "write",
+]

@@ -1,0 +1,110 @@
+"""Former names of modules: ``import speechtools.features`` still works, with a DeprecationWarning."""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+import warnings
+
+#: Former name and the present one, below ``speechtools``.
+MOVED = {
+    "allocation": "training.allocation",
+    "autoencoder": "quality.autoencoder",
+    "contracts": "core.contract",
+    "data.audio": "audio.io",
+    "data.augmentation": "speaker.augmentation",
+    "data.batches": "training.batches",
+    "data.corpora": "corpora",
+    "data.enhancement_data": "enhancement.data",
+    "data.espeak": "corpora.espeak",
+    "data.keyword_data": "keyword.data",
+    "data.manifests": "core.rows",
+    "data.mixing": "degradations.mixing",
+    "data.multireader": "keyword.multireader",
+    "data.noise_generators": "audio.noises",
+    "data.noisy_speech": "corpora.noisy_speech",
+    "data.pesq_labels": "measures.pesq",
+    "data.processes": "core.jobs",
+    "data.quality_data": "quality.data",
+    "data.reading": "corpora.reading",
+    "data.segments": "keyword.segments",
+    "data.sentences": "corpora.sentences",
+    "data.speaker_batches": "speaker.batches",
+    "data.speaker_data": "speaker.data",
+    "data.speaker_index": "speaker.index",
+    "data.speaker_store": "speaker.store",
+    "data.trials": "speaker.trials",
+    "distributed": "training.distributed",
+    "dvectors": "speaker.dvectors",
+    "encoders": "speaker.encoders",
+    "enhancement_evaluation": "enhancement.evaluation",
+    "errors": "core.errors",
+    "evaluation": "speaker.evaluation",
+    "features": "audio.features",
+    "gathering": "speaker.gathering",
+    "ge2e": "speaker.ge2e",
+    "installation": "core.installation",
+    "keyword_evaluation": "keyword.evaluation",
+    "localization": "quality.localization",
+    "metrics": "core.metrics",
+    "options": "training.options",
+    "plots": "core.plots",
+    "quality_results": "quality.paper",
+    "quality_stages": "quality.stages",
+    "recurrent": "audio.recurrent",
+    "registry": "core.registry",
+    "reports": "quality.evaluation",
+    "reproduction": "training.reproduction",
+    "scoring": "cli.scoring",
+    "softmax": "speaker.softmax",
+    "spectrum": "audio.spectrum",
+    "te2e": "speaker.te2e",
+    "threads": "training.threads",
+    "vad": "audio.vad",
+}
+_PACKAGE = __name__.partition(".")[0]
+
+
+def present_name(name: str) -> str | None:
+    """The present name of a module that has moved; None for any other.
+
+    >>> present_name("speechtools.data.corpora.timit"), present_name("speechtools.tour")
+    ('speechtools.corpora.timit', None)
+    """
+    package, _, module = name.partition(".")
+    if package != _PACKAGE:
+        return None
+    parent, _, last = module.rpartition(".")
+    moved = MOVED.get(module) or (f"{MOVED[parent]}.{last}" if parent == "data.corpora" else None)
+    return moved and f"{_PACKAGE}.{moved}"
+
+
+class MovedFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Import a module by its former name: a module whose attributes are those of the present one."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        """A spec for former names, None for all others."""
+        if fullname == f"{_PACKAGE}.data" or present_name(fullname):
+            is_package = fullname.endswith((".data", ".corpora"))
+            return importlib.machinery.ModuleSpec(fullname, self, is_package=is_package)
+        return None
+
+    def create_module(self, spec):
+        """An empty module, which hands requests for attributes on."""
+        module = types.ModuleType(spec.name)
+        present = present_name(spec.name)
+        if present:
+            warnings.warn(f"{spec.name} has moved to {present}. Import it from there.", DeprecationWarning, 2)
+            target = importlib.import_module(present)
+            module.__getattr__ = lambda name: getattr(target, name)
+        return module
+
+    def exec_module(self, module):
+        """Nothing is left to do."""
+
+
+def find_moved_modules() -> None:
+    """Make the former names importable; the present modules come first."""
+    if not any(isinstance(finder, MovedFinder) for finder in sys.meta_path):
+        sys.meta_path.append(MovedFinder())
