@@ -78,6 +78,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/yamllint --strict .
 	$(BIN)/codespell
+	$(BIN)/lint-imports
 
 typecheck: $(VENV)/installed
 	$(BIN)/mypy
