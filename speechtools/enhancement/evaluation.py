@@ -14,8 +14,8 @@ from tqdm import tqdm
 from speechtools import audio
 from speechtools.core import plots
 from speechtools.core.errors import AudioError, CorpusError
+from speechtools.core.results import print_outputs, write_json
 from speechtools.enhancement import data as enhancement_data
-from speechtools.quality.evaluation import write_json
 
 #: How many test files are enhanced together.
 BATCH_SIZE = 16
@@ -192,8 +192,7 @@ def enhancement_report(
         console.print(verdict(last, each, other), soft_wrap=True)
     write_json(run / "results.json", facts | last | {"compared_with": figures})
     drawn = _example(run, judged, model.sample_rate, name)
-    for what, path in (("results", run / "results.json"), ("model", run / "pretrained"), ("figure", drawn)):
-        console.print(f"{what}: {path}", soft_wrap=True)
+    print_outputs(run, [drawn], console)
     return last
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from speechtools.core import metrics, plots
 from speechtools.core.errors import ConfigError
-from speechtools.quality.evaluation import write_json
+from speechtools.core.results import print_outputs, write_json
 from speechtools.speaker.evaluation import SpeakerResult, TrialSet, evaluate
 from speechtools.speaker.store import SpeakerStore
 from speechtools.speaker.trials import Trials
@@ -151,7 +151,4 @@ def report(run: str | Path, result: KeywordResult, facts: dict) -> None:
     console = Console()
     console.print(table)
     console.print(f"mean: {100 * result.figures['eer']:.2f} %")
-    for what, path in (("results", run / "results.json"), ("model", run / "pretrained")):
-        console.print(f"{what}: {path}", soft_wrap=True)
-    for path in drawn:
-        console.print(f"figure: {path}", soft_wrap=True)
+    print_outputs(run, drawn, console)

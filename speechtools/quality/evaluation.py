@@ -1,6 +1,5 @@
 """Reports of a test: figures of merit overall and by group, on the screen and as JSON."""
 
-import json
 import logging
 import math
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from rich.table import Table
 from speechtools import audio
 from speechtools.core import metrics, plots
 from speechtools.core.errors import ConfigError
-from speechtools.core.rows import write_aside, write_rows
+from speechtools.core.results import print_outputs, write_json
+from speechtools.core.rows import write_rows
 from speechtools.degradations import mixing
 from speechtools.quality import localization
 
@@ -104,10 +104,7 @@ def quality_report(run: str | Path, figures: dict, predicted, true, rows: Sequen
     drawn = quality_figures_drawn(run / "figures", predicted, true, rows, net, facts["trained_on"])
     console = Console()
     print_quality(figures, f"Test on {facts['trained_on']}", console)
-    for what, path in (("results", run / "results.json"), ("model", run / "pretrained")):
-        console.print(f"{what}: {path}", soft_wrap=True)
-    for path in drawn:
-        console.print(f"figure: {path}", soft_wrap=True)
+    print_outputs(run, drawn, console)
 
 
 def _localization(net, rows: Sequence[dict]) -> dict | None:
@@ -149,9 +146,3 @@ def quality_figures_drawn(folder: str | Path, predicted, true, rows: Sequence[di
         folder / "frame_scores.png", recordings, rate, marked={name: (start / rate, end / rate)}
     )
     return [scatter, examples]
-
-
-def write_json(path: str | Path, content: dict | list) -> None:
-    """Write results as JSON, atomically; NaN is refused, since other programs cannot read it."""
-    with write_aside(path) as aside:
-        aside.write_text(json.dumps(content, indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from speechtools.core import metrics, plots
-from speechtools.quality.evaluation import write_json
+from speechtools.core.results import print_outputs, write_json
 from speechtools.speaker.store import SpeakerStore
 from speechtools.speaker.trials import Trials, make_trials, read_trials
 
@@ -105,7 +105,4 @@ def report(run: str | Path, result: SpeakerResult, facts: dict) -> None:
     table.add_row("target and non-target trials", f"{figures['target_trials']} + {figures['nontarget_trials']}")
     console = Console()
     console.print(table)
-    for what, path in (("results", run / "results.json"), ("model", run / "pretrained")):
-        console.print(f"{what}: {path}", soft_wrap=True)
-    for path in drawn:
-        console.print(f"figure: {path}", soft_wrap=True)
+    print_outputs(run, drawn, console)

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from speechtools.core.errors import ConfigError
-from speechtools.quality.evaluation import write_json
+from speechtools.core.results import write_json
 from speechtools.training.reproduction import check_options, run_once, with_defaults
 
 HERE = Path(__file__).parent

@@ -21,9 +21,9 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.results import write_json
 from speechtools.core.rows import write_aside
 from speechtools.quality import paper
-from speechtools.quality.evaluation import write_json
 from speechtools.training.reproduction import check_options, run_once, with_defaults
 
 HERE = Path(__file__).parent

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from speechtools.core.errors import ConfigError
-from speechtools.quality.evaluation import write_json
+from speechtools.core.results import write_json
 from speechtools.training.reproduction import check_options, run_once, with_defaults
 
 HERE = Path(__file__).parent
