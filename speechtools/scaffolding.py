@@ -17,7 +17,7 @@ from pathlib import Path
 from speechtools.core import registry
 from speechtools.core.contract import contract
 from speechtools.core.errors import ConfigError, PluginError, SpeechtoolsError
-from speechtools.core.rows import write_aside
+from speechtools.core.files import write_aside
 
 _RECIPE = "my-corpus/my-task"
 _RECIPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*/[A-Za-z0-9][A-Za-z0-9-]*")

@@ -16,7 +16,7 @@ import soundfile
 import soxr
 
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
-from speechtools.core.rows import write_aside
+from speechtools.core.files import write_aside
 
 #: Suffixes of audio containers that libsndfile reads. Headerless ``.raw`` and matrices (``.mat``) are left out: their
 #: content does not say that it is audio.

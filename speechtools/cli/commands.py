@@ -207,7 +207,7 @@ def embed_files(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from speechtools.cli import scoring
-    from speechtools.core.rows import write_aside
+    from speechtools.core.files import write_aside
 
     if os.path.isdir(arguments.out):
         raise ConfigError(f"--out={arguments.out} is a folder. Give the name of a file to write, as in d-vectors.npz.")

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from speechtools import audio
 from speechtools.core import plots
 from speechtools.core.errors import AudioError, ConfigError
-from speechtools.core.rows import write_aside
+from speechtools.core.files import write_aside
 
 #: Columns of the CSV. ``score`` and ``seconds`` are empty where ``error`` is not.
 FIELDS = ["file", "score", "seconds", "degraded_seconds", "error"]

@@ -17,7 +17,7 @@ from typing import Any
 
 from speechtools.core.errors import AudioError, PluginError, SpeechtoolsError
 from speechtools.core.registry import build, find, place
-from speechtools.core.rows import Utterance
+from speechtools.corpora.utterance import Utterance
 
 #: Largest difference that counts as none, for float32 results of the order of 1; larger ones are compared relatively.
 TOLERANCE = 1e-5
@@ -251,7 +251,7 @@ def _durations_true(subject: Subject) -> None:
 
 _CORPUS = Contract(
     sentence="build(name, data_folder=…): the utterances of a folder, each with utt_id, speaker, split, path, "
-    "duration (s) and text or None (speechtools.core.rows.Utterance)",
+    "duration (s) and text or None (speechtools.corpora.utterance.Utterance)",
     laws=(
         Law(
             "the first parameter is data_folder, the folder that holds the corpus",

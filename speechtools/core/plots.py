@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from speechtools.core import metrics
-from speechtools.core.rows import write_aside
+from speechtools.core.files import write_aside
 
 #: What the axis of each scale of PESQ is called.
 SCALE_NAMES = {"raw_nb": "raw PESQ (P.862)", "nb": "PESQ (P.862.1)", "wb": "wideband PESQ (P.862.2)"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from speechtools.core.rows import write_aside
+from speechtools.core.files import write_aside
 
 
 def write_json(path: str | Path, content: dict | list) -> None:

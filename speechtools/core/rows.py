@@ -1,59 +1,22 @@
-"""Utterances, and the CSV manifests that list them.
+"""The CSV manifests of prepared data."""
 
-A prepared folder is named by the fingerprint of the options that made it, so a changed option never meets a stale
-manifest; files are written aside and renamed, so a reader sees a whole one or none.
-"""
-
-import contextlib
 import csv
-import hashlib
-import json
-import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import importlib
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 from speechtools.core.errors import CorpusError
+from speechtools.core.files import write_aside
 
 
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """One recorded utterance of a corpus.
-
-    ``split`` is ``"train"``, ``"valid"``, ``"test"``, or ``""`` where the corpus makes no division; ``duration`` is in
-    seconds; ``text`` is the transcript, or None where the corpus has none. ``keyword_end`` is the time (s) at which the
-    keyword ends, where the corpus is one of keywords and tells.
-    """
-
-    utt_id: str
-    speaker: str
-    split: str
-    path: Path
-    duration: float
-    text: str | None = None
-    keyword_end: float | None = None
-
-
-def fingerprint(options: dict) -> str:
-    """Twelve hex digits that name a set of options (any that JSON can hold; paths as text).
-
-    >>> fingerprint({"seed": 1}) == fingerprint({"seed": 1}), fingerprint({"seed": 1}) == fingerprint({"seed": 2})
-    (True, False)
-    """
-    return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
-@contextlib.contextmanager
-def write_aside(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that replaces it when the block ends well, and is removed when it does not."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield aside
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+def __getattr__(name: str):
+    """Former members of this module, with a DeprecationWarning."""
+    home = {"Utterance": "speechtools.corpora.utterance", "fingerprint": "speechtools.core.files"}
+    if name not in home:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{name} has moved to {home[name]}. Import it from there.", DeprecationWarning, 2)
+    return getattr(importlib.import_module(home[name]), name)
 
 
 def write_rows(path: str | Path, fields: list[str], rows: Iterable[dict]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from speechtools import audio
 from speechtools.core.errors import ConfigError, CorpusError
-from speechtools.core.rows import Utterance
 from speechtools.corpora import _layout
+from speechtools.corpora.utterance import Utterance
 
 _NAMED = 5  # files, keywords and speakers named in a message that counts them all
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from speechtools import audio
 from speechtools.core.errors import AudioError, CorpusError
-from speechtools.core.rows import Utterance
+from speechtools.corpora.utterance import Utterance
 
 #: Names of folders that divide a corpus, in lower case, and the split each stands for.
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "test": "test", "eval": "test"}

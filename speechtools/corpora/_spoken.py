@@ -12,9 +12,11 @@ import soxr
 
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
+from speechtools.core.files import write_aside
 from speechtools.core.jobs import map_in_processes
-from speechtools.core.rows import Utterance, write_aside, write_rows
+from speechtools.core.rows import write_rows
 from speechtools.corpora.espeak import Synthesizer
+from speechtools.corpora.utterance import Utterance
 
 SAMPLE_RATE = 16000
 

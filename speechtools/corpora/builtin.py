@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from speechtools.core.files import fingerprint
 from speechtools.core.jobs import map_in_processes
 from speechtools.core.registry import plugin
-from speechtools.core.rows import Utterance, fingerprint
 from speechtools.corpora._spoken import (
     ACCENTS,
     SAMPLE_RATE,
@@ -33,6 +33,7 @@ from speechtools.corpora._spoken import (
 )
 from speechtools.corpora._spoken import cache_folder as _cache_folder
 from speechtools.corpora.sentences import SA, SI, SX, composed
+from speechtools.corpora.utterance import Utterance
 
 _VERSION = 1  # part of the folder's fingerprint: raise it whenever the samples change
 

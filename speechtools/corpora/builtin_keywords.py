@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from speechtools.core.errors import ConfigError
+from speechtools.core.files import fingerprint
 from speechtools.core.registry import plugin
-from speechtools.core.rows import Utterance, fingerprint
 from speechtools.corpora._spoken import (
     ACCENTS,
     SAMPLE_RATE,
@@ -30,6 +30,7 @@ from speechtools.corpora._spoken import (
     whole_duration,
     write_audio,
 )
+from speechtools.corpora.utterance import Utterance
 
 _VERSION = 1  # part of the folder's fingerprint: raise it whenever the samples change
 # How much one rendition differs from the next. With far less, the mean spectrum of a recording alone tells the speaker.

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from speechtools import audio
 from speechtools.core.registry import plugin
-from speechtools.core.rows import Utterance
 from speechtools.corpora import _layout
+from speechtools.corpora.utterance import Utterance
 
 
 @plugin("corpus/librispeech")

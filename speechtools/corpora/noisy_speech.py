@@ -19,10 +19,11 @@ import numpy as np
 from speechtools import audio
 from speechtools.audio.noises import TEST_NOISES
 from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.files import fingerprint, write_aside
 from speechtools.core.jobs import map_in_processes
-from speechtools.core.rows import Utterance, fingerprint, write_aside
 from speechtools.corpora.builtin import builtin_noises
 from speechtools.corpora.reading import each_corpus, with_corpus
+from speechtools.corpora.utterance import Utterance
 from speechtools.degradations import mixing
 from speechtools.measures import pesq as pesq_labels
 
@@ -116,7 +117,7 @@ class NoisySpeech:
         return [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
 
     def options(self) -> dict:
-        """All options, as :func:`speechtools.core.rows.fingerprint` takes them."""
+        """All options, as :func:`speechtools.core.files.fingerprint` takes them."""
         return dataclasses.asdict(self)
 
     def sets(

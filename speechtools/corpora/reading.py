@@ -7,7 +7,7 @@ from pathlib import Path
 
 from speechtools.core.errors import ConfigError
 from speechtools.core.registry import build, find
-from speechtools.core.rows import Utterance
+from speechtools.corpora.utterance import Utterance
 
 
 def each_corpus(

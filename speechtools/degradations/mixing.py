@@ -21,7 +21,7 @@ import numpy as np
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
 from speechtools.core.jobs import map_in_processes, progress_bar
-from speechtools.core.rows import Utterance
+from speechtools.corpora.utterance import Utterance
 
 NoiseTypes = dict[str, list[Path]]
 #: Enhances waveforms (samples,), a list of them at a time, and keeps their lengths.

@@ -14,8 +14,9 @@ import torch
 
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
+from speechtools.core.files import fingerprint
 from speechtools.core.registry import build, find
-from speechtools.core.rows import Utterance, fingerprint
+from speechtools.corpora.utterance import Utterance
 from speechtools.keyword.multireader import Source
 from speechtools.speaker.data import SPLITS, SpeakerSets, make_stores
 from speechtools.speaker.index import FIELDS

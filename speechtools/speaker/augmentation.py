@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from speechtools import audio
 from speechtools.audio.features import num_samples
 from speechtools.core.errors import ConfigError
-from speechtools.core.rows import fingerprint, write_rows
+from speechtools.core.files import fingerprint
+from speechtools.core.rows import write_rows
 from speechtools.corpora.builtin import builtin_noises
 from speechtools.degradations.mixing import cut_noise, read_noise_types
 

@@ -19,10 +19,12 @@ import torch
 from speechtools import audio
 from speechtools.audio.vad import speech_samples
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
+from speechtools.core.files import fingerprint, write_aside
 from speechtools.core.jobs import map_in_processes
 from speechtools.core.registry import build
-from speechtools.core.rows import Utterance, fingerprint, write_aside, write_rows
+from speechtools.core.rows import write_rows
 from speechtools.corpora.reading import each_corpus
+from speechtools.corpora.utterance import Utterance
 from speechtools.degradations import mixing
 from speechtools.speaker.index import FIELDS
 from speechtools.speaker.store import SpeakerStore

@@ -18,8 +18,8 @@ from torch import Tensor
 from speechtools import audio
 from speechtools.audio.vad import speech_samples
 from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError
+from speechtools.core.files import fingerprint, write_aside
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
-from speechtools.core.rows import fingerprint, write_aside
 from speechtools.speaker import dvectors
 from speechtools.speaker.encoders import LSTMP, folded
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.files import write_aside
 from speechtools.core.registry import did_you_mean
-from speechtools.core.rows import write_aside
 
 logger = logging.getLogger(__name__)
 

@@ -39,8 +39,8 @@ from torch.utils.data import DataLoader
 
 from speechtools.core import registry
 from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.files import write_aside
 from speechtools.core.jobs import cores_left, end_with_starter
-from speechtools.core.rows import write_aside
 from speechtools.training import options
 from speechtools.training.allocation import keep_freed_memory
 from speechtools.training.batches import LengthBatchSampler

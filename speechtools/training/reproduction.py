@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.files import fingerprint
 from speechtools.core.jobs import run_with_us
 from speechtools.core.registry import did_you_mean
 from speechtools.core.results import write_json
-from speechtools.core.rows import fingerprint
 from speechtools.training import options as recipe_options
 from speechtools.training import read_variant
 

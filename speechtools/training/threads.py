@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from speechtools.core.files import write_aside
 from speechtools.core.jobs import cpu_count, leave_cores
-from speechtools.core.rows import write_aside
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from speechtools import audio, plugin
 from speechtools.core.errors import CorpusError
-from speechtools.core.rows import Utterance
+from speechtools.corpora.utterance import Utterance
 
 
 @plugin("corpus/my-net")

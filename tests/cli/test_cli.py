@@ -14,7 +14,7 @@ from speechtools import cli
 from speechtools.core import contract as contracts
 from speechtools.core import registry
 from speechtools.core.errors import CorpusError
-from speechtools.core.rows import Utterance
+from speechtools.corpora.utterance import Utterance
 
 
 def one_line(data_folder):

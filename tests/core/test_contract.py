@@ -14,7 +14,7 @@ import speechtools
 from speechtools.core import contract as contracts
 from speechtools.core import registry
 from speechtools.core.errors import AudioError, CorpusError, PluginError
-from speechtools.core.rows import Utterance
+from speechtools.corpora.utterance import Utterance
 from speechtools.keyword import multireader
 from speechtools.keyword.segments import EnergySegment
 

@@ -1,14 +1,11 @@
 """Laws of the manifests: whole or absent, and refused when they are not what they say."""
 
-import errno
 import os
-import string
-from pathlib import Path
 
 import pytest
 
 from speechtools.core.errors import CorpusError
-from speechtools.core.rows import Utterance, fingerprint, read_rows, write_aside, write_rows
+from speechtools.core.rows import read_rows, write_rows
 
 FIELDS = ["ID", "wav", "text"]
 ROWS = [
@@ -63,32 +60,6 @@ def test_a_torn_row_is_named(tmp_path, torn):
         read_rows(tmp_path / "train.csv", FIELDS)
 
 
-# ------------------------------------------------------------------------------------------------------ write_aside
-
-
-def test_what_is_written_aside_appears_when_the_block_ends(tmp_path):
-    path = tmp_path / "labels.csv"
-    with write_aside(path) as aside:
-        aside.write_text("new")
-        assert not path.exists()
-        assert aside.parent == path.parent  # a rename is atomic within one file system only
-    assert path.read_text() == "new"
-    assert os.listdir(tmp_path) == ["labels.csv"]
-
-
-@pytest.mark.parametrize(
-    "error", [RuntimeError("stopped"), OSError(errno.ENOSPC, "stopped"), KeyboardInterrupt("stopped")]
-)
-def test_a_block_that_raises_leaves_what_was_there(tmp_path, error):
-    path = tmp_path / "labels.csv"
-    path.write_text("old")
-    with pytest.raises(type(error), match="stopped"), write_aside(path) as aside:
-        aside.write_text("half of the n")
-        raise error
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["labels.csv"]
-
-
 def test_rows_that_end_in_an_error_leave_the_old_manifest(tmp_path):
     path = tmp_path / "train.csv"
     write_rows(path, FIELDS, ROWS)
@@ -101,33 +72,3 @@ def test_rows_that_end_in_an_error_leave_the_old_manifest(tmp_path):
         write_rows(path, FIELDS, failing())
     assert read_rows(path, FIELDS) == ROWS
     assert os.listdir(tmp_path) == ["train.csv"]
-
-
-# ------------------------------------------------------------------------------------------------------ fingerprint
-
-
-def test_a_fingerprint_is_stable_and_blind_to_order():
-    options = {"seed": 1, "snrs": [-6, 0], "folder": Path("/corpora/TIMIT"), "scale": "nb"}
-    assert fingerprint(options) == fingerprint(dict(reversed(options.items())))
-    assert fingerprint(options) == fingerprint({**options, "folder": "/corpora/TIMIT"})
-    # A folder prepared by an earlier version keeps its name: printf '{"a": 1}' | sha256sum.
-    assert fingerprint({"a": 1}) == "f9d86028c6e0"
-    assert len(fingerprint(options)) == 12 and set(fingerprint(options)) <= set(string.hexdigits)
-
-
-@pytest.mark.parametrize("change", [{"seed": 2}, {"snrs": [0, -6]}, {"snrs": [-6]}, {"scale": None}, {"more": 1}])
-def test_any_change_changes_the_fingerprint(change):
-    options = {"seed": 1, "snrs": [-6, 0], "scale": "nb"}
-    assert fingerprint({**options, **change}) != fingerprint(options)
-
-
-# -------------------------------------------------------------------------------------------------------- Utterance
-
-
-def test_an_utterance_is_a_value():
-    one = Utterance("a-1", "a", "train", Path("a/1.wav"), 2.5)
-    assert one.text is None
-    assert one == Utterance("a-1", "a", "train", Path("a/1.wav"), 2.5, None)
-    assert len({one, one}) == 1
-    with pytest.raises(AttributeError, match="cannot assign to field 'speaker'"):
-        one.speaker = "b"

@@ -12,9 +12,9 @@ from speechtools import audio, training
 from speechtools.audio.noises import TEST_NOISES
 from speechtools.core import registry
 from speechtools.core.errors import ConfigError
-from speechtools.core.rows import Utterance
 from speechtools.corpora import noisy_speech
 from speechtools.corpora.noisy_speech import NoisySpeech
+from speechtools.corpora.utterance import Utterance
 
 TIMIT = Path(__file__).parents[2] / "recipes" / "TIMIT"
 

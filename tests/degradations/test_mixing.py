@@ -10,7 +10,7 @@ import soundfile
 
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
-from speechtools.core.rows import Utterance
+from speechtools.corpora.utterance import Utterance
 from speechtools.degradations import mixing
 
 RNG = np.random.default_rng(0)

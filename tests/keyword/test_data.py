@@ -10,7 +10,8 @@ import torch
 
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, PluginError
 from speechtools.core.registry import build
-from speechtools.core.rows import Utterance, read_rows
+from speechtools.core.rows import read_rows
+from speechtools.corpora.utterance import Utterance
 from speechtools.keyword import data as keyword_data
 from speechtools.keyword.data import SegmentCutter, prepare_sources, training_sources
 from speechtools.keyword.multireader import Source

@@ -21,8 +21,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.files import write_aside
 from speechtools.core.results import write_json
-from speechtools.core.rows import write_aside
 from speechtools.quality import paper
 from speechtools.training.reproduction import check_options, run_once, with_defaults
 
