@@ -223,7 +223,7 @@ def test_unseen_noises_are_what_they_are_called(noises):
 
 @pytest.mark.parametrize(("name", "seconds"), [("rain-99", 1.0), ("rain", 1.0), ("rain-01", 0.0), ("nothing-01", 1.0)])
 def test_a_noise_that_cannot_be_made_is_refused(name, seconds):
-    with pytest.raises(ConfigError, match=r"There is no noise|cannot be made: give seconds"):
+    with pytest.raises(ConfigError, match=f"{name}|seconds={seconds}"):
         noise_generators.make_noise(name, seconds=seconds)
 
 
