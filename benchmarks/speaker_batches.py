@@ -23,7 +23,7 @@ from rich.table import Table
 
 from speechtools.speaker.batches import SpeakerBatches
 from speechtools.speaker.data import SHARD_UTTERANCES
-from speechtools.speaker.index import FIELDS
+from speechtools.speaker.index import SpeakerRow
 from speechtools.speaker.store import SpeakerStore
 from speechtools.training.allocation import keep_freed_memory
 
@@ -49,7 +49,7 @@ def write_manifest(folder: Path, num_utterances: int) -> Path:
     manifest = folder / "train.csv"
     with open(manifest, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(FIELDS)
+        writer.writerow(SpeakerRow.columns()[:-1])
         for number in range(num_utterances):
             shard, place = divmod(number, SHARD_UTTERANCES)
             speaker = f"id{number // PER_SPEAKER:05d}"

@@ -19,7 +19,6 @@ from speechtools.core.registry import build, find
 from speechtools.corpora.utterance import Utterance
 from speechtools.keyword.multireader import Source
 from speechtools.speaker.data import SPLITS, SpeakerSets, make_stores
-from speechtools.speaker.index import FIELDS
 from speechtools.speaker.store import SpeakerStore
 
 logger = logging.getLogger(__name__)
@@ -210,7 +209,7 @@ def divided(
 class SegmentCutter:
     """Cuts an utterance to the segment that holds its keyword: (samples,), of one length; raises AudioError."""
 
-    fields = [*FIELDS, "keyword"]
+    has_keywords = True
 
     def __init__(self, segment: str, seconds: float, sample_rate: int):
         self.finder = build(f"segment/{segment}", seconds=seconds, offered={"sample_rate": sample_rate})

@@ -5,6 +5,7 @@ run keeps its finished shards, and a folder whose manifests are there is used as
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
@@ -22,11 +23,11 @@ from speechtools.core.errors import AudioError, ConfigError, CorpusError
 from speechtools.core.files import fingerprint, write_aside
 from speechtools.core.jobs import map_in_processes
 from speechtools.core.registry import build
-from speechtools.core.rows import write_rows
+from speechtools.core.rows import Row, write_rows
 from speechtools.corpora.reading import each_corpus
 from speechtools.corpora.utterance import Utterance
 from speechtools.degradations import mixing
-from speechtools.speaker.index import FIELDS
+from speechtools.speaker.index import SpeakerRow
 from speechtools.speaker.store import SpeakerStore
 
 logger = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ def prepare(
 class SpeechCutter:
     """Cuts an utterance to its speech: called with one, it returns the samples (samples,), or raises AudioError."""
 
-    fields = FIELDS
+    has_keywords = False
 
     def __init__(self, vad: str, min_seconds: float, sample_rate: int):
         self.detector = build(f"vad/{vad}", offered={"sample_rate": sample_rate})
@@ -163,7 +164,7 @@ def make_stores(
         Where the manifests are to lie.
     make_cutter
         Makes, in every process, a function from an utterance to its samples (samples,), with an attribute
-        ``sample_rate`` and the ``fields`` of its manifest.
+        ``sample_rate``, and ``has_keywords`` for texts that are keywords.
     options : dict
         What ``about.json`` tells of the folder.
     remedy : str
@@ -184,34 +185,61 @@ def make_stores(
     outcomes = map_in_processes(work, shards, num_workers, "Cutting the recordings", chunksize=1)
     made = dict(zip((name for name, _ in shards), outcomes, strict=True))
 
-    rejected = [row for outcome in made.values() for row in outcome["rejected"]]
+    rejected = [row for outcome in made.values() for row in outcome.rejected]
     with _telling_disk_errors(folder / "rejected.csv"):
-        write_rows(folder / "rejected.csv", ["utt_id", "path", "reason"], rejected)
+        write_rows(folder / "rejected.csv", RejectedRow, rejected)
         with write_aside(folder / "about.json") as aside:
             aside.write_text(json.dumps({"origin": sets.origin, **options}, indent=1, default=str))
     if rejected:
         logger.warning("%d utterances were rejected; %s gives the reasons.", len(rejected), folder / "rejected.csv")
     for split in reversed(groups):
-        rows = [row for name, outcome in made.items() if name.startswith(f"{split}-") for row in outcome["rows"]]
-        speakers = {row["speaker"] for row in rows}
+        rows = [row for name, outcome in made.items() if name.startswith(f"{split}-") for row in outcome.rows]
+        speakers = {row.speaker for row in rows}
         if len(speakers) < 2:
             raise CorpusError(
                 f"The {split} set of {sets.origin} has {len(speakers)} speaker(s) with usable speech, and verification "
                 f"needs 2 or more; {len(rejected)} utterances were rejected ({folder / 'rejected.csv'}). {remedy}"
             )
         with _telling_disk_errors(sets.manifests[split]):
-            write_rows(sets.manifests[split], list(rows[0]), rows)
+            write_rows(sets.manifests[split], SpeakerRow, rows)
             SpeakerStore(sets.manifests[split])  # makes the index, once for all processes
 
 
-def _make_shard(shard: tuple[str, list[Utterance]], folder: Path, make_cutter: Callable[[], Callable]) -> dict:
-    """Write the speech of some utterances as one array; returns the rows of its manifest, and what was rejected."""
+@dataclass(frozen=True, kw_only=True)
+class RejectedRow(Row):
+    """An utterance that was left out, and why."""
+
+    utt_id: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A finished shard: the rows of its manifest, and the utterances that were rejected."""
+
+    rows: list[SpeakerRow]
+    rejected: list[RejectedRow]
+
+    def matches(self, utterances: Sequence[Utterance]) -> bool:
+        """Whether it is of these utterances: the corpus may have grown since, and be divided otherwise."""
+        speakers = {(utterance.utt_id, str(utterance.path)): utterance.speaker for utterance in utterances}
+        kept = {(row.utt_id, row.path): row.speaker for row in self.rows}
+        rejected = {(row.utt_id, row.path) for row in self.rejected}
+        return kept.keys() | rejected == speakers.keys() and all(speakers[key] == kept[key] for key in kept)
+
+
+def _make_shard(shard: tuple[str, list[Utterance]], folder: Path, make_cutter: Callable[[], Callable]) -> Shard:
+    """Write the speech of some utterances as one array."""
     name, utterances = shard
     audio_path, about = folder / "shards" / f"{name}.npy", folder / "shards" / f"{name}.json"
     if about.exists() and audio_path.exists():
         with contextlib.suppress(ValueError):  # emptied by a crash of the machine: it is made again
-            outcome = json.loads(about.read_text(encoding="utf-8"))
-            if _is_of(outcome, utterances):
+            kept = json.loads(about.read_text(encoding="utf-8"))
+            outcome = Shard(
+                [SpeakerRow(**row) for row in kept["rows"]], [RejectedRow(**row) for row in kept["rejected"]]
+            )
+            if outcome.matches(utterances):
                 return outcome
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -222,39 +250,31 @@ def _make_shard(shard: tuple[str, list[Utterance]], folder: Path, make_cutter: C
             try:
                 kept = cutter(utterance)
             except AudioError as error:
-                rejected.append({"utt_id": utterance.utt_id, "path": str(utterance.path), "reason": str(error)})
+                rejected.append(RejectedRow(utt_id=utterance.utt_id, path=str(utterance.path), reason=str(error)))
                 continue
-            row = {
-                "utt_id": utterance.utt_id,
-                "speaker": utterance.speaker,
-                "path": str(utterance.path),
-                "duration": f"{len(kept) / cutter.sample_rate:.3f}",
-                "shard": f"shards/{name}.npy",
-                "start": start,
-                "samples": len(kept),
-                "keyword": utterance.text,
-            }
-            rows.append({field: row[field] for field in cutter.fields})
+            row = SpeakerRow(
+                utt_id=utterance.utt_id,
+                speaker=utterance.speaker,
+                path=str(utterance.path),
+                duration=round(len(kept) / cutter.sample_rate, 3),
+                shard=f"shards/{name}.npy",
+                start=start,
+                samples=len(kept),
+                keyword=utterance.text or "" if cutter.has_keywords else "",
+            )
+            rows.append(row)
             pieces.append(np.clip(np.round(kept * 32768.0), -32768, 32767).astype(np.int16))
             start += len(kept)
     finally:
         torch.set_num_threads(threads)
-    outcome = {"rows": rows, "rejected": rejected}
+    outcome = Shard(rows, rejected)
     with _telling_disk_errors(audio_path, 2 * start):
         about.unlink(missing_ok=True)  # of other utterances: it must not stand beside the new audio
         with write_aside(audio_path) as aside, open(aside, "wb") as stream:
             np.save(stream, np.concatenate(pieces) if pieces else np.zeros(0, np.int16))
         with write_aside(about) as aside:
-            aside.write_text(json.dumps(outcome), encoding="utf-8")
+            aside.write_text(json.dumps(dataclasses.asdict(outcome)), encoding="utf-8")
     return outcome
-
-
-def _is_of(outcome: dict, utterances: Sequence[Utterance]) -> bool:
-    """Whether a finished shard is of these utterances: the corpus may have grown since, and be divided otherwise."""
-    speakers = {(utterance.utt_id, str(utterance.path)): utterance.speaker for utterance in utterances}
-    kept = {(row["utt_id"], row["path"]): row["speaker"] for row in outcome["rows"]}
-    rejected = {(row["utt_id"], row["path"]) for row in outcome["rejected"]}
-    return kept.keys() | rejected == speakers.keys() and all(speakers[key] == kept[key] for key in kept)
 
 
 @contextlib.contextmanager

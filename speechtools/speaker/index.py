@@ -1,35 +1,109 @@
-"""The index of a manifest of speech: numbers and names in flat files that are mapped, never read whole.
+"""Manifests of speech by speaker, and their index: numbers and names in flat files that are memory-mapped.
 
-It is made from the manifest in one pass, in constant memory, and lies beside it in ``<manifest>.index``. A corpus of a
-hundred million utterances then opens at once, and takes no more memory than what is looked at.
+The index is made from the manifest in one pass, in constant memory, and is kept beside it in ``<manifest>.index``. A
+corpus of a hundred million utterances then opens at once, and takes no more memory than what is read of it.
 """
 
 import array
 import contextlib
-import csv
 import itertools
 import json
 import operator
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from speechtools.core.errors import CorpusError
+from speechtools.core.rows import Row, iterate_rows
 
-#: Columns of a manifest. ``duration`` is that of the speech (s); ``shard`` is a file beside the manifest. A manifest of
-#: keywords has a column ``keyword`` besides.
-FIELDS = ["utt_id", "speaker", "path", "duration", "shard", "start", "samples"]
 #: The numbers of the index, and their types.
 _NUMBERS = {"shard": "i", "start": "q", "samples": "i", "first": "q", "keyword": "h"}
 _TEXTS = ("utt_ids", "speakers")
 _VERSION = 1
+#: Durations are written with three digits or more.
+TOLERANCE_SECONDS = 1e-3
 #: Rows that are collected before they are written.
 _CHUNK = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerRow(Row, manifest="speaker"):
+    """An utterance of speech, whose samples are in a file with those of others.
+
+    Attributes
+    ----------
+    utt_id, speaker, path : str
+        The utterance, who speaks, and the recording that it was taken from.
+    duration : float
+        Of the samples (s).
+    shard : str
+        A ``.npy`` file of int16 samples, relative to the manifest.
+    start, samples : int
+        The first sample in it, and how many.
+    keyword : str
+        In a corpus of keywords, the one that is spoken.
+    """
+
+    key = "utt_id"
+
+    utt_id: str
+    speaker: str
+    path: str
+    duration: float
+    shard: str
+    start: int
+    samples: int
+    keyword: str = ""
+
+    @classmethod
+    def check_all(cls, rows: Sequence["SpeakerRow"], folder: Path) -> Iterator[tuple[int, str]]:
+        """Check rows against their shards, against the sample rate in ``about.json``, and against each other."""
+        rate = _sample_rate(folder)
+        lengths: dict[str, int | str] = {}
+        last_rows: dict[str, int] = {}  # by speaker
+        for index, row in enumerate(rows):
+            if last_rows.get(row.speaker, index - 1) != index - 1:
+                yield index, f"speaker={row.speaker} also has rows further up. Keep the rows of a speaker together."
+            last_rows[row.speaker] = index
+            if row.shard not in lengths:
+                lengths[row.shard] = _shard_length(folder / row.shard)
+            length = lengths[row.shard]
+            if isinstance(length, str):
+                yield index, f"shard={row.shard} {length}."
+            elif row.start < 0 or row.samples < 1 or row.start + row.samples > length:
+                yield index, f"start={row.start}, samples={row.samples} are not within the {length} of {row.shard}."
+            if row.duration <= 0 or (rate and abs(row.duration - row.samples / rate) > TOLERANCE_SECONDS):
+                yield index, f"duration={row.duration} is not that of {row.samples} samples at {rate or 'any'} Hz."
+            if bool(row.keyword) != bool(rows[0].keyword):
+                yield index, "Some rows have a keyword and others none. Fill the column, or leave it out."
+        if rows and len(last_rows) < 2:
+            yield len(rows) - 1, f"speaker={rows[0].speaker} is the only speaker. Add rows of at least one other."
+
+
+def _sample_rate(folder: Path) -> int | None:
+    """The sample rate (Hz) that a preparation wrote beside its manifests, if there is one."""
+    try:
+        rate = json.loads((folder / "about.json").read_text(encoding="utf-8-sig"))["sample_rate"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return rate if type(rate) is int and rate > 0 else None
+
+
+def _shard_length(path: Path) -> int | str:
+    """The number of samples in a file, or what is wrong with it."""
+    try:
+        samples = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        return "does not exist"
+    except (OSError, ValueError, EOFError):
+        return "is damaged, or not a .npy file"
+    is_flat = isinstance(samples, np.ndarray) and samples.dtype == np.int16 and samples.ndim == 1
+    return len(samples) if is_flat else "does not hold int16 samples (samples,)"
 
 
 class Texts:
@@ -37,11 +111,9 @@ class Texts:
 
     def __init__(self, texts: Iterable[str] = (), block: np.ndarray | None = None, ends: np.ndarray | None = None):
         if block is None:
-            places, held = array.array("q", [0]), bytearray()
-            for text in texts:
-                held += text.encode()
-                places.append(len(held))
-            block, ends = np.frombuffer(bytes(held), np.uint8), np.frombuffer(places, np.int64)
+            encoded = [text.encode() for text in texts]
+            block = np.frombuffer(b"".join(encoded), np.uint8)
+            ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
         self.block, self.ends = block, ends
 
     def __len__(self) -> int:
@@ -60,19 +132,19 @@ class Texts:
 
 @dataclass(frozen=True)
 class SpeakerIndex:
-    """Which samples of which file are whose utterance; all arrays but ``needed`` are mapped files.
+    """Where the samples of every utterance are, and whose they are; all arrays but ``needed`` are mapped files.
 
     Attributes
     ----------
     shard, start, samples, keyword : np.ndarray
-        (utterances,): number of the file in ``shards``, first sample in it, how many, and the number of the keyword in
-        ``keywords``.
+        (utterances,): index of the file in ``shards``, first sample in it, number of samples, and index of the keyword
+        in ``keywords``.
     first : np.ndarray
         (speakers + 1,): utterances ``first[k]`` to ``first[k + 1]`` are those of speaker k.
     utt_ids, speakers : Texts
     shards, keywords : list of str
     needed : np.ndarray
-        (shards,): samples that each file must hold.
+        (shards,): samples that each file must have.
     """
 
     shard: np.ndarray
@@ -85,20 +157,20 @@ class SpeakerIndex:
     shards: list[str]
     keywords: list[str]
     needed: np.ndarray
-    temporary: object = field(default=None, repr=False)  # a folder that lives as long as this index
+    temporary: object = field(default=None, repr=False)  # a folder that exists as long as this index
 
     def __len__(self) -> int:
         return len(self.samples)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the mapped files: as much memory as it takes once all of it has been looked at."""
+        """Bytes of the mapped files, which is the memory that reading all of them takes."""
         arrays = (self.shard, self.start, self.samples, self.keyword, self.first)
-        return sum(each.nbytes for each in arrays) + self.utt_ids.nbytes + self.speakers.nbytes
+        return sum(array.nbytes for array in arrays) + self.utt_ids.nbytes + self.speakers.nbytes
 
 
 def open_index(manifest: Path) -> SpeakerIndex:
-    """The index of a manifest; made first where it is missing or older than the manifest.
+    """Open the index of a manifest; make it first if it is missing or does not match the manifest.
 
     Raises
     ------
@@ -108,7 +180,7 @@ def open_index(manifest: Path) -> SpeakerIndex:
     try:
         status = os.stat(manifest)
     except FileNotFoundError as error:
-        raise CorpusError(f"There is no manifest {manifest}. Prepare the corpus again.") from error
+        raise CorpusError(f"The manifest {manifest} does not exist. Prepare the corpus again.") from error
     origin = [_VERSION, status.st_size, status.st_mtime_ns]
     folder = manifest.with_suffix(".index")
     index = read_index(folder, origin)
@@ -116,7 +188,7 @@ def open_index(manifest: Path) -> SpeakerIndex:
         return index
     try:
         aside = Path(tempfile.mkdtemp(prefix=".index-", dir=manifest.parent))
-    except OSError:  # nothing can be written there: the index lives as long as the store
+    except OSError:  # nothing can be written there: the index exists as long as the store
         temporary = tempfile.TemporaryDirectory(prefix="index-")
         write_index(Path(temporary.name), _rows(manifest), origin, manifest)
         return read_index(Path(temporary.name), origin, temporary)
@@ -124,20 +196,20 @@ def open_index(manifest: Path) -> SpeakerIndex:
         write_index(aside, _rows(manifest), origin, manifest)
         os.chmod(aside, 0o755)
         shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another process was faster, and its index is as good
+        with contextlib.suppress(OSError):  # another process was faster; its index is the same
             os.rename(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     index = read_index(folder, origin)
     if index is None:
-        raise CorpusError(f"{manifest} or its index in {folder} was changed while it was read. Start again.")
+        raise CorpusError(f"{manifest} or its index {folder} changed while it was read. Start again.")
     return index
 
 
 def write_index(folder: Path, rows: Iterable[tuple], origin: list, name: object = "The corpus") -> None:
-    """Write the index of ``rows`` (utt_id, speaker, shard, start, samples, keyword), those of a speaker together.
+    """Write the index of ``rows`` (utt_id, speaker, shard, start, samples, keyword), sorted by speaker.
 
-    In constant memory, but for the names of the shards; ``name`` is what an error calls the rows.
+    Memory is constant except for the names of the shards. ``name`` stands for the rows in an error message.
     """
     shards: dict[str, int] = {}
     keywords: dict[str, int] = {}
@@ -148,11 +220,12 @@ def write_index(folder: Path, rows: Iterable[tuple], origin: list, name: object 
         texts = {key: stack.enter_context(_TextsWriter(folder, key)) for key in _TEXTS}
         # In columns: a hundred million rows, one by one, would take twice the time.
         while chunk := list(itertools.islice(rows, _CHUNK)):
-            utt_ids, of, names, start, samples, words = zip(*chunk, strict=True)
-            begins = [k for k, (this, last) in enumerate(zip(of, (speaker, *of[:-1]), strict=True)) if this != last]
-            speaker = of[-1]
+            utt_ids, speakers, names, start, samples, words = zip(*chunk, strict=True)
+            pairs = zip(speakers, (speaker, *speakers[:-1]), strict=True)
+            begins = [k for k, (this, previous) in enumerate(pairs) if this != previous]
+            speaker = speakers[-1]
             texts["utt_ids"].extend(utt_ids)
-            texts["speakers"].extend([of[k] for k in begins])
+            texts["speakers"].extend([speakers[k] for k in begins])
             places = [shards.setdefault(name, len(shards)) for name in names]
             needed.extend([0] * (len(shards) - len(needed)))
             for place, end in zip(places, map(operator.add, start, samples), strict=True):
@@ -177,7 +250,7 @@ def write_index(folder: Path, rows: Iterable[tuple], origin: list, name: object 
 
 
 class _TextsWriter:
-    """Appends texts to two files, those that :class:`Texts` maps."""
+    """Append texts to the two files that :class:`Texts` maps."""
 
     def __init__(self, folder: Path, key: str):
         self.block, self.ends = open(folder / f"{key}.bin", "wb"), open(folder / f"{key}_ends.bin", "wb")
@@ -201,26 +274,12 @@ class _TextsWriter:
 
 def _rows(manifest: Path) -> Iterator[tuple]:
     """The rows of a manifest as :func:`write_index` takes them."""
-    try:
-        with open(manifest, newline="", encoding="utf-8") as stream:
-            reader = csv.reader(stream)
-            header = next(reader, [])
-            utt_id, speaker, shard, start, samples = (
-                header.index(name) for name in ("utt_id", "speaker", "shard", "start", "samples")
-            )
-            keyword = header.index("keyword") if "keyword" in header else None
-            for row in reader:
-                word = "" if keyword is None else row[keyword]
-                yield row[utt_id], row[speaker], row[shard], int(row[start]), int(row[samples]), word
-    except (IndexError, ValueError) as error:
-        raise CorpusError(
-            f"{manifest} is no manifest of speech ({type(error).__name__}: {error}). Delete it and prepare "
-            "the corpus again: what is finished is kept."
-        ) from error
+    for row in iterate_rows(manifest, SpeakerRow):
+        yield row.utt_id, row.speaker, row.shard, row.start, row.samples, row.keyword
 
 
 def read_index(folder: Path, origin: list, temporary: object = None) -> SpeakerIndex | None:
-    """The index in a folder; None where there is none that was made from ``origin``."""
+    """Read the index in a folder; None if there is none, or if it was made from something else than ``origin``."""
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         if about["origin"] != origin:
@@ -248,5 +307,5 @@ def _mapped(path: Path, kind: str) -> np.ndarray:
     """A file of numbers, read-only; an empty one cannot be mapped."""
     if not path.stat().st_size:
         return np.zeros(0, np.dtype(kind))
-    # As a plain array: every look at a single number of a np.memmap takes ten times as long.
+    # As a plain array: indexing a single number of an np.memmap takes ten times as long.
     return np.asarray(np.memmap(path, np.dtype(kind), mode="r"))

@@ -17,7 +17,7 @@ import torch
 
 from speechtools.core.errors import CorpusError
 from speechtools.core.rows import write_rows
-from speechtools.speaker.index import FIELDS, SpeakerIndex, open_index
+from speechtools.speaker.index import SpeakerIndex, SpeakerRow, open_index
 
 #: Files of audio that are mapped; Linux lets a process have 65,530 maps. Of a store of more files, none is.
 MAX_MAPS = 16384
@@ -35,7 +35,7 @@ class SpeakerStore:
     Parameters
     ----------
     manifest : str or Path
-        A CSV file with the columns ``FIELDS``, rows of one speaker together; the shards lie beside it.
+        A CSV file of :class:`~speechtools.speaker.index.SpeakerRow`, sorted by speaker; the shards are beside it.
     index : SpeakerIndex
         Of the manifest, where it is open already.
 
@@ -183,10 +183,18 @@ def store_of(
     rows = []
     for speaker, waveforms in utterances.items():
         for number, samples in enumerate(waveforms):
-            duration = len(samples) / sample_rate
-            cells = (f"{speaker}-{number}", speaker, "x.wav", duration, "a.npy", start, len(samples))
-            rows.append(dict(zip(FIELDS, cells, strict=True)))
+            rows.append(
+                SpeakerRow(
+                    utt_id=f"{speaker}-{number}",
+                    speaker=speaker,
+                    path="x.wav",
+                    duration=len(samples) / sample_rate,
+                    shard="a.npy",
+                    start=start,
+                    samples=len(samples),
+                )
+            )
             start += len(samples)
     np.save(folder / "a.npy", np.concatenate([each for waveforms in utterances.values() for each in waveforms]))
-    write_rows(folder / "train.csv", FIELDS, rows)
+    write_rows(folder / "train.csv", SpeakerRow, rows)
     return SpeakerStore(folder / "train.csv")

@@ -15,7 +15,8 @@ from speechtools.corpora.utterance import Utterance
 from speechtools.keyword import data as keyword_data
 from speechtools.keyword.data import SegmentCutter, prepare_sources, training_sources
 from speechtools.keyword.multireader import Source
-from speechtools.speaker.index import FIELDS
+from speechtools.speaker.data import RejectedRow
+from speechtools.speaker.index import SpeakerRow
 
 RATE = 16000
 WORDS = ("hey", "ok")
@@ -62,7 +63,7 @@ def speakers_of(sets):
 
 
 def rejected(sets):
-    return read_rows(sets.manifests["train"].parent / "rejected.csv", ["utt_id", "path", "reason"])
+    return read_rows(sets.manifests["train"].parent / "rejected.csv", RejectedRow)
 
 
 # Laws ---------------------------------------------------------------------------------------------------------------
@@ -73,13 +74,13 @@ def test_every_segment_is_of_the_length_and_holds_the_keyword(corpus, tmp_path, 
     sets = prepare(tmp_path, source(corpus), segment_seconds=seconds)["main"]
     found = 0
     for store in sets.open().values():
-        rows = read_rows(store.manifest, [*FIELDS, "keyword"])
+        rows = read_rows(store.manifest, SpeakerRow)
         assert len(rows) == len(store)
         for number, row in enumerate(rows):
             samples = store.read(number)
-            assert len(samples) == int(row["samples"]) == round(seconds * RATE)
-            assert Path(row["path"]).parts[-3:-1] == (row["keyword"], row["speaker"])
-            whole = soundfile.read(row["path"])[0]
+            assert len(samples) == row.samples == round(seconds * RATE)
+            assert Path(row.path).parts[-3:-1] == (row.keyword, row.speaker)
+            whole = soundfile.read(row.path)[0]
             assert np.mean((samples / 32768.0) ** 2) * len(samples) > 0.95 * np.sum(whole**2)
             found += 1
     assert found == 10 * 2 * 2
@@ -219,7 +220,7 @@ def test_recordings_that_hold_no_keyword_are_rejected_and_the_rest_goes_on(tmp_p
     soundfile.write(root / "ok" / "s2" / "zeros.wav", np.zeros(20000), RATE)
     soundfile.write(root / "ok" / "s3" / "nan.wav", np.full(20000, np.nan), RATE, "FLOAT")
     sets = prepare(tmp_path, source(root))["main"]
-    reasons = {row["utt_id"]: row["reason"] for row in rejected(sets)}
+    reasons = {row.utt_id: row.reason for row in rejected(sets)}
     assert reasons.keys() == {"hey-s0-short", "ok-s1-silent", "ok-s2-zeros", "ok-s3-nan"}
     for utt_id, reason in {
         "hey-s0-short": "0.700 s is shorter than the segment of 0.8 s",
@@ -228,7 +229,7 @@ def test_recordings_that_hold_no_keyword_are_rejected_and_the_rest_goes_on(tmp_p
         "ok-s3-nan": "NaN",
     }.items():
         assert reason in reasons[utt_id]
-    assert {Path(row["path"]).name for row in rejected(sets)} == {"short.wav", "silent.wav", "zeros.wav", "nan.wav"}
+    assert {Path(row.path).name for row in rejected(sets)} == {"short.wav", "silent.wav", "zeros.wav", "nan.wav"}
     assert sum(map(len, sets.open().values())) == 40
     assert "4 utterances were rejected" in caplog.text and "rejected.csv gives the reasons" in caplog.text
 

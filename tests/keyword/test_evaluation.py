@@ -12,7 +12,7 @@ from speechtools.core import metrics
 from speechtools.core.errors import ConfigError
 from speechtools.keyword import evaluation as keyword_evaluation
 from speechtools.keyword.evaluation import evaluate_pairs, pair_trials, report
-from speechtools.speaker.index import FIELDS
+from speechtools.speaker.index import SpeakerRow
 from speechtools.speaker.store import SpeakerStore
 from speechtools.speaker.trials import read_trials
 
@@ -30,7 +30,7 @@ def write_store(folder, counts):
     ]
     np.save(folder / "a.npy", np.ones(16, np.int16))
     with open(folder / "test.csv", "w", newline="") as stream:
-        csv.writer(stream).writerows([[*FIELDS, "keyword"], *rows])
+        csv.writer(stream).writerows([SpeakerRow.columns(), *rows])
     return SpeakerStore(folder / "test.csv")
 
 

@@ -84,13 +84,13 @@ def test_the_exported_model_gives_the_results_again(run):
     from speechtools.core.rows import read_rows
     from speechtools.inference import SpeakerVerification
     from speechtools.speaker import evaluation
-    from speechtools.speaker.index import FIELDS
+    from speechtools.speaker.index import SpeakerRow
     from speechtools.speaker.store import SpeakerStore
 
     folder, prepared, _ = run
     verifier = SpeakerVerification.from_hparams(folder / "pretrained", run_opts={"device": "cpu"})
     manifest = next(prepared.glob("speakers-*/test.csv"))
-    found = dict(verifier.encode_files([row["path"] for row in read_rows(manifest, FIELDS)]))
+    found = dict(verifier.encode_files([row.path for row in read_rows(manifest, SpeakerRow)]))
     dvectors = np.stack([vector.numpy() for vector in found.values()])
     result = evaluation.evaluate(
         dvectors, evaluation.trials_of(SpeakerStore(manifest), 4, published=folder / "trials.txt")

@@ -14,7 +14,7 @@ from speechtools import cli
 from speechtools.core.errors import AudioError
 from speechtools.core.rows import read_rows
 from speechtools.inference import SpeakerVerification
-from speechtools.speaker.index import FIELDS
+from speechtools.speaker.index import SpeakerRow
 
 ROOT = Path(__file__).parents[2]
 GE2E = ROOT / "recipes" / "keyword" / "GE2E"
@@ -96,8 +96,8 @@ def test_the_exported_model_verifies_files(run, tmp_path, capsys):
     folder, prepared, _ = run
     verifier = SpeakerVerification.from_hparams(folder / "pretrained", run_opts={"device": "cpu"})
     assert verifier.threshold == pytest.approx(results(folder)["threshold"])
-    rows = read_rows(next(prepared.glob("keywords-main-*/test.csv")), [*FIELDS, "keyword"])
-    one, other = rows[0]["path"], next(row["path"] for row in rows if row["speaker"] != rows[0]["speaker"])
+    rows = read_rows(next(prepared.glob("keywords-main-*/test.csv")), SpeakerRow)
+    one, other = rows[0].path, next(row.path for row in rows if row.speaker != rows[0].speaker)
     assert verifier.verify_files(one, one).score == pytest.approx(1, abs=1e-5)
     verdict = verifier.verify_files(one, other)
     assert -1 <= verdict.score <= 1 and verdict.accepted == (verdict.score >= verifier.threshold)
@@ -120,11 +120,11 @@ def test_the_exported_model_gives_the_results_again(run):
 
     folder, prepared, _ = run
     verifier = SpeakerVerification.from_hparams(folder / "pretrained", run_opts={"device": "cpu"})
-    rows = read_rows(next(prepared.glob("keywords-main-*/test.csv")), FIELDS)
-    dvectors = [vector.numpy() for _, vector in verifier.encode_files([row["path"] for row in rows])]
+    rows = read_rows(next(prepared.glob("keywords-main-*/test.csv")), SpeakerRow)
+    dvectors = [vector.numpy() for _, vector in verifier.encode_files([row.path for row in rows])]
     for cell in CELLS:
         place = folder / "trials" / cell.replace(" -> ", "_to_").replace(" ", "-")
-        trials = read_trials(place / "trials.txt", [row["utt_id"] for row in rows])
+        trials = read_trials(place / "trials.txt", [row.utt_id for row in rows])
         found = evaluate(dvectors, TrialSet(trials, None, None, None)).figures
         expected = results(folder)["pairs"][cell]
         assert found["eer_threshold"] == pytest.approx(expected["eer_threshold"], abs=0.01)
