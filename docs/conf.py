@@ -1,4 +1,4 @@
-"""The documentation: Sphinx with MyST, built by `make docs`. Pages that follow from the code are written here."""
+"""Sphinx configuration: MyST pages, the API by autodoc, and the generated pages of ``generated``."""
 
 import re
 import sys
@@ -15,16 +15,15 @@ project = "speechtools"
 author = "the speechtools authors"
 copyright = author
 release = speechtools.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx_design", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_enable_extensions = ["colon_fence"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "speechtools"
 myst_heading_anchors = 3
 
-# Quotes in laws and code are straight, as they are typed.
 smartquotes = False
 
-# Signatures carry the types; the Arguments of the docstrings say the rest.
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
@@ -34,7 +33,7 @@ napoleon_custom_sections = ["Shape", "Conventions", "Metrics"]
 
 
 def setup(app):
-    """Links to READMEs lead to their pages; names of the code on the page of the papers become links to the API's."""
+    """Rewrite links to READMEs, and link the names of the code in papers.md to the API."""
 
     def link(app, docname, source):
         page = HERE / f"{docname}.md"

@@ -1,4 +1,4 @@
-"""Pages that are written from the code or copied from the checkout, so that they cannot go stale."""
+"""Pages that are generated from the registry or copied from the checkout."""
 
 import inspect
 import os
@@ -11,7 +11,7 @@ from speechtools.core.contract import CONTRACTS
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-#: Pages that lie elsewhere in the checkout, and where the site has them.
+#: Pages elsewhere in the checkout, and their copies on the site.
 ELSEWHERE = {
     path: DOCS / "checkout" / ("-".join(path.relative_to(ROOT).with_suffix("").parts) + ".md")
     for pattern in ("C*.md", "recipes/*/*/README.md", "speechtools/pretrained/*/README.md")
@@ -20,7 +20,7 @@ ELSEWHERE = {
 
 
 def copy_pages() -> None:
-    """Write the pages of ``ELSEWHERE``, and no others."""
+    """Write the pages of ``ELSEWHERE``."""
     shutil.rmtree(DOCS / "checkout", ignore_errors=True)
     for path, copy in ELSEWHERE.items():
         copy.parent.mkdir(exist_ok=True)
@@ -28,7 +28,7 @@ def copy_pages() -> None:
 
 
 def linked(text: str, path: Path, page: Path) -> str:
-    """The text of a file of the checkout as a page of the site: links lead to pages; a link to another file is text."""
+    """Rewrite the links of a page for the site; a link to a file that has no page becomes text."""
 
     def link(match: re.Match) -> str:
         words, target, anchor = match.groups(default="")
@@ -41,23 +41,23 @@ def linked(text: str, path: Path, page: Path) -> str:
 
 
 def contracts() -> str:
-    """``contracts.md``: every kind with its sentence, its laws and its parts, from the registry."""
+    """Write ``contracts.md``: every kind with its contract and its plugins, from the registry."""
     lines = [
         "# Contracts",
         "",
-        "A part is filed as `kind/name`. Every kind has a contract: one sentence with shapes, and laws, which",
-        "`speechtools check kind/name` puts to any part, ours or yours. This page is written from the registry.",
+        "Every kind of plugin has a contract: one sentence with shapes, and laws.",
+        "`speechtools check plugin kind/name` tests a plugin against the contract of its kind.",
         "",
-        "| kind | what its parts take and return | laws | parts |",
+        "| kind | contract | laws | plugins |",
         "| --- | --- | --- | --- |",
     ]
     for kind, contract in CONTRACTS.items():
-        parts = registry.available(kind)
-        lines.append(f"| [{kind}](#{kind}) | `{contract.sentence}` | {len(contract.laws)} | {len(parts)} |")
+        names = registry.available(kind)
+        lines.append(f"| [{kind}](#{kind}) | `{contract.sentence}` | {len(contract.laws)} | {len(names)} |")
     for kind, contract in CONTRACTS.items():
         lines += ["", f"## {kind}", "", f"`{contract.sentence}`", "", "Laws:", ""]
         lines += [f"- {_escaped(law.sentence)}" for law in contract.laws]
-        lines += ["", "Parts:", "", "| name | what it is |", "| --- | --- |"]
+        lines += ["", "Plugins:", "", "| name | summary |", "| --- | --- |"]
         for name in registry.available(kind):
             summary = (inspect.getdoc(registry.find(name)) or "").partition("\n")[0]
             lines.append(f"| `{name}` | {_escaped(summary.replace('``', ''))} |")
@@ -65,5 +65,5 @@ def contracts() -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that means nothing else in Markdown: a layout like <speaker>_NO_<number>.wav stays as it is."""
+    """Escape Markdown, as in a layout like <speaker>_NO_<number>.wav."""
     return re.sub(r"([\\`*_<>\[\]|])", r"\\\1", text)

@@ -1,119 +1,125 @@
-"""The documentation keeps up with the code: its blocks run, its names exist, its figures and its commands are there.
+"""Tests of the documentation: its Python blocks run, its commands run or exist, its links and names resolve.
 
-A block of Python runs, and a block of text behind it is what it prints. A block of commands runs up to a comment that
-begins with "takes" or "needs"; of what follows, the files must exist. The blocks of a page share their names and a
-folder that holds the recordings of the tour.
+The blocks of a page share their names and a folder with the recordings of the tour. A `text` block is the expected
+output of the block before it. A block of commands runs up to a comment that begins with "takes" or "needs"; the
+commands after it, and those of READMEs and docstrings, are checked: files, options and subcommands must exist.
 """
 
 import ast
 import contextlib
-import html
+import fnmatch
+import functools
 import importlib
 import inspect
 import io
 import re
 import shlex
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
 import speechtools
 from speechtools import cli, tour
-from speechtools.core.contract import CONTRACTS
 
 sybil = pytest.importorskip("sybil", reason="pip install '.[dev]'")
-MarkdownIt = pytest.importorskip("markdown_it", reason="pip install '.[dev]'").MarkdownIt
 from sybil.evaluators.python import PythonEvaluator  # noqa: E402
 from sybil.parsers.markdown import CodeBlockParser  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
+#: Pages whose blocks run, from the root.
 PAGES = sorted(
     path
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
     if path.name not in ("CHANGELOG.md", "contracts.md") and path.parent.name != "checkout"
 )
-LONG = re.compile(r"#\s*(takes|needs)\b")
-BLOCK = re.compile(r"^```(\S*)", re.MULTILINE)
-FILES = re.compile(r"(?<![\w/])[\w./-]+\.(?:py|yaml)\b")
+#: Pages and scripts whose commands are checked, from their own folder.
+READMES = sorted([*ROOT.glob("recipes/*/*/README.md"), *ROOT.glob("speechtools/pretrained/*/README.md")])
+SCRIPTS = sorted([*ROOT.glob("recipes/*/*/*.py"), *ROOT.glob("benchmarks/*.py")])
+NOT_RUN = re.compile(r"#\s*(takes|needs)\b")
+LANGUAGES = {"python", "sh", "text", "bibtex", "{toctree}", "{eval-rst}"}
+#: Options of every train.py that come from SpeechBrain.
+RUN_OPTIONS = {"device", "distributed_backend", "precision", "debug", "max_grad_norm"}
+name_of = {"ids": lambda path: str(path.relative_to(ROOT))}
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    return tour.write_recordings(tmp_path_factory.mktemp("docs") / "tour")
+
+
+@pytest.fixture
+def folder(recordings, tmp_path, monkeypatch):
+    """The current folder, with the recordings that the pages use."""
+    shutil.copytree(recordings, tmp_path / "tour")
+    names = {"call": "clean", "noisy": "very_noisy", "who": "anna_4", "a": "anna_1", "b": "anna_2", "folder/a": "clean"}
+    names |= {f"a{number}": f"anna_{number}" for number in (1, 2, 3)}
+    (tmp_path / "folder").mkdir()
+    for name, source in names.items():
+        for suffix in ("wav", "flac"):  # libsndfile reads the content, not the suffix
+            shutil.copy(recordings / f"{source}.wav", tmp_path / f"{name}.{suffix}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 # --------------------------------------------------------------------------------------------------------------- blocks
 
 
-@pytest.fixture(scope="module")
-def toured(tmp_path_factory):
-    return tour.write_recordings(tmp_path_factory.mktemp("docs") / "tour")
-
-
-@pytest.fixture
-def folder(toured, tmp_path, monkeypatch):
-    """A folder with the recordings that the pages speak of."""
-    shutil.copytree(toured, tmp_path / "tour")
-    names = {"call.wav": "clean", "noisy.wav": "very_noisy", "who.wav": "anna_4", "a.wav": "anna_1", "b.wav": "anna_2"}
-    names |= {f"a{number}.wav": f"anna_{number}" for number in (1, 2, 3)}
-    names["folder/a.wav"] = "clean"
-    for name, source in names.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(toured / f"{source}.wav", tmp_path / name)
-        if "/" not in name:  # libsndfile goes by the content, not by the suffix
-            shutil.copy(toured / f"{source}.wav", tmp_path / Path(name).with_suffix(".flac"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def run_python(example):
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         PythonEvaluator()(example)
     example.namespace["printed"] = printed.getvalue()
 
 
-def compare_output(example):
-    """Numbers may differ by one in their last digit."""
-    said, printed = (text.split() for text in (example.parsed, example.namespace.pop("printed")))
-    assert len(said) == len(printed), f"the page says {said}, and {printed} was printed"
-    for one, other in zip(said, printed, strict=True):
-        try:
-            decimals = len(one.partition(".")[2])
-            same = abs(float(one) - float(other)) <= 1.01 * 10.0**-decimals
-        except ValueError:
-            same = one == other
-        assert same, f"the page says {one}, and {other} was printed"
-
-
 def run_shell(example):
-    """Run what is quick in this process; look up the files of the rest."""
+    """Run the quick commands of a block in this process, and check the others."""
     place, runs = ROOT, True
-    for line in example.parsed.replace("\\\n", " ").splitlines():
-        if line.startswith("#"):
-            runs = runs and not LONG.match(line)
-            continue
-        words = shlex.split(line, comments=True)
-        if words[:1] == ["cd"]:
-            place = (place / words[1]).resolve()
-        elif not runs:
-            if "speechtools new" not in example.parsed:  # which writes the files that the block then uses
-                check_files(place, words)
-        elif words[:1] == ["speechtools"]:
-            assert cli.main(words[1:]) == 0, line
-        elif words[:3] == ["python", "-m", "speechtools.tour"]:
-            assert tour.main(words[3:]) == 0, line
-        else:
-            raise AssertionError(f"{line!r} is not run by the tests: put a comment '# takes …' or '# needs …' above it")
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.redirect_stderr(printed):
+        for line in example.parsed.replace("\\\n", " ").splitlines():
+            runs = runs and not NOT_RUN.match(line)
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["cd"]:
+                place = (place / words[1]).resolve()
+            elif words and not runs:
+                if "speechtools new" not in example.parsed:  # it writes the files that the block uses
+                    check(words, place)
+            elif words:
+                status = re.search(r"# exit status (\d)", line)
+                assert run_command(words) == int(status[1] if status else 0), f"{line}: {printed.getvalue()}"
+    example.namespace["printed"] = printed.getvalue() if runs else None
 
 
-def check_files(place, words):
-    assert place.is_dir(), f"there is no folder {place}"
-    for file in (word for word in words if FILES.fullmatch(word)):
-        assert (place / file).is_file(), f"there is no {file} in {place}"
-    if words[:1] == ["make"]:
-        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"no target: {words}"
+def run_command(words):
+    if words[0] == "speechtools":
+        return cli.main(words[1:])
+    if words[:3] == ["python", "-m", "speechtools.tour"]:
+        return tour.main(words[3:])
+    raise AssertionError(f"{shlex.join(words)} is not run by the tests: add '# takes …' or '# needs …' above it")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_block_of_a_page_runs(page, folder, capsys):
+def compare_output(example):
+    """Numbers may differ by one in the last digit; … stands for any text."""
+    output = example.namespace.pop("printed")
+    if output is None:
+        return
+    expected, printed = example.parsed.split(), output.split()
+    message = f"expected {example.parsed!r}, printed {output!r}"
+    if "…" in example.parsed:
+        pattern = " ".join(expected).replace("[", "[[]").replace("…", "*")
+        assert fnmatch.fnmatchcase(" ".join(printed), pattern), message
+        return
+    assert len(expected) == len(printed), message
+    for word, other in zip(expected, printed, strict=True):
+        try:
+            same = abs(float(word) - float(other)) <= 1.01 * 10.0 ** -len(word.partition(".")[2])
+        except ValueError:
+            same = word == other
+        assert same, message
+
+
+@pytest.mark.parametrize("page", PAGES, **name_of)
+def test_every_block_of_a_page_runs(page, folder):
+    assert set(re.findall(r"^```(\S*)", page.read_text("utf-8"), re.MULTILINE)[::2]) <= LANGUAGES
     parsers = [
         CodeBlockParser("python", run_python),
         CodeBlockParser("sh", run_shell),
@@ -127,139 +133,130 @@ def test_every_block_of_a_page_runs(page, folder, capsys):
             raise AssertionError(f"{page}, line {example.line}: {type(error).__name__}: {error}") from error
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_block_has_a_language_that_is_tested(page):
-    languages = BLOCK.findall(page.read_text(encoding="utf-8"))[::2]
-    assert set(languages) <= {"python", "sh", "text", "{toctree}", "{eval-rst}"}
+# ------------------------------------------------------------------------------------------------------------- commands
 
 
-def blocks(text, tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text(text)
-    test_every_block_of_a_page_runs(page, tmp_path, None)
+def check(words, place):
+    """Check that a command can be typed in a folder: its script, yaml, options, subcommand or target exist."""
+    name, *rest = words
+    assert place.is_dir(), place
+    if name == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(word for word in rest if "=" not in word) <= set(targets), words
+    elif name == "speechtools":
+        command = rest[:2] if rest[0] in ("check", "new") else rest[:1]
+        check_options(rest, set(re.findall(r"--([\w-]+)", help_text(*command))))
+    elif name in ("python", "torchrun") and rest[:1] != ["-m"]:
+        script = next(index for index, word in enumerate(rest) if word.endswith(".py"))
+        own, yaml = script_options(place / rest[script])
+        paths = [place / word for word in rest[script + 1 :] if word.endswith(".yaml") and "=" not in word]
+        for path in [*paths, *([yaml] if yaml else [])]:
+            own = own | yaml_keys(path) | RUN_OPTIONS
+        check_options(rest[script + 1 :], own)
 
 
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("```python\nimport speechtools\nspeechtools.built()\n```", "line 1: AttributeError.*'built'"),
-        ("```python\nprint(1.25)\n```\n\n```text\n1.3\n```", None),
-        ("```python\nprint(1.25)\n```\n\n```text\n1.4\n```", "the page says 1.4, and 1.25 was printed"),
-        ("```python\nprint('a')\n```\n\n```text\na b\n```", "the page says"),
-        ("```sh\nspeechtools show encoder/lsmt\n```", "line 1: AssertionError: speechtools show"),
-        ("```sh\npip install .\n```", "put a comment '# takes"),
-        (
-            "```sh\n# takes a minute\ncd recipes/keyword/GE2E\npython train.py hparams/gone.yaml\n```",
-            "no hparams/gone.yaml",
-        ),
-        ("```sh\n# takes a minute\nmake tea\n```", "no target"),
-    ],
-)
-def test_what_would_be_found(text, message, tmp_path, capsys):
-    if message is None:
-        blocks(text, tmp_path)
-    else:
-        with pytest.raises(AssertionError, match=message):
-            blocks(text, tmp_path)
+def check_options(words, known):
+    options = [word[2:].partition("=")[0] for word in words if word.startswith("--")]
+    assert set(options) <= known, f"{shlex.join(words)}: unknown option {set(options) - known}"
 
 
-# ---------------------------------------------------------------------------------------------------------- the papers
+@functools.cache
+def help_text(*command):
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+        assert cli.main([*command, "--help"]) == 0, command
+    assert command[0] in printed.getvalue(), f"speechtools has no command {' '.join(command)}"
+    return printed.getvalue()
 
 
-def rows_of_papers():
-    """(paper, item, implemented by) of every row of docs/papers.md."""
-    paper, rows = "", []
-    for line in (ROOT / "docs" / "papers.md").read_text(encoding="utf-8").splitlines():
-        if line.startswith("## "):
-            paper = line[3:].split(" (")[0]
-        elif line.startswith("|") and not line.startswith(("| item", "| ---")):
-            _, item, _, implementation, _ = (cell.strip() for cell in line.split("|"))
-            rows.append((paper, item, implementation))
-    return rows
+def yaml_keys(path):
+    """The keys of a recipe's yaml and of the file that it is based on."""
+    keys = dict(re.findall(r"^(\w+): *(\S*)", path.read_text("utf-8"), re.MULTILINE))
+    return set(keys) | (yaml_keys(path.parent / keys["base"]) if "base" in keys else set())
 
 
-@pytest.mark.parametrize("paper, equations, tables, figures", [("Quality-Net", 2, 3, 5), ("GE2E", 12, 3, 4)])
-def test_every_equation_table_and_figure_has_its_row(paper, equations, tables, figures):
-    items = [item for each, item, _ in rows_of_papers() if each == paper]
-    for kind, count in (("equation", equations), ("table", tables), ("figure", figures)):
-        wanted = [f"{kind} {number}" for number in range(1, count + 1)]
-        assert sorted(item for item in items if re.fullmatch(rf"{kind} \d+", item)) == sorted(wanted)
+def script_options(script):
+    """The options of a script's own parser, and the yaml to which it passes the others."""
+    tree = ast.parse(script.read_text("utf-8"))
+    text = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    yamls = [script.parent / value for value in text if re.fullmatch(r"hparams/\w+\.yaml", value)]
+    return {value[2:] for value in text if value.startswith("--")} | {"help"}, next(iter(yamls), None)
 
 
-@pytest.mark.parametrize("paper, item, implementation", rows_of_papers(), ids=lambda value: value[:20])
-def test_what_implements_it_is_there(paper, item, implementation):
-    names = re.findall(r"`([^`]+)`", implementation)
-    assert names, f"{item} of {paper} names nothing"
-    for name in names:
-        if name.startswith("python "):
-            check_files(ROOT, shlex.split(name))
-        else:
-            assert inspect.getdoc(resolved(name)), f"{name} has no docstring"
+def mentions(text):
+    """The commands that a text names within its lines, and the recipe that a link of the line names."""
+    outside = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    for line in outside.splitlines():
+        recipe = re.search(r"\((recipes/[\w/-]+)/README\.md\)", line)
+        for code in re.findall(r"`((?:python|speechtools|make) [^`]+)`", line):
+            for command in code.split(" | "):
+                command = command if command.startswith(("python", "make", "speechtools")) else f"speechtools {command}"
+                yield [word for word in shlex.split(command) if word != "…"], recipe[1] if recipe else ""
 
 
-def resolved(name):
-    """The object of a dotted name: a module, or an attribute of one, at any depth."""
-    parts = name.split(".")
-    for split in range(len(parts), 0, -1):
-        try:
-            found = importlib.import_module(".".join(parts[:split]))
-        except ModuleNotFoundError:
-            continue
-        for part in parts[split:]:
-            found = getattr(found, part)
-        return found
-    raise AssertionError(f"{name} names no module")
+@pytest.mark.parametrize("page", [*READMES, *PAGES], **name_of)
+def test_the_commands_of_a_page_exist(page):
+    text = page.read_text("utf-8")
+    place = page.parent if page in READMES else ROOT
+    for words, recipe in mentions(text):
+        check(words, ROOT if any(word.startswith(("benchmarks/", "docs/")) for word in words) else place / recipe)
+    if page in READMES:
+        for block in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                if words := shlex.split(line, comments=True):
+                    check(words, place)
 
 
-# ------------------------------------------------------------------------------------------------ written by the code
+@pytest.mark.parametrize("script", SCRIPTS, **name_of)
+def test_the_commands_of_a_docstring_exist(script):
+    place = ROOT if script.parent.name == "benchmarks" else script.parent
+    for line in (ast.get_docstring(ast.parse(script.read_text("utf-8"))) or "").splitlines():
+        if line.startswith(("python ", "torchrun ")):
+            check(shlex.split(line, comments=True), place)
 
 
-def test_the_page_of_contracts_has_every_kind_law_and_part(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "docs")
-    source = importlib.import_module("generated").contracts()
-    sys.modules.pop("generated")
-    rendered = MarkdownIt().enable("table").render(source)
-    page = html.unescape(re.sub(r"</?(p|code|td|tr|li|h2)>", "", rendered)).replace("\n", " ")
-    for kind, contract in CONTRACTS.items():
-        assert f" {kind} {contract.sentence} Laws:" in page
-        assert all(f" {law.sentence} " in page for law in contract.laws)
-    for name in speechtools.available():
-        summary = (inspect.getdoc(speechtools.find(name)) or "").partition("\n")[0]
-        assert f" {name} {summary.replace('``', '')} " in page
+# -------------------------------------------------------------------------------------------------------------- content
 
 
-@pytest.mark.parametrize(
-    "link, on_the_site",
-    [
-        ("[it](../../../docs/speed.md)", "[it](../speed.md)"),
-        ("[it](../../TI-SV/GE2E/README.md#results)", "[it](recipes-TI-SV-GE2E-README.md#results)"),
-        ("[it](train.py)", "it"),
-        ("[it](https://example.org)", "[it](https://example.org)"),
-        ("![it](figures/det.png)", "![it](figures/det.png)"),
-    ],
-)
-def test_links_of_a_copied_page_lead_to_pages_of_the_site(link, on_the_site, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "docs")
-    generated = importlib.import_module("generated")
-    sys.modules.pop("generated")
-    path = ROOT / "recipes/TIMIT/quality/README.md"
-    assert generated.linked(link, path, generated.ELSEWHERE[path]) == on_the_site
+@pytest.mark.parametrize("page", [*READMES, *PAGES], **name_of)
+def test_links_within_the_checkout_exist(page):
+    targets = re.findall(r"\]\((?!https?:|\.\./\.\./actions|#)([^)#\s]+)", page.read_text("utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-def test_every_figure_of_the_docs_is_made_by_their_script_and_shown():
-    shown = {
+def test_every_item_of_the_papers_is_implemented():
+    papers = (ROOT / "docs/papers.md").read_text("utf-8").split("\n## ")[1:]
+    counts = [{"equation": 2, "table": 3, "figure": 5}, {"equation": 12, "table": 3, "figure": 4}]
+    for paper, numbers in zip(papers, counts, strict=True):
+        rows = [re.split(r" \| ", line.strip("| ")) for line in paper.splitlines() if line.startswith("| ")][2:]
+        items = {item for item, *_ in rows}
+        assert {f"{kind} {number + 1}" for kind in numbers for number in range(numbers[kind])} <= items
+        for item, _, implementation in rows:
+            names = re.findall(r"`([^`]+)`", implementation)
+            assert names, item
+            for name in names:
+                if name.startswith("python "):
+                    check(shlex.split(name), ROOT)
+                else:
+                    assert inspect.getdoc(resolve(name)), f"{name} has no docstring"
+
+
+def resolve(name):
+    """Return the module, or the attribute of a module, with a dotted name."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        return getattr(resolve(module), attribute)
+
+
+def test_every_plugin_has_an_example():
+    plugins = {name: speechtools.find(name) for name in speechtools.available()}
+    bundled = {name: plugin for name, plugin in plugins.items() if plugin.__module__.startswith("speechtools.")}
+    assert len(bundled) > 20
+    # Examples in docstrings register plugins, too, which their module does not have.
+    assert [
         name
-        for page in (ROOT / "docs").rglob("*.md")
-        for name in re.findall(r"figures/(\w+)\.png\)", page.read_text("utf-8"))
-    }
-    there = {path.stem for path in (ROOT / "docs" / "figures").glob("*.png")}
-    text = (ROOT / "docs" / "figures" / "make.py").read_text(encoding="utf-8")
-    functions = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
-    assert shown == there and there - functions == {"det"}, "det.png is drawn beside dvectors.png"
-
-
-def test_links_within_the_checkout_lead_somewhere():
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
-            if not target.startswith("http"):
-                assert (page.parent / target).exists(), f"{page}: {target}"
+        for name, plugin in bundled.items()
+        if ">>> " not in (inspect.getdoc(plugin) or "")
+        and getattr(importlib.import_module(plugin.__module__), plugin.__name__, None) is plugin
+    ] == []
