@@ -1,4 +1,4 @@
-# Everything that a new machine needs is made here, from Python 3.10 or newer with venv and pip, and a C compiler.
+# Needs Python 3.10 or newer with venv and pip, and a C compiler.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,10 +7,10 @@ RUN := $(QUALITY)/results/qnet-builtin/1234
 
 .PHONY: demo test fresh stress coverage quality-net tables table3 bench lint typecheck docs clean
 
-# Install the tested versions once, and again when they or the requirements have changed.
+# Install the tested versions, again if they or the requirements have changed.
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
-	@command -v cc >/dev/null || command -v gcc >/dev/null || { echo "The package pesq comes as C source:" \
-		"install a C compiler and Python's headers first (Debian: build-essential python3-dev)." >&2; exit 1; }
+	@command -v cc >/dev/null || command -v gcc >/dev/null || { echo "pesq is built from C source." \
+		"Install a C compiler and Python's headers (Debian: build-essential python3-dev)." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
@@ -20,15 +20,14 @@ demo: $(VENV)/installed
 	cd $(QUALITY) && $(CURDIR)/$(BIN)/python train.py hparams/qnet.yaml
 	$(BIN)/speechtools score $(RUN)/examples --model $(RUN)/pretrained --csv $(RUN)/scores.csv --png $(RUN)/examples
 	@cat $(RUN)/scores.csv
-	@echo; echo "report:  $(RUN)/results.json"; echo "figures: $(RUN)/figures and $(RUN)/examples"
+	@echo; echo "report:  $(RUN)/results.json"; echo "plots:   $(RUN)/figures and $(RUN)/examples"
 	@echo "model:   $(RUN)/pretrained, as in: $(BIN)/speechtools score your.wav --model $(RUN)/pretrained"
 
-# One process a core, for the tests that start a recipe spend much of their time on imports.
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-# What a user gets today: the wheel in a throw-away environment, resolved from nothing by the ranges of setup.cfg alone.
-# TORCH="torch<2.11" takes the newest of the older pairs of torch and torchaudio.
+# Install the wheel into a new environment with the newest versions that setup.cfg allows.
+# TORCH="torch<2.11" selects the newest of the older pairs of torch and torchaudio.
 TORCH ?= torch
 fresh: export PIP_CONSTRAINT = /dev/null
 fresh:
@@ -40,7 +39,7 @@ fresh:
 	cd build && fresh/bin/speechtools score --sample
 	rm -rf build
 
-# The tests of several processes, repeated with free cores and with busy ones; then all tests, in random order.
+# Repeat the tests of several processes, with free and with busy cores; then run all tests in random order.
 stress: $(VENV)/installed
 	$(BIN)/python tests/stress.py --repeats 40 tests/speaker/test_gathering.py
 	$(BIN)/python tests/stress.py --repeats 40 --busy 2 tests/speaker/test_gathering.py
@@ -48,23 +47,23 @@ stress: $(VENV)/installed
 	$(BIN)/python tests/stress.py --repeats 15 --busy 2
 	$(BIN)/python tests/stress.py --repeats 5 -o addopts=--doctest-modules -n auto --maxprocesses 4
 
-# The tests again, counting the lines of the toolkit that they run; it fails below 90 %.
+# Fails below the coverage that pyproject.toml requires.
 coverage: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --cov
 
-# Every table and figure of the Quality-Net paper, on the built-in corpus.
+# Reproduce every table and figure of the Quality-Net paper on the built-in corpus.
 quality-net: $(VENV)/installed
 	cd $(QUALITY) && $(CURDIR)/$(BIN)/python reproduce.py --quick
 
-# Tables 1 and 2 of the GE2E paper, on the built-in keywords.
+# Reproduce tables 1 and 2 of the GE2E paper on the built-in keywords.
 tables: $(VENV)/installed
 	cd recipes/keyword/GE2E && $(CURDIR)/$(BIN)/python reproduce.py
 
-# Table 3 of the GE2E paper, on the built-in corpus.
+# Reproduce table 3 of the GE2E paper on the built-in corpus.
 table3: $(VENV)/installed
 	cd recipes/TI-SV/GE2E && $(CURDIR)/$(BIN)/python reproduce.py
 
-# The last one writes an index of 6 GB to the folder for temporary files, for six minutes: --folder is another place.
+# The last benchmark writes 6 GB to the temporary folder and takes six minutes; --folder changes the place.
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/enhancement.py
@@ -83,7 +82,7 @@ lint: $(VENV)/installed
 typecheck: $(VENV)/installed
 	$(BIN)/mypy
 
-# The site; warnings are errors, nothing is fetched, and no page shows a value that only this machine has.
+# Build the site; warnings are errors, and no page may show an object's address or path.
 docs: $(VENV)/installed
 	$(BIN)/sphinx-build -W --keep-going --quiet docs docs/_build/html
 	! grep -rlE 'PosixPath\(|&lt;function |object at 0x' --include='*.html' docs/_build/html
