@@ -60,7 +60,7 @@ def bench(shape: tuple[int, int, int], name: str, repeats: int) -> tuple[float, 
     """Seconds of the plain form and of ours, and the relative difference of the two gradients."""
     torch.manual_seed(0)
     dvectors = nn.functional.normalize(torch.randn(shape), dim=2).requires_grad_()
-    plain, ours = Plain(contrast=name == "ge2e-contrast"), speechtools.build(f"loss/{name}")
+    plain, ours = Plain(contrast=name == "ge2e-contrast"), speechtools.build(f"speaker-loss/{name}")
     gradients = []
     for loss in (plain, ours):
         step(loss, dvectors)
@@ -87,7 +87,7 @@ def main() -> None:
         for name in ("ge2e-softmax", "ge2e-contrast"):
             plain, ours, difference = bench(shape, name, arguments.repeats)
             size = " × ".join(map(str, shape))
-            what = f"loss/{name}, {size}; gradients differ by {difference:.0e}"
+            what = f"speaker-loss/{name}, {size}; gradients differ by {difference:.0e}"
             sides = f"{1000 * plain:.2f} ms", f"{1000 * ours:.2f} ms", f"{ours / plain:.2f}×"
             table.add_row(what, *sides, f"≤ {reach}×")
     Console(width=150).print(table)

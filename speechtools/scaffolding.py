@@ -22,22 +22,6 @@ from speechtools.core.files import write_aside
 _RECIPE = "my-corpus/my-task"
 _RECIPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*/[A-Za-z0-9][A-Za-z0-9-]*")
 
-#: The end of a class's name, by kind: so it is none of the names that the template imports.
-_SUFFIXES = {"vad": "VAD"}
-
-#: A recipe with a slot for the kind, and the option that fills it.
-_SLOTS = {
-    "corpus": ("TI-SV/GE2E", "ge2e.yaml", "corpus"),
-    "encoder": ("TI-SV/GE2E", "ge2e.yaml", "encoder_name"),
-    "enhancer": ("TIMIT/enhancement", "blstm.yaml", "enhancer_name"),
-    "features": ("TI-SV/GE2E", "ge2e.yaml", "features_name"),
-    "loss": ("TI-SV/GE2E", "ge2e.yaml", "loss_name"),
-    "quality": ("TIMIT/quality", "qnet.yaml", "quality_name"),
-    "reader": ("keyword/GE2E", "multireader.yaml", "reader_name"),
-    "segment": ("keyword/GE2E", "multireader.yaml", "segment_name"),
-    "vad": ("TI-SV/GE2E", "ge2e.yaml", "vad_name"),
-}
-
 
 def new_recipe(name: str, folder: str | Path | None = None) -> Path:
     """Copy the template of a recipe to ``<folder>/<corpus>/<task>``, with its name filled in.
@@ -104,11 +88,11 @@ def new_plugin(name: str, folder: str | Path = ".") -> tuple[Path, Path]:
         raise PluginError(
             f"The plugin name {name!r} is taken: {registry.place(registry.find(name))} files it. Choose another name."
         )
-    part, test = (templates_folder() / "plugin" / each for each in (f"{kind}.py", "test_part.py"))
-    if not part.is_file():
-        raise PluginError(f"There is no template for the kind {kind!r}: {part} is missing. Add it.")
-    if kind == "corpus":
-        test = test.with_name("test_corpus.py")  # which needs recordings to read
+    template, test = (templates_folder() / "plugin" / file for file in (f"{kind}.py", f"test_{kind}.py"))
+    if not template.is_file():
+        raise PluginError(f"The kind {kind!r} has no template: add {template}.")
+    if not test.is_file():
+        test = test.with_name("test_plugin.py")
     module = name.split("/")[1].replace("-", "_")
     folder = Path(folder).expanduser()
     paths = folder / f"{module}.py", folder / f"test_{module}.py"
@@ -126,7 +110,8 @@ def new_plugin(name: str, folder: str | Path = ".") -> tuple[Path, Path]:
             "another name."
         )
     camel = "".join(word.capitalize() for word in module.split("_"))
-    suffix = _SUFFIXES.get(kind, kind.capitalize())
+    text = template.read_text(encoding="utf-8")
+    suffix = next(iter(re.findall(r"MyNet(\w+)", text)), "")  # keeps the class apart from the names it imports
     names = {
         f"{kind}/my-net": name,
         "encoder/my-net": name,
@@ -136,7 +121,7 @@ def new_plugin(name: str, folder: str | Path = ".") -> tuple[Path, Path]:
         "THE CONTRACT": _promises(name, module),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for path, source in zip(paths, (part, test), strict=True):
+    for path, source in zip(paths, (template, test), strict=True):
         with write_aside(path) as aside:
             aside.write_text(_renamed(source.read_text(encoding="utf-8"), names), encoding="utf-8", newline="\n")
     return paths
@@ -157,8 +142,16 @@ def how_to_use_recipe(name: str, target: Path) -> str:
 def how_to_use_plugin(name: str, paths: tuple[Path, Path]) -> str:
     """The next commands, for a part that :func:`new_plugin` wrote."""
     kind, short = name.split("/")
-    recipe, yaml, option = _SLOTS[kind]
     module = paths[0].stem
+    tests = (
+        f"{paths[0]} and {paths[1]} are written. They work as they are:\n"
+        f"    speechtools check {name} --module {paths[0]}\n"
+        f"    pytest {paths[1]}\n"
+    )
+    slot = contract(kind).slot
+    if slot is None:
+        return tests + f"No recipe has a slot for the kind {kind!r} yet. In Python: speechtools.build({name!r}, …)"
+    recipe, yaml, option = slot
     where = f"In a recipe with a slot for it, as recipes/{recipe}: put {paths[0].name} beside its train.py, and"
     for own in sorted((paths[0].parent / "hparams").glob("*.yaml")):
         text = "\n" + own.read_text(encoding="utf-8")
@@ -166,10 +159,7 @@ def how_to_use_plugin(name: str, paths: tuple[Path, Path]) -> str:
             where, yaml = "In this recipe:", own.name
             break
     return (
-        f"{paths[0]} and {paths[1]} are written. They work as they are:\n"
-        f"    speechtools check {name} --module {paths[0]}\n"
-        f"    pytest {paths[1]}\n"
-        f"{where}\n"
+        f"{tests}{where}\n"
         f"    python train.py hparams/{yaml} --__plugins={module} --{option}={short}\n"
         f"or, for good, in a yaml of your own beside {yaml}:\n"
         f"    base: {yaml}\n"
@@ -204,7 +194,7 @@ def templates_folder() -> Path:
 
 def _recipes_folder() -> Path:
     here = Path.cwd()
-    checkouts = (each for each in (here, *here.parents) if (each / "speechtools" / "registry.py").is_file())
+    checkouts = (each for each in (here, *here.parents) if (each / "speechtools" / "core" / "registry.py").is_file())
     return next(checkouts, here) / "recipes"
 
 

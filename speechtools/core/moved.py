@@ -1,4 +1,4 @@
-"""Former names of modules: ``import speechtools.features`` still works, with a DeprecationWarning."""
+"""Former names of modules and kinds, which still work with a DeprecationWarning."""
 
 import importlib
 import importlib.abc
@@ -63,11 +63,13 @@ MOVED = {
     "threads": "training.threads",
     "vad": "audio.vad",
 }
+#: Former kind and the present one: ``loss/te2e`` is ``speaker-loss/te2e`` now.
+FORMER_KINDS = {"loss": "speaker-loss"}
 _PACKAGE = __name__.partition(".")[0]
 
 
 def present_name(name: str) -> str | None:
-    """The present name of a module that has moved; None for any other.
+    """Return the present name of a module that has moved, and None for any other.
 
     >>> present_name("speechtools.data.corpora.timit"), present_name("speechtools.tour")
     ('speechtools.corpora.timit', None)
@@ -80,31 +82,52 @@ def present_name(name: str) -> str | None:
     return moved and f"{_PACKAGE}.{moved}"
 
 
+def current_plugin_name(name: str) -> str:
+    """Replace a former kind in ``kind`` or ``kind/name``, with a DeprecationWarning.
+
+    >>> current_plugin_name("encoder/lstm")
+    'encoder/lstm'
+    """
+    kind, slash, rest = name.partition("/")
+    if kind not in FORMER_KINDS:
+        return name
+    current = FORMER_KINDS[kind] + slash + rest
+    warnings.warn(f"{name!r} is now {current!r}. Use that name.", DeprecationWarning, 3)
+    return current
+
+
 class MovedFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Import a module by its former name: a module whose attributes are those of the present one."""
+    """Imports a module by its former name: a module with the attributes of the present one."""
 
     def find_spec(self, fullname, path=None, target=None):
-        """A spec for former names, None for all others."""
+        """Return a spec for a former name, and None for any other."""
         if fullname == f"{_PACKAGE}.data" or present_name(fullname):
             is_package = fullname.endswith((".data", ".corpora"))
             return importlib.machinery.ModuleSpec(fullname, self, is_package=is_package)
         return None
 
     def create_module(self, spec):
-        """An empty module, which hands requests for attributes on."""
+        """Create a module that looks up its attributes in the present one."""
         module = types.ModuleType(spec.name)
         present = present_name(spec.name)
-        if present:
-            warnings.warn(f"{spec.name} has moved to {present}. Import it from there.", DeprecationWarning, 2)
-            target = importlib.import_module(present)
-            module.__getattr__ = lambda name: getattr(target, name)
+        if not present:
+            return module
+        warnings.warn(f"{spec.name} has moved to {present}. Import it from there.", DeprecationWarning, 2)
+        target = importlib.import_module(present)
+
+        def __getattr__(name):  # noqa: N807
+            if name == "__path__":  # with it, Python would load the files of the present package a second time
+                raise AttributeError(name)
+            return getattr(target, name)
+
+        module.__getattr__ = __getattr__
         return module
 
     def exec_module(self, module):
-        """Nothing is left to do."""
+        """Do nothing: ``create_module`` has done it all."""
 
 
 def find_moved_modules() -> None:
-    """Make the former names importable; the present modules come first."""
+    """Make the former names importable, after the present ones."""
     if not any(isinstance(finder, MovedFinder) for finder in sys.meta_path):
         sys.meta_path.append(MovedFinder())

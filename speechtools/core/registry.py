@@ -1,4 +1,4 @@
-"""Names for parts: a part is a class or function filed as ``kind/name``.
+"""Names of plugins: a class or function is registered as ``kind/name``.
 
 The same token is used in Python, yaml, on the command line and in errors::
 
@@ -7,9 +7,9 @@ The same token is used in Python, yaml, on the command line and in errors::
 
     speechtools.build("encoder/my-net", input_size=40)
 
-Parts come from three places: this package, modules that a recipe imports (``__plugins: !module:my_net``), and other
-packages, through the entry-point group ``speechtools.plugins``. This file imports neither torch nor SpeechBrain; the
-modules that hold the parts are imported when their kind is first asked for.
+Plugins come from this package, from modules that a recipe imports (``__plugins: !module:my_net``), and from other
+packages, through the entry-point group ``speechtools.plugins``. This module imports neither torch nor SpeechBrain; the
+modules of a kind are imported when it is first used.
 """
 
 import difflib
@@ -29,40 +29,33 @@ from typing import Any
 import typeguard
 
 from speechtools.core.errors import PluginError, SpeechtoolsError
+from speechtools.core.moved import current_plugin_name
+
+if typing.TYPE_CHECKING:
+    from speechtools.core.contract import Contract
 
 ENTRY_POINT_GROUP = "speechtools.plugins"
 
-#: Where the parts of each kind live in this package. Importing a module files its parts.
-KIND_MODULES: dict[str, tuple[str, ...]] = {
-    "corpus": ("speechtools.corpora",),
-    "encoder": ("speechtools.speaker.encoders",),
-    "enhancer": ("speechtools.enhancement.net",),
-    "features": ("speechtools.audio.features",),
-    "loss": ("speechtools.speaker.ge2e", "speechtools.speaker.te2e", "speechtools.speaker.softmax"),
-    "quality": ("speechtools.quality.net", "speechtools.quality.autoencoder"),
-    "reader": ("speechtools.keyword.multireader",),
-    "segment": ("speechtools.keyword.segments",),
-    "vad": ("speechtools.audio.vad",),
-}
-
 _TOKEN = re.compile(r"[a-z][a-z0-9-]*/[a-z0-9][a-z0-9-]*")
-_parts: dict[str, Callable] = {}
+_PACKAGE = __name__.partition(".")[0]
+_plugins: dict[str, Callable] = {}
+_contracts: dict[str, "Contract"] = {}
 _imported_kinds: set[str] = set()
 _entry_points_loaded = False
-#: What a yaml can hold; of other objects the part itself must know what they are.
+#: The types of a yaml's values; ``build`` checks no others.
 _PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
 
 def plugin(name: str) -> Callable[[Callable], Callable]:
-    """Decorator that files a class or function under ``kind/name`` and returns it unchanged.
+    """Register a class or function as ``kind/name``; a decorator that returns it unchanged.
 
     Raises
     ------
     PluginError
-        The name is not of the form ``kind/name`` (lower case, digits and hyphens), or another part has it already.
+        The name is not ``kind/name`` in lower case letters, digits and hyphens, or is taken by another plugin.
 
-    Example
-    -------
+    Examples
+    --------
     >>> @plugin("features/zero-crossings")
     ... def zero_crossings(wavs): ...
     >>> find("features/zero-crossings") is zero_crossings
@@ -70,90 +63,134 @@ def plugin(name: str) -> Callable[[Callable], Callable]:
     """
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
         raise PluginError(
-            f"{name!r} is no plugin name: it must read kind/name in lower case letters, digits and hyphens, "
-            "as in 'encoder/my-net'. Rename the plugin."
+            f"Invalid plugin name {name!r}. Write kind/name in lower case letters, digits and hyphens, as in "
+            "'encoder/my-net'."
         )
+    name = current_plugin_name(name)
 
-    def file_part(part: Callable) -> Callable:
-        other = _parts.get(name)
-        if other is not None and _identity(other) != _identity(part):
+    def register(target: Callable) -> Callable:
+        other = _plugins.get(name)
+        if other is not None and _identity(other) != _identity(target):
             raise PluginError(
-                f"The plugin name {name!r} is taken: {place(other)} files it already, and {place(part)} would too. "
-                "Give one of the two another name."
+                f"The plugin name {name!r} is taken: {place(other)} registers it, and so does {place(target)}. "
+                "Rename one of them."
             )
-        _parts[name] = part
-        return part
+        _plugins[name] = target
+        return target
 
-    return file_part
+    return register
 
 
-def available(pattern: str | None = None) -> list[str]:
-    """The filed names, sorted: all of them, those of a kind (``"encoder"``) or those matching ``"encoder/*lstm*"``.
+def register_kind(kind: str, contract: "Contract") -> None:
+    """Declare a kind of plugins.
 
     Raises
     ------
     PluginError
-        No such kind.
-
-    Example
-    -------
-    >>> available("encoder/lstm*")
-    ['encoder/lstm', 'encoder/lstmp']
+        Another kind has this name.
     """
-    if pattern is None:
-        for kind in KIND_MODULES:
-            _import_kind(kind)
-        _load_entry_points()
-        return sorted(_parts)
-    kind = pattern.split("/")[0]
-    _import_kind(kind)
-    names = sorted(name for name in _parts if name.split("/")[0] == kind)
-    if not names and kind not in KIND_MODULES:
-        raise PluginError(f"There is no kind of plugin called {kind!r}.{did_you_mean(kind, kinds())}")
-    return [name for name in names if "/" not in pattern or fnmatchcase(name, pattern)]
+    if _contracts.setdefault(kind, contract).sentence != contract.sentence:
+        raise PluginError(f"The kind {kind!r} has a contract already. Choose another name.")
+
+
+def contract(kind: str) -> "Contract":
+    """The contract of a kind.
+
+    Raises
+    ------
+    PluginError
+        The kind has none.
+
+    Examples
+    --------
+    >>> contract("quality").sentence.split(":")[0]
+    'build(name, input_size=257)(feats, lens)'
+    """
+    if kind not in contracts():
+        raise PluginError(
+            f"The kind {kind!r} has no contract to test against. Kinds with a contract: {', '.join(_contracts)}. "
+            "Declare the kind with speechtools.core.contract.register_kind."
+        )
+    return _contracts[kind]
+
+
+def contracts() -> dict[str, "Contract"]:
+    """The contracts of all kinds, by kind.
+
+    >>> "encoder" in contracts()
+    True
+    """
+    _load_entry_points()
+    return dict(sorted(_contracts.items()))
 
 
 def kinds() -> list[str]:
-    """Every kind that has a part or a place in this package.
+    """All kinds: those with a contract, and those of registered plugins.
 
     >>> "encoder" in kinds()
     True
     """
-    _load_entry_points()
-    return sorted(set(KIND_MODULES) | {name.split("/")[0] for name in _parts})
+    return sorted(contracts().keys() | {name.split("/")[0] for name in _plugins})
 
 
-def find(name: str) -> Callable:
-    """The class or function filed under ``kind/name``.
+def available(pattern: str | None = None) -> list[str]:
+    """The registered names, sorted: all, those of a kind (``"encoder"``) or those matching ``"encoder/*lstm*"``.
 
     Raises
     ------
     PluginError
-        No such part; the message lists the nearest spelling and the parts of that kind.
+        The kind is unknown.
 
-    Example
-    -------
+    Examples
+    --------
+    >>> available("encoder/lstm*")
+    ['encoder/lstm', 'encoder/lstmp']
+    """
+    _load_entry_points()
+    if pattern is None:
+        for kind in _contracts:
+            _import_kind(kind)
+        return sorted(_plugins)
+    pattern = current_plugin_name(pattern)
+    kind = pattern.split("/")[0]
+    _import_kind(kind)
+    names = sorted(name for name in _plugins if name.split("/")[0] == kind)
+    if not names and kind not in _contracts:
+        raise PluginError(f"Unknown kind {kind!r}.{did_you_mean(kind, kinds())} Kinds: {', '.join(kinds())}.")
+    return [name for name in names if "/" not in pattern or fnmatchcase(name, pattern)]
+
+
+def find(name: str) -> Callable:
+    """The class or function that is registered as ``kind/name``.
+
+    Raises
+    ------
+    PluginError
+        The plugin is unknown; the message has the nearest spelling and the plugins of that kind.
+
+    Examples
+    --------
     >>> find("quality/blstm").__name__
     'QualityBLSTM'
     """
     if not isinstance(name, str) or "/" not in name:
         raise PluginError(
-            f"{name!r} names no plugin: write kind/name, as in 'features/magnitude'. Kinds: {', '.join(kinds())}."
+            f"Invalid plugin name {name!r}. Write kind/name, as in 'features/magnitude'. Kinds: {', '.join(kinds())}."
         )
-    kind = name.split("/")[0]
+    name = current_plugin_name(name)
+    kind, short = name.split("/", 1)
     names = available(kind)
     if name not in names:
-        own_name = name.split("/", 1)[1]  # every name begins with the kind, which makes them alike
-        near = nearest(own_name, [each.split("/", 1)[1] for each in names])
-        module = f"{own_name.replace('-', '_')}.py"
+        near = nearest(short, [other.split("/", 1)[1] for other in names])
+        module = f"{short.replace('-', '_')}.py"
         hint = f" Did you mean '{kind}/{near}'?" if near else ""
         if Path(module).is_file():
-            hint = f" {module} here may file it: add --module {module}."
+            hint = f" If {module} registers it, add --module {module}."
         raise PluginError(
-            f"There is no plugin {name!r}.{hint} The kind {kind!r} has: {', '.join(names) or 'none'}. "
-            "A module of your own is imported by __plugins in a recipe's yaml, by --module on the command line."
+            f"Unknown plugin {name!r}.{hint} Plugins of the kind {kind!r}: {', '.join(names) or 'none'}. "
+            "To import a module of yours, use __plugins in a recipe's yaml or --module on the command line."
         )
-    return _parts[name]
+    return _plugins[name]
 
 
 def build(plugin: str, offered: dict[str, Any] | None = None, **arguments: Any) -> Any:
@@ -204,35 +241,35 @@ def build(plugin: str, offered: dict[str, Any] | None = None, **arguments: Any) 
         ) from error
 
 
-def _where(error: Exception, part: Callable) -> str:
-    """File and line of the part from which an error came, in brackets; those below it where it has none."""
+def _where(error: Exception, target: Callable) -> str:
+    """File and line of an error in brackets: the innermost of the plugin, or else of what it calls."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
-    own = [frame for frame in frames if frame.filename == _identity(part)[0]]
+    own = [frame for frame in frames if frame.filename == _identity(target)[0]]
     return f" ({(own or frames)[-1].filename}:{(own or frames)[-1].lineno})" if frames else ""
 
 
 def misfits(function: Callable, arguments: dict) -> dict[str, str]:
-    """Arguments that are not what a function or class says it takes: by parameter, what it says.
+    """The arguments whose type a function or class does not accept, with the type it expects.
 
-    Only plain values are looked at (numbers, text, lists, mappings), of parameters that have an annotation; the
-    parameter's default is always right.
+    Only plain values (numbers, strings, lists, mappings) of annotated parameters are checked; the default of a
+    parameter is always accepted.
 
-    Example
-    -------
+    Examples
+    --------
     >>> def draw(count: int | None = 3, share: float = 0.5): ...
     >>> misfits(draw, {"count": "many", "share": 1})
     {'count': 'int | None'}
     """
     try:
         hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
-    except (NameError, TypeError, AttributeError):  # a name known to type checkers alone; a builtin
+    except (NameError, TypeError, AttributeError):  # a name that only type checkers know, or a builtin
         return {}
     parameters = inspect.signature(function).parameters
-    found = {}
+    expected = {}
     for key, value in arguments.items():
         if key not in hints or key not in parameters or not isinstance(value, _PLAIN):
             continue
-        wrong = isinstance(value, bool) and hints[key] in (int, float)  # Python counts True as 1
+        wrong = isinstance(value, bool) and hints[key] in (int, float)  # True is an int to Python
         if not wrong and value == parameters[key].default:
             continue
         try:
@@ -242,25 +279,25 @@ def misfits(function: Callable, arguments: dict) -> dict[str, str]:
         except typeguard.TypeCheckError:
             wrong = True
         if wrong and typing.get_origin(hints[key]) is typing.Literal:
-            found[key] = " or ".join(map(repr, typing.get_args(hints[key])))
+            expected[key] = " or ".join(map(repr, typing.get_args(hints[key])))
         elif wrong:
-            found[key] = re.sub(r"\b(\w+\.)+", "", inspect.formatannotation(hints[key]))  # without the modules
-    return found
+            expected[key] = re.sub(r"\b(\w+\.)+", "", inspect.formatannotation(hints[key]))  # without the modules
+    return expected
 
 
 def import_module(module: str | Path) -> None:
-    """Import a module that files parts: a file (``my_net.py``, in any folder), or an installed module by its name.
+    """Import a module that registers plugins: a file (``my_net.py``, in any folder) or an installed module.
 
-    As a script does, a file finds the modules that lie beside it.
+    A file can import the modules beside it, as a script can.
 
     Raises
     ------
     PluginError
-        There is no such module, it cannot be imported, or another one of its name is imported already.
+        There is no such module, it cannot be imported, or another module of its name has been imported.
 
-    Example
-    -------
-    >>> import_module("speechtools.audio.vad")  # or a file of your own: "my_net.py"
+    Examples
+    --------
+    >>> import_module("speechtools.audio.vad")  # or a file of yours: "my_net.py"
     >>> "vad/energy" in available("vad")
     True
     """
@@ -273,72 +310,69 @@ def import_module(module: str | Path) -> None:
         sys.path.insert(0, str(path.parent))
     try:
         imported = importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # whatever is wrong in it, the person is told which module it is
+    except (Exception, SystemExit) as error:
         if not is_file and isinstance(error, ModuleNotFoundError):
-            beside = {each.name for folder in (path.parent, Path(sys.path[0])) for each in folder.glob("*.py")}
+            neighbours = {file.name for folder in (path.parent, Path(sys.path[0])) for file in folder.glob("*.py")}
             raise PluginError(
-                f"There is no module {name!r} to import plugins from, neither as a file in {path.parent} nor where "
-                f"Python looks.{did_you_mean(path.name, sorted(beside))} Mend the path or the name."
+                f"Cannot find the module {name!r}, neither as a file in {path.parent} nor on Python's path."
+                f"{did_you_mean(path.name, sorted(neighbours))}"
             ) from error
         raise PluginError(
-            f"The module {module} cannot be imported: {type(error).__name__}: {str(error).rstrip('.')}. Mend it."
+            f"Cannot import the module {module}: {type(error).__name__}: {str(error).rstrip('.')}."
         ) from error
-    if is_file and Path(getattr(imported, "__file__", None) or "").absolute() != path:
+    file = getattr(imported, "__file__", None)
+    if is_file and Path(file or "").absolute() != path:
         raise PluginError(
-            f"{module} cannot be imported, since {name!r} is the name of another module, "
-            f"{getattr(imported, '__file__', 'one of Python itself')}. Give the file another name."
+            f"Cannot import {module}: another module has the name {name!r} ({file or 'part of Python'}). "
+            "Rename the file."
         )
 
 
 def signature(name: str) -> str:
-    """``kind/name(parameter=default, …)``, as errors and ``speechtools show`` print it.
+    """``kind/name(parameter=default, …)``.
 
-    >>> signature("loss/ge2e-contrast").partition("(")[0]
-    'loss/ge2e-contrast'
+    >>> signature("speaker-loss/ge2e-contrast").partition("(")[0]
+    'speaker-loss/ge2e-contrast'
     """
     return name + str(inspect.signature(find(name)))
 
 
-def place(part: Callable) -> str:
-    """File and line where a part is defined.
+def place(target: Callable) -> str:
+    """File and line where a plugin is defined.
 
     >>> place(find("quality/blstm")).rpartition("/")[2].split(":")[0]
     'net.py'
     """
-    target = inspect.unwrap(part)
+    target = inspect.unwrap(target)
     try:
         return f"{inspect.getsourcefile(target)}:{inspect.getsourcelines(target)[1]}"
-    except (OSError, TypeError):  # built without source, or typed into a shell
+    except (OSError, TypeError):  # no source: built in, or typed into a shell
         return f"{target.__module__}.{target.__qualname__}"
 
 
-def _identity(part: Callable) -> tuple:
-    # A module imported again (reload, pytest's importlib mode) files the same part anew: that is no second part.
+def _identity(target: Callable) -> tuple:
+    # A module that is imported again (reload, pytest's importlib mode) registers the same plugin.
     try:
-        source = inspect.getsourcefile(inspect.unwrap(part))
+        source = inspect.getsourcefile(inspect.unwrap(target))
     except TypeError:
-        source = part.__module__
-    return source, part.__qualname__
+        source = target.__module__
+    return source, target.__qualname__
 
 
 def nearest(word: object, choices: Iterable[str]) -> str | None:
-    """The choice that a misspelt word was meant to be: one that begins with it, or the most similar; None if none is.
+    """The choice that begins with a word, or else the most similar one; None if none is similar.
 
-    Example
-    -------
-    >>> nearest("loss/ge2e", ["loss/te2e", "loss/ge2e-softmax"]), nearest("lstmq", ["lstm"]), nearest("x", ["lstm"])
-    ('loss/ge2e-softmax', 'lstm', None)
+    >>> nearest("ge2e", ["te2e", "ge2e-softmax"]), nearest("lstmq", ["lstm"]), nearest("x", ["lstm"])
+    ('ge2e-softmax', 'lstm', None)
     """
-    text, known = str(word), list(choices)
-    begun = [choice for choice in known if len(text) > 2 and choice.startswith(text)]
-    return next(iter(begun or difflib.get_close_matches(text, known, n=1, cutoff=0.5)), None)
+    text, choices = str(word), list(choices)
+    longer = [choice for choice in choices if len(text) > 2 and choice.startswith(text)]
+    return next(iter(longer or difflib.get_close_matches(text, choices, n=1, cutoff=0.5)), None)
 
 
 def did_you_mean(word: object, choices: Iterable[str], quoted: bool = True) -> str:
-    """`` Did you mean 'x'?``, or nothing where no choice is near; a key or the name of a file needs no quotes.
+    """`` Did you mean 'x'?``, or an empty string if no choice is near.
 
-    Example
-    -------
     >>> did_you_mean("lstmq", ["lstm"]), did_you_mean("sead", ["seed", "lr"], quoted=False), did_you_mean("x", ["lstm"])
     (" Did you mean 'lstm'?", ' Did you mean seed?', '')
     """
@@ -348,55 +382,59 @@ def did_you_mean(word: object, choices: Iterable[str], quoted: bool = True) -> s
     return f" Did you mean {near!r}?" if quoted else f" Did you mean {near}?"
 
 
+def _load_contracts() -> None:
+    """Import ``contract.py`` of each room of this package."""
+    root = Path(__file__).parents[1]
+    for file in sorted(root.glob("*/contract.py")):
+        importlib.import_module(f"{_PACKAGE}.{file.parent.name}.contract")
+
+
 def _import_kind(kind: str) -> None:
-    _import_own(kind)
-    _load_entry_points()
-
-
-def _import_own(kind: str) -> None:
-    if kind not in _imported_kinds:
-        for module in KIND_MODULES.get(kind, ()):
+    if kind in _contracts and kind not in _imported_kinds:
+        for module in _contracts[kind].modules:
             importlib.import_module(module)
         _imported_kinds.add(kind)
 
 
 def _load_entry_points() -> None:
-    """Import the plugins of other packages, once. A broken one is named in a warning, and leaves nothing behind."""
+    """Load the contracts and the plugins of other packages, once. A broken package is skipped with a warning."""
     global _entry_points_loaded
     if _entry_points_loaded:
         return
-    _entry_points_loaded = True  # first, since the imported modules may ask the registry themselves
+    _entry_points_loaded = True  # first, since the imported modules may use the registry
+    _load_contracts()
     for point in entry_points(group=ENTRY_POINT_GROUP):
-        before = dict(_parts)
+        plugins_before, contracts_before = dict(_plugins), dict(_contracts)
         try:
             point.load()
-            guests = _take_guests(before)
-            for name, part in guests.items():
-                _import_own(name.split("/")[0])  # ours first: a package cannot take a name of this one
-                plugin(name)(part)
+            for name, target in _take_foreign(plugins_before).items():
                 kind = name.split("/")[0]
-                if kind not in KIND_MODULES and nearest(kind, KIND_MODULES):
+                _import_kind(kind)  # first, so that a package cannot take the name of a bundled plugin
+                plugin(name)(target)
+                if kind not in _contracts and nearest(kind, _contracts):
                     warnings.warn(
-                        f"{point.value} files {name!r}: {kind!r} is a new kind.{did_you_mean(kind, KIND_MODULES)}",
+                        f"{point.value} registers {name!r} of the new kind {kind!r}.{did_you_mean(kind, _contracts)}",
                         stacklevel=2,
                     )
-        except (Exception, SystemExit) as error:  # whatever another package does wrong must not take this program down
-            _take_guests(before)
+        except (Exception, SystemExit) as error:  # another package must not take this program down
+            _take_foreign(plugins_before)
+            for kind in _contracts.keys() - contracts_before.keys():
+                del _contracts[kind]
             owner = point.dist.name if point.dist is not None else "an unknown package"
             warnings.warn(
                 f"The plugins of the package {owner!r} (entry point {point.name} = {point.value}) were skipped: "
-                f"{type(error).__name__}: {str(error).rstrip('.')}. Mend or uninstall that package.",
+                f"{type(error).__name__}: {str(error).rstrip('.')}. Fix or uninstall that package.",
                 stacklevel=2,
             )
 
 
-def _take_guests(before: dict[str, Callable]) -> dict[str, Callable]:
-    """Remove and return what other packages filed since ``before``. Parts of this one that came along stay filed."""
-    guests = {
-        name: part
-        for name, part in _parts.items()
-        if name not in before and part.__module__.split(".")[0] != __name__.split(".")[0]
+def _take_foreign(before: dict[str, Callable]) -> dict[str, Callable]:
+    """Remove and return the plugins of other packages that were registered since ``before``."""
+    foreign = {
+        name: target
+        for name, target in _plugins.items()
+        if name not in before and target.__module__.split(".")[0] != _PACKAGE
     }
-    for name in guests:
-        del _parts[name]
-    return guests
+    for name in foreign:
+        del _plugins[name]
+    return foreign

@@ -344,7 +344,7 @@ class CentroidLoss(nn.Module):
             return losses.sum() if self.reduction == "sum" else losses.mean()
 
 
-@plugin("loss/ge2e-softmax")
+@plugin("speaker-loss/ge2e-softmax")
 class GE2ESoftmax(CentroidLoss):
     """GE2E with the softmax over all speakers (equations 5, 6, 8, 9, 10); by the paper the better for free text.
 
@@ -382,11 +382,11 @@ class GE2ESoftmax(CentroidLoss):
         return softmax_losses(self.similarity(cosines(dvectors, index, num_speakers)), index)
 
 
-@plugin("loss/ge2e-contrast")
+@plugin("speaker-loss/ge2e-contrast")
 class GE2EContrast(CentroidLoss):
     """GE2E with the most similar other speaker alone (equations 5, 7, 8, 9, 10); by the paper the better for keywords.
 
-    Arguments, shapes and errors as of ``loss/ge2e-softmax``.
+    Arguments, shapes and errors as of ``speaker-loss/ge2e-softmax``.
 
     Example
     -------

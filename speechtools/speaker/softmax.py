@@ -8,7 +8,7 @@ from speechtools.core.registry import plugin
 from speechtools.speaker.ge2e import check_labels, check_reduction
 
 
-@plugin("loss/softmax")
+@plugin("speaker-loss/softmax")
 class Softmax(nn.Module):
     """A linear layer that predicts which of all training speakers it is, and cross entropy.
 
@@ -61,7 +61,7 @@ class Softmax(nn.Module):
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
         if self.linear is None:
             raise ConfigError(
-                "loss/softmax does not know the training speakers yet: call set_speakers(num_speakers, "
+                "speaker-loss/softmax does not know the training speakers yet: call set_speakers(num_speakers, "
                 "embedding_size) before the optimizer is made. A recipe of several sources (keyword/GE2E) cannot, "
                 "since each has speakers of its own: choose ge2e-softmax, ge2e-contrast or te2e there."
             )
@@ -81,8 +81,8 @@ class Softmax(nn.Module):
         # The batch as (batch, emb) and (batch,), checked.
         if speakers is None:
             raise SpeechtoolsError(
-                "loss/softmax learns which training speaker is heard, and got no labels: give the number of the "
-                "speaker of each utterance, (batch,), or of each row of (speakers, utterances, emb)."
+                "speaker-loss/softmax needs labels: the number of the training speaker of each utterance, (batch,), or "
+                "of each row of (speakers, utterances, emb)."
             )
         check_labels(speakers)
         size, most = linear.in_features, linear.out_features - 1

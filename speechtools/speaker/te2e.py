@@ -79,7 +79,7 @@ def tuple_losses(similarities: Tensor, positive: Tensor) -> Tensor:
     return torch.sigmoid(torch.where(positive, -similarities, similarities))
 
 
-@plugin("loss/te2e")
+@plugin("speaker-loss/te2e")
 class TE2E(CentroidLoss):
     """TE2E over a batch of N speakers with M utterances: N tuples, positive and negative by turns (equations 1 to 3).
 
@@ -89,7 +89,7 @@ class TE2E(CentroidLoss):
     Parameters
     ----------
     init_weight, init_bias, gradient_scale : float
-        Of w and b in equation 2, as of ``loss/ge2e-softmax``.
+        Of w and b in equation 2, as of ``speaker-loss/ge2e-softmax``.
     reduction : str
         ``"sum"`` over the tuples or ``"mean"``.
 

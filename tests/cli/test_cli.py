@@ -28,7 +28,7 @@ def one_line(data_folder):
 @pytest.fixture(autouse=True)
 def parts(monkeypatch):
     speechtools.available()  # everything is imported before the copy, so that restoring loses nothing
-    monkeypatch.setattr(registry, "_parts", dict(registry._parts))
+    monkeypatch.setattr(registry, "_plugins", dict(registry._plugins))
     speechtools.plugin("corpus/one-line")(one_line)
 
 
@@ -45,7 +45,7 @@ def test_list_shows_every_part_under_its_kind(capsys):
     assert cli.main(["list"]) == 0
     output = capsys.readouterr().out
     lines = output.splitlines()
-    kinds = sorted(registry.KIND_MODULES)
+    kinds = sorted(registry.contracts())
     assert [line for line in lines if line in kinds] == kinds
     listed = [line.split()[0] for line in lines if "/" in line.strip().split(" ")[0]]
     assert listed == speechtools.available()

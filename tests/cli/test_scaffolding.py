@@ -14,13 +14,13 @@ from speechtools.core import registry
 from speechtools.core.errors import SpeechtoolsError
 
 ROOT = Path(__file__).parents[2]
-KINDS = sorted(registry.KIND_MODULES)
+KINDS = sorted(registry.contracts())
 
 
 @pytest.fixture(autouse=True)
 def imports_restored(monkeypatch):
     speechtools.available()  # everything is imported before the copy, so that restoring loses nothing
-    monkeypatch.setattr(registry, "_parts", dict(registry._parts))
+    monkeypatch.setattr(registry, "_plugins", dict(registry._plugins))
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
     yield
@@ -54,12 +54,12 @@ def plugins(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_plugin_of_every_kind_passes_its_test(plugins, kind):
-    assert f"PASSED test_my_own_{kind}.py::test_it_keeps_the_contract_of_its_kind" in plugins[1], plugins[1][-3000:]
+    assert f"PASSED test_my_own_{kind.replace('-', '_')}.py::test_it_keeps_the_contract_of_its_kind" in plugins[1], plugins[1][-3000:]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_contract_stands_in_the_docstring(plugins, kind):
-    text = " ".join(ast.get_docstring(ast.parse((plugins[0] / f"my_own_{kind}.py").read_text())).split())
+    text = " ".join(ast.get_docstring(ast.parse((plugins[0] / f"my_own_{kind.replace('-', '_')}.py").read_text())).split())
     assert text.startswith(f"{kind}/my-own-{kind}: ")
     assert contracts.contract(kind).sentence in text
     for law in contracts.contract(kind).laws:
@@ -105,7 +105,7 @@ def test_in_the_folder_of_a_recipe_the_command_names_its_own_yaml(tmp_path, monk
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_recipe_that_is_named_has_the_option(kind):
-    recipe, yaml, option = scaffolding._SLOTS[kind]
+    recipe, yaml, option = contracts.contract(kind).slot
     assert f"\n{option}: " in (ROOT / "recipes" / recipe / "hparams" / yaml).read_text()
 
 
@@ -231,8 +231,8 @@ def test_a_module_that_cannot_be_imported_is_one_message(tmp_path, capsys, name,
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A folder that looks like a checkout; the current folder lies in it."""
-    (tmp_path / "speechtools").mkdir()
-    (tmp_path / "speechtools" / "registry.py").touch()
+    (tmp_path / "speechtools" / "core").mkdir(parents=True)
+    (tmp_path / "speechtools" / "core" / "registry.py").touch()
     (tmp_path / "recipes" / "TIMIT").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "recipes" / "TIMIT")
     return tmp_path

@@ -18,7 +18,7 @@ import speechtools
 from tests.recipes.test_ge2e import GE2E, SMALL
 
 ROOT = Path(__file__).parents[2]
-PARTS = ["corpus/flat-folder", "encoder/xvector", "loss/angular-prototypical"]
+PARTS = ["corpus/flat-folder", "encoder/xvector", "speaker-loss/angular-prototypical"]
 
 
 @pytest.fixture(scope="module")
@@ -100,12 +100,14 @@ def test_a_recipe_is_trained_with_the_parts_of_the_package(package, recordings, 
 )
 def test_a_bad_package_is_named_and_skipped_and_ours_is_left(package, tmp_path, right, wrong, said):
     bad = shutil.copytree(package[1], tmp_path / "bad", ignore=shutil.ignore_patterns("ours.pth", "__pycache__"))
-    encoder = bad / "my_parts" / "encoder.py"
+    encoder = bad / "my_plugins" / "encoder.py"
     encoder.write_text(encoder.read_text().replace(right, wrong))
     path = os.pathsep.join([str(bad), os.environ.get("PYTHONPATH", "")])
     done = run(sys.executable, "-m", "speechtools.cli", "show", "encoder/lstm", cwd=tmp_path, PYTHONPATH=path)
     assert done.returncode == 0
     (line,) = done.stderr.splitlines()
-    assert line.startswith("speechtools: warning: The plugins of the package 'my-speech-parts' (entry point my_parts")
+    assert line.startswith(
+        "speechtools: warning: The plugins of the package 'my-speech-plugins' (entry point my_plugins"
+    )
     assert said in line and "were skipped" in line and line.endswith("Mend or uninstall that package.")
     assert str(Path(speechtools.__file__).parent / "speaker" / "encoders.py") in done.stdout

@@ -32,7 +32,7 @@ def listed(data_folder, num_train=20, num_test=12, num_each=3):
 @pytest.fixture(autouse=True)
 def corpus(monkeypatch):
     speechtools.available()  # everything is imported before the copy, so that restoring loses nothing
-    monkeypatch.setattr(registry, "_parts", dict(registry._parts))
+    monkeypatch.setattr(registry, "_plugins", dict(registry._plugins))
     speechtools.plugin("corpus/listed")(listed)
 
 

@@ -25,7 +25,7 @@ def test_losses_and_their_gradients(name):
     given = torch.nn.functional.normalize(torch.randn(64, 10, 256), dim=2)
     found = {}
     for device in ("cpu", "cuda"):
-        loss = speechtools.build(f"loss/{name}").to(device)
+        loss = speechtools.build(f"speaker-loss/{name}").to(device)
         embedded = given.to(device).requires_grad_()
         value = loss(embedded)
         value.backward()

@@ -41,7 +41,7 @@ class Encoder(nn.Module):
 
 def modules_of(name: str) -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(1)
-    loss = speechtools.build(f"loss/{name}")
+    loss = speechtools.build(f"speaker-loss/{name}")
     if name == "softmax":
         loss.set_speakers(WORLD_SIZE * SPEAKERS, SIZE)
     return Encoder(), loss

@@ -311,7 +311,7 @@ def test_arguments_that_cannot_be(loss_class):
 
 def test_a_loss_without_losses_says_what_to_add():
     class Mine(CentroidLoss):
-        name = "loss/mine"
+        name = "speaker-loss/mine"
 
     with pytest.raises(SpeechtoolsError, match=r"Mine does not define losses\(dvectors, index, num_speakers\)"):
         Mine()(torch.randn(3, 2, 4))

@@ -92,7 +92,7 @@ def test_sizes_that_cannot_be(sizes):
 @pytest.mark.parametrize(
     "shape, speakers, message",
     [
-        ((3, 8), None, "got no labels"),
+        ((3, 8), None, "needs labels"),
         ((3, 8), [0, 5, 1], "Speakers 0 to 5 in a batch, but the classifier was made for 0 to 4"),
         ((3, 8), [0, -1, 1], "Speakers -1 to 1 in a batch"),
         ((3, 8), [0, 1], "of shape .2,. are no batch"),

@@ -66,7 +66,7 @@ COMMAND_LINE = [
     ("TIMIT/quality", ["--batchsize=4"], "Did you mean --batch_size?"),
     ("TIMIT/quality", ["--xyzzy=4"], "--xyzzy is no option of qnet.yaml. It has: name, seed,"),
     ("TI-SV/GE2E", ["--encoder_name=lstmm"], "There is no plugin 'encoder/lstmm'. Did you mean 'encoder/lstm'?"),
-    ("TI-SV/GE2E", ["--loss_name=ge2e"], "There is no plugin 'loss/ge2e'. Did you mean 'loss/ge2e-"),
+    ("TI-SV/GE2E", ["--loss_name=ge2e"], "There is no plugin 'speaker-loss/ge2e'. Did you mean 'speaker-loss/ge2e-"),
     ("TIMIT/quality", ["--quality_name=lstm"], "Did you mean 'quality/blstm'? The kind 'quality' has:"),
     ("TIMIT/quality", ["--quality_name=te2e"], "There is no plugin 'quality/te2e'"),
     ("TIMIT/enhancement", ["--enhancer_name=blsm"], "Did you mean 'enhancer/blstm'?"),
@@ -195,7 +195,7 @@ def test_a_classifier_where_the_sources_have_speakers_of_their_own():
     import speechtools
 
     with pytest.raises(ConfigError, match=r"several sources \(keyword/GE2E\) cannot.*choose ge2e-softmax"):
-        speechtools.build("loss/softmax")(torch.randn(2, 3, 4), torch.arange(2))
+        speechtools.build("speaker-loss/softmax")(torch.randn(2, 3, 4), torch.arange(2))
 
 
 # ---------------------------------------------------------------------------------------------- what is right remains

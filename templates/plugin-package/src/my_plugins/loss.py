@@ -1,4 +1,4 @@
-"""loss/angular-prototypical (Chung et al., "In defence of metric learning for speaker recognition", 2020)."""
+"""speaker-loss/angular-prototypical (Chung et al., "In defence of metric learning for speaker recognition", 2020)."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from speechtools import plugin
 from speechtools.speaker.ge2e import speaker_index
 
 
-@plugin("loss/angular-prototypical")
+@plugin("speaker-loss/angular-prototypical")
 class AngularPrototypical(nn.Module):
     """One utterance of every speaker against the centroids of all speakers' others: cross entropy over the speakers.
 
@@ -29,7 +29,7 @@ class AngularPrototypical(nn.Module):
         self.scale = nn.Parameter(torch.tensor(init_scale))
 
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
-        dvectors, index, num_speakers = speaker_index(dvectors, speakers, "loss/angular-prototypical")
+        dvectors, index, num_speakers = speaker_index(dvectors, speakers, "speaker-loss/angular-prototypical")
         # (batch, emb), (batch,)
         places = torch.arange(len(index), device=index.device)
         first = places.new_full((num_speakers,), len(index)).scatter_reduce(0, index, places, "amin")

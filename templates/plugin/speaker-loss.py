@@ -1,4 +1,4 @@
-"""loss/my-net: every d-vector against the centroids of the speakers in its batch.
+"""speaker-loss/my-net: every d-vector against the centroids of the speakers in its batch.
 
 THE CONTRACT
 """
@@ -10,7 +10,7 @@ from speechtools import plugin
 from speechtools.speaker.ge2e import check_reduction, speaker_index
 
 
-@plugin("loss/my-net")
+@plugin("speaker-loss/my-net")
 class MyNetLoss(nn.Module):
     """Cross entropy of the cosines with all centroids, times a learnt factor.
 
@@ -35,7 +35,7 @@ class MyNetLoss(nn.Module):
         self.reduction = check_reduction(reduction)
 
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
-        dvectors, index, num_speakers = speaker_index(dvectors, speakers, "loss/my-net")
+        dvectors, index, num_speakers = speaker_index(dvectors, speakers, "speaker-loss/my-net")
         # (batch, emb), (batch,)
         sums = dvectors.new_zeros(num_speakers, dvectors.shape[1]).index_add(0, index, dvectors)
         cosines = dvectors @ nn.functional.normalize(sums, dim=1).T

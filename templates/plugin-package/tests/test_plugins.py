@@ -7,7 +7,7 @@ import speechtools
 from speechtools import audio
 from speechtools.core import contract as contracts
 
-PARTS = ["encoder/xvector", "loss/angular-prototypical"]
+PARTS = ["encoder/xvector", "speaker-loss/angular-prototypical"]
 
 
 @pytest.mark.parametrize("name", PARTS)

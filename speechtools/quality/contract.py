@@ -1,0 +1,90 @@
+"""The contract of the kind ``quality``."""
+
+from speechtools.core.contract import Broken, Contract, Law, Slot, Subject, register_kind
+from speechtools.core.laws import (
+    ITEM_FRAMES,
+    NUM_FRAMES,
+    must_agree,
+    must_be,
+    must_be_finite,
+    padded_feats,
+    reproducible,
+    sequence_laws,
+)
+
+_NUM_BINS = 257
+_LENS_DEFAULT, _PADDING_IGNORED, _GRADIENTS_REACH = sequence_laws(_NUM_BINS, "rand", "scores", "frame_scores")
+
+
+def _assess(net, feats, lens=None):
+    returned = net(feats, lens)
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise Broken(f"forward returned a {type(returned).__name__} instead of (scores, frame_scores)")
+    return returned
+
+
+def _scores_have_shape(subject: Subject) -> None:
+    with reproducible() as torch, torch.no_grad():
+        net = subject.module(input_size=_NUM_BINS)
+        for batch, time in ((4, NUM_FRAMES), (1, 1)):
+            scores, frame_scores = _assess(net, torch.rand(batch, time, _NUM_BINS))
+            must_be(scores, (batch,), f"scores for feats {(batch, time, _NUM_BINS)}")
+            must_be(frame_scores, (batch, time), f"frame_scores for feats {(batch, time, _NUM_BINS)}")
+
+
+def _scores_finite(subject: Subject) -> None:
+    with reproducible() as torch, torch.no_grad():
+        net = subject.module(input_size=_NUM_BINS)
+        for values in _assess(net, torch.zeros(2, NUM_FRAMES, _NUM_BINS)):
+            must_be_finite(values, "features that are all 0")
+
+
+def _score_is_mean(subject: Subject) -> None:
+    with reproducible() as torch, torch.no_grad():
+        feats, lens = padded_feats(_NUM_BINS, "rand")
+        scores, frame_scores = _assess(subject.module(input_size=_NUM_BINS), feats, lens)
+        for row, frames in enumerate(ITEM_FRAMES):
+            what = f"the score of an item of {frames} of {NUM_FRAMES} frames and the mean of its frame scores"
+            must_agree(scores[row], frame_scores[row, :frames].mean(), what)
+
+
+def _order_ignored(subject: Subject) -> None:
+    with reproducible() as torch, torch.no_grad():
+        net = subject.module(input_size=_NUM_BINS)
+        feats, lens = padded_feats(_NUM_BINS, "rand")
+        order = torch.tensor([2, 0, 3, 1])
+        scores, _ = _assess(net, feats, lens)
+        shuffled, _ = _assess(net, feats[order], lens[order])
+        must_agree(shuffled, scores[order], "scores of a batch and of the same batch in another order")
+
+
+register_kind(
+    "quality",
+    Contract(
+        "build(name, input_size=257)(feats, lens): feats (batch, time, input_size) float32 and relative lens (batch,) "
+        "or None -> scores (batch,) and frame_scores (batch, time), a score being the mean of its valid frames",
+        modules=("speechtools.quality.net", "speechtools.quality.autoencoder"),
+        slot=Slot("TIMIT/quality", "qnet.yaml", "quality_name"),
+        laws=(
+            Law(
+                "feats (batch, time, input_size) give float32 scores (batch,) and frame_scores (batch, time)",
+                _scores_have_shape,
+                "Return the pair (scores, frame_scores), without a trailing dimension of 1.",
+            ),
+            Law(
+                "scores are finite for features that are all 0",
+                _scores_finite,
+                "Look for a division by the features' own size, or its logarithm.",
+            ),
+            Law(
+                "a score is the mean of the scores of its item's valid frames",
+                _score_is_mean,
+                "Divide the sum over the first round(lens * time) frames by their number.",
+            ),
+            _LENS_DEFAULT,
+            _PADDING_IGNORED,
+            Law("the order of the batch changes no score", _order_ignored, "Use no statistics over the batch."),
+            _GRADIENTS_REACH,
+        ),
+    ),
+)

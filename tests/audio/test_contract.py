@@ -1,0 +1,118 @@
+"""Each law of the kinds features and vad catches a plugin that breaks it."""
+
+import laws
+import pytest
+import torch
+from torch import nn
+
+from speechtools.audio.vad import EnergyVAD
+
+
+class Bands(nn.Module):
+    """Mean power in eight stretches of each window, with no padding at either end: correct."""
+
+    size, win_length, hop_length = 8, 400, 160
+
+    def num_samples(self, frames):
+        return 400 + (frames - 1) * 160
+
+    def num_frames(self, samples):
+        return 1 + (samples - 400) // 160
+
+    def frame_lens(self, lens, num_samples):
+        return self.num_frames((lens * num_samples).round()) / self.num_frames(num_samples)
+
+    def forward(self, wavs, lens=None):
+        return wavs.unfold(1, 400, 160).unflatten(2, (8, 50)).square().mean(3)
+
+
+def bands(change):
+    """``Bands`` whose forward is ``change(features, wavs, lens)``."""
+
+    class Changed(Bands):
+        def forward(self, wavs, lens=None):
+            return change(super().forward, wavs, lens)
+
+    return Changed
+
+
+def half_by_default(features, wavs, lens):
+    kept = wavs.shape[1] // 2 if lens is None else wavs.shape[1]
+    return features(wavs * (torch.arange(wavs.shape[1]) < kept))
+
+
+class LensOfSamples(Bands):
+    def frame_lens(self, lens, num_samples):
+        return lens
+
+
+class ReflectsTheEnd(Bands):
+    def num_frames(self, samples):
+        return 1 + samples // 160
+
+    def forward(self, wavs, lens=None):
+        return super().forward(nn.functional.pad(wavs, (200, 200), mode="reflect"))
+
+
+class WrongSize(Bands):
+    size = 9
+
+
+def test_correct_features_keep_all_laws():
+    assert len(laws.keeps("features", Bands)) == 7
+
+
+@pytest.mark.parametrize(
+    "plugin, law, seen",
+    [
+        (
+            bands(lambda features, wavs, lens: features(wavs).transpose(1, 2)),
+            "frames (batch, time",
+            r"sizes \[54, 98\]",
+        ),
+        (bands(lambda features, wavs, lens: features(wavs)[0]), "frames (batch, time", r"gave \(98, 8\)"),
+        (bands(lambda features, wavs, lens: features(wavs).double()), "frames (batch, time", "torch.float64"),
+        (bands(lambda features, wavs, lens: features(wavs).log()), "are finite", "784 of 784 values"),
+        (bands(lambda features, wavs, lens: features(wavs / wavs.abs().max().clamp(1e-8))), "other rows", "row 1"),
+        (bands(half_by_default), "lens=None", "without lens"),
+        (LensOfSamples, "frame_lens(lens", "11203 samples have 68 frames, .* counts 69"),
+        (ReflectsTheEnd, "padding with zeros", "the frames of 11203 samples"),
+        (WrongSize, "size, win_length, hop_length", "with size=9"),
+    ],
+)
+def test_broken_features(plugin, law, seen):
+    laws.must_break("features", plugin, law, seen)
+
+
+class OneShort(EnergyVAD):
+    def forward(self, wavs, lens=None):
+        return super().forward(wavs, lens)[:, :-1]
+
+
+class Always(EnergyVAD):
+    def forward(self, wavs, lens=None):
+        return torch.ones_like(super().forward(wavs, lens))
+
+
+class Never(EnergyVAD):
+    def forward(self, wavs, lens=None):
+        return torch.zeros_like(super().forward(wavs, lens))
+
+
+class Padded(EnergyVAD):
+    def forward(self, wavs, lens=None):
+        speech = super().forward(wavs, lens)
+        return speech if lens is None else speech.roll(1, dims=1)
+
+
+@pytest.mark.parametrize(
+    "plugin, law, seen",
+    [
+        (OneShort, "give booleans", "3 waveforms of 16000 samples"),
+        (Always, "digital silence", "speech in digital silence"),
+        (Never, "any signal", "a single click"),
+        (Padded, "padding changes no decision", "other frames"),
+    ],
+)
+def test_broken_vads(plugin, law, seen):
+    laws.must_break("vad", plugin, law, seen)
