@@ -18,7 +18,7 @@ from speechtools.core.contract import (
 )
 from speechtools.core.errors import SpeechtoolsError
 from speechtools.core.registry import find
-from speechtools.core.rows import Utterance
+from speechtools.corpora.utterance import Utterance
 
 #: Recordings whose duration is compared with the reader's.
 MAX_AUDIO_CHECKED = 50
@@ -119,7 +119,7 @@ register_kind(
     "corpus",
     Contract(
         "build(name, data_folder=…): the utterances of a folder, with utt_id, speaker, split, path, "
-        "duration (s) and text or None (speechtools.core.rows.Utterance)",
+        "duration (s) and text or None (speechtools.corpora.utterance.Utterance)",
         modules=("speechtools.corpora",),
         slot=Slot("TI-SV/GE2E", "ge2e.yaml", "corpus"),
         reads_folder=True,

@@ -116,13 +116,13 @@ def test_check_ends_at_the_broken_law_with_status_1(capsys, tmp_path):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["list", "corpsu"], "no kind of plugin called 'corpsu'. Did you mean 'corpus'"),
+        (["list", "corpsu"], "'corpsu'. Did you mean 'corpus'"),
         (["list", "corpus/one-lien"], "No plugin matches 'corpus/one-lien'. Did you mean 'corpus/one-line'"),
-        (["show", "corpus/one-lien"], "no plugin 'corpus/one-lien'. Did you mean 'corpus/one-line'"),
-        (["show", "one-line"], "'one-line' names no plugin: write kind/name"),
+        (["show", "corpus/one-lien"], "'corpus/one-lien'. Did you mean 'corpus/one-line'"),
+        (["show", "one-line"], "'one-line'. Write kind/name"),
         (["check", "corpus/one-lien"], "Did you mean 'corpus/one-line'"),
-        (["check", "corpus/one-line", "--data_folder=/nowhere"], "could not be checked: /nowhere holds nothing"),
-        (["check", "features/magnitude", "--data_folder=x"], "only a corpus reads a folder"),
+        (["check", "corpus/one-line", "--data_folder=/nowhere"], "could not be tested: /nowhere holds nothing"),
+        (["check", "features/magnitude", "--data_folder=x"], "reads no folder"),
     ],
 )
 def test_a_mistake_is_one_message_and_status_1(capsys, arguments, said):

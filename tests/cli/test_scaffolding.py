@@ -47,20 +47,22 @@ def plugins(tmp_path_factory):
     """A plugin of every kind, and what pytest says of their tests, run in one process."""
     folder = tmp_path_factory.mktemp("plugins")
     for kind in KINDS:
-        scaffolding.new_plugin(f"{kind}/my-own-{kind}", folder)
+        scaffolding.new_plugin(f"{kind}/my-{kind}", folder)
     command = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "--rootdir", folder, folder]
     return folder, runs.call(command, cwd=folder).stdout
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_plugin_of_every_kind_passes_its_test(plugins, kind):
-    assert f"PASSED test_my_own_{kind.replace('-', '_')}.py::test_it_keeps_the_contract_of_its_kind" in plugins[1], plugins[1][-3000:]
+    assert f"PASSED test_my_{kind.replace('-', '_')}.py::test_it_keeps_the_contract_of_its_kind" in plugins[1], plugins[
+        1
+    ][-3000:]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_contract_stands_in_the_docstring(plugins, kind):
-    text = " ".join(ast.get_docstring(ast.parse((plugins[0] / f"my_own_{kind.replace('-', '_')}.py").read_text())).split())
-    assert text.startswith(f"{kind}/my-own-{kind}: ")
+    text = " ".join(ast.get_docstring(ast.parse((plugins[0] / f"my_{kind.replace('-', '_')}.py").read_text())).split())
+    assert text.startswith(f"{kind}/my-{kind}: ")
     assert contracts.contract(kind).sentence in text
     for law in contracts.contract(kind).laws:
         assert f"- {law.sentence}" in text
@@ -112,9 +114,9 @@ def test_the_recipe_that_is_named_has_the_option(kind):
 @pytest.mark.parametrize(
     "name, said",
     [
-        ("encoder", "'encoder' is no plugin name: it must read kind/name"),
-        ("encoder/My_Net", "'encoder/My_Net' is no plugin name: it must read kind/name"),
-        ("encodr/my-net", "no kind of plugin called 'encodr'. Did you mean 'encoder'?"),
+        ("encoder", "'encoder'. Write kind/name"),
+        ("encoder/My_Net", "'encoder/My_Net'. Write kind/name"),
+        ("encodr/my-net", "'encodr'. Did you mean 'encoder'?"),
         ("encoder/lstm", "'encoder/lstm' is taken: "),
         ("encoder/2x", "would lie in 2x.py, which Python cannot import"),
         ("corpus/import", "would lie in import.py, which Python cannot import"),
@@ -139,7 +141,7 @@ def test_a_file_that_exists_is_not_overwritten(tmp_path, capsys, taken):
 def test_a_kind_without_a_template_is_told(tmp_path, capsys):
     speechtools.plugin("toy/net")(len)
     assert cli.main(["new", "plugin", "toy/my-net", f"--folder={tmp_path}"]) == 1
-    assert "no template for the kind 'toy'" in one_message(capsys)
+    assert "The kind 'toy' has no template" in one_message(capsys)
 
 
 # --------------------------------------------------------------------------------- parts of a module of one's own
@@ -165,9 +167,9 @@ def test_a_kind_without_a_template_is_told(tmp_path, capsys):
         (
             "mean = hidden.sum(dim=1) / counts.unsqueeze(1)",
             "mean = hidden.mean(dim=1) + feats.mean()",
-            "padding, whatever it holds, changes no d-vector",
+            "padding, whatever it holds",
             "alone and padded with noise to 60, differ by",
-            "the mean, of the first round(lens * time) frames",
+            "the first round(lens * time) frames",
         ),
     ],
 )
@@ -197,19 +199,19 @@ def test_all_commands_see_the_parts_of_a_module(tmp_path, monkeypatch, capsys):
 def test_a_part_whose_module_was_not_imported_is_told_how(capsys):
     assert cli.main(["check", "encoder/my-absent"]) == 1
     error = one_message(capsys)
-    assert "no plugin 'encoder/my-absent'" in error and "__plugins" in error and "--module" in error
+    assert "'encoder/my-absent'" in error and "__plugins" in error and "--module" in error
 
 
 @pytest.mark.parametrize(
     "name, text, given, said",
     [
-        ("my_net.py", "", "my_nett.py", "my_nett.py' to import plugins from, neither as a file"),
+        ("my_net.py", "", "my_nett.py", "my_nett.py', neither as a file"),
         ("my_net.py", "", "my_nett.py", "Did you mean 'my_net.py'?"),
-        ("my_raises.py", "raise RuntimeError('no GPU.')", "my_raises.py", "cannot be imported: RuntimeError: no GPU. "),
-        ("my_exits.py", "raise SystemExit", "my_exits.py", "my_exits.py cannot be imported: SystemExit"),
-        ("my_slip.py", "def f(:", "my_slip.py", "cannot be imported: SyntaxError: invalid syntax (my_slip.py, line 1)"),
+        ("my_raises.py", "raise RuntimeError('no GPU.')", "my_raises.py", "my_raises.py: RuntimeError: no GPU."),
+        ("my_exits.py", "raise SystemExit", "my_exits.py", "my_exits.py: SystemExit"),
+        ("my_slip.py", "def f(:", "my_slip.py", "SyntaxError: invalid syntax (my_slip.py, line 1)"),
         ("my_needs.py", "import my_nowhere", "my_needs.py", "ModuleNotFoundError: No module named 'my_nowhere'"),
-        ("json.py", "", "json.py", "'json' is the name of another module"),
+        ("json.py", "", "json.py", "another module has the name 'json'"),
         (
             "my_thief.py",
             "from speechtools import plugin\n@plugin('encoder/lstm')\ndef lstm(): ...",

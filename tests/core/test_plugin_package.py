@@ -109,5 +109,5 @@ def test_a_bad_package_is_named_and_skipped_and_ours_is_left(package, tmp_path, 
     assert line.startswith(
         "speechtools: warning: The plugins of the package 'my-speech-plugins' (entry point my_plugins"
     )
-    assert said in line and "were skipped" in line and line.endswith("Mend or uninstall that package.")
+    assert said in line and "were skipped" in line and line.endswith("Fix or uninstall that package.")
     assert str(Path(speechtools.__file__).parent / "speaker" / "encoders.py") in done.stdout

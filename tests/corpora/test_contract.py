@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from speechtools.core.errors import CorpusError, PluginError
-from speechtools.core.rows import Utterance
+from speechtools.corpora.utterance import Utterance
 
 
 def read_wavs(data_folder):

@@ -274,7 +274,7 @@ def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(t
 @pytest.mark.parametrize(
     "options, error, message",
     [
-        ({"corpus": "timid"}, PluginError, "no plugin 'corpus/timid'. Did you mean 'corpus/timit'"),
+        ({"corpus": "timid"}, PluginError, "'corpus/timid'. Did you mean 'corpus/timit'"),
         ({"scale": "mos"}, ConfigError, "mos"),
         ({"noise_folder": "/nowhere"}, CorpusError, "noise folder /nowhere does not exist"),
         ({"corpus": "timit", "data_folder": "/nowhere"}, CorpusError, "/nowhere does not exist"),
