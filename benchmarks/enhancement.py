@@ -12,9 +12,10 @@ from rich.console import Console
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from speechtools.audio.features import num_samples
+from speechtools.audio.frames import frame_counts
 from speechtools.audio.spectrum import Spectrum
-from speechtools.enhancement.net import EnhancerBLSTM, enhancement_objective
+from speechtools.enhancement.net import EnhancerBLSTM
+from speechtools.enhancement.objective import enhancement_objective
 from speechtools.inference import SpeechEnhancer
 from speechtools.training.allocation import keep_freed_memory
 
@@ -34,7 +35,7 @@ class PackedEnhancer(nn.Module):
 
     def forward(self, feats, lens):
         """Masks of padded magnitudes; the statistics of the level are left out, which is to its advantage."""
-        counts = num_samples(lens, feats.shape[1])
+        counts = frame_counts(feats, lens)
         packed = pack_padded_sequence(torch.log(feats + 0.01), counts, batch_first=True, enforce_sorted=False)
         hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=feats.shape[1])
         return torch.sigmoid(self.output(hidden))

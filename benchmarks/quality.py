@@ -25,9 +25,11 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.optim.swa_utils import AveragedModel
 
 from speechtools import training
-from speechtools.audio.features import Magnitude, length_mask, num_samples
+from speechtools.audio.features import Magnitude
+from speechtools.audio.frames import frame_counts, length_mask
 from speechtools.corpora.builtin import builtin
-from speechtools.quality.net import QualityBLSTM, quality_objective
+from speechtools.quality.net import QualityBLSTM
+from speechtools.quality.objective import quality_objective
 from speechtools.training.allocation import keep_freed_memory
 from speechtools.training.batches import LengthBatchSampler
 
@@ -70,7 +72,7 @@ class PackedQualityNet(nn.Module):
         self.linear, self.output = net.linear, net.output
 
     def forward(self, feats, lens):
-        counts = num_samples(lens, feats.shape[1])
+        counts = frame_counts(feats, lens)
         packed = pack_padded_sequence(feats, counts.cpu(), batch_first=True, enforce_sorted=False)
         hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=feats.shape[1])
         frame_scores = self.output(nn.functional.elu(self.linear(hidden))).squeeze(2)

@@ -1,13 +1,13 @@
-"""What the recurrent networks of both papers share."""
+"""Building blocks of the recurrent networks of both papers."""
 
 import torch
 from torch import Tensor, nn
 
 
 def set_forget_gate_bias(lstm: nn.LSTM, bias: float) -> None:
-    """Start every forget gate of an LSTM at ``bias``: below 0 it soon forgets, above it remembers (Gers et al., 2000).
+    """Set the initial bias of the forget gates of an LSTM: negative forgets, positive remembers (Gers et al., 2000).
 
-    torch orders the gates input, forget, cell, output and adds two biases: one takes the value, the other 0.
+    torch orders the gates input, forget, cell, output and adds two biases; one gets the value, the other 0.
 
     >>> lstm = nn.LSTM(3, 1)
     >>> set_forget_gate_bias(lstm, -3.0)
@@ -24,10 +24,10 @@ def set_forget_gate_bias(lstm: nn.LSTM, bias: float) -> None:
 
 
 def limit_recurrent_norm(module: nn.Module, max_norm: float) -> None:
-    """Scale the weights from the hidden state to every LSTM gate down to a norm of at most ``max_norm``, in place.
+    """Limit the norm of the weights from the hidden state to each LSTM gate to ``max_norm``, in place.
 
-    With a limit near 0, the past reaches a frame through the cell state alone: how the authors of Quality-Net limit the
-    context in their released code.
+    With a limit near 0, the past reaches a frame through the cell state alone, as in the released code of the
+    Quality-Net authors.
 
     >>> lstm = nn.LSTM(3, 5)
     >>> limit_recurrent_norm(lstm, 0.1)
@@ -41,11 +41,11 @@ def limit_recurrent_norm(module: nn.Module, max_norm: float) -> None:
 
 
 def both_ways(forward: nn.Module, backward: nn.Module, feats: Tensor, counts: Tensor) -> Tensor:
-    """Outputs (batch, time, 2 * hidden_size) of a bidirectional LSTM, of two one-directional ones.
+    """Combine two one-directional LSTMs to a bidirectional LSTM; outputs (batch, time, 2 * hidden_size).
 
-    The backward one reads every utterance reversed within its own length, ``counts`` (batch,) frames. On a right-padded
-    batch this equals a packed bidirectional LSTM and stays on the fast path of the CPU library, which packing leaves.
-    Padding, whatever it holds, changes no frame that counts.
+    The backward LSTM reads each utterance reversed within its own length of ``counts`` (batch,) frames. On a
+    right-padded batch this equals a packed bidirectional LSTM, but stays on the fast path of the CPU library, which
+    packing leaves. Padding, whatever it contains, changes no valid frame.
 
     >>> outputs = both_ways(nn.LSTM(3, 5, batch_first=True), nn.LSTM(3, 5, batch_first=True), torch.randn(2, 7, 3),
     ...     torch.tensor([7, 4]))
@@ -54,13 +54,13 @@ def both_ways(forward: nn.Module, backward: nn.Module, feats: Tensor, counts: Te
     """
     order = reversal(counts, feats.shape[1])
     # (batch, time)
-    ahead, _ = forward(feats)
-    behind, _ = backward(take_frames(feats, order))
-    return torch.cat([ahead, take_frames(behind, order)], dim=2)
+    outputs, _ = forward(feats)
+    reversed_outputs, _ = backward(take_frames(feats, order))
+    return torch.cat([outputs, take_frames(reversed_outputs, order)], dim=2)
 
 
 def reversal(counts: Tensor, time: int) -> Tensor:
-    """Frame indices (batch, time) that reverse each item's first ``counts[i]`` frames and leave the padding in place.
+    """Frame indices (batch, time) that reverse the first ``counts[i]`` frames of each item and keep its padding.
 
     >>> reversal(torch.tensor([3, 2]), 3).tolist()
     [[2, 1, 0], [1, 0, 2]]
@@ -71,7 +71,7 @@ def reversal(counts: Tensor, time: int) -> Tensor:
 
 
 def take_frames(sequence: Tensor, order: Tensor) -> Tensor:
-    """``sequence[i, order[i]]`` for every item: (batch, time, size) and (batch, time) -> (batch, time, size).
+    """Gather ``sequence[i, order[i]]`` for each item: (batch, time, size) and (batch, time) -> (batch, time, size).
 
     >>> take_frames(torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[2, 0, 0]])).flatten().tolist()
     [3.0, 1.0, 1.0]

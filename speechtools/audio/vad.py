@@ -1,7 +1,7 @@
-"""Voice activity detection (kind ``vad``): which frames of a recording hold speech.
+"""Voice activity detection (kind ``vad``): which frames of a recording contain speech.
 
-``(batch, samples) -> booleans (batch, time)``, one for each ``hop_length`` samples, the last of which may be shorter.
-Beyond an item's length nothing is speech.
+``(batch, samples) -> booleans (batch, time)``, one per ``hop_length`` samples; the last frame may be shorter. Frames
+beyond an item's length are false.
 """
 
 import math
@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechtools.audio.features import length_mask, num_samples
+from speechtools.audio.frames import frame_counts, length_mask
 from speechtools.core.errors import ConfigError
 from speechtools.core.registry import plugin
 
 
 def speech_samples(wav: Tensor, speech: Tensor, hop_length: int) -> Tensor:
-    """The samples of the frames that hold speech: (samples,) and booleans (time,) -> (kept,).
+    """Keep the samples of speech frames: (samples,) and booleans (time,) -> (kept samples,).
 
     >>> speech_samples(torch.arange(6.0), torch.tensor([True, False, True]), 2).tolist()
     [0.0, 1.0, 4.0, 5.0]
@@ -26,12 +26,12 @@ def speech_samples(wav: Tensor, speech: Tensor, hop_length: int) -> Tensor:
 
 @plugin("vad/energy")
 class EnergyVAD(nn.Module):
-    """Speech is what rises above the recording's own background.
+    """Detect the frames that rise above the background level of the recording.
 
-    The level of 30 ms around each frame, the recording's constant offset taken out, is compared with a threshold that
-    lies between its background (10th percentile of the levels) and its loud frames (95th). Gaps shorter than
-    ``hangover_ms`` are closed, and then bursts shorter than ``min_speech_ms`` removed, unless nothing would be left. A
-    recording of even level is speech throughout; digital silence never is.
+    The level of 30 ms around each frame, without the constant offset of the recording, is compared with a threshold
+    between the background (10th percentile of the levels) and the loud frames (95th). Gaps shorter than
+    ``hangover_ms`` are closed; then bursts shorter than ``min_speech_ms`` are removed, unless nothing would remain. A
+    recording of even level is all speech; digital silence never is.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class EnergyVAD(nn.Module):
     hop_ms : float
         Length of a frame in milliseconds.
     threshold : float
-        Share of the way, in dB, from the background to the loud frames.
+        Position of the threshold between the background (0) and the loud frames (1), in dB.
     max_range_db : float
-        What lies further below the loud frames than this is never speech: a floor for recordings without background.
+        Frames further below the loud frames than this are never speech: a floor for recordings without background.
     min_range_db : float
-        Recordings whose loud frames are less than this above their background are of even level.
+        A recording whose loud frames are less than this above the background is of even level.
     hangover_ms, min_speech_ms : float
         In milliseconds.
 
@@ -52,8 +52,8 @@ class EnergyVAD(nn.Module):
     -----
     wavs (batch, samples), lens (batch,) -> (batch, time), time = ceil(samples / hop_length)
 
-    Example
-    -------
+    Examples
+    --------
     >>> wav = torch.cat([torch.zeros(8000), torch.randn(8000)]).unsqueeze(0)
     >>> speech = EnergyVAD()(wav)
     >>> speech.shape, speech[0, :45].any().item(), speech[0, 52:].all().item()
@@ -74,9 +74,9 @@ class EnergyVAD(nn.Module):
         self.hop_length = round(hop_ms * sample_rate / 1000)
         if self.hop_length < 1 or not 0 < threshold < 1 or min(hangover_ms, min_speech_ms, min_range_db) < 0:
             raise ConfigError(
-                f"vad/energy cannot work with hop_ms={hop_ms}, threshold={threshold}, hangover_ms={hangover_ms}, "
-                f"min_speech_ms={min_speech_ms}: a hop of at least a sample, a threshold between 0 and 1, and "
-                "durations of at least 0 are needed."
+                f"hop_ms={hop_ms}, threshold={threshold}, hangover_ms={hangover_ms}, min_speech_ms={min_speech_ms} are "
+                "out of range for vad/energy. Choose a hop of at least a sample, a threshold between 0 and 1, and "
+                "durations of at least 0."
             )
         self.threshold, self.max_range_db, self.min_range_db = threshold, max_range_db, min_range_db
         self.hangover_frames = round(hangover_ms / hop_ms)
@@ -84,13 +84,14 @@ class EnergyVAD(nn.Module):
 
     @torch.no_grad()
     def forward(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor:
+        """Detect the speech frames of a padded batch."""
         batch, samples = wavs.shape
-        counts = wavs.new_full((batch,), samples, dtype=torch.long) if lens is None else num_samples(lens, samples)
+        counts = frame_counts(wavs, lens)
         inside = length_mask(counts, samples)
         # (batch, samples)
         offset = (wavs * inside).sum(dim=1) / counts
         centred = (wavs - offset.unsqueeze(1)) * inside
-        # Rounding leaves a little of a constant: that is no signal.
+        # Rounding leaves a residue of a constant, which is not a signal.
         peaks, offsets = centred.abs().amax(dim=1), offset.abs()
         sounding = peaks > 1e-5 * offsets
         time = -(-samples // self.hop_length)
@@ -102,11 +103,11 @@ class EnergyVAD(nn.Module):
         valid = length_mask(frames, time)
         levels = 10 * torch.log10(energy + 1e-12).masked_fill(~valid, math.inf)
         ordered = levels.sort(dim=1).values
-        # Positions of percentiles among an item's own frames; what is beyond its length was sorted to the end.
+        # Percentiles of an item's own frames; those beyond its length were sorted to the end.
         background = _at_share(ordered, frames, 0.10)
         loud = _at_share(ordered, frames, 0.95)
         loudest = _at_share(ordered, frames, 1.0)
-        loud = torch.where(loudest - loud > self.max_range_db, loudest, loud)  # a click or a word in a long silence
+        loud = torch.where(loudest - loud > self.max_range_db, loudest, loud)  # a click or a word in long silence
         background = torch.maximum(background, loud - self.max_range_db / (1 - self.threshold))
         limit = background + self.threshold * (loud - background)
         limit = torch.where(loud - background < self.min_range_db, background - 1, limit)
@@ -119,13 +120,13 @@ class EnergyVAD(nn.Module):
 
 
 def _at_share(ordered: Tensor, counts: Tensor, share: float) -> Tensor:
-    """The value at a share of the first ``counts[i]`` ordered values of each row: (batch, time) -> (batch,)."""
+    """Quantile of the first ``counts[i]`` ordered values of each row: (batch, time) -> (batch,)."""
     index = ((counts - 1) * share).floor().long()
     return ordered.gather(1, index.unsqueeze(1)).squeeze(1)
 
 
 def _dilate(mask: Tensor, width: int) -> Tensor:
-    """True where any of the ``width`` frames that begin here is; with :func:`_erode` behind it, closes gaps."""
+    """True where any of the last ``width`` frames is; followed by :func:`_erode`, it closes gaps."""
     if width < 2:
         return mask
     padded = nn.functional.pad(mask.float().unsqueeze(1), (width - 1, 0))
@@ -133,7 +134,7 @@ def _dilate(mask: Tensor, width: int) -> Tensor:
 
 
 def _erode(mask: Tensor, width: int) -> Tensor:
-    """True where all of the ``width`` frames that begin here are; beyond the end counts as true."""
+    """True where all of the next ``width`` frames are; those beyond the end count as true."""
     if width < 2:
         return mask
     padded = nn.functional.pad((~mask).float().unsqueeze(1), (0, width - 1))
@@ -142,14 +143,14 @@ def _erode(mask: Tensor, width: int) -> Tensor:
 
 @plugin("vad/webrtc")
 class WebRTCVAD:
-    """The detector of the WebRTC project, through the package ``webrtcvad-wheels`` (``pip install speechtools[vad]``).
+    """Detector of the WebRTC project, from the package ``webrtcvad-wheels`` (``pip install speechtools[vad]``).
 
     Parameters
     ----------
     sample_rate : int
         8000, 16000, 32000 or 48000 Hz.
     aggressiveness : int
-        0 to 3: the higher, the less passes as speech.
+        0 to 3; higher values accept less as speech.
     hop_ms : int
         10, 20 or 30 milliseconds.
 
@@ -157,8 +158,8 @@ class WebRTCVAD:
     -----
     wavs (batch, samples), lens (batch,) -> (batch, time), time = ceil(samples / hop_length)
 
-    Example
-    -------
+    Examples
+    --------
     >>> WebRTCVAD()(torch.zeros(1, 16000)).any().item()  # digital silence
     False
     """
@@ -168,8 +169,7 @@ class WebRTCVAD:
             import webrtcvad
         except ImportError as error:
             raise ConfigError(
-                "vad/webrtc needs the package webrtcvad-wheels, which is not installed: pip install speechtools[vad], "
-                "or use vad/energy."
+                "vad/webrtc needs the package webrtcvad-wheels. Run pip install speechtools[vad], or use vad/energy."
             ) from error
         if (
             sample_rate not in (8000, 16000, 32000, 48000)
@@ -177,32 +177,29 @@ class WebRTCVAD:
             or aggressiveness not in range(4)
         ):
             raise ConfigError(
-                f"vad/webrtc cannot work with sample_rate={sample_rate}, hop_ms={hop_ms}, "
-                f"aggressiveness={aggressiveness}: it takes 8000, 16000, 32000 or 48000 Hz, 10, 20 or 30 ms, 0 to 3."
+                f"sample_rate={sample_rate}, hop_ms={hop_ms}, aggressiveness={aggressiveness} are out of range for "
+                "vad/webrtc. Choose 8000, 16000, 32000 or 48000 Hz, 10, 20 or 30 ms, and 0 to 3."
             )
         self.make, self.aggressiveness = webrtcvad.Vad, aggressiveness
         self.sample_rate, self.hop_length = sample_rate, sample_rate * hop_ms // 1000
 
     def __call__(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor:
-        samples = wavs.shape[1]
-        time = -(-samples // self.hop_length)
-        counts = [samples] * len(wavs) if lens is None else num_samples(lens, samples).tolist()
-        speech = torch.zeros(len(wavs), time, dtype=torch.bool)
-        for row, count in enumerate(counts):
+        """Detect the speech frames of a padded batch."""
+        speech = torch.zeros(len(wavs), -(-wavs.shape[1] // self.hop_length), dtype=torch.bool)
+        for row, count in enumerate(frame_counts(wavs, lens).tolist()):
             wav = wavs[row, :count].detach().cpu().double().numpy()
             wav = wav - wav.mean()
             peak = np.abs(wav).max()
             if peak < 1e-9:
                 continue
-            # Its own thresholds are absolute: a quiet recording is brought to a usual level.
+            # Its thresholds are absolute, so a quiet recording is amplified to a usual level.
             pcm = np.zeros(-(-count // self.hop_length) * self.hop_length, dtype=np.int16)
             pcm[:count] = np.round(wav / peak * 0.7 * 32767)
             detector = self.make(self.aggressiveness)
             frames = pcm.reshape(-1, self.hop_length)
-            # It takes the step onto an offset for speech, and an offset is what a constant frame is.
-            varied = torch.from_numpy(frames.max(axis=1) > frames.min(axis=1))
-            found = varied & torch.tensor([detector.is_speech(f.tobytes(), self.sample_rate) for f in frames])
-            # Never nothing for audio with a signal in it.
-            found = found if found.any() else varied
-            speech[row, : len(found)] = found
+            # It reports constant frames that follow a step as speech.
+            varying = torch.from_numpy(frames.max(axis=1) > frames.min(axis=1))
+            detected = varying & torch.tensor([detector.is_speech(f.tobytes(), self.sample_rate) for f in frames])
+            # A recording with a signal always keeps some speech.
+            speech[row, : len(frames)] = detected if detected.any() else varying
         return speech.to(wavs.device)

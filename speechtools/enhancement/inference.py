@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from speechtools import audio
-from speechtools.audio.features import length_mask, num_samples
+from speechtools.audio.frames import clear_padding
 from speechtools.audio.spectrum import Spectrum
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
@@ -103,7 +103,7 @@ class SpeechEnhancer(PretrainedModel):
         noisy = self.spectrum(wavs, lens)
         # (batch, time, bins)
         masks = self.mods.enhancer(noisy.abs(), self.spectrum.frame_lens(lens, samples))
-        return self.spectrum.inverse(masks * noisy, samples) * length_mask(num_samples(lens, samples), samples)
+        return clear_padding(self.spectrum.inverse(masks * noisy, samples), lens)
 
     @torch.inference_mode()
     def enhance_waveforms(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:

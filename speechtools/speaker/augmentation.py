@@ -10,7 +10,7 @@ from speechbrain.augment.time_domain import AddNoise, AddReverb, SpeedPerturb
 from torch import Tensor, nn
 
 from speechtools import audio
-from speechtools.audio.features import num_samples
+from speechtools.audio.frames import frame_counts
 from speechtools.core.errors import ConfigError
 from speechtools.core.files import fingerprint
 from speechtools.core.rows import write_rows
@@ -132,7 +132,7 @@ def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: flo
             f"max_coefficient={max_coefficient} must lie between 0 and 0.5, from where on a filter may be unstable."
         )
     batch, samples = noisy.shape
-    counts = num_samples(lens, samples).unsqueeze(1)
+    counts = frame_counts(noisy, lens).unsqueeze(1)
     # (batch, 1)
     time = torch.arange(samples, device=noisy.device)
     begins = (torch.rand(batch, 1, device=noisy.device) * counts).long()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speechtools.audio.features import num_samples
+from speechtools.audio.frames import frame_counts
 from speechtools.audio.recurrent import set_forget_gate_bias
 from speechtools.core.registry import plugin
 
@@ -22,7 +22,7 @@ def last_frames(sequence: Tensor, lens: Tensor | None) -> Tensor:
     """
     if lens is None:
         return sequence[:, -1]
-    counts = num_samples(lens, sequence.shape[1])
+    counts = frame_counts(sequence, lens)
     return sequence[torch.arange(len(sequence), device=sequence.device), counts - 1]
 
 

@@ -3,11 +3,10 @@
 THE CONTRACT
 """
 
-import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.audio.features import length_mask, num_samples
+from speechtools.audio.frames import frame_counts, length_mask
 
 
 @plugin("encoder/my-net")
@@ -35,8 +34,8 @@ class MyNetEncoder(nn.Module):
         self.linear = nn.Linear(hidden_size, embedding_size)
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
-        batch, time, _ = feats.shape
-        counts = torch.full((batch,), time, device=feats.device) if lens is None else num_samples(lens, time)
+        time = feats.shape[1]
+        counts = frame_counts(feats, lens)
         # (batch,)
         hidden, _ = self.gru(feats)
         # (batch, time, hidden_size)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.audio.features import length_mask, num_samples
+from speechtools.audio.frames import frame_counts, length_mask
 
 
 @plugin("enhancer/my-net")
@@ -33,7 +33,7 @@ class MyNetEnhancer(nn.Module):
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
         batch, time, bins = feats.shape
-        counts = torch.full((batch,), time, device=feats.device) if lens is None else num_samples(lens, time)
+        counts = frame_counts(feats, lens)
         valid = length_mask(counts, time).unsqueeze(2)
         # (batch, time, 1)
         feats = feats.masked_fill(~valid, 0.0)

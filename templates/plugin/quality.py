@@ -3,11 +3,10 @@
 THE CONTRACT
 """
 
-import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.audio.features import length_mask, num_samples
+from speechtools.audio.frames import frame_counts, length_mask
 
 
 @plugin("quality/my-net")
@@ -32,8 +31,8 @@ class MyNetQuality(nn.Module):
         self.output = nn.Linear(hidden_size, 1)
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        batch, time, _ = feats.shape
-        counts = torch.full((batch,), time, device=feats.device) if lens is None else num_samples(lens, time)
+        time = feats.shape[1]
+        counts = frame_counts(feats, lens)
         # (batch,)
         frame_scores = self.output(nn.functional.elu(self.hidden(feats))).squeeze(2)
         # (batch, time)

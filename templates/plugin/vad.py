@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.audio.features import length_mask, num_samples
+from speechtools.audio.frames import clear_padding
 
 
 @plugin("vad/my-net")
@@ -36,8 +36,7 @@ class MyNetVAD(nn.Module):
     @torch.no_grad()
     def forward(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor:
         samples = wavs.shape[1]
-        if lens is not None:
-            wavs = wavs * length_mask(num_samples(lens, samples), samples)
+        wavs = clear_padding(wavs, lens)
         time = -(-samples // self.hop_length)
         padded = nn.functional.pad(wavs, (0, time * self.hop_length - samples))
         energy = padded.view(len(wavs), time, self.hop_length).square().sum(dim=2)

@@ -1,19 +1,19 @@
-"""Laws of the features: frames counted exactly, padding harmless, level irrelevant, the transform as scipy has it."""
+"""Features against scipy, numpy and the definition of log-mel energies."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import signal
 
-from speechtools.audio.features import LogMel, Magnitude, length_mask, num_samples
+from speechtools.audio.features import LogMel, Magnitude
+from speechtools.audio.frames import num_samples
 from speechtools.core.errors import ConfigError
 
 
 def test_frames_are_the_spectra_of_hamming_windows():
-    """By the book: float64 scipy windows of the peak-normalised waveform."""
     wav = np.random.default_rng(0).standard_normal(4000)
     normal = np.pad(wav / np.abs(wav).max(), (0, 512))
-    window = signal.get_window("hamming", 512)  # periodic, as torch's
+    window = signal.get_window("hamming", 512)  # periodic, as in torch
     starts = range(0, 4000 - 512 + 256, 256)
     expected = np.stack([np.abs(np.fft.rfft(normal[s : s + 512] * window)) for s in starts])
     feats = Magnitude()(torch.tensor(wav, dtype=torch.float32)[None])[0]
@@ -21,40 +21,39 @@ def test_frames_are_the_spectra_of_hamming_windows():
     assert len(feats) == 1 + -(-(4000 - 512) // 256)
 
 
-@pytest.mark.parametrize("samples, frames", [(1, 1), (511, 1), (512, 1), (513, 2), (768, 2), (769, 3), (16000, 62)])
-def test_number_of_frames(samples, frames):
-    part = Magnitude()
-    assert part.num_frames(samples) == frames
-    assert part(torch.randn(1, samples)).shape == (1, frames, 257)
-    assert int(part.num_frames(torch.tensor([samples]))) == frames
+@pytest.mark.parametrize(("samples", "frames"), [(1, 1), (512, 1), (513, 2), (768, 2), (16000, 62)])
+def test_number_of_magnitude_frames(samples, frames):
+    features = Magnitude()
+    assert features.num_frames(samples) == frames
+    assert features(torch.randn(1, samples)).shape == (1, frames, 257)
 
 
-def test_every_sample_counts():
+def test_the_last_sample_counts():
     wav = torch.zeros(1, 1000)
     wav[0, -1] = 1.0
     assert Magnitude()(wav)[0, -1].sum() > 0
 
 
-def test_padding_changes_no_frame_even_when_it_is_not_zero():
+@pytest.mark.parametrize("features", [Magnitude(log1p=True), Magnitude(level="loud"), LogMel(mean_norm=True)])
+def test_padding_changes_no_frame(features):
     torch.manual_seed(0)
-    part = Magnitude(log1p=True)
     lengths = [700, 3000, 5001]
     wavs = [torch.randn(n) for n in lengths]
     batch = 9.0 * torch.ones(3, 5001)
     for row, wav in zip(batch, wavs, strict=True):
         row[: len(wav)] = wav
     lens = torch.tensor(lengths) / 5001
-    feats = part(batch, lens)
-    counts = num_samples(part.frame_lens(lens, 5001), feats.shape[1])
-    assert counts.tolist() == [part.num_frames(n) for n in lengths]
+    feats = features(batch, lens)
+    counts = num_samples(features.frame_lens(lens, 5001), feats.shape[1])
     for row, wav, count in zip(feats, wavs, counts.tolist(), strict=True):
-        torch.testing.assert_close(row[:count], part(wav[None])[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(row[:count], features(wav[None])[0], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("level", ["peak", "loud"])
-def test_level_does_not_matter_unless_asked_to(level):
-    wav, part = torch.randn(1, 12000), Magnitude(level=level)
-    torch.testing.assert_close(part(0.01 * wav), part(wav), atol=1e-4, rtol=1e-4)
+def test_level_normalisation(level):
+    wav, features = torch.randn(1, 12000), Magnitude(level=level)
+    torch.testing.assert_close(features(0.01 * wav), features(wav), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(features(wav, levels=2 * features.levels(wav)), features(wav) / 2)
     plain = Magnitude(level="none")
     torch.testing.assert_close(plain(2 * wav), 2 * plain(wav))
 
@@ -66,20 +65,19 @@ def test_a_click_changes_the_peak_but_not_the_loud_level():
     clicked[28000] = 1.0  # in a pause
     loud = Magnitude(level="loud")
     torch.testing.assert_close(loud.levels(clicked[None]), loud.levels(speech[None]))
-    torch.testing.assert_close(loud.levels(speech[None]), torch.tensor([0.2 / 2**0.5 / 0.3]), atol=0.01, rtol=0)
     assert Magnitude().levels(clicked[None]) == 5 * Magnitude().levels(speech[None]).round(decimals=3)
 
 
-@pytest.mark.parametrize("samples", [1, 300, 512, 5119, 5120, 10240])
+@pytest.mark.parametrize("samples", [1, 512, 5119, 5120, 10240])
 def test_the_loud_level_is_that_of_the_loudest_tenth(samples):
-    """By the book: blocks of 512 samples, the loudest tenth of the whole ones but at least one; padding has none."""
+    """In blocks of 512 samples, at least one; padding does not count."""
     wav = torch.randn(samples)
-    blocks = sorted((float(block.double().square().sum()) for block in wav.split(512)), reverse=True)
-    taken = max(samples // 5120, 1)
-    expected = (sum(blocks[:taken]) / min(taken * 512, samples)) ** 0.5 / 0.3
-    part = Magnitude(level="loud")
+    energies = sorted((float(block.double().square().sum()) for block in wav.split(512)), reverse=True)
+    count = max(samples // 5120, 1)
+    expected = (sum(energies[:count]) / min(count * 512, samples)) ** 0.5 / 0.3
+    features = Magnitude(level="loud")
     padded = torch.cat([wav, torch.zeros(777)])
-    for levels in (part.levels(wav[None]), part.levels(padded[None], torch.tensor([samples / (samples + 777)]))):
+    for levels in (features.levels(wav[None]), features.levels(padded[None], torch.tensor([samples / len(padded)]))):
         torch.testing.assert_close(levels, torch.tensor([expected], dtype=torch.float32))
 
 
@@ -88,39 +86,12 @@ def test_silence_is_finite(level):
     assert torch.equal(Magnitude(level=level)(torch.zeros(2, 2000)), torch.zeros(2, 7, 257))
 
 
-@pytest.mark.parametrize("level", ["peak", "loud"])
-def test_given_levels_replace_the_waveforms_own(level):
-    wav, part = torch.randn(1, 2000), Magnitude(level=level)
-    torch.testing.assert_close(part(wav, levels=2 * part.levels(wav)), part(wav) / 2)
-
-
 def test_log1p_is_the_logarithm_of_one_plus_the_magnitude():
     wav = torch.randn(1, 2000)
     torch.testing.assert_close(Magnitude(log1p=True)(wav).expm1(), Magnitude()(wav), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"window": "kaiser"}, "knows no window 'kaiser'"),
-        ({"level": "rms"}, "knows no level 'rms'; it has peak, loud, none"),
-        ({"hop_length": 600}, "hop_length=600 must lie between 1 and"),
-    ],
-)
-def test_wrong_arguments(arguments, message):
-    with pytest.raises(ConfigError, match=message):
-        Magnitude(**arguments)
-
-
-def test_lengths():
-    assert num_samples(torch.tensor([0.0, 0.5, 1.0]), 10).tolist() == [1, 5, 10]
-    assert length_mask(torch.tensor([1, 3]), 3).tolist() == [[True, False, False], [True, True, True]]
-
-
-# --------------------------------------------------------------------------------------------------------- log-mel
-
-
-def by_the_book(wav, n_mels=40):
+def log_mel_reference(wav, n_mels=40):
     """Section 3 of the GE2E paper in float64: triangles on the HTK mel scale, from 20 to 8000 Hz."""
     mel = np.linspace(*(2595 * np.log10(1 + np.array([20.0, 8000.0]) / 700)), n_mels + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)
@@ -134,43 +105,40 @@ def by_the_book(wav, n_mels=40):
     return np.log(power @ filters + 1e-6)
 
 
-def test_log_mel_is_that_of_the_book():
+def test_log_mel_equals_the_reference():
     wav = 0.1 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
-    expected = by_the_book(wav[0].double().numpy())
+    expected = log_mel_reference(wav[0].double().numpy())
     assert np.abs(LogMel()(wav)[0].numpy() - expected).max() < 1e-3
     assert LogMel()(wav).shape == (1, 48, 40)
-
-
-def test_decibels_are_logarithms_of_another_base():
-    wav = 0.1 * torch.randn(2, 8000)
     assert torch.allclose(LogMel(scale="db")(wav), LogMel()(wav) * 10 / np.log(10), rtol=1e-5)
 
 
-def test_mean_norm_takes_the_level_out_and_heeds_the_padding():
+def test_mean_norm_removes_the_level():
     wav = torch.randn(1, 8000)
     features = LogMel(mean_norm=True)
     assert torch.allclose(features(wav), features(0.3 * wav), atol=1e-3)
-    padded = torch.cat([wav, torch.zeros(1, 4000)], dim=1)
-    frames = features(padded, torch.tensor([8000 / 12000]))
-    assert torch.allclose(frames[:, :48], features(wav), atol=1e-5)
     assert features(wav).mean(dim=1).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("samples, frames", [(1, 1), (400, 1), (559, 1), (560, 2), (16000, 98)])
-def test_only_whole_windows_are_frames(samples, frames):
+@pytest.mark.parametrize(("samples", "frames"), [(1, 1), (400, 1), (559, 1), (560, 2), (16000, 98)])
+def test_only_whole_windows_are_log_mel_frames(samples, frames):
     features = LogMel()
     assert features(torch.randn(1, samples)).shape[1] == features.num_frames(samples) == frames
     assert features.num_samples(features.num_frames(16000)) <= 16000
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("features", "arguments"),
     [
-        ({"scale": "bel"}, "scale='bel'"),
-        ({"hop_ms": 30.0}, "window_ms=25 and hop_ms=30"),
-        ({"f_max": 9000.0}, "f_max=9000"),
+        (Magnitude, {"window": "kaiser"}),
+        (Magnitude, {"level": "rms"}),
+        (Magnitude, {"hop_length": 600}),
+        (LogMel, {"scale": "bel"}),
+        (LogMel, {"hop_ms": 30.0}),
+        (LogMel, {"f_max": 9000.0}),
     ],
 )
-def test_log_mel_options_that_cannot_be(arguments, message):
-    with pytest.raises(ConfigError, match=message):
-        LogMel(**arguments)
+def test_invalid_arguments(features, arguments):
+    ((name, value),) = arguments.items()
+    with pytest.raises(ConfigError, match=rf"{name}.*{value:g}" if isinstance(value, float) else rf"{name}.*{value}"):
+        features(**arguments)

@@ -1,18 +1,17 @@
-"""Laws of the two-stage baseline: a subband autoencoder that is trained first, and a NN on its features."""
+"""The two-stage baseline: a subband autoencoder, trained first, and a network on its features."""
 
 import pytest
 import torch
 
-from speechtools.core import contract as contracts
 from speechtools.core.errors import ConfigError
 from speechtools.quality.autoencoder import AutoencoderNN, mel_bands
-from speechtools.quality.net import quality_objective
+from speechtools.quality.objective import quality_objective
 
 SMALL = {"input_size": 33, "num_bands": 8, "features_per_band": 1, "decoder_size": 16, "context": 2, "nn_size": 12}
 
 
 def structured_frames(count: int = 600, input_size: int = 33) -> torch.Tensor:
-    """Magnitudes of smooth spectra: few numbers a frame say what all its bins are."""
+    """Return magnitudes of smooth spectra with four degrees of freedom."""
     generator = torch.Generator().manual_seed(0)
     shapes = torch.stack([torch.cos(k * torch.linspace(0, torch.pi, input_size)) for k in range(4)])
     return (torch.randn(count, 4, generator=generator) @ shapes).exp()
@@ -35,22 +34,14 @@ def batch():
     return structured_frames(3 * 20).view(3, 20, 33), torch.tensor([1.0, 0.55, 0.05])
 
 
-def test_the_contract_of_its_kind_holds():
-    laws = contracts.check("quality/autoencoder-nn")
-    assert len(laws) == len(contracts.contract("quality").laws)
-
-
-# ----------------------------------------------------------------------------------------------------------- bands
-
-
-@pytest.mark.parametrize("num_bands, input_size", [(40, 257), (1, 257), (8, 33), (128, 257), (12, 5)])
-def test_bands_leave_out_no_bin_and_none_is_empty(num_bands, input_size):
+@pytest.mark.parametrize(("num_bands", "input_size"), [(40, 257), (1, 257), (128, 257), (12, 5)])
+def test_bands_cover_all_bins_and_none_is_empty(num_bands, input_size):
     bands = mel_bands(num_bands, input_size)
     assert bands.shape == (num_bands, input_size)
     assert bands.any(dim=0).all() and bands.any(dim=1).all()
 
 
-def test_bands_are_unbroken_rise_overlap_and_widen():
+def test_bands_are_contiguous_ordered_overlapping_and_widening():
     bands = mel_bands(40, 257)
     first = bands.int().argmax(dim=1)
     widths = bands.sum(dim=1)
@@ -61,7 +52,7 @@ def test_bands_are_unbroken_rise_overlap_and_widen():
     assert widths[-1] > 4 * widths[0]
 
 
-def test_a_neuron_sees_its_own_band_alone():
+def test_a_feature_depends_on_its_band_only():
     torch.manual_seed(0)
     net = AutoencoderNN(**SMALL | {"features_per_band": 2})
     bands = mel_bands(8, 33)
@@ -75,27 +66,20 @@ def test_a_neuron_sees_its_own_band_alone():
         assert not changed[~bands[:, bin_number]].any()
 
 
-def test_stage_1_opens_no_connection(fitted):
-    outside = ~mel_bands(8, 33)
-    frame = structured_frames(1)[0].requires_grad_()
-    for feature, closed in zip(fitted.autoencoder.encode(frame), outside, strict=True):
-        (gradient,) = torch.autograd.grad(feature, frame, retain_graph=True)
-        assert not gradient[closed].any() and gradient[~closed].any()
-
-
-# --------------------------------------------------------------------------------------------------------- stage 1
-
-
 def test_fit_features_beats_the_mean_spectrum(net):
     frames = structured_frames()
-    errors = net.fit_features(frames, epochs=8, batch_size=32, lr=0.01)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with torch.no_grad():
+        errors = net.fit_features(frames, epochs=8, batch_size=32, lr=0.01)
     assert len(errors) == 8
     assert errors[-1] < 0.5 * errors[0]
     logs = torch.log(frames + net.autoencoder.floor)
-    rebuilt = net.autoencoder(frames) * net.autoencoder.std + net.autoencoder.mean
-    error = ((rebuilt - logs) / logs.std(dim=0)).square().mean()
+    reconstructed = net.autoencoder(frames) * net.autoencoder.std + net.autoencoder.mean
+    error = ((reconstructed - logs) / logs.std(dim=0)).square().mean()
     error_of_mean = ((logs.mean(dim=0) - logs) / logs.std(dim=0)).square().mean()
     assert error < 0.2 * error_of_mean
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]) != name.startswith("autoencoder."), name
 
 
 def test_standardised_training_frames_have_mean_0_and_variance_1(fitted):
@@ -104,7 +88,7 @@ def test_standardised_training_frames_have_mean_0_and_variance_1(fitted):
     torch.testing.assert_close(standard.std(dim=0, unbiased=False), torch.ones(33), atol=1e-4, rtol=0)
 
 
-def test_a_bin_that_never_changes_stays_finite(net):
+def test_a_constant_bin_stays_finite(net):
     frames = structured_frames()
     frames[:, 7] = 0.0
     errors = net.fit_features(frames, epochs=1)
@@ -112,7 +96,7 @@ def test_a_bin_that_never_changes_stays_finite(net):
     assert all(value.isfinite().all() for value in net(frames.unsqueeze(0)))
 
 
-def test_the_seed_alone_decides_and_the_callers_random_state_is_left():
+def test_only_the_seed_decides_and_the_global_random_state_is_kept():
     frames, states = structured_frames(), []
     for caller_seed, seed in ((1, 5), (2, 5), (2, 6)):
         torch.manual_seed(caller_seed)
@@ -132,23 +116,7 @@ def test_fitting_again_starts_anew(fitted):
         assert torch.equal(value, first[name]), name
 
 
-def test_stage_1_leaves_the_regression_as_it_was(net):
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    net.fit_features(structured_frames(), epochs=1)
-    for name, value in net.state_dict().items():
-        assert torch.equal(value, before[name]) != name.startswith("autoencoder."), name
-
-
-def test_stage_1_trains_within_no_grad(net):
-    with torch.no_grad():
-        errors = net.fit_features(structured_frames(), epochs=4, lr=0.01)
-    assert errors[-1] < errors[0]
-
-
-# --------------------------------------------------------------------------------------------------------- stage 2
-
-
-def test_training_the_regression_leaves_the_autoencoder_as_it_was(fitted, batch):
+def test_stage_2_keeps_the_autoencoder(fitted, batch):
     feats, lens = batch
     before = {name: value.clone() for name, value in fitted.state_dict().items()}
     assert not any(parameter.requires_grad for parameter in fitted.autoencoder.parameters())
@@ -165,7 +133,7 @@ def test_training_the_regression_leaves_the_autoencoder_as_it_was(fitted, batch)
         assert torch.equal(value, before[name]) == name.startswith("autoencoder."), name
 
 
-def test_a_gradient_passes_the_frozen_features(fitted, batch):
+def test_gradients_pass_the_frozen_features(fitted, batch):
     feats, lens = batch
     feats[1, 11:] = float("nan")  # the padding
     feats.requires_grad_()
@@ -174,8 +142,8 @@ def test_a_gradient_passes_the_frozen_features(fitted, batch):
     assert not feats.grad[1, 11:].any()
 
 
-@pytest.mark.parametrize("padding", [1e6, -5.0, float("nan"), float("inf")])
-def test_padding_changes_no_score_whatever_it_holds(fitted, batch, padding):
+@pytest.mark.parametrize("padding", [1e6, float("nan")])
+def test_padding_changes_no_score(fitted, batch, padding):
     feats, lens = batch
     spoiled = feats.clone()
     spoiled[1, 11:], spoiled[2, 1:] = padding, padding
@@ -188,7 +156,7 @@ def test_padding_changes_no_score_whatever_it_holds(fitted, batch, padding):
     assert not frames_together[1, 11:].any()
 
 
-def test_a_frames_score_depends_on_its_context_alone(fitted):
+def test_a_frame_score_depends_on_its_context_only(fitted):
     feats = structured_frames(20).unsqueeze(0)
     changed = feats.clone()
     changed[0, 10] *= 10
@@ -196,69 +164,35 @@ def test_a_frames_score_depends_on_its_context_alone(fitted):
     assert differs.nonzero().flatten().tolist() == [8, 9, 10, 11, 12]
 
 
-def test_a_new_part_scores_near_the_initial_score(batch):
+def test_a_new_network_scores_near_the_initial_score(batch):
     torch.manual_seed(0)
     scores, _ = AutoencoderNN(**SMALL, initial_score=4.0)(*batch)
     assert (scores - 4.0).abs().max() < 1
 
 
-def test_saved_and_loaded_scores_are_the_same(fitted, batch, tmp_path):
-    torch.save(fitted.state_dict(), tmp_path / "net.pt")
-    torch.manual_seed(9)
-    other = AutoencoderNN(**SMALL)
-    assert not torch.equal(other(*batch)[0], fitted(*batch)[0])
-    other.load_state_dict(torch.load(tmp_path / "net.pt"))
-    for one, theirs in zip(other(*batch), fitted(*batch), strict=True):
-        assert torch.equal(one, theirs)
-    assert not any(parameter.requires_grad for parameter in other.autoencoder.parameters())
-
-
-# ---------------------------------------------------------------------------------------------------------- errors
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.5])
-def test_what_is_no_magnitude_is_refused_with_its_frame(net, value):
+def test_invalid_magnitudes_are_refused_with_their_frame(fitted, value):
+    before = {name: value.clone() for name, value in fitted.state_dict().items()}
     frames = structured_frames()
     frames[123, 4] = value
-    with pytest.raises(ConfigError, match=f"{value} in frame 123.*give magnitudes"):
-        net.fit_features(frames)
-
-
-@pytest.mark.parametrize("shape", [(600, 32), (33,), (3, 200, 33)])
-def test_frames_of_another_shape_are_refused(net, shape):
-    with pytest.raises(ConfigError, match=r"\(frames, 33\).*Join the utterances"):
-        net.fit_features(torch.rand(shape))
-
-
-@pytest.mark.parametrize("count", [0, 7])
-def test_fewer_frames_than_features_are_refused(net, count):
-    with pytest.raises(ConfigError, match=f"got {count} frames for 8 features.*at least 8"):
-        net.fit_features(structured_frames(count))
-
-
-@pytest.mark.parametrize("option, value", [("epochs", 0), ("batch_size", 0), ("lr", 0.0), ("lr", float("nan"))])
-def test_options_that_train_nothing_are_refused(net, option, value):
-    with pytest.raises(ConfigError, match=f"{option}={value} trains nothing"):
-        net.fit_features(structured_frames(), **{option: value})
-
-
-def test_a_refusal_leaves_the_part_as_it_was(fitted):
-    before = {name: value.clone() for name, value in fitted.state_dict().items()}
-    with pytest.raises(ConfigError, match="nan in frame"):
-        fitted.fit_features(torch.full((100, 33), float("nan")))
+    with pytest.raises(ConfigError, match=f"{value} in frame 123"):
+        fitted.fit_features(frames)
     assert all(torch.equal(value, before[name]) for name, value in fitted.state_dict().items())
 
 
-@pytest.mark.parametrize(
-    "option, value, reason",
-    [
-        ("num_bands", 0, "give at least 1"),
-        ("features_per_band", 0, "give at least 1"),
-        ("nn_size", -1, "give at least 1"),
-        ("context", -1, "0 or more"),
-        ("floor", 0.0, "silence"),
-    ],
-)
-def test_impossible_options_are_refused(option, value, reason):
-    with pytest.raises(ConfigError, match=f"{option}={value}.*{reason}"):
+@pytest.mark.parametrize("shape", [(600, 32), (33,), (3, 200, 33), (0, 33), (7, 33)])
+def test_frames_of_another_shape_are_refused(net, shape):
+    with pytest.raises(ConfigError, match=r"\(frames, 33\)|at least 8 frames"):
+        net.fit_features(torch.rand(shape))
+
+
+@pytest.mark.parametrize(("option", "value"), [("epochs", 0), ("batch_size", 0), ("lr", 0.0), ("lr", float("nan"))])
+def test_invalid_training_options_are_refused(net, option, value):
+    with pytest.raises(ConfigError, match=f"{option}={value}"):
+        net.fit_features(structured_frames(), **{option: value})
+
+
+@pytest.mark.parametrize(("option", "value"), [("num_bands", 0), ("nn_size", -1), ("context", -1), ("floor", 0.0)])
+def test_invalid_options_are_refused(option, value):
+    with pytest.raises(ConfigError, match=f"{option}={value}"):
         AutoencoderNN(**{option: value})

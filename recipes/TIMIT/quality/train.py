@@ -5,7 +5,7 @@ python train.py hparams/qnet.yaml --corpus=timit --data_folder=/corpora/TIMIT --
 """
 
 from speechtools import audio, training
-from speechtools.audio.features import num_samples
+from speechtools.audio.frames import frame_counts
 from speechtools.audio.recurrent import limit_recurrent_norm
 from speechtools.inference import QualityNet
 from speechtools.measures import pesq as pesq_labels
@@ -44,7 +44,7 @@ class QualityBrain(training.RecipeBrain):
     def compute_objectives(self, predictions, batch, stage):
         scores, frame_scores, frame_lens = predictions
         if stage != sb.Stage.TRAIN:
-            counts = num_samples(frame_lens, frame_scores.shape[1]).tolist()
+            counts = frame_counts(frame_scores, frame_lens).tolist()
             for name, score, frames, count in zip(batch.id, scores.tolist(), frame_scores, counts, strict=True):
                 self.tested[name] = score, float(frames[:count].var(unbiased=False))
         q_max = pesq_labels.scale(self.hparams.scale).maximum

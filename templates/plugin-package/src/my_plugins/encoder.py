@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.audio.features import length_mask, num_samples
+from speechtools.audio.frames import frame_counts, length_mask
 
 
 @plugin("encoder/xvector")
@@ -38,8 +38,8 @@ class XVector(nn.Module):
         self.linear = nn.Linear(2 * hidden_size, embedding_size)
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
-        batch, time, _ = feats.shape
-        counts = torch.full((batch,), time, device=feats.device) if lens is None else num_samples(lens, time)
+        time = feats.shape[1]
+        counts = frame_counts(feats, lens)
         valid = length_mask(counts, time).unsqueeze(1)
         # (batch, 1, time)
         hidden = feats.transpose(1, 2)
