@@ -1,168 +1,183 @@
-"""What the readers of keyword corpora share: the choice of keywords, lists of files, and who is in two splits."""
+"""What the readers of keyword corpora share: choosing keywords, and names of files that hold keyword and speaker."""
 
-import difflib
 import os
-import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from speechtools import audio
 from speechtools.core.errors import ConfigError, CorpusError
-from speechtools.corpora import _layout
+from speechtools.core.registry import did_you_mean
+from speechtools.corpora._layout import LAYOUTS, first_of, read_lines, with_durations, wrong_layout
 from speechtools.corpora.utterance import Utterance
 
-_NAMED = 5  # files, keywords and speakers named in a message that counts them all
 
-
-def select(root: Path, keywords: Sequence[str | int] | None, found: Collection[str]) -> set[str]:
-    """The keywords that are wanted, of those ``found`` in the corpus ``root``; None wants all. Numbers count as text.
+def select(root: Path, keywords: Sequence[str | int] | None, available: Collection[str]) -> set[str]:
+    """The chosen keywords of a corpus; None chooses all that are ``available``. Numbers count as text.
 
     Raises
     ------
     ConfigError
-        ``keywords`` is no list, or an empty one.
+        ``keywords`` is not a list, or an empty one.
     CorpusError
-        No file holds one of the keywords.
+        A keyword is not available.
     """
     if keywords is None:
-        return set(found)
+        return set(available)
     if isinstance(keywords, str) or not isinstance(keywords, Collection) or not keywords:
         raise ConfigError(
-            f"keywords={keywords!r} is no list of keywords. Give a list, as in [{next(iter(sorted(found)))}], or leave "
-            "it out for all."
+            f"keywords={keywords!r} is not a list of keywords. Give a list, as in [{min(available)}], or omit it to "
+            "read all."
         )
-    wanted = [str(keyword) for keyword in keywords]  # a yaml makes numbers of digits
-    for keyword in wanted:
-        if keyword not in found:
-            spelled = {name.lower(): name for name in sorted(found)}
-            near = difflib.get_close_matches(keyword.lower(), spelled, n=1, cutoff=0.6)
-            hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
+    for keyword in map(str, keywords):  # YAML reads digits as numbers
+        if keyword not in available:
             raise CorpusError(
-                f"No file of the corpus {root} holds the keyword {keyword!r}.{hint} It has: {', '.join(sorted(found))}."
+                f"No file of the corpus {root} has the keyword {keyword!r}.{did_you_mean(keyword, available)} "
+                f"Available: {', '.join(sorted(available))}."
             )
-    return set(wanted)
+    return set(map(str, keywords))
 
 
-def matching(root: Path, pattern: re.Pattern, reader: str, wanted: str, other: str = "") -> dict[Path, re.Match]:
-    """The audio files below ``root`` whose path from there (with "/") fits a layout, and how it fits.
+class KeywordCorpus:
+    """The audio files of a corpus whose names hold keyword, speaker and number, as ``LAYOUTS[reader]`` says.
 
-    Audio that does not fit is left out with one warning, but for the folder ``other``, which holds no keywords.
+    Audio with other names is skipped with one warning, except in the folder ``background``.
+
+    Parameters
+    ----------
+    reader, expected : str
+        Name of the reader, and its layout in words, for messages.
+    keywords : list of str, optional
+        The keywords to keep; by default all.
 
     Raises
     ------
     CorpusError
-        The folder is missing, or no file fits.
-    """
-    files = audio.find_audio(root)
-    names = {path: path.relative_to(root).as_posix() for path in files}
-    matches = {path: match for path, name in names.items() if (match := pattern.search(name))}
-    if not matches:
-        raise _layout.wrong_layout(root, reader, wanted, files)
-    strangers = [name for path, name in names.items() if path not in matches and other not in name.split("/")[:-1]]
-    if strangers:
-        warnings.warn(
-            f"{len(strangers)} of {len(files)} audio files of the corpus {root} are not named {wanted}, and were left "
-            f"out: {some(strangers)}.",
-            stacklevel=3,
-        )
-    return matches
-
-
-class Lists:
-    """The lists that divide a corpus, read one after the other. ``there`` are the files that the corpus has.
-
-    Listed files are matched without their suffix, since corpora get converted, and files that are not there are
-    counted, for the one warning of :meth:`read`.
+        The folder is missing, no file fits, or none has one of the keywords.
+    ConfigError
+        ``keywords`` is not a list, or an empty one.
     """
 
-    def __init__(self, root: Path, there: Collection[Path]):
-        self.root = root
-        self.splits: dict[Path, str] = {}  # by path without suffix
-        self._there = {path.with_suffix("") for path in there}
-        self._lists: dict[Path, Path] = {}  # by path without suffix: the list that named it
-        self._missing: list[str] = []
+    def __init__(
+        self,
+        data_folder: str | Path,
+        reader: str,
+        expected: str,
+        keywords: Sequence[str | int] | None = None,
+        background: str = "",
+    ):
+        self.root = audio.existing_folder(data_folder)
+        files = audio.find_audio(self.root)
+        names = {path: path.relative_to(self.root).as_posix() for path in files}
+        matches = {path: match for path, name in names.items() if (match := LAYOUTS[reader].search(name))}
+        if not matches:
+            raise wrong_layout(self.root, reader, expected, files)
+        others = [name for path, name in names.items() if path not in matches and background not in name.split("/")]
+        if others:
+            warnings.warn(
+                f"Skipped {len(others)} of {len(files)} audio files of the corpus {self.root}, whose names are not "
+                f"{expected}: {first_of(others)}.",
+                stacklevel=3,
+            )
+        self.keywords = select(self.root, keywords, {match["keyword"] for match in matches.values()})
+        self.all_keywords = keywords is None
+        self.matches = {path: match for path, match in matches.items() if match["keyword"] in self.keywords}
 
-    def add(self, file: Path, split: str, names: Sequence[str]) -> None:
-        """Take in the files that the list ``file`` names, relative to its folder.
+    def splits(
+        self, level: int, lists: dict[str, str], names_in: Callable[[Path], list[str]], others: str | None
+    ) -> dict[Path, str | None]:
+        """The split of each file by the lists of the corpus; ``""`` for files without lists.
+
+        Files are compared without suffix, since corpora get converted. Listed files that do not exist are counted in
+        one warning.
+
+        Parameters
+        ----------
+        level : int
+            Which parent of a file holds the lists: 2 is the folder above its own.
+        lists : dict
+            File name of each list, and the split that it stands for.
+        names_in : callable
+            Reads a list: the files that it names, relative to its folder.
+        others : str or None
+            Split of the files that no list names.
 
         Raises
         ------
         CorpusError
-            A file is named by two lists of different splits.
+            A file is in lists of two splits.
         """
-        for name in names:
-            path = Path(os.path.normpath(file.parent / name)).with_suffix("")
-            if self.splits.get(path, split) != split:
-                raise CorpusError(
-                    f"{name} is named by two lists, {self._lists[path]} and {file}, so it would be in two splits. "
-                    "Remove it from one of them."
-                )
-            if path not in self.splits and path not in self._there:
-                self._missing.append(f"{name} ({file.name})")
-            self.splits[path], self._lists[path] = split, file
-
-    def read(self, folders: Collection[Path], splits: dict[str, str], listed: Callable[[Path], list[str]]) -> set[Path]:
-        """Take in all lists of some folders, with one warning about listed files that are not there.
-
-        ``splits`` has the names of the lists and the split of each, and ``listed`` tells what a list names. Returns the
-        folders that have a list.
-        """
-        divided = set()
-        for folder in sorted(folders):
-            for name, split in splits.items():
-                if (folder / name).is_file():
-                    divided.add(folder)
-                    self.add(folder / name, split, listed(folder / name))
-        if self._missing:
+        existing = {path.with_suffix("") for path in self.matches}
+        entries: dict[Path, tuple[str, Path]] = {}  # by path without suffix: split and list
+        missing, divided = [], set()
+        for folder in sorted({path.parents[level - 1] for path in self.matches}):
+            for file in (folder / name for name in lists if (folder / name).is_file()):
+                divided.add(folder)
+                for name in names_in(file):
+                    if not self.all_keywords and Path(name).parent.name not in self.keywords:
+                        continue
+                    path, split = Path(os.path.normpath(folder / name)).with_suffix(""), lists[file.name]
+                    if path in entries and entries[path][0] != split:
+                        raise CorpusError(
+                            f"{name} is in the lists of two splits, {entries[path][1]} and {file}. Remove it from one."
+                        )
+                    if path not in entries and path not in existing:
+                        missing.append(f"{name} ({file.name})")
+                    entries[path] = split, file
+        if missing:
             warnings.warn(
-                f"The lists of the corpus {self.root} name {len(self._missing)} of {len(self.splits)} files that do "
-                f"not exist: {some(self._missing)}. They were left out.",
-                stacklevel=4,
+                f"The lists of the corpus {self.root} name {len(missing)} of {len(entries)} files that do not exist: "
+                f"{first_of(missing)}. They were skipped.",
+                stacklevel=3,
             )
-        return divided
+        unlisted = {path: others if path.parents[level - 1] in divided else "" for path in self.matches}
+        return {path: entries.get(path.with_suffix(""), (split,))[0] for path, split in unlisted.items()}
 
+    def utterances(self, splits: dict[Path, str | None] | None = None) -> Iterator[Utterance]:
+        """The utterances, named ``<keyword>-<speaker>-<number>``; files with the split None are skipped with a warning.
 
-def warn_of_unlisted(root: Path, names: Sequence[str]) -> None:
-    """One warning about files that no list names, in a corpus that has lists."""
-    if names:
-        warnings.warn(
-            f"The lists of the corpus {root} do not name {len(names)} files that are there: {some(names)}. They were "
-            "left out.",
-            stacklevel=3,
-        )
+        Raises
+        ------
+        CorpusError
+            All files have the split None, two have the same id, or no file can be read.
+        """
+        utterances, unlisted = [], []
+        for path, match in self.matches.items():
+            split = "" if splits is None else splits[path]
+            if split is None:
+                unlisted.append(path.relative_to(self.root).as_posix())
+                continue
+            utt_id = f"{match['keyword']}-{match['speaker']}-{match['number']}"
+            utterances.append(Utterance(utt_id, match["speaker"], split, path, 0.0, match["keyword"]))
+        if not utterances:
+            raise CorpusError(
+                f"The lists of the corpus {self.root} name none of its {len(unlisted)} files, such as {unlisted[0]}. "
+                "Fix the lists, or remove them to read the corpus undivided."
+            )
+        if unlisted:
+            warnings.warn(
+                f"The lists of the corpus {self.root} do not name {len(unlisted)} existing files: "
+                f"{first_of(unlisted)}. They were skipped.",
+                stacklevel=3,
+            )
+        return finish(self.root, utterances)
 
 
 def lines(file: Path) -> list[str]:
-    """The lines of a list that are not blank.
-
-    Raises
-    ------
-    CorpusError
-        It is no UTF-8 text.
-    """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{file} is no UTF-8 text ({error.reason} at byte {error.start}). Convert it.") from error
-    return [line.strip() for line in text.split("\n") if line.strip()]
+    """The lines of a list that are not blank; raises CorpusError if it is not UTF-8."""
+    return [line.strip() for line in read_lines(file) if line.strip()]
 
 
-def finish(root: Path, drafts: list[Utterance]) -> Iterator[Utterance]:
-    """The drafts with their durations, sorted by id, once it has been said which speakers are in several splits."""
+def finish(root: Path, utterances: list[Utterance]) -> Iterator[Utterance]:
+    """The utterances with durations, sorted by id; one warning names speakers that are in several splits."""
     splits: dict[str, set[str]] = {}
-    for draft in drafts:
-        splits.setdefault(draft.speaker, set()).add(draft.split)
-    torn = sorted(speaker for speaker, of in splits.items() if len(of) > 1)
-    if torn:
+    for utterance in utterances:
+        splits.setdefault(utterance.speaker, set()).add(utterance.split)
+    shared = sorted(speaker for speaker, names in splits.items() if len(names) > 1)
+    if shared:
         warnings.warn(
-            f"{len(torn)} of {len(splits)} speakers of the corpus {root} are in more than one split: {some(torn)}. A "
-            "test on them is no test on unheard speakers: mend the lists.",
+            f"{len(shared)} of {len(splits)} speakers of the corpus {root} are in more than one split: "
+            f"{first_of(shared)}. A test on them is not a test on new speakers: fix the lists.",
             stacklevel=3,
         )
-    return _layout.with_durations(root, drafts)
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return with_durations(root, utterances)

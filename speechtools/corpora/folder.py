@@ -1,4 +1,4 @@
-"""A corpus without lists: one folder a speaker."""
+"""Any corpus with one folder a speaker: the example to copy for a reader of your own."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,31 +22,26 @@ def folder(data_folder: str | Path) -> Iterator[Utterance]:
     ------
     CorpusError
         The folder is missing, without audio, or in a layout that another reader knows; a file lies outside the folders
-        of the speakers or of the splits; an id comes twice (``001.wav`` beside ``001.flac``); or no file can be read.
-        Single unreadable files are left out with one warning.
+        of the speakers or of the splits; two files have the same id (``001.wav`` beside ``001.flac``); or no file can
+        be read. Unreadable files are skipped with one warning.
 
-    Example
-    -------
+    Examples
+    --------
     >>> speakers = {u.speaker for u in folder("/corpora/my-voices")}  # doctest: +SKIP
     """
     root = audio.existing_folder(data_folder)
     files = audio.find_audio(root)
     if _layout.recognise(root, files) != "folder":
-        raise _layout.wrong_layout(root, "folder", "<speaker>/<utterance>.wav (or another audio format)", files)
+        raise _layout.wrong_layout(root, "folder", "<speaker>/<utterance>.wav", files)
     names = {path: path.relative_to(root) for path in files}
     divided = any(len(name.parts) > 1 and name.parts[0].lower() in _layout.SPLITS for name in names.values())
-    drafts = []
+    utterances = []
     for path, name in names.items():
         split = _layout.SPLITS.get(name.parts[0].lower()) if divided else ""
-        speaker_and_rest = name.parts[1:] if divided else name.parts
+        speaker, *rest = name.parts[1:] if divided else name.parts
         if split is None:
-            raise CorpusError(
-                f"{root} is divided into splits ({', '.join(_layout.SPLITS)}), but {name} lies outside of them. "
-                "Move it into one of them, or out of the corpus."
-            )
-        if len(speaker_and_rest) < 2:
-            raise CorpusError(
-                f"{name} lies in no speaker's folder in the corpus {root}. Move it into one, or out of the corpus."
-            )
-        drafts.append(Utterance("-".join(name.with_suffix("").parts), speaker_and_rest[0], split, path, 0.0))
-    return _layout.with_durations(root, drafts)
+            raise CorpusError(f"{name} is outside the splits ({', '.join(_layout.SPLITS)}) of {root}. Move it.")
+        if not rest:
+            raise CorpusError(f"{name} is not in a speaker's folder in {root}. Move it.")
+        utterances.append(Utterance("-".join(name.with_suffix("").parts), speaker, split, path, duration=0.0))
+    return _layout.with_durations(root, utterances)  # sorts them, and fills in the durations

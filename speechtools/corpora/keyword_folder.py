@@ -14,49 +14,45 @@ from speechtools.corpora.utterance import Utterance
 def keyword_folder(data_folder: str | Path, keywords: Sequence[str | int] | None = None) -> Iterator[Utterance]:
     """One folder a keyword, in it one a speaker: ``<keyword>/<speaker>/<file>.wav``.
 
-    The same speaker has the same folder name under every keyword. Nothing is divided: the split is ``""``. Ids are the
-    path without its suffix, joined by hyphens, blanks made underscores: ``OK_Google-anna-03``. Sorted by id.
+    A speaker has the same folder name under every keyword. The corpus is not divided: the split is ``""``. Ids are the
+    path without its suffix, joined by hyphens, with underscores for blanks: ``OK_Google-anna-03``. Sorted by id.
 
     Parameters
     ----------
     data_folder : str or Path
-        The folder that holds the keywords. The audio may be of any format that libsndfile reads.
+        The folder that holds the keywords. The audio may be in any format that libsndfile reads.
     keywords : list of str, optional
-        The keywords to keep, by default all.
+        The keywords to keep; by default all.
 
     Raises
     ------
     CorpusError
-        The folder is missing, without audio or in a layout that another reader knows, a file lies higher or deeper
-        than that, no file holds one of the keywords, an id comes twice (``03.wav`` beside ``03.flac``), or no file can
-        be read. Single unreadable files are left out with one warning.
+        The folder is missing, without audio or in a layout that another reader knows, a file lies higher or deeper than
+        that, a keyword does not occur, two files have the same id (``03.wav`` beside ``03.flac``), or no file can be
+        read. Unreadable files are skipped with one warning.
     ConfigError
-        ``keywords`` is no list, or an empty one.
+        ``keywords`` is not a list, or an empty one.
 
-    Example
-    -------
+    Examples
+    --------
     >>> speakers = {u.speaker for u in keyword_folder("/corpora/wake-words", ["OK Google"])}  # doctest: +SKIP
     """
     root = audio.existing_folder(data_folder)
     files = audio.find_audio(root)
     if _layout.recognise(root, files) != "folder":
-        raise _layout.wrong_layout(root, "keyword-folder", "<keyword>/<speaker>/<file>.wav (any audio format)", files)
+        raise _layout.wrong_layout(root, "keyword-folder", "<keyword>/<speaker>/<file>.wav", files)
     names = {path: path.relative_to(root) for path in files}
     for name in names.values():
         if len(name.parts) != 3:
             raise CorpusError(
-                f"{name} lies {'higher' if len(name.parts) < 3 else 'deeper'} in the corpus {root} than "
-                "<keyword>/<speaker>/<file>. Move it, or give the folder that holds the keywords."
+                f"{name} in the corpus {root} is not <keyword>/<speaker>/<file>. Move it, or give the folder of the "
+                "keywords."
             )
     chosen = _keywords.select(root, keywords, {name.parts[0] for name in names.values()})
-    drafts = [
-        Utterance(_id(name), name.parts[1], "", path, 0.0, name.parts[0])
-        for path, name in names.items()
-        if name.parts[0] in chosen
-    ]
-    return _keywords.finish(root, drafts)
-
-
-def _id(name: Path) -> str:
-    """An id without blanks, which lists of trials cannot hold."""
-    return "_".join("-".join(name.with_suffix("").parts).split())
+    utterances = []
+    for path, name in names.items():
+        keyword, speaker, _ = name.parts
+        if keyword in chosen:
+            utt_id = "_".join("-".join(name.with_suffix("").parts).split())  # lists of trials allow no blanks
+            utterances.append(Utterance(utt_id, speaker, "", path, 0.0, keyword))
+    return _keywords.finish(root, utterances)

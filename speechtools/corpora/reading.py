@@ -13,48 +13,46 @@ from speechtools.corpora.utterance import Utterance
 def each_corpus(
     names: Sequence[str], folders: Sequence[str | Path], corpus_options: dict[str, dict] | None = None
 ) -> Iterator[list[Utterance]]:
-    """The utterances of one corpus after the other. Of several, ids and speakers get the corpus's name before them.
+    """The utterances of one corpus after the other. With several, ids and speakers are prefixed with the corpus.
 
     Parameters
     ----------
     names, folders : sequence
-        Names of readers, and the folder that each reads; an empty one leaves it to the reader.
+        Names of readers, and the folder for each; an empty one leaves the choice to the reader.
     corpus_options : dict
         Further arguments of readers, by their names.
 
     Raises
     ------
     ConfigError
-        The two lists differ in length.
+        The two lists differ in length, or a reader needs a folder.
     PluginError
-        No such reader, or no such argument of it.
+        Unknown reader, or unknown argument of one.
     """
+    options = corpus_options or {}
     if len(names) != len(folders):
         raise ConfigError(
-            f"{len(names)} corpora ({', '.join(names)}) but {len(folders)} data folders. "
-            "Give one folder for each corpus."
+            f"{len(names)} corpora ({', '.join(names)}) but {len(folders)} data folders. Give one folder a corpus."
         )
-    for name in (*names, *(corpus_options or {})):
+    for name in (*names, *options):
         find(f"corpus/{name}")
     for number, (name, folder) in enumerate(zip(names, folders, strict=True)):
-        arguments = dict((corpus_options or {}).get(name, {}))
+        arguments = dict(options.get(name, {}))
         if str(folder):
             arguments["data_folder"] = folder
         else:
-            takes = inspect.signature(find(f"corpus/{name}")).parameters.get("data_folder")
-            if takes is not None and takes.default is takes.empty and "data_folder" not in arguments:
-                raise ConfigError(f"The corpus {name} has no folder. Give data_folder, its folder on this machine.")
+            parameter = inspect.signature(find(f"corpus/{name}")).parameters.get("data_folder")
+            if parameter is not None and parameter.default is parameter.empty and "data_folder" not in arguments:
+                raise ConfigError(f"The corpus {name} has no folder. Set data_folder to its folder on this machine.")
         utterances = list(build(f"corpus/{name}", **arguments))
         if len(names) > 1:  # two corpora may both have a speaker "1"
-            utterances = [
-                replace(u, utt_id=f"{name}{number}-{u.utt_id}", speaker=f"{name}{number}-{u.speaker}")
-                for u in utterances
-            ]
+            prefix = f"{name}{number}-"
+            utterances = [replace(u, utt_id=prefix + u.utt_id, speaker=prefix + u.speaker) for u in utterances]
         yield utterances
 
 
 def with_corpus(speaker: str, names: Sequence[str]) -> str:
-    """A speaker of :func:`each_corpus` with the corpus's name, wherever in the list of names it stands.
+    """A speaker of :func:`each_corpus` prefixed with the corpus, independent of its place in the list of names.
 
     >>> with_corpus("fabc0", ["timit"]), with_corpus("timit1-fabc0", ["kaldi", "timit"])
     ('timit-fabc0', 'timit-fabc0')

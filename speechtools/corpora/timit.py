@@ -15,39 +15,36 @@ def timit(data_folder: str | Path) -> Iterator[Utterance]:
 
     ``data_folder`` is the folder that holds TRAIN and TEST, or one above it. The audio may be SPHERE, as the LDC ships
     it, or any other format that libsndfile reads; of copies side by side (``SA1.WAV``, ``SA1.WAV.wav``) the one with
-    the longest name is taken. The sentences sa1 and sa2, which all speakers share, are kept: leave them out by id.
-    Ids are ``<speaker>_<sentence>`` in lower case, sorted; the splits are the corpus' own, train and test.
+    the longest name is taken. The sentences sa1 and sa2, which all speakers share, are included: filter them by id.
+    Ids are ``<speaker>_<sentence>`` in lower case, sorted; the splits are the corpus's own, train and test.
 
     Raises
     ------
     CorpusError
-        The folder is missing, empty or in another layout, an id comes twice (two copies of the corpus), or no file can
-        be read. Single unreadable files are left out with one warning.
+        The folder is missing, empty or in another layout, two files have the same id (two copies of the corpus), or no
+        file can be read. Unreadable files are skipped with one warning.
 
-    Example
-    -------
+    Examples
+    --------
     >>> for utterance in timit("/corpora/TIMIT"):  # doctest: +SKIP
     ...     print(utterance.utt_id, utterance.split, utterance.text)
     """
     root = audio.existing_folder(data_folder)
     files = audio.find_audio(root)
-    chosen = {}  # by folder and sentence: the copy with the longest name
-    for path in sorted(files, key=lambda path: len(path.name)):
-        if match := _layout.TIMIT.search(_layout.inside(root, path)):
-            chosen[path.parent, match["utterance"]] = path, match
-    if not chosen:
-        raise _layout.wrong_layout(root, "timit", "TRAIN/DR1/<speaker>/<sentence>.WAV (any case)", files)
-    drafts = [
-        Utterance(f"{match['speaker']}_{match['utterance']}", match["speaker"], match["split"], path, 0.0, _text(path))
-        for path, match in chosen.values()
-    ]
-    return _layout.with_durations(root, drafts)
+    utterances = {}  # by folder and sentence: the copy with the longest name
+    by_length = sorted(files, key=lambda path: len(path.name))
+    for path, match in _layout.matching(root, by_length, _layout.LAYOUTS["timit"]).items():
+        split, speaker, sentence = (match[group].lower() for group in ("split", "speaker", "sentence"))
+        utterances[path.parent, sentence] = Utterance(f"{speaker}_{sentence}", speaker, split, path, 0.0, _text(path))
+    if not utterances:
+        raise _layout.wrong_layout(root, "timit", "TRAIN/DR1/<speaker>/<sentence>.WAV (in any case)", files)
+    return _layout.with_durations(root, list(utterances.values()))
 
 
 def _text(path: Path) -> str | None:
-    """The sentence, without the first and last sample that stand before it in the file."""
+    """The sentence, without the first and last sample that precede it in the file."""
     for suffix in (".TXT", ".txt"):
-        file = path.with_name(_layout.stem(path) + suffix)
+        file = path.with_name(path.name.partition(".")[0] + suffix)
         if file.is_file():
             words = _layout.transcript(file).split()
             if len(words) > 2 and words[0].isdigit() and words[1].isdigit():
