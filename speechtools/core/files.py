@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from speechtools.core.errors import CorpusError
+
 
 def fingerprint(options: dict) -> str:
     """Twelve hex digits that identify a set of options (values that JSON can hold; paths count as text).
@@ -32,3 +34,23 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def disk_errors(what: str, remedy: str, megabytes: float = 0.0) -> Iterator[None]:
+    """Raise an OSError of the block as CorpusError: what cannot be written, how much space it needs, what to do.
+
+    Examples
+    --------
+    >>> with disk_errors("the list in /read-only", "Choose another folder."):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    speechtools.core.errors.CorpusError: Cannot write the list in /read-only: No space left on device. Choose another \
+folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        size = f"; it needs about {max(1, round(megabytes))} MB" if megabytes else ""
+        raise CorpusError(f"Cannot write {what}: {reason}{size}. {remedy}") from error

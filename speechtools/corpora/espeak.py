@@ -1,8 +1,8 @@
-"""Speech on the spot: a small binding to espeak-ng, through the wheel ``espeakng-loader`` (library and voices inside).
+"""A small binding to espeak-ng, through the wheel ``espeakng-loader``, which holds library and voices.
 
-espeak-ng keeps state from one utterance to the next (the phase of its flutter, its filters, its random numbers), and
-no call of its interface resets all of it. Here the library is loaded anew for every utterance, which costs about a
-millisecond, so that an utterance depends on the arguments alone and not on what was spoken before, or in which process.
+espeak-ng keeps state between utterances (the phase of its flutter, its filters, its random numbers), and no call of its
+interface resets all of it. So the library is loaded again for every utterance, which costs about a millisecond, and
+an utterance depends only on its arguments.
 """
 
 import _ctypes
@@ -20,26 +20,26 @@ import numpy as np
 from speechtools.core.errors import SpeechtoolsError
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
-_DONT_EXIT = 0x8000  # without it, espeak-ng ends the whole program when its data are missing
+_DONT_EXIT = 0x8000  # without it, espeak-ng ends the process when its data are missing
 _CHARS_UTF8 = 1
 _POS_CHARACTER = 1
 _RATE, _VOLUME, _PITCH, _RANGE, _WORD_GAP = 1, 2, 3, 4, 7
-_LONGEST_DATA_PATH = 150  # characters; espeak-ng keeps the path in a buffer of 160 and silently cuts a longer one
+_LONGEST_DATA_PATH = 150  # characters; espeak-ng silently cuts a path longer than its buffer of 160
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 class Synthesizer:
-    """espeak-ng as a function from text to samples, without memory.
+    """espeak-ng as a stateless function from text to samples.
 
-    Two synthesizers, or two threads, may be used at once (they take turns); so may forked processes.
+    Several synthesizers and threads may be used at once (they take turns), and so may forked processes.
 
     Raises
     ------
     SpeechtoolsError
         The package espeakng-loader is not installed, or its library or voices cannot be read.
 
-    Example
-    -------
+    Examples
+    --------
     >>> synthesizer = Synthesizer()
     >>> samples = synthesizer.speak("Seven boats are waiting outside the harbour.", voice="en-us+f3")
     >>> samples.dtype, synthesizer.sample_rate, 2.0 < len(samples) / synthesizer.sample_rate < 4.0
@@ -62,7 +62,7 @@ class Synthesizer:
         for path in (self._library_path, self._data_path / "phontab"):
             if not path.is_file():
                 raise SpeechtoolsError(
-                    f"The installed espeakng-loader has no {path}. Install it anew with: "
+                    f"The installed espeakng-loader has no {path}. Reinstall it: "
                     'pip install --force-reinstall espeakng-loader (or "speechtools[recipes]").'
                 )
         self._variants = {path.name for path in (self._data_path / "voices" / "!v").iterdir()}
@@ -77,7 +77,7 @@ class Synthesizer:
         text : str
             What to say.
         voice : str
-            A language of espeak-ng, with a voice variant behind a plus sign, as in ``"en-gb-scotland+f2"``.
+            A language of espeak-ng, optionally with a variant after a plus sign, as in ``"en-gb-scotland+f2"``.
         pitch : int
             0 to 99; 50 is the variant's own. The fundamental is about 2 ** ((pitch - 50) / 50) times the variant's.
         pitch_range : int
@@ -91,25 +91,23 @@ class Synthesizer:
         -------
         numpy.ndarray
             float32 samples in [-1, 1) at ``sample_rate``, shape (samples,).
-            A text with nothing to say gives a few milliseconds of silence.
+            A text without anything to pronounce gives a few milliseconds of silence.
 
         Raises
         ------
         SpeechtoolsError
-            No such voice, a number outside its range, or espeak-ng refuses.
+            The voice is unknown, a number is out of range, or espeak-ng fails.
         """
         limits = (("pitch", pitch, 0, 99), ("pitch_range", pitch_range, 0, 99), ("rate", rate, 80, 450))
         for name, value, low, high in limits:
             if not low <= value <= high:
-                raise SpeechtoolsError(
-                    f"espeak-ng takes a {name} from {low} to {high}; got {value}. Choose one in there."
-                )
+                raise SpeechtoolsError(f"{name}={value} is out of range: give {low} to {high}.")
         unknown_voice = SpeechtoolsError(
-            f"espeak-ng has no voice {voice!r}. A voice is a language ('en-us', 'en-gb-scotland', …), with or without "
-            f"one of its variants ('en-us+f3'), which are the files of {self._data_path / 'voices/!v'}."
+            f"espeak-ng has no voice {voice!r}. A voice is a language ('en-us', 'en-gb-scotland', …), optionally with "
+            f"a variant ('en-us+f3'): one of the files in {self._data_path / 'voices/!v'}."
         )
         variant = voice.partition("+")[2]
-        if variant and variant not in self._variants:  # espeak-ng would speak without it and say nothing
+        if variant and variant not in self._variants:  # espeak-ng would silently ignore it
             raise unknown_voice
         blocks: list[bytes] = []
         failures: list[BaseException] = []
@@ -119,7 +117,7 @@ class Synthesizer:
                 if samples and count > 0:
                     blocks.append(ctypes.string_at(samples, 2 * count))
                 return 0
-            except BaseException as error:  # ctypes would print it and go on; it is raised again below
+            except BaseException as error:  # ctypes would only print it; it is raised below
                 failures.append(error)
                 return 1  # stop speaking
 
@@ -128,8 +126,8 @@ class Synthesizer:
             initialized = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, os.fsencode(data_folder), _DONT_EXIT)
             if initialized != self.sample_rate:
                 raise SpeechtoolsError(
-                    f"espeak-ng could not start from {self._data_path} (it answered {initialized}). "
-                    "Install it anew with: pip install --force-reinstall espeakng-loader"
+                    f"espeak-ng could not start from {self._data_path} (status {initialized}). "
+                    "Reinstall it: pip install --force-reinstall espeakng-loader"
                 )
             try:
                 library.espeak_SetSynthCallback(callback)
@@ -153,13 +151,13 @@ class Synthesizer:
     @contextlib.contextmanager
     def _fresh_library(self) -> Iterator[ctypes.CDLL]:
         library = ctypes.CDLL(str(self._library_path))
-        if library.espeak_ng_GetSampleRate() == 0:  # not initialized by anyone: its state is as on the disk
+        if library.espeak_ng_GetSampleRate() == 0:  # not initialized: in its original state
             try:
                 yield library
             finally:
                 _unload(library)
             return
-        # Somebody else in this process (another text-to-speech package) uses the same file: leave theirs alone.
+        # Another text-to-speech package in this process uses the same file: load a copy instead.
         _unload(library)
         with tempfile.TemporaryDirectory(prefix="speechtools-") as folder:
             copy = ctypes.CDLL(shutil.copy(self._library_path, folder))
@@ -181,7 +179,7 @@ class Synthesizer:
 
 def _check(status: int, doing: str) -> None:
     if status != 0:
-        raise SpeechtoolsError(f"espeak-ng could not {doing}: it answered with error {status}. Check text and voice.")
+        raise SpeechtoolsError(f"espeak-ng could not {doing}: error {status}. Check text and voice.")
 
 
 def _unload(library: ctypes.CDLL) -> None:

@@ -1,0 +1,146 @@
+"""Corpora that are generated on first use: the plan of one, and its files on the disk."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speechtools import audio
+from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError
+from speechtools.core.files import disk_errors, write_aside
+from speechtools.core.jobs import map_in_processes
+from speechtools.core.rows import Row, write_rows
+from speechtools.corpora._spoken import SAMPLE_RATE, Voice
+from speechtools.corpora.espeak import Synthesizer
+from speechtools.corpora.utterance import Utterance
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpokenRow(Row):
+    """A row of the manifest of a generated corpus; ``path`` is inside the corpus, ``duration`` in seconds."""
+
+    key = "utt_id"
+
+    utt_id: str
+    speaker: str
+    split: str
+    path: Path
+    duration: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One utterance to speak: everything that its samples depend on, and its path inside the corpus."""
+
+    utt_id: str
+    speaker: str
+    relative: str
+    voice: Voice
+    text: str
+    seed: tuple[int, ...]
+
+
+def complete(
+    folder: Path,
+    plan: Sequence[Item],
+    make: Callable[[Item], None],
+    duration: Callable[[Path], float],
+    readme: str,
+    name: str,
+    num_workers: int | None,
+    megabytes: float,
+) -> Iterator[Utterance]:
+    """The utterances of a plan. Missing files are made now, and the manifest is written last.
+
+    Parameters
+    ----------
+    folder, plan : Path, sequence of Item
+        Where the corpus is kept, and what it consists of.
+    make : callable
+        Makes the file of an item, in other processes too.
+    duration : callable
+        Seconds of a complete file, 0 otherwise.
+    readme, name : str
+        Text of README.txt, and the name of the corpus in messages.
+    num_workers : int, optional
+        Processes; by default one a core.
+    megabytes : float
+        Size of one utterance.
+    """
+    durations = [duration(folder / item.relative) for item in plan]  # s
+    missing = [item for item, seconds in zip(plan, durations, strict=True) if not seconds]
+    manifest = folder / "manifest.csv"
+    if missing or not os.path.isfile(manifest):
+        if missing:
+            Synthesizer()  # reports a missing package before any worker starts
+        with writing(folder, name, len(missing) * megabytes):
+            write_text(folder / "README.txt", readme)
+            for _ in map_in_processes(make, missing, num_workers, f"Speaking the {name}"):
+                pass
+            durations = [duration(folder / item.relative) for item in plan]
+            write_rows(manifest, SpokenRow, (_row(*pair) for pair in zip(plan, durations, strict=True)))
+    return (
+        Utterance(item.utt_id, item.speaker, item.voice.split, folder / item.relative, seconds, item.text)
+        for item, seconds in zip(plan, durations, strict=True)
+    )
+
+
+def _row(item: Item, seconds: float) -> SpokenRow:
+    return SpokenRow(
+        utt_id=item.utt_id,
+        speaker=item.speaker,
+        split=item.voice.split,
+        path=Path(item.relative),
+        duration=seconds,
+        text=item.text,
+    )
+
+
+def check_at_least(minimum: int, **options: int | None) -> None:
+    """Raise ConfigError unless every option is None or a whole number of at least ``minimum``."""
+    for name, value in options.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < minimum):
+            raise ConfigError(f"{name} must be a whole number of at least {minimum}; got {value!r}.")
+
+
+def cache_folder(data_folder: str | Path | None) -> Path:
+    """``data_folder``, or else the folder of SPEECHTOOLS_CACHE, or else ``~/.cache/speechtools``."""
+    folder = data_folder or os.environ.get("SPEECHTOOLS_CACHE") or "~/.cache/speechtools"
+    return Path(os.path.abspath(Path(folder).expanduser()))
+
+
+def whole_duration(path: Path) -> float:
+    """Seconds of an audio file that exists and is complete, 0 otherwise."""
+    try:
+        return audio.duration(path) if os.path.isfile(path) else 0.0
+    except AudioError:  # truncated by a crash of the machine, or by hand: it is made again
+        return 0.0
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with write_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_audio(path: Path, samples: np.ndarray) -> None:
+    """Write audio at 16 kHz; an OSError passes, so that :func:`writing` reports it once for the whole corpus."""
+    try:
+        audio.write(path, samples, SAMPLE_RATE)
+    except SpeechtoolsError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise
+
+
+def writing(folder: Path, name: str, megabytes: float) -> AbstractContextManager[None]:
+    """A block that writes the files of a generated corpus; an OSError in it becomes a CorpusError."""
+    remedy = (
+        "Files already made are kept: free the space, or choose another place with data_folder or the environment "
+        "variable SPEECHTOOLS_CACHE, and start again."
+    )
+    return disk_errors(f"the {name} in {folder}", remedy, megabytes)
