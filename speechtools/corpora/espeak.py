@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -183,5 +184,7 @@ def _check(status: int, doing: str) -> None:
 
 
 def _unload(library: ctypes.CDLL) -> None:
-    unload = _ctypes.FreeLibrary if os.name == "nt" else _ctypes.dlclose
-    unload(library._handle)
+    if sys.platform == "win32":
+        _ctypes.FreeLibrary(library._handle)
+    else:
+        _ctypes.dlclose(library._handle)

@@ -209,7 +209,7 @@ def test_a_keyword_that_no_file_holds(corpus, tmp_path, name):
 
 
 def test_options_that_cannot_be_name_the_source(corpus, tmp_path):
-    with pytest.raises(ConfigError, match="The source 'other': keywords='ok' is no list"):
+    with pytest.raises(ConfigError, match="The source 'other': keywords='ok'"):
         prepare(tmp_path, source(corpus), source(corpus, keywords="ok"))
 
 
@@ -249,7 +249,7 @@ def test_recordings_that_are_all_too_short(tmp_path):
 def test_lists_that_name_missing_files(tmp_path):
     root = speech_commands(tmp_path / "corpus", (2, 3), (4, 5))
     (root / "ok" / "00000004_nohash_1.wav").unlink()
-    with pytest.warns(UserWarning, match=r"name 1 of 16 files .* ok/00000004_nohash_1\.wav .* left out"):
+    with pytest.warns(UserWarning, match=r"1 of 16 files .* ok/00000004_nohash_1\.wav"):
         sets = prepare(tmp_path, source(root, "speech-commands"))["main"]
     assert sum(map(len, sets.open().values())) == 31
 
