@@ -65,7 +65,7 @@ def tone():
     params=[
         ("gone.wav", "does not exist"),
         ("empty.wav", "is empty"),
-        ("nan.wav", "holds NaN or infinite samples"),
+        ("nan.wav", "NaN or infinite samples"),
         ("silent.wav", "is silent: all of its 16000 samples are zero"),
         ("cut.flac", "truncated"),
         ("text.wav", "cannot be read as audio"),

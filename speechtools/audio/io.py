@@ -1,7 +1,7 @@
-"""Audio files: find them, read them whole or in blocks, write them.
+"""Find, read and write audio files.
 
-Whatever libsndfile decodes (any rate, channel count, sample type) comes out as float32, mono, at the rate asked for.
-A file that cannot be trusted ends in an :class:`AudioError` that names it, never in fewer samples.
+Every format that libsndfile decodes is read as float32 mono at the requested rate. A damaged file raises an
+:class:`AudioError` that names it; it never yields fewer samples.
 """
 
 import errno
@@ -18,59 +18,57 @@ import soxr
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
 from speechtools.core.files import write_aside
 
-#: Suffixes of audio containers that libsndfile reads. Headerless ``.raw`` and matrices (``.mat``) are left out: their
-#: content does not say that it is audio.
+#: Suffixes of audio containers that libsndfile reads. ``.raw`` and ``.mat`` do not identify themselves as audio.
 SUFFIXES = frozenset(
     ".wav .wave .bwf .rf64 .w64 .flac .ogg .oga .opus .mp2 .mp3 .sph .nist .aif .aiff .aifc .au .snd .caf "
     ".voc .8svx .iff .svx .sf .ircam .paf .pvf .avr .wve .xi .sds".split()
 )
 
-_BLOCK_FRAMES = 2**18  # decoded at a time
+_DECODED_FRAMES = 2**18  # at a time
 _COPY_AGAIN = "Copy it again from its source, or leave it out."
 
-# What libsndfile notes in its log, and nowhere else, when a file ends before its header says that it does.
-_PROMISED_AND_HELD = {
+# libsndfile reports that a file ends too early in its log alone.
+_DECLARED_AND_ACTUAL = {
     # WAV, W64, AU
-    re.compile(r"\b(?:data|riff|Data Size) *: (?P<promised>\d+) \(should be (?P<held>\d+)\)"): "bytes",
+    re.compile(r"\b(?:data|riff|Data Size) *: (?P<declared>\d+) \(should be (?P<actual>\d+)\)"): "bytes",
     # AIFF
-    re.compile(r"'COMM' chunk \((?P<promised>\d+)\) not equal .*?'SSND' chunk \((?P<held>\d+)\)", re.S): "samples",
+    re.compile(r"'COMM' chunk \((?P<declared>\d+)\) not equal .*?'SSND' chunk \((?P<actual>\d+)\)", re.S): "samples",
     # RF64
-    re.compile(r"frame count (?P<held>\d+) does not match .*?'ds64' chunk of (?P<promised>\d+)"): "samples",
+    re.compile(r"frame count (?P<actual>\d+) does not match .*?'ds64' chunk of (?P<declared>\d+)"): "samples",
 }
-_CUT_NOTES = (
+_TRUNCATION_NOTES = (
     "lacks an end-of-stream bit",  # Ogg
     "without an End-Of-Stream",
     "Junk after the last page",
     "data chunk seems to be truncated",  # GSM in WAV
     "Seems to be a truncated file",  # VOC
 )
-# Writers that do not know the length yet (a pipe) promise the largest size there is: that is no promise.
+# A writer that does not know the length (a pipe) declares the largest size.
 _STREAMED_BYTES = 0x7FFF0000
 _UNKNOWN_FRAMES = 2**62
 
 
 def existing_folder(folder: str | Path) -> Path:
-    """The folder as an absolute path.
+    """Return a folder as an absolute path.
 
     Raises
     ------
     CorpusError
-        It does not exist (the message names the nearest parent that does) or is a file.
+        The folder does not exist (the message names its nearest existing parent), or it is a file.
     """
     path = Path(os.path.abspath(Path(folder).expanduser()))
     if path.is_dir():
         return path
     if path.exists():
-        raise CorpusError(f"{path} is a file, but a folder is needed. Give the folder that holds it.")
+        raise CorpusError(f"{path} is a file, but a folder is needed. Pass the folder that contains it.")
     nearest = next(parent for parent in path.parents if parent.is_dir())
-    raise CorpusError(f"The folder {path} does not exist; the nearest one that does is {nearest}. Mend the path.")
+    raise CorpusError(f"The folder {path} does not exist; its nearest existing parent is {nearest}. Check the path.")
 
 
 def find_audio(folder: str | Path) -> list[Path]:
-    """All audio files in a folder and the folders below it, sorted; hidden files and folders are skipped.
+    """List the audio files (:data:`SUFFIXES`) in a folder and its subfolders, sorted; hidden ones are skipped.
 
-    A file counts as audio by its suffix, in either case (:data:`SUFFIXES`). Links to folders are followed, once. The
-    paths start with ``folder`` as it was given, absolute or not.
+    Links to folders are followed once. The paths start with ``folder`` as passed, absolute or relative.
 
     Raises
     ------
@@ -78,20 +76,21 @@ def find_audio(folder: str | Path) -> list[Path]:
         The folder does not exist or is a file.
     """
     existing_folder(folder)
-    found, seen = [], set()
+    paths: list[Path] = []
+    visited = set()
     for parent, folders, names in os.walk(Path(folder).expanduser(), followlinks=True):
         real = os.path.realpath(parent)
-        if real in seen:
+        if real in visited:
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(parent, name) for name in names if is_audio_name(name)]
-    return sorted(found)
+        paths += [Path(parent, name) for name in names if is_audio_name(name)]
+    return sorted(paths)
 
 
 def is_audio_name(name: str) -> bool:
-    """Whether a file of this name is taken for audio.
+    """Whether a file name has the suffix of an audio file.
 
     >>> is_audio_name("SA1.WAV"), is_audio_name("SA1.TXT"), is_audio_name("._SA1.WAV")
     (True, False, False)
@@ -100,21 +99,19 @@ def is_audio_name(name: str) -> bool:
 
 
 def duration(path: str | Path) -> float:
-    """Length of an audio file in seconds, from its header alone.
+    """Length of an audio file in seconds, from its header.
 
     Raises
     ------
     AudioError
-        The file is missing, no audio, empty, or shorter than its header says as far as that shows without decoding.
+        The file is missing, not audio, empty, or truncated as far as the header shows.
     """
     with _open(Path(path)) as file:
         return file.frames / file.samplerate
 
 
-def read(path: str | Path, sample_rate: int = 16000) -> np.ndarray:
-    """Read an audio file: float32, the mean of its channels, resampled by soxr (HQ) where its rate is another.
-
-    Silence is returned as it is; see :func:`check_signal`.
+def read(path: str | Path, sample_rate: int = 16000, refuse_silence: bool = False) -> np.ndarray:
+    """Read an audio file: the mean of its channels, resampled to ``sample_rate`` by soxr (HQ).
 
     Returns
     -------
@@ -124,18 +121,20 @@ def read(path: str | Path, sample_rate: int = 16000) -> np.ndarray:
     Raises
     ------
     AudioError
-        The file is missing, no audio, empty, holds NaN or infinite samples, or is truncated: fewer samples can be
-        decoded than its header promises.
+        The file is missing, not audio, empty, truncated, contains NaN or infinite samples, or is silent although
+        ``refuse_silence`` is true.
     """
-    pieces = list(_resampled(Path(path), sample_rate))
+    pieces = list(_decode(Path(path), sample_rate, refuse_silence))
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def blocks(path: str | Path, sample_rate: int = 16000, seconds: float = 30.0) -> Iterator[np.ndarray]:
-    """Read an audio file in consecutive blocks of ``seconds`` (the last may be shorter), in bounded memory.
+def blocks(
+    path: str | Path, sample_rate: int = 16000, seconds: float = 30.0, refuse_silence: bool = False
+) -> Iterator[np.ndarray]:
+    """Read an audio file in consecutive blocks of ``seconds``, in bounded memory; the last one may be shorter.
 
-    Put together, the blocks are what :func:`read` returns. Errors are those of :func:`read`; damage that shows only in
-    decoding is raised when it is reached, after the blocks before it.
+    The blocks are those of :func:`read`, and so are the errors. Damage that only decoding reveals is raised after the
+    blocks before it.
 
     Yields
     ------
@@ -147,36 +146,31 @@ def blocks(path: str | Path, sample_rate: int = 16000, seconds: float = 30.0) ->
     AudioError
         As in :func:`read`.
     ConfigError
-        ``seconds`` is not even one sample.
+        ``seconds`` is less than one sample.
     """
     size = round(seconds * sample_rate)
     if size < 1:
-        raise ConfigError(
-            f"A block of {seconds} s at {sample_rate} Hz holds no sample. Give seconds of at least 1 / sample_rate."
-        )
-    held, count = [], 0
-    for piece in _resampled(Path(path), sample_rate):
-        held.append(piece)
-        count += len(piece)
-        if count >= size:
-            joined = np.concatenate(held)
-            whole = count - count % size
-            yield from joined[:whole].reshape(-1, size)
-            held, count = [joined[whole:]], count - whole
-    if count:
-        yield np.concatenate(held)
+        raise ConfigError(f"A block of {seconds} s at {sample_rate} Hz has no sample. Use at least 1 / sample_rate.")
+    rest = np.zeros(0, dtype=np.float32)
+    for piece in _decode(Path(path), sample_rate, refuse_silence):
+        rest = np.concatenate([rest, piece])
+        whole = len(rest) - len(rest) % size
+        yield from rest[:whole].reshape(-1, size)
+        rest = rest[whole:]
+    if len(rest):
+        yield rest
 
 
 def check_signal(samples: np.ndarray, path: str | Path) -> None:
-    """Refuse a signal without any sound. ``samples`` is (samples,); ``path`` is what the message calls it.
+    """Raise an error if a signal (samples,) is silent; the message calls it ``path``.
 
     Raises
     ------
     AudioError
         All samples are zero, or there are none.
 
-    Example
-    -------
+    Examples
+    --------
     >>> check_signal(np.zeros(16000), "pause.wav")
     Traceback (most recent call last):
     speechtools.core.errors.AudioError: pause.wav is silent: all of its 16000 samples are zero. Leave it out.
@@ -186,45 +180,46 @@ def check_signal(samples: np.ndarray, path: str | Path) -> None:
 
 
 def write(path: str | Path, samples: np.ndarray, sample_rate: int = 16000) -> None:
-    """Write mono 16-bit PCM, as WAV or FLAC by the suffix of ``path``; the file appears whole or not at all.
+    """Write mono 16-bit PCM as WAV or FLAC, by the suffix of ``path``; the file appears whole or not at all.
 
-    A file that is there with the same content is left alone, so that what goes by its time (a PESQ label) still counts.
-    Samples (samples,) lie in [-1, 1]. What :func:`read` got from a 16-bit file is written back bit by bit.
+    A file with the same content is left alone, so its modification time does not change. Samples that :func:`read`
+    returned from a 16-bit file are written back bit by bit.
+
+    Parameters
+    ----------
+    samples : np.ndarray
+        (samples,), in [-1, 1].
 
     Raises
     ------
     AudioError
-        The samples are not one-dimensional, empty, not finite or beyond [-1, 1] (which would clip), or the suffix or
-        rate is one that cannot be.
+        The samples are empty, not one-dimensional, not finite or beyond [-1, 1], or the suffix or rate is unsupported.
     CorpusError
-        The place cannot be written to: the disk is full, say. No other file would fare better there.
+        The file cannot be written, for example because the disk is full.
     """
     path = Path(path)
     container = {".wav": "WAV", ".flac": "FLAC"}.get(path.suffix.lower())
     if container is None:
-        raise AudioError(f"{path} cannot be written: its suffix {path.suffix!r} is neither .wav nor .flac. Use one.")
+        raise AudioError(f"Cannot write {path}: its suffix {path.suffix!r} is neither .wav nor .flac.")
     samples = np.asarray(samples)
     if samples.ndim != 1 or not samples.size:
-        raise AudioError(
-            f"{path} cannot be written: its samples have the shape {samples.shape}, but mono audio of at least one "
-            "sample, (samples,), is needed. Average the channels or take one of them."
-        )
+        raise AudioError(f"Cannot write {path}: expected mono samples (samples,), got shape {samples.shape}.")
     peak = float(np.abs(samples).max())
     if not np.isfinite(peak):
-        raise AudioError(f"{path} cannot be written: its samples hold NaN or infinity. Mend what made them.")
+        raise AudioError(f"Cannot write {path}: its samples contain NaN or infinity.")
     if peak > 1:
         raise AudioError(
-            f"{path} cannot be written: its peak is {peak:.4g}, and 16-bit audio clips beyond 1. "
+            f"Cannot write {path}: its peak is {peak:.4g}, and 16-bit audio clips beyond 1. "
             f"Scale the samples by at most {1 / peak:.4g}."
         )
-    # Not libsndfile's own conversion: it scales by 32767, so that a file read and written again would differ.
+    # libsndfile's own conversion scales by 32767, so a file read and written again would differ.
     pcm = np.rint(samples * 32768).clip(-32768, 32767).astype(np.int16)
-    encoded = io.BytesIO()  # written by Python, because libsndfile does not say why a write fails
+    encoded = io.BytesIO()  # written by Python, since libsndfile does not say why a write fails
     try:
         soundfile.write(encoded, pcm, sample_rate, format=container, subtype="PCM_16")
     except soundfile.SoundFileError as error:
         raise AudioError(
-            f"{path} cannot be written as {container} at {sample_rate} Hz: {error} Use another rate."
+            f"Cannot write {path} as {container} at {sample_rate} Hz: {error} Use another rate."
         ) from error
     try:
         if path.is_file() and path.read_bytes() == encoded.getbuffer():
@@ -232,18 +227,16 @@ def write(path: str | Path, samples: np.ndarray, sample_rate: int = 16000) -> No
         with write_aside(path) as aside:
             aside.write_bytes(encoded.getbuffer())
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason, remedy = "the disk is full", "Free some space, or write to another disk, and start again"
-        else:
-            reason, remedy = str(error.strerror), "Write to another place, or mend that one"
-        raise CorpusError(f"{path} cannot be written: {reason}. {remedy}; no part of the file was left.") from error
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full. Free some space" if is_full else f"{error.strerror}. Choose another folder"
+        raise CorpusError(f"Cannot write {path}: {reason}, and start again.") from error
 
 
 def _open(path: Path) -> soundfile.SoundFile:
-    """Open a file and check all that its header tells."""
+    """Open a file and check its header."""
     try:
         file = soundfile.SoundFile(str(path))
-    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: the suffix .raw, which has no header to ask
+    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: .raw, which has no header
         raise AudioError(_why_unreadable(path, error)) from error
     try:
         _check_header(file, path)
@@ -255,18 +248,18 @@ def _open(path: Path) -> soundfile.SoundFile:
 
 def _why_unreadable(path: Path, error: Exception) -> str:
     if path.is_dir():
-        return f"{path} is a folder, but an audio file is needed. Give one of the files in it."
+        return f"{path} is a folder, but an audio file is needed. Pass a file in it."
     if not path.exists():
-        return f"The audio file {path} does not exist. Mend the path."
+        return f"The audio file {path} does not exist. Check the path."
     if not os.access(path, os.R_OK):
-        return f"The audio file {path} may not be read by this user. Change its permissions."
+        return f"The audio file {path} is not readable by this user. Change its permissions."
     if path.stat().st_size == 0:
-        return f"{path} is empty: the file holds 0 bytes. {_COPY_AGAIN}"
+        return f"{path} is empty (0 bytes). {_COPY_AGAIN}"
     if path.suffix.lower() == ".raw":
-        return f"{path} has no header that tells its rate and sample type. Convert it to WAV or FLAC first."
+        return f"{path} has no header with its rate and sample type. Convert it to WAV or FLAC first."
     return (
-        f"{path} cannot be read as audio (libsndfile: {_reason(error)}): it is no audio, damaged, or of a "
-        "format that libsndfile does not know. Convert it to WAV or FLAC, or leave it out."
+        f"{path} cannot be read as audio (libsndfile: {_reason(error)}): it is damaged, not audio, or in an unknown "
+        "format. Convert it to WAV or FLAC, or leave it out."
     )
 
 
@@ -276,79 +269,78 @@ def _reason(error: Exception) -> str:
 
 def _check_header(file: soundfile.SoundFile, path: Path) -> None:
     if file.frames == 0:
-        raise AudioError(f"{path} is empty: it is audio of 0 samples. {_COPY_AGAIN}")
+        raise AudioError(f"{path} is empty (0 samples). {_COPY_AGAIN}")
     if file.frames >= _UNKNOWN_FRAMES:
         raise AudioError(
-            f"{path} does not say how long it is: it was encoded into a pipe. Encode it again into a file "
+            f"{path} does not state its length: it was encoded into a pipe. Encode it again into a file "
             "(for example ffmpeg -i old.flac new.flac)."
         )
     log = file.extra_info
-    promised, held, unit = _promised_and_held(file, path, log)
-    if promised > held:
-        raise AudioError(
-            f"{path} is truncated: its header promises {promised} {unit} and the file holds {held}. {_COPY_AGAIN}"
-        )
-    if any(note in log for note in _CUT_NOTES):
+    declared, actual, unit = _declared_and_actual(file, path, log)
+    if declared > actual:
+        raise AudioError(f"{path} is truncated: it has {actual} of the {declared} {unit} in its header. {_COPY_AGAIN}")
+    if any(note in log for note in _TRUNCATION_NOTES):
         raise AudioError(f"{path} is truncated: it stops in the middle of its data. {_COPY_AGAIN}")
 
 
-def _promised_and_held(file: soundfile.SoundFile, path: Path, log: str) -> tuple[int, int, str]:
-    """How much the header promises, how much the file holds, and of what; nothing where libsndfile has no doubts."""
-    if file.format == "NIST":  # SPHERE: libsndfile counts the bytes and never looks at this field
-        with open(path, "rb") as opened:
-            field = re.search(rb"\nsample_count -i (\d+)", opened.read(1024))
+def _declared_and_actual(file: soundfile.SoundFile, path: Path, log: str) -> tuple[int, int, str]:
+    """Size in the header, size of the file, and their unit; (0, 0, "") if libsndfile reports no difference."""
+    if file.format == "NIST":  # SPHERE: libsndfile counts the bytes and ignores this field
+        with open(path, "rb") as stream:
+            field = re.search(rb"\nsample_count -i (\d+)", stream.read(1024))
         return int(field[1]) if field else 0, file.frames, "samples"
-    for pattern, unit in _PROMISED_AND_HELD.items():
+    for pattern, unit in _DECLARED_AND_ACTUAL.items():
         if match := pattern.search(log):
-            promised = int(match["promised"])
-            return promised if promised < _STREAMED_BYTES else 0, int(match["held"]), unit
+            declared = int(match["declared"])
+            return declared if declared < _STREAMED_BYTES else 0, int(match["actual"]), unit
     return 0, 0, ""
 
 
-def _decoded(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
-    """The mean of the channels at the file's own rate, block by block."""
+def _decode(path: Path, sample_rate: int, refuse_silence: bool) -> Iterator[np.ndarray]:
+    """Decode a file at ``sample_rate`` in pieces of varying length, with at least one sample in all."""
+    with _open(path) as file:
+        resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
+        count, is_silent = 0, True
+        for mono in _mono_pieces(file, path):
+            piece = mono if file.samplerate == sample_rate else resampler.resample_chunk(mono)
+            count, is_silent = count + len(piece), is_silent and not piece.any()
+            yield piece
+        if file.samplerate != sample_rate:
+            piece = resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+            count, is_silent = count + len(piece), is_silent and not piece.any()
+            yield piece
+        if not count:
+            raise AudioError(
+                f"{path} is empty: its {file.frames} samples at {file.samplerate} Hz are less than one at "
+                f"{sample_rate} Hz. Leave it out."
+            )
+        if is_silent and refuse_silence:
+            raise AudioError(f"{path} is silent: all of its {count} samples are zero. Leave it out.")
+
+
+def _mono_pieces(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
+    """Decode the mean of the channels at the file's own rate."""
     count = 0
     while count < file.frames:
-        wanted = min(_BLOCK_FRAMES, file.frames - count)
+        end = min(count + _DECODED_FRAMES, file.frames)
         try:
-            block = file.read(wanted, dtype="float32", always_2d=True)  # (frames, channels)
+            frames = file.read(end - count, dtype="float32", always_2d=True)  # (frames, channels)
         except soundfile.SoundFileError as error:
             raise AudioError(
-                f"{path} is truncated or damaged: decoding it failed between the samples {count} and {count + wanted} "
+                f"{path} is truncated or damaged: decoding failed between samples {count} and {end} "
                 f"(libsndfile: {_reason(error)}). {_COPY_AGAIN}"
             ) from error
-        if len(block) < wanted:
+        if len(frames) < end - count:
             raise AudioError(
-                f"{path} is truncated or damaged: its header promises {file.frames} samples, and decoding ended "
-                f"after {count + len(block)}. {_COPY_AGAIN}"
+                f"{path} is truncated or damaged: decoding ended after {count + len(frames)} of its {file.frames} "
+                f"samples. {_COPY_AGAIN}"
             )
-        mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)  # (frames,)
+        mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)  # (frames,)
         if not np.isfinite(mono).all():
-            bad = count + int(np.argmin(np.isfinite(mono)))
+            seconds = (count + int(np.argmin(np.isfinite(mono)))) / file.samplerate
             raise AudioError(
-                f"{path} holds NaN or infinite samples, the first at {bad / file.samplerate:.3f} s. "
-                "Mend what made it, or leave it out."
+                f"{path} contains NaN or infinite samples, the first at {seconds:.3f} s. Record or export it again, or "
+                "leave it out."
             )
-        count += len(mono)
+        count = end
         yield mono
-
-
-def _resampled(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
-    """The file at ``sample_rate``, in pieces of no fixed length, at least one sample in all."""
-    with _open(path) as file:
-        if file.samplerate == sample_rate:
-            yield from _decoded(file, path)
-            return
-        resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
-        count = 0
-        for mono in _decoded(file, path):
-            piece = resampler.resample_chunk(mono)
-            count += len(piece)
-            yield piece
-        piece = resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
-        if not count + len(piece):
-            raise AudioError(
-                f"{path} is empty: its {file.frames} samples at {file.samplerate} Hz are not one at {sample_rate} Hz. "
-                "Leave it out."
-            )
-        yield piece

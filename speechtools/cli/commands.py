@@ -127,6 +127,7 @@ def score_files(arguments: argparse.Namespace) -> int:
 
     A file that cannot be scored becomes a row with its reason; the others are scored, and the exit status is then 1.
     """
+    from speechtools.audio.recordings import find_recordings
     from speechtools.cli import scoring
     from speechtools.inference import QualityNet
     from speechtools.training.allocation import keep_freed_memory
@@ -135,7 +136,7 @@ def score_files(arguments: argparse.Namespace) -> int:
     outputs = [path for path in (arguments.csv, arguments.jsonl) if path]
     if not arguments.paths and not arguments.sample:
         raise ConfigError("There is nothing to score. Give files or folders, or --sample.")
-    paths = scoring.find_recordings([*([SAMPLE] if arguments.sample else []), *arguments.paths])
+    paths = find_recordings([*([SAMPLE] if arguments.sample else []), *arguments.paths])
     run_opts = {"device": arguments.device} if arguments.device else None
     net = QualityNet.from_hparams(arguments.model, run_opts=run_opts)
     scored = scoring.score(net, paths, arguments.batch_size, arguments.below, arguments.png)
@@ -162,7 +163,7 @@ def enhance_files(arguments: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from speechtools.cli import scoring
+    from speechtools.audio.recordings import find_recordings
     from speechtools.inference import SpeechEnhancer
     from speechtools.training.allocation import keep_freed_memory
 
@@ -173,7 +174,7 @@ def enhance_files(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"{source} is a folder and {target} a file. Give a folder for the enhanced recordings.")
         files = [
             (path, (target / path.relative_to(source)).with_suffix(".wav"))
-            for path in scoring.find_recordings([source])
+            for path in find_recordings([source])
         ]
     else:
         if not target.suffix and not target.is_dir():
@@ -206,13 +207,12 @@ def embed_files(arguments: argparse.Namespace) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from speechtools.cli import scoring
     from speechtools.core.files import write_aside
 
     if os.path.isdir(arguments.out):
         raise ConfigError(f"--out={arguments.out} is a folder. Give the name of a file to write, as in d-vectors.npz.")
     encoder = _speaker_model(arguments, "SpeakerEncoder")
-    paths = scoring.find_recordings(arguments.paths)
+    paths = find_recordings(arguments.paths)
     found: list[tuple] = []
     failed: list[tuple] = []
     for path, result in tqdm(encoder.encode_files(paths), "embedding", len(paths), unit="file", disable=None):

@@ -12,31 +12,11 @@ from tqdm import tqdm
 
 from speechtools import audio
 from speechtools.core import plots
-from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.errors import AudioError
 from speechtools.core.files import write_aside
 
 #: Columns of the CSV. ``score`` and ``seconds`` are empty where ``error`` is not.
 FIELDS = ["file", "score", "seconds", "degraded_seconds", "error"]
-
-
-def find_recordings(paths: Iterable[str | Path]) -> list[Path]:
-    """The files given, and the audio files in the folders given, each once.
-
-    Raises
-    ------
-    ConfigError
-        A folder holds no audio file. A file that does not exist is left to its row.
-    """
-    found: dict[Path, None] = {}
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = audio.find_audio(path)
-            if not inside:
-                raise ConfigError(f"The folder {path} holds no audio file. Give files, or a folder of recordings.")
-            found.update(dict.fromkeys(inside))
-        else:
-            found[path] = None
-    return list(found)
 
 
 def score(

@@ -1,6 +1,7 @@
-"""Speech enhancement by a trained model: on tensors, waveforms and files."""
+"""Enhance speech with a trained model."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,21 @@ from torch import Tensor
 
 from speechtools import audio
 from speechtools.audio.frames import clear_padding
+from speechtools.audio.recordings import check_waveforms, chunks, map_recordings, pad
 from speechtools.audio.spectrum import Spectrum
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 
-#: The model that comes with the package: its folder's README tells how it was trained.
+#: The bundled model; its README describes its training.
 BUNDLED_ENHANCER = BUNDLED_MODELS / "enhancer"
 
 
 class SpeechEnhancer(PretrainedModel):
-    """Speech enhancement by a trained model of masks.
+    """Speech enhancement by spectral masks.
 
-    Example
-    -------
-    >>> enhancer = SpeechEnhancer.from_hparams()  # the model that comes with the package
+    Examples
+    --------
+    >>> enhancer = SpeechEnhancer.from_hparams()  # the bundled model
     >>> enhancer.enhance_batch(torch.randn(2, 16000)).shape
     torch.Size([2, 16000])
     """
@@ -32,9 +34,9 @@ class SpeechEnhancer(PretrainedModel):
     MODULES_NEEDED = ["enhancer"]
     BUNDLED = BUNDLED_ENHANCER
 
-    #: Longer recordings are enhanced in chunks, in bounded memory beside the recording itself.
+    #: Longer recordings are enhanced in chunks of this length.
     CHUNK_SECONDS = 60.0
-    #: How far a chunk reaches into its neighbours on either side.
+    #: Context of a chunk on both sides, and the length of the cross-fade between chunks.
     CONTEXT_SECONDS = 5.0
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -51,11 +53,11 @@ class SpeechEnhancer(PretrainedModel):
         if not fits:
             raise ConfigError(
                 f"The enhancer does not take spectra of {bins} bins, which n_fft={self.spectrum.n_fft} gives: it was "
-                "trained with another STFT. Export it again, or mend n_fft and hop_length in its hyperparams.yaml."
+                "trained with another STFT. Export it again, or correct n_fft and hop_length in its hyperparams.yaml."
             )
 
     def check_matches(self, sample_rate: int, spectrum: Spectrum) -> None:
-        """Refuse to be trained further at another sample rate (Hz) or with another STFT.
+        """Raise an error if a recipe has another sample rate (Hz) or STFT than the model.
 
         Raises
         ------
@@ -63,41 +65,34 @@ class SpeechEnhancer(PretrainedModel):
             One of them differs.
         """
         self.check_rate(sample_rate)
-        ours, theirs = ((each.n_fft, each.hop_length) for each in (self.spectrum, spectrum))
-        if ours != theirs:
+        if (self.spectrum.n_fft, self.spectrum.hop_length) != (spectrum.n_fft, spectrum.hop_length):
             raise ConfigError(
-                f"This enhancer was trained with n_fft={ours[0]} and hop_length={ours[1]}, and the recipe has "
-                f"n_fft={theirs[0]} and hop_length={theirs[1]}. Give the recipe those of the enhancer."
+                f"This enhancer was trained with n_fft={self.spectrum.n_fft} and "
+                f"hop_length={self.spectrum.hop_length}, but the recipe has n_fft={spectrum.n_fft} and "
+                f"hop_length={spectrum.hop_length}. Use those of the enhancer."
             )
 
     def enhance_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Tensor:
-        """Enhance waveforms held in memory. Gradients flow to ``wavs``.
+        """Enhance waveforms. Gradients flow to ``wavs``.
 
         Parameters
         ----------
         wavs : Tensor
-            (batch, samples) at the model's ``sample_rate``, padded on the right.
-        wav_lens : Tensor
-            Relative lengths (batch,) in (0, 1]; None means all are whole.
+            (batch, samples) or (samples,) at the model's ``sample_rate``, padded on the right.
+        wav_lens : Tensor, optional
+            Relative lengths (batch,) in (0, 1]. Default: no padding.
 
         Returns
         -------
         Tensor
-            (batch, samples), 0 beyond an item's length.
+            (batch, samples), 0 beyond the end of a waveform.
 
         Raises
         ------
         AudioError
-            The waveforms have another number of dimensions, are empty, or hold NaN or infinite samples.
+            The waveforms have another shape or type, are empty, or contain NaN or infinite samples.
         """
-        if wavs.dim() != 2 or wavs.shape[1] == 0 or not wavs.is_floating_point():
-            raise AudioError(
-                f"Waveforms of shape {tuple(wavs.shape)} and type {wavs.dtype} cannot be enhanced: give floating point "
-                "(batch, samples), mono, at least one sample."
-            )
-        if not torch.isfinite(wavs).all():
-            raise AudioError("The waveforms hold NaN or infinite samples. Mend what made them.")
-        wavs = wavs.to(self.device, torch.float32)
+        wavs = check_waveforms(wavs).to(self.device)
         samples = wavs.shape[1]
         lens = torch.ones(len(wavs), device=self.device) if wav_lens is None else wav_lens.to(self.device)
         noisy = self.spectrum(wavs, lens)
@@ -107,68 +102,57 @@ class SpeechEnhancer(PretrainedModel):
 
     @torch.inference_mode()
     def enhance_waveforms(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
-        """Enhance waveforms (samples,) of any lengths together; each keeps its length.
-
-        Together they are padded to the longest: for many, give them in batches.
-        """
-        counts = [len(samples) for samples in waveforms]
-        wavs = torch.zeros(len(counts), max(counts))
-        for row, samples in zip(wavs, waveforms, strict=True):
-            row[: len(samples)] = torch.from_numpy(np.asarray(samples, dtype=np.float32))
-        # In float64: a relative length in float32 can miss a sample of a long recording.
-        lens = torch.tensor(counts, dtype=torch.float64) / max(counts)
+        """Enhance waveforms (samples,) of any lengths in one batch."""
+        wavs, lens = pad(waveforms)
         enhanced = self.enhance_batch(wavs, lens).cpu().numpy()
-        return [row[:count].copy() for row, count in zip(enhanced, counts, strict=True)]
+        return [row[: len(samples)].copy() for row, samples in zip(enhanced, waveforms, strict=True)]
 
     def enhance_file(self, path: str | Path) -> np.ndarray:
-        """The enhanced recording (samples,) of a file, mono, at the model's ``sample_rate``.
+        """Enhance an audio file: mono samples (samples,) at the model's ``sample_rate``.
 
         Raises
         ------
         AudioError
-            The file is missing, no audio, cut short, empty or silent; the message names it and the reason.
+            The file is missing, not audio, truncated, empty or silent; the message names it.
         """
-        samples = audio.read(path, self.sample_rate)
-        audio.check_signal(samples, path)
         hop = self.spectrum.hop_length
-        core = max(1, round(self.CHUNK_SECONDS * self.sample_rate / hop)) * hop
+        size = max(1, round(self.CHUNK_SECONDS * self.sample_rate / hop)) * hop
         context = max(1, round(self.CONTEXT_SECONDS * self.sample_rate / hop)) * hop
-        if len(samples) <= core + context:
-            return self.enhance_waveforms([samples])[0]
-        enhanced = np.zeros_like(samples)
-        # A chunk is measured by its own level and averages, so that one passes into the next without a jump.
+        # A chunk is enhanced by its own level and averages, so neighbours are cross-faded.
         rise = np.linspace(0, 1, context, dtype=np.float32)
-        for first in range(0, len(samples) - context, core):
-            last = first + core + context
-            last = len(samples) if len(samples) - last <= context else last
-            begin = max(first - context, 0)
-            chunk = self.enhance_waveforms([samples[begin : last + context]])[0][first - begin : last - begin]
-            # (samples,) from the chunk's first sample to the end of the next one's rise
-            if first > 0:
-                chunk[:context] *= rise
-            if last < len(samples):
-                chunk[-context:] *= 1 - rise
-            enhanced[first:last] += chunk
-            if last == len(samples):
-                break
-        return enhanced
+        pieces: list[np.ndarray] = []
+        fading = np.zeros(0, dtype=np.float32)
+        for chunk in chunks(path, self.sample_rate, size, before=context, after=2 * context):
+            enhanced = self.enhance_waveforms([chunk.samples])[0][chunk.first - chunk.start :]
+            if pieces:
+                enhanced[:context] = rise * enhanced[:context] + fading
+            if not chunk.is_last:
+                enhanced, fading = enhanced[:size], (1 - rise) * enhanced[size : size + context]
+            pieces.append(enhanced)
+        return np.concatenate(pieces)
 
-    def enhance_files(self, files: Iterable[tuple[str | Path, str | Path]]) -> Iterator[tuple[Path, AudioError | None]]:
-        """Enhance files and write what comes out; pairs of a file and where its enhanced version goes (.wav, .flac).
+    def enhance_files(
+        self, files: Iterable[tuple[str | Path, str | Path]], batch_size: int = 8
+    ) -> Iterator[tuple[Path, AudioError | None]]:
+        """Enhance many audio files in batches, and write them; ``files`` are pairs of input and output (.wav, .flac).
 
         Yields
         ------
         path : Path
-            In the order given.
+            In the order of ``files``.
         error : AudioError or None
-            The reason why this file has no enhanced version. One bad file does not end the others.
+            The reason why this file was not enhanced.
         """
-        for path, output in files:
+        files = list(files)
+        paths, outputs = [path for path, _ in files], [output for _, output in files]
+        load = partial(audio.read, sample_rate=self.sample_rate, refuse_silence=True)
+        results = map_recordings(paths, load, self.enhance_waveforms, self.enhance_file, self.CHUNK_SECONDS, batch_size)
+        for (path, result), output in zip(results, outputs, strict=True):
+            error = result if isinstance(result, AudioError) else None
             try:
-                enhanced = self.enhance_file(path)
-                # Full scale is kept unless it would clip.
-                audio.write(output, enhanced / max(1.0, float(np.abs(enhanced).max())), self.sample_rate)
-            except AudioError as error:
-                yield Path(path), error
-            else:
-                yield Path(path), None
+                if not isinstance(result, AudioError):
+                    # scaled down only if it would clip
+                    audio.write(output, result / max(1.0, float(np.abs(result).max())), self.sample_rate)
+            except AudioError as reason:
+                error = reason
+            yield path, error

@@ -1,7 +1,7 @@
-"""Speaker verification by a trained d-vector encoder: embed recordings, enrol voices, verify them.
+"""Embed recordings, enroll voices and verify them, with a trained d-vector encoder.
 
-The way from a recording to its d-vector is the GE2E paper's (section 3.2): voice activity detection, features once,
-sliding windows, the encoder, L2 norm, mean.
+A recording becomes a d-vector as in the GE2E paper (section 3.2): voice activity detection, features, sliding windows,
+encoder, L2 normalisation, mean.
 """
 
 import math
@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechtools import audio
+from speechtools.audio.frames import frame_counts
+from speechtools.audio.io import duration, read
+from speechtools.audio.recordings import check_waveforms, chunks, map_recordings
 from speechtools.audio.vad import speech_samples
 from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError
 from speechtools.core.files import fingerprint, write_aside
@@ -23,7 +25,7 @@ from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.speaker import dvectors
 from speechtools.speaker.encoders import LSTMP, folded
 
-#: The model that comes with the package: its folder's README tells how it was trained, and what it is not good for.
+#: The bundled model; its README describes its training and its limits.
 BUNDLED_SPEAKER_ENCODER = BUNDLED_MODELS / "speaker"
 
 
@@ -34,10 +36,10 @@ class WindowDVectors:
     Attributes
     ----------
     dvectors : Tensor
-        (windows, embedding_size), each of length 1.
+        (windows, embedding_size), of length 1.
     times : np.ndarray
-        (windows, 2): start and end of each window in the recording, in seconds. Pauses were left out before, so a
-        window may span more time than it holds speech.
+        (windows, 2): start and end of each window in the recording, in seconds. Pauses are removed before, so a window
+        may span more time than it contains speech.
     """
 
     dvectors: Tensor
@@ -45,24 +47,40 @@ class WindowDVectors:
 
 
 class Verdict(NamedTuple):
-    """``score``: cosine of the two d-vectors, in [-1, 1]; ``accepted``: whether it reaches the threshold."""
+    """The result of a verification.
+
+    Attributes
+    ----------
+    score : float
+        Cosine of the two d-vectors, in [-1, 1].
+    accepted : bool
+        Whether the score reaches the threshold.
+
+    Examples
+    --------
+    >>> Verdict(0.8125, True)
+    Verdict(score=0.812, accepted=True)
+    """
 
     score: float
     accepted: bool
 
+    def __repr__(self) -> str:
+        return f"Verdict(score={self.score:.3f}, accepted={self.accepted})"
+
 
 class SpeakerEncoder(PretrainedModel):
-    """d-vectors by an encoder trained with recipes/TI-SV/GE2E or recipes/keyword/GE2E.
+    """d-vectors of recordings.
 
-    Of a model for free text all speech counts, in sliding windows; of one for keywords the segment that holds the
-    keyword (section 3), as its yaml has a ``vad`` or a ``segment``.
+    A text-independent model embeds all speech of a recording, in sliding windows. A keyword model, whose yaml has a
+    ``segment`` instead of a ``vad``, embeds the segment that contains the keyword (section 3).
 
-    Small projection LSTMs on a CPU run with their projection folded into the other weights: the same function, two to
-    three times as fast.
+    On a CPU, the projection of a small projection LSTM is folded into the next weights: the same function, two to three
+    times as fast.
 
-    Example
-    -------
-    >>> encoder = SpeakerEncoder.from_hparams()  # the model that comes with the package
+    Examples
+    --------
+    >>> encoder = SpeakerEncoder.from_hparams()  # the bundled model
     >>> encoder.embedding_size
     128
     """
@@ -71,13 +89,13 @@ class SpeakerEncoder(PretrainedModel):
     MODULES_NEEDED = ["encoder"]
     BUNDLED = BUNDLED_SPEAKER_ENCODER
 
-    #: Longer recordings are embedded piece by piece, in bounded memory.
+    #: Longer recordings are embedded in chunks of this length, in bounded memory.
     CHUNK_SECONDS = 300.0
-    #: A recording with less speech than this has no d-vector that could be trusted.
+    #: Least speech for a reliable d-vector.
     MIN_SPEECH_SECONDS = 0.25
-    #: What devices and versions may make of one number of a d-vector.
+    #: Largest difference that devices and versions make to an element of a d-vector.
     PROBE_TOLERANCE = 5e-3
-    #: Above this many hidden nodes folding the projection gains nothing.
+    #: Folding the projection gains nothing above this hidden size.
     MAX_FOLDED_SIZE = 256
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -92,30 +110,29 @@ class SpeakerEncoder(PretrainedModel):
             missing = [key for key in needed if not hasattr(self.hparams, key)]
             if missing:
                 raise ConfigError(
-                    f"The model's hyperparams.yaml has neither a segment nor {', '.join(missing)}, so what is to be "
-                    "heard of a recording is not told. Export the model again with its recipe."
+                    f"The model's hyperparams.yaml has neither a segment nor {', '.join(missing)}. Export the model "
+                    "again with its recipe."
                 )
             self.window_frames, self.window_hop_frames = self.hparams.window_frames, self.hparams.window_hop_frames
-        for part in (self.features, self.vad, self.segment):
-            if isinstance(part, torch.nn.Module):
-                part.to(self.device)
+        for module in (self.features, self.vad, self.segment):
+            if isinstance(module, torch.nn.Module):
+                module.to(self.device)
         self.encoder = self.mods.encoder
         if torch.device(self.device).type == "cpu" and isinstance(self.encoder, LSTMP):
             if self.encoder.lstm.hidden_size <= self.MAX_FOLDED_SIZE:
                 self.encoder = folded(self.encoder)
         try:
-            found = dvectors.probe(self.features, self.encoder, self.sample_rate, self.device)
+            probe = dvectors.probe(self.features, self.encoder, self.sample_rate, self.device)
         except RuntimeError as error:
             raise ConfigError(
-                f"The encoder does not take the features beside it ({str(error).splitlines()[0]}): it was trained "
-                "with other ones. The weights and the yaml must come from one export."
+                f"The encoder does not take these features ({str(error).splitlines()[0]}). The weights and the yaml "
+                "file must come from one export."
             ) from error
         expected = getattr(self.hparams, "probe", None)  # older exports have none
-        if expected and not np.allclose(found, expected, rtol=0, atol=self.PROBE_TOLERANCE):
+        if expected and not np.allclose(probe, expected, rtol=0, atol=self.PROBE_TOLERANCE):
             raise ConfigError(
-                "The encoder does not give the d-vector that it gave when it was exported: its weights are those of "
-                "another model, or the features beside it are not those that it was trained with. The weights and the "
-                "yaml must come from one export."
+                "The encoder computes other d-vectors than at its export: its weights or its features are those of "
+                "another model. The weights and the yaml file must come from one export."
             )
 
     @property
@@ -123,15 +140,16 @@ class SpeakerEncoder(PretrainedModel):
         """Size of a d-vector."""
         return self.mods.encoder.embedding_size
 
+    @torch.inference_mode()
     def encode_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Tensor:
-        """d-vectors of waveforms held in memory.
+        """Embed waveforms.
 
         Parameters
         ----------
         wavs : Tensor
-            (batch, samples) at the model's ``sample_rate``, padded on the right; a single (samples,) is taken too.
-        wav_lens : Tensor
-            Relative lengths (batch,) in (0, 1]; None means all are whole.
+            (batch, samples) or (samples,) at the model's ``sample_rate``, padded on the right.
+        wav_lens : Tensor, optional
+            Relative lengths (batch,) in (0, 1]. Default: no padding.
 
         Returns
         -------
@@ -141,180 +159,141 @@ class SpeakerEncoder(PretrainedModel):
         Raises
         ------
         AudioError
-            A waveform has another shape, NaN or infinite samples, or too little speech.
+            The waveforms have another shape or type, contain NaN or infinite samples, or too little speech.
         """
-        wavs = wavs.unsqueeze(0) if wavs.dim() == 1 else wavs
-        if wavs.dim() != 2 or wavs.shape[1] == 0 or not wavs.is_floating_point():
-            raise AudioError(
-                f"Waveforms of shape {tuple(wavs.shape)} and type {wavs.dtype} cannot be embedded: give floating point "
-                "(batch, samples) or (samples,), mono, at least one sample."
-            )
-        counts = [wavs.shape[1]] * len(wavs)
-        if wav_lens is not None:
-            counts = (wav_lens * wavs.shape[1]).round().long().clamp(1, wavs.shape[1]).tolist()
-        waveforms = [wav[:count] for wav, count in zip(wavs, counts, strict=True)]
-        names = [f"Waveform {number} of the batch" for number in range(len(wavs))]
-        return self._embed(waveforms, names)
+        wavs = check_waveforms(wavs)
+        counts = frame_counts(wavs, wav_lens).tolist()
+        feats = [
+            self._speech_feats(wav[:count], f"Waveform {number} of the batch")[0]
+            for number, (wav, count) in enumerate(zip(wavs, counts, strict=True))
+        ]
+        return torch.stack(self._embed(feats)).to(self.device)
 
-    @torch.inference_mode()
     def encode_windows(self, wav: Tensor | np.ndarray) -> WindowDVectors:
-        """d-vectors of a waveform's sliding windows, with their times; (samples,) at the model's ``sample_rate``."""
-        wav = torch.as_tensor(np.asarray(wav) if isinstance(wav, np.ndarray) else wav)
-        if wav.dim() != 1 or not len(wav) or not wav.is_floating_point():
-            raise AudioError(
-                f"encode_windows takes one waveform (samples,), mono, floating point, at least one sample; got shape "
-                f"{tuple(wav.shape)} and type {wav.dtype}."
-            )
-        return self._windows_of([wav], "The waveform")[0]
+        """Embed the sliding windows of one waveform (samples,) at the model's ``sample_rate``."""
+        if wav.ndim != 1:
+            raise AudioError(f"Expected one waveform (samples,), got shape {tuple(wav.shape)}.")
+        return self._embed_windows(check_waveforms(wav), "The waveform")[0]
 
-    @torch.inference_mode()
     def encode_file_windows(self, path: str | Path) -> WindowDVectors:
-        """As :meth:`encode_windows`, of an audio file of any rate, channels, format and length."""
-        self._is_long(path)
-        return self._windows_of(self._pieces(path), str(path))[0]
+        """Embed the sliding windows of an audio file of any sample rate, number of channels, format and length."""
+        return self._embed_windows(self._chunks(path), str(path))[0]
 
     def encode_file(self, path: str | Path) -> Tensor:
-        """The d-vector (embedding_size,) of an audio file of any rate, channels, format and length.
+        """Embed an audio file of any sample rate, number of channels, format and length: (embedding_size,).
 
         Raises
         ------
         AudioError
-            The file is missing, no audio, cut short, or holds too little speech; the message names it.
+            The file is missing, not audio, truncated, or contains too little speech; the message names it.
         """
-        if self._is_long(path):
-            return dvectors.utterance_dvector(self.encode_file_windows(path).dvectors).cpu()
-        return self._embed([torch.from_numpy(self._read(path))], [str(path)])[0].cpu()
+        return dvectors.utterance_dvector(self.encode_file_windows(path).dvectors).cpu()
 
     def encode_files(
         self, paths: Iterable[str | Path], batch_size: int = 32
     ) -> Iterator[tuple[Path, Tensor | AudioError]]:
-        """Embed many files: the path and its d-vector (embedding_size,), or the reason why it has none; in order."""
-        batch: list[tuple[Path, Tensor | AudioError]] = []
-        for path in map(Path, paths):
-            try:
-                found: Tensor | AudioError
-                if self._is_long(path):
-                    found = self.encode_file(path)
-                else:
-                    found = self._feats(torch.from_numpy(self._read(path)), str(path))[0]
-            except AudioError as error:
-                found = error
-            batch.append((path, found))
-            if len(batch) == batch_size:
-                yield from self._finished(batch)
-                batch = []
-        yield from self._finished(batch)
+        """Embed many audio files in batches, while the next ones are read.
+
+        Yields
+        ------
+        path : Path
+            In the order of ``paths``.
+        result : Tensor or AudioError
+            The d-vector (embedding_size,), or the reason why this file has none.
+        """
+
+        def load(path: Path) -> Tensor:
+            wav = torch.from_numpy(read(path, self.sample_rate, refuse_silence=True))
+            return self._speech_feats(wav, str(path))[0]
+
+        return map_recordings(paths, load, self._embed, self.encode_file, self.CHUNK_SECONDS, batch_size)
 
     @torch.inference_mode()
-    def _finished(self, batch: list[tuple[Path, Any]]) -> list[tuple[Path, Tensor | AudioError]]:
-        # Features are two-dimensional, the d-vectors of long files and errors are not.
-        waiting = [n for n, (_, found) in enumerate(batch) if isinstance(found, Tensor) and found.dim() == 2]
-        for n, windows in zip(waiting, self._windows([batch[n][1] for n in waiting]), strict=True):
-            batch[n] = batch[n][0], dvectors.utterance_dvector(windows).cpu()
-        return batch
+    def _embed(self, feats: list[Tensor]) -> list[Tensor]:
+        """Embed utterances' features (frames, size): a d-vector (embedding_size,) each."""
+        windows = dvectors.window_dvectors(self.encoder, feats, self.window_frames, self.window_hop_frames)
+        return [dvectors.utterance_dvector(group).cpu() for group in windows]
 
     @torch.inference_mode()
-    def _embed(self, waveforms: list[Tensor], names: list[str]) -> Tensor:
-        feats = [self._feats(wav, name)[0] for wav, name in zip(waveforms, names, strict=True)]
-        return torch.stack([dvectors.utterance_dvector(windows) for windows in self._windows(feats)])
-
-    def _windows(self, feats: list[Tensor]) -> list[Tensor]:
-        return dvectors.window_dvectors(self.encoder, feats, self.window_frames, self.window_hop_frames)
-
-    @torch.inference_mode()
-    def _windows_of(self, pieces: Iterable[Tensor], name: str) -> tuple[WindowDVectors, float]:
-        """The windows of a recording that comes in pieces, and the seconds of speech in it."""
-        found: list[Tensor] = []
+    def _embed_windows(self, wavs: Iterable[Tensor], name: str) -> tuple[WindowDVectors, float]:
+        """Embed the windows of a recording's consecutive chunks; also returns its seconds of speech."""
+        windows: list[Tensor] = []
         times: list[np.ndarray] = []
-        offset, spoken = 0, 0.0
-        refused = AudioError(f"{name} holds no sample.")
-        for wav in pieces:
+        offset, speech_seconds = 0, 0.0
+        error: AudioError | None = None
+        for wav in wavs:
             try:
-                feats, heard = self._feats(wav, name)
-            except AudioError as error:  # a minute without speech in a long recording is no fault
-                refused = error
+                feats, positions = self._speech_feats(wav, name)
+            except AudioError as reason:  # other chunks of a long recording may contain speech
+                error = reason
             else:
-                found += self._windows([feats])
-                starts = dvectors.window_starts(len(feats), self.window_frames, self.window_hop_frames)
-                times += [self._span(heard, start, len(feats)) + offset / self.sample_rate for start in starts]
-                spoken += len(heard) / self.sample_rate
+                windows += dvectors.window_dvectors(self.encoder, [feats], self.window_frames, self.window_hop_frames)
+                starts = np.array(dvectors.window_starts(len(feats), self.window_frames, self.window_hop_frames))
+                times.append((self._window_samples(positions, starts, len(feats)) + offset) / self.sample_rate)
+                speech_seconds += len(positions) / self.sample_rate
             offset += len(wav)
-        if not found:
-            raise refused
-        return WindowDVectors(torch.cat(found), np.stack(times)), spoken
+        if error and not windows:
+            raise error
+        return WindowDVectors(torch.cat(windows), np.concatenate(times)), speech_seconds
 
-    def _span(self, heard: np.ndarray, start: int, num_frames: int) -> np.ndarray:
-        """Start and end (s) in the recording of a window; ``heard`` are the positions of the samples that were kept."""
-        last = min(start + self.window_frames, num_frames) - 1
-        first_sample = start * self.features.hop_length
-        last_sample = min(last * self.features.hop_length + self.features.win_length, len(heard)) - 1
-        return np.array([heard[first_sample], heard[last_sample] + 1]) / self.sample_rate
+    def _window_samples(self, positions: np.ndarray, starts: np.ndarray, num_frames: int) -> np.ndarray:
+        """First sample of windows and the one after their last, (windows, 2); ``positions`` are those of the speech."""
+        hop, length = self.features.hop_length, self.features.win_length
+        last = np.minimum(starts + self.window_frames, num_frames) - 1
+        ends = np.minimum(last * hop + length, len(positions)) - 1
+        return np.stack([positions[starts * hop], positions[ends] + 1], axis=1)
 
     @torch.inference_mode()
-    def _feats(self, wav: Tensor, name: str) -> tuple[Tensor, np.ndarray]:
-        """Features (frames, size) of the speech in a waveform, and the positions of its samples in it."""
-        wav = wav.to(self.device, torch.float32)
-        if not torch.isfinite(wav).all():
-            raise AudioError(f"{name} holds NaN or infinite samples. Mend what made them.")
+    def _speech_feats(self, wav: Tensor, name: str) -> tuple[Tensor, np.ndarray]:
+        """Features (frames, size) of the speech in a waveform, and the positions of its samples."""
+        wav = wav.to(self.device)
+        positions = torch.arange(len(wav), device=wav.device)
         if self.segment is not None:
-            return self._keyword_feats(wav, name)
-        speech = self.vad(wav.unsqueeze(0))[0]
-        # (time,)
-        heard = speech_samples(torch.arange(len(wav), device=wav.device), speech, self.vad.hop_length)
-        seconds = len(heard) / self.sample_rate
-        if seconds < self.MIN_SPEECH_SECONDS:
+            try:
+                start = self.segment(wav.cpu())
+            except AudioError as error:
+                raise AudioError(f"{name} contains no keyword: {error}") from error
+            positions = positions[start : start + self.segment.num_samples]
+        else:
+            speech = self.vad(wav.unsqueeze(0))[0]
+            # (time,)
+            positions = speech_samples(positions, speech, self.vad.hop_length)
+            seconds = len(positions) / self.sample_rate
+            if seconds < self.MIN_SPEECH_SECONDS:
+                raise AudioError(
+                    f"{name} ({len(wav) / self.sample_rate:.2f} s) contains {seconds:.2f} s of speech, but at least "
+                    f"{self.MIN_SPEECH_SECONDS} s are needed. Use a longer or louder recording."
+                )
+        return self.features(wav[positions].unsqueeze(0))[0], positions.cpu().numpy()
+
+    def _chunks(self, path: str | Path) -> Iterator[Tensor]:
+        seconds = duration(path)
+        if self.segment is not None and seconds > self.CHUNK_SECONDS:
             raise AudioError(
-                f"{name} ({len(wav) / self.sample_rate:.2f} s) holds {seconds:.2f} s of speech, and at least "
-                f"{self.MIN_SPEECH_SECONDS} s are needed to tell a voice. Give a longer recording, or a louder one."
+                f"{path} has {seconds:.0f} s, but this model looks for a keyword of "
+                f"{self.segment.num_samples / self.sample_rate} s in at most {self.CHUNK_SECONDS} s. Cut the recording."
             )
-        return self.features(wav[heard].unsqueeze(0))[0], heard.cpu().numpy()
-
-    def _keyword_feats(self, wav: Tensor, name: str) -> tuple[Tensor, np.ndarray]:
-        try:
-            start = self.segment(wav.cpu())
-        except AudioError as error:
-            raise AudioError(f"{name} holds no keyword: {error}") from error
-        held = wav[start : start + self.segment.num_samples]
-        return self.features(held.unsqueeze(0))[0], np.arange(start, start + len(held))
-
-    def _is_long(self, path: str | Path) -> bool:
-        """Whether a file is taken in pieces, which a model of keywords cannot do: it looks for one segment in all."""
-        seconds = audio.duration(path)
-        if seconds > self.CHUNK_SECONDS and self.segment is not None:
-            raise AudioError(
-                f"{path} has {seconds:.0f} s, and this model looks for a keyword of "
-                f"{self.segment.num_samples / self.sample_rate} s in recordings of at most {self.CHUNK_SECONDS} s. "
-                "Give the part that holds the keyword."
-            )
-        return seconds > self.CHUNK_SECONDS
-
-    def _read(self, path: str | Path) -> np.ndarray:
-        samples = audio.read(path, self.sample_rate)
-        audio.check_signal(samples, path)
-        return samples
-
-    def _pieces(self, path: str | Path) -> Iterator[Tensor]:
-        for block in audio.blocks(path, self.sample_rate, self.CHUNK_SECONDS):
-            yield torch.from_numpy(block)
+        for chunk in chunks(path, self.sample_rate, round(self.CHUNK_SECONDS * self.sample_rate)):
+            yield torch.from_numpy(chunk.samples)
 
 
 class SpeakerVerification(SpeakerEncoder):
-    """Is this the voice it claims to be?
+    """Speaker verification.
 
-    A voice is enrolled from several recordings: its voiceprint is the mean of their d-vectors (equation 1). A recording
-    is accepted where its cosine with the voiceprint reaches ``threshold``: by default the one at which, on the
-    validation speakers of the training, as many impostors were accepted as true speakers refused.
+    A voice is enrolled from one or more recordings; its voiceprint is the mean of their d-vectors (equation 1). A
+    recording is accepted if its cosine with the voiceprint reaches ``threshold``. The default threshold is that of the
+    equal error rate on the validation speakers.
 
-    Example
-    -------
-    >>> verifier = SpeakerVerification.from_hparams()  # the model that comes with the package
+    Examples
+    --------
+    >>> verifier = SpeakerVerification.from_hparams()  # the bundled model
     >>> verifier.voices, 0 < verifier.threshold < 1
     ({}, True)
     """
 
     HPARAMS_NEEDED = [*SpeakerEncoder.HPARAMS_NEEDED, "threshold"]
 
-    #: Speech that all recordings of an enrolment must hold together.
+    #: Least speech in all recordings of an enrollment together.
     MIN_ENROLMENT_SECONDS = 1.0
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -323,7 +302,7 @@ class SpeakerVerification(SpeakerEncoder):
         self.voices: dict[str, Tensor] = {}
 
     def enroll(self, name: str, paths: Iterable[str | Path]) -> Tensor:
-        """Enrol a voice from one or more recordings; an earlier voice of that name is replaced.
+        """Enroll a voice from one or more recordings, replacing an earlier voice of that name.
 
         Returns
         -------
@@ -333,98 +312,94 @@ class SpeakerVerification(SpeakerEncoder):
         Raises
         ------
         AudioError
-            A recording cannot be read or holds too little speech, or all of them together do; nothing is enrolled.
+            A recording cannot be read, or the recordings contain too little speech; nothing is enrolled.
         """
         paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
         if not paths:
-            raise ConfigError(f"No recordings to enrol {name!r} from. Give at least one, better three or more.")
-        spoken, prints = 0.0, []
-        for path in paths:
-            pieces = self._pieces(path) if self._is_long(path) else [torch.from_numpy(self._read(path))]
-            windows, seconds = self._windows_of(pieces, str(path))
-            spoken += seconds
-            prints.append(dvectors.utterance_dvector(windows.dvectors))
-        if self.segment is None and spoken < self.MIN_ENROLMENT_SECONDS:
+            raise ConfigError(f"No recordings to enroll {name!r} from. Pass at least one, better three or more.")
+        recordings = [self._embed_windows(self._chunks(path), str(path)) for path in paths]
+        speech_seconds = sum(seconds for _, seconds in recordings)
+        if self.segment is None and speech_seconds < self.MIN_ENROLMENT_SECONDS:
             raise AudioError(
-                f"The {len(paths)} recordings to enrol {name!r} from hold {spoken:.2f} s of speech together, and at "
+                f"The {len(paths)} recordings of {name!r} contain {speech_seconds:.2f} s of speech together, but at "
                 f"least {self.MIN_ENROLMENT_SECONDS} s are needed. Add recordings."
             )
-        self.voices[name] = torch.stack(prints).mean(dim=0).cpu()
+        voiceprints = [dvectors.utterance_dvector(windows.dvectors) for windows, _ in recordings]
+        self.voices[name] = torch.stack(voiceprints).mean(dim=0).cpu()
         return self.voices[name]
 
     def verify(self, name: str, path: str | Path, threshold: float | None = None) -> Verdict:
-        """Whether a recording is the enrolled voice ``name``.
+        """Decide whether a recording is of the enrolled voice ``name``.
 
         Raises
         ------
         ConfigError
-            No such voice is enrolled.
+            No voice of that name is enrolled.
         AudioError
-            The recording cannot be read or holds too little speech.
+            The recording cannot be read or contains too little speech.
         """
         return self._verdict(self.voice(name), self.encode_file(path), threshold)
 
     def verify_files(self, path_a: str | Path, path_b: str | Path, threshold: float | None = None) -> Verdict:
-        """Whether two recordings are of one voice."""
+        """Decide whether two recordings are of the same voice."""
         return self._verdict(self.encode_file(path_a), self.encode_file(path_b), threshold)
 
     def voice(self, name: str) -> Tensor:
-        """The voiceprint (embedding_size,) of an enrolled voice."""
+        """Return the voiceprint (embedding_size,) of an enrolled voice."""
         if name not in self.voices:
-            raise ConfigError(
-                f"No voice {name!r} is enrolled; there are: {', '.join(sorted(self.voices)) or 'none'}. Enrol it first."
-            )
+            names = ", ".join(sorted(self.voices)) or "none"
+            raise ConfigError(f"No voice {name!r} is enrolled. Enrolled voices: {names}.")
         return self.voices[name]
 
     def save_voices(self, path: str | Path) -> None:
-        """Write the enrolled voices to a file (.npz), with the fingerprint of the model they belong to."""
+        """Write the enrolled voices to an .npz file, with the fingerprint of the model."""
         names = sorted(self.voices)
         prints = np.stack([self.voices[name].numpy() for name in names]) if names else np.zeros((0, 0))
         with write_aside(path) as aside, open(aside, "wb") as stream:
             np.savez(stream, names=np.array(names, dtype=str), voiceprints=prints, model=self.model_id)
 
     def load_voices(self, path: str | Path) -> None:
-        """Read voices written by :meth:`save_voices`, beside those that are enrolled already.
+        """Add the voices of a file written by :meth:`save_voices`.
 
         Raises
         ------
         ConfigError
-            The file is missing or torn, or its voiceprints were made by another model.
+            The file is missing or damaged, or its voices were enrolled with another model.
         """
         try:
-            with np.load(path, allow_pickle=False) as held:
-                names, prints, model = held["names"].tolist(), held["voiceprints"], str(held["model"])
+            with np.load(path, allow_pickle=False) as content:
+                names, voiceprints = content["names"].tolist(), content["voiceprints"]
+                model_id = str(content["model"])
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise ConfigError(
                 f"{path} cannot be read as a file of enrolled voices ({type(error).__name__}). "
-                "Make it with `speechtools enroll`."
+                "Create it with `speechtools enroll`."
             ) from error
-        if model != self.model_id:
+        if model_id != self.model_id:
             raise ConfigError(
-                f"The voices in {path} were enrolled with another model ({model}, this one is {self.model_id}), and "
-                "d-vectors of two models cannot be compared. Use that model, or enrol the voices again."
+                f"The voices in {path} were enrolled with another model ({model_id}; this one is {self.model_id}). Use "
+                "that model, or enroll the voices again."
             )
-        self.voices.update(zip(names, map(torch.from_numpy, prints), strict=True))
+        self.voices.update(zip(names, map(torch.from_numpy, voiceprints), strict=True))
 
     @property
     def model_id(self) -> str:
-        """A fingerprint of the encoder's weights and of what comes before it."""
+        """A fingerprint of the encoder's weights and of the features."""
         sums = {key: float(value.double().abs().sum()) for key, value in self.mods.encoder.state_dict().items()}
-        # Front ends of one size would not show in the weights, and their d-vectors cannot be compared either.
-        held = {key: value for key, value in vars(self.features).items() if isinstance(value, (bool, int, float, str))}
-        held.pop("training", None)
+        # Features of the same size do not show in the weights, yet change the d-vectors.
+        options = {
+            key: value for key, value in vars(self.features).items() if isinstance(value, bool | int | float | str)
+        }
+        options.pop("training", None)
         if isinstance(self.features, torch.nn.Module):
             buffers = self.features.named_buffers()
             sums |= {f"features.{key}": float(value.double().abs().sum()) for key, value in buffers}
         weights = {key: f"{value:.6e}" for key, value in sums.items()}
-        return fingerprint(weights | {"features": type(self.features).__name__, "options": held})
+        return fingerprint(weights | {"features": type(self.features).__name__, "options": options})
 
     def _verdict(self, model: Tensor, test: Tensor, threshold: float | None) -> Verdict:
         threshold = self.threshold if threshold is None else threshold
         score = dvectors.cosine_scores(model.unsqueeze(0), test.unsqueeze(0)).item()
         if not math.isfinite(score):
-            raise SpeechtoolsError(
-                "The score is not a number: the model's weights or the recordings' d-vectors are damaged. "
-                "Export the model again."
-            )
+            raise SpeechtoolsError("The score is not finite: the model's weights are damaged. Export the model again.")
         return Verdict(score, score >= threshold)

@@ -15,26 +15,26 @@ from speechtools.core.errors import AudioError, ConfigError, CorpusError
 
 
 def tone(seconds=0.5, rate=16000, frequency=440.0, amplitude=0.3):
-    """(samples,) float32"""
+    """Return a sine (samples,), float32."""
     return (amplitude * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
 def noise(samples, seed=0):
-    """(samples,) float32: what a codec cannot shorten"""
+    """Return noise (samples,), float32, which a codec cannot shorten."""
     return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
-def sphere(samples, rate=16000, promised=None):
-    """The bytes of a SPHERE file, as TIMIT has them."""
+def sphere(samples, rate=16000, declared=None):
+    """Return the bytes of a SPHERE file, as in TIMIT."""
     pcm = (samples * 32768).astype("<i2")
     header = (
-        f"NIST_1A\n   1024\nchannel_count -i 1\nsample_count -i {promised or len(pcm)}\nsample_rate -i {rate}\n"
+        f"NIST_1A\n   1024\nchannel_count -i 1\nsample_count -i {declared or len(pcm)}\nsample_rate -i {rate}\n"
         "sample_n_bytes -i 2\nsample_byte_format -s2 01\nsample_sig_bits -i 16\nend_head\n"
     )
     return header.encode().ljust(1024) + pcm.tobytes()
 
 
-# finding
+# -------------------------------------------------------------------------------------------------------------- finding
 
 
 def test_finds_every_suffix_in_any_case_sorted_and_nothing_hidden(tmp_path, monkeypatch):
@@ -62,14 +62,14 @@ def test_finding_follows_a_link_but_not_in_circles(tmp_path):
 
 
 def test_finding_in_a_missing_folder_names_the_nearest_one(tmp_path):
-    with pytest.raises(CorpusError, match=rf"does not exist; the nearest one that does is {tmp_path}\."):
+    with pytest.raises(CorpusError, match=rf"does not exist; .* parent is {tmp_path}\."):
         audio.find_audio(tmp_path / "not" / "here")
     (tmp_path / "file").touch()
     with pytest.raises(CorpusError, match="is a file, but a folder is needed"):
         audio.find_audio(tmp_path / "file")
 
 
-# reading
+# -------------------------------------------------------------------------------------------------------------- reading
 
 
 @pytest.mark.parametrize(
@@ -109,35 +109,20 @@ def test_reads_every_format_and_sample_type(tmp_path, suffix, container, subtype
     assert audio.find_audio(tmp_path) == [path]
 
 
-@pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 44100, 48000, 96000])
+@pytest.mark.parametrize("rate", [8000, 16000, 44100, 96000])
 def test_resampling_is_that_of_soxr_and_blocks_are_the_whole(tmp_path, rate):
-    samples = noise(3 * rate + 17, seed=rate)
+    samples = noise(12 * rate + 17, seed=rate)
     path = tmp_path / "a.wav"
     soundfile.write(path, samples, rate, subtype="FLOAT")
     expected = soxr.resample(samples, rate, 16000, quality="HQ")
     whole = audio.read(path)
     assert whole.shape == expected.shape
     np.testing.assert_allclose(whole, expected, atol=1e-4)
-    for seconds in (0.1, 0.7, 30.0):
+    for seconds in (0.1, 5.0, 30.0):
         parts = list(audio.blocks(path, seconds=seconds))
         assert {len(part) for part in parts[:-1]} <= {round(16000 * seconds)}
         assert 0 < len(parts[-1]) <= round(16000 * seconds)
         np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-4)
-
-
-def test_blocks_longer_than_one_decoding_step_are_the_whole(tmp_path):
-    samples = noise(3 * 2**18 + 5)
-    soundfile.write(tmp_path / "a.wav", samples, 44100, subtype="FLOAT")
-    expected = soxr.resample(samples, 44100, 16000, quality="HQ")
-    np.testing.assert_allclose(audio.read(tmp_path / "a.wav"), expected, atol=1e-4)
-    np.testing.assert_allclose(np.concatenate(list(audio.blocks(tmp_path / "a.wav"))), expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("rate", [8000, 44100, 96000])
-def test_resampling_keeps_the_frequency(tmp_path, rate):
-    soundfile.write(tmp_path / "a.flac", tone(1.0, rate, frequency=1000.0), rate)
-    spectrum = np.abs(np.fft.rfft(audio.read(tmp_path / "a.flac")))
-    assert np.argmax(spectrum) == 1000  # one second at 16 kHz: a bin a hertz
 
 
 def test_channels_are_averaged(tmp_path):
@@ -147,20 +132,6 @@ def test_channels_are_averaged(tmp_path):
     opposed = np.stack([tone(), -tone()], axis=1)
     soundfile.write(tmp_path / "b.wav", opposed, 16000, subtype="FLOAT")
     assert not audio.read(tmp_path / "b.wav").any()
-
-
-def test_six_channels_at_96_khz_of_24_bits(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.stack([tone(1.0, 96000)] * 6, axis=1), 96000, subtype="PCM_24")
-    got = audio.read(tmp_path / "a.wav")
-    assert got.shape == (16000,)
-    np.testing.assert_allclose(got[800:-800], tone(1.0)[800:-800], atol=1e-3)
-
-
-def test_str_and_path_are_alike(tmp_path):
-    path = tmp_path / "a.flac"
-    audio.write(str(path), tone(), 16000)
-    np.testing.assert_array_equal(audio.read(str(path)), audio.read(path))
-    assert audio.duration(str(path)) == audio.duration(path) == 0.5
 
 
 def test_blocks_stay_in_bounded_memory(tmp_path):
@@ -176,20 +147,22 @@ def test_blocks_stay_in_bounded_memory(tmp_path):
 
 def test_a_block_holds_at_least_one_sample(tmp_path):
     audio.write(tmp_path / "a.wav", tone())
-    with pytest.raises(ConfigError, match="holds no sample"):
+    with pytest.raises(ConfigError, match="has no sample"):
         next(audio.blocks(tmp_path / "a.wav", seconds=0.0))
 
 
-def test_silence_is_read_and_refused_only_when_asked(tmp_path):
+def test_silence_is_read_and_refused_on_request(tmp_path):
     audio.write(tmp_path / "a.wav", np.zeros(160))
-    samples = audio.read(tmp_path / "a.wav")
-    assert not samples.any()
-    with pytest.raises(AudioError, match=r"a\.wav is silent: all of its 160 samples are zero"):
-        audio.check_signal(samples, tmp_path / "a.wav")
-    audio.check_signal(tone(), "tone")
+    assert not audio.read(tmp_path / "a.wav").any()
+    for refuse in (
+        lambda path: audio.read(path, refuse_silence=True),
+        lambda path: audio.check_signal(np.zeros(160), path),
+    ):
+        with pytest.raises(AudioError, match=r"a\.wav is silent: all of its 160 samples are zero"):
+            refuse(tmp_path / "a.wav")
 
 
-# bad files
+# ------------------------------------------------------------------------------------------------------------ bad files
 
 
 def assert_refused(path, match):
@@ -208,22 +181,22 @@ def assert_refused_by_header(path, match):
 
 
 def test_what_is_no_audio_file(tmp_path):
-    assert_refused_by_header(tmp_path / "gone.wav", "does not exist")
     (tmp_path / "folder.wav").mkdir()
-    assert_refused_by_header(tmp_path / "folder.wav", "is a folder")
     (tmp_path / "zero.wav").touch()
-    assert_refused_by_header(tmp_path / "zero.wav", "the file holds 0 bytes")
     (tmp_path / "text.wav").write_text("Dear diary,\n" * 50)
-    assert_refused_by_header(tmp_path / "text.wav", "cannot be read as audio .* Convert it")
     (tmp_path / "a.raw").write_bytes(bytes(100))
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
+    assert_refused_by_header(tmp_path / "gone.wav", "does not exist")
+    assert_refused_by_header(tmp_path / "folder.wav", "is a folder")
+    assert_refused_by_header(tmp_path / "zero.wav", "0 bytes")
+    assert_refused_by_header(tmp_path / "text.wav", "cannot be read as audio")
     assert_refused_by_header(tmp_path / "a.raw", "no header")
+    assert_refused_by_header(tmp_path / "empty.wav", "0 samples")
 
 
-def test_no_samples(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.zeros(0), 16000)
-    assert_refused_by_header(tmp_path / "a.wav", "audio of 0 samples")
+def test_less_than_one_sample_at_the_requested_rate(tmp_path):
     soundfile.write(tmp_path / "b.wav", np.ones(1) / 2, 48000)
-    assert_refused(tmp_path / "b.wav", "not one at 16000 Hz")
+    assert_refused(tmp_path / "b.wav", "less than one at 16000 Hz")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -247,15 +220,15 @@ def test_a_cut_that_only_decoding_shows(tmp_path, suffix):
         assert_refused(cut, "truncated or damaged")
 
 
-def test_blocks_before_the_damage_are_still_given(tmp_path):
+def test_blocks_before_the_damage_are_read(tmp_path):
     soundfile.write(tmp_path / "a.flac", noise(60 * 16000), 16000)
     content = (tmp_path / "a.flac").read_bytes()
     (tmp_path / "a.flac").write_bytes(content[: len(content) * 3 // 4])
-    given = 0
+    samples = 0
     with pytest.raises(AudioError, match="truncated or damaged"):
         for block in audio.blocks(tmp_path / "a.flac", seconds=1.0):
-            given += len(block)
-    assert 16 * 16000 <= given <= 45 * 16000
+            samples += len(block)
+    assert 16 * 16000 <= samples <= 45 * 16000
 
 
 @pytest.mark.parametrize(
@@ -297,14 +270,14 @@ def test_damage_in_the_middle(tmp_path):
         assert_refused(path, "truncated or damaged")
 
 
-def test_a_sphere_header_that_promises_more(tmp_path):
+def test_a_sphere_header_that_declares_more(tmp_path):
     (tmp_path / "a.wav").write_bytes(sphere(tone()))
     np.testing.assert_allclose(audio.read(tmp_path / "a.wav"), tone(), atol=1 / 32768)
-    (tmp_path / "a.wav").write_bytes(sphere(tone(), promised=8001))
-    assert_refused_by_header(tmp_path / "a.wav", "its header promises 8001 samples and the file holds 8000")
+    (tmp_path / "a.wav").write_bytes(sphere(tone(), declared=8001))
+    assert_refused_by_header(tmp_path / "a.wav", "8000 of the 8001 samples")
 
 
-def test_a_wav_from_a_pipe_promises_nothing_and_is_whole(tmp_path):
+def test_a_wav_from_a_pipe_is_whole(tmp_path):
     path = tmp_path / "a.wav"
     audio.write(path, tone())
     content = bytearray(path.read_bytes())
@@ -320,15 +293,15 @@ def test_a_flac_from_a_pipe_has_no_length(tmp_path):
     fields = int.from_bytes(content[18:26], "big") >> 36 << 36  # the lowest 36 bits are the number of samples
     content[18:26] = fields.to_bytes(8, "big")
     path.write_bytes(content)
-    assert_refused_by_header(path, "does not say how long it is")
+    assert_refused_by_header(path, "does not state its length")
 
 
-# writing
+# -------------------------------------------------------------------------------------------------------------- writing
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".WAV"])
 def test_sixteen_bit_audio_comes_back_bit_by_bit(tmp_path, suffix):
-    pcm = np.arange(-32768, 32768, dtype=np.int16)
+    pcm = np.arange(-32768, 32768, dtype=np.int16)  # full scale does not clip
     path = tmp_path / "sub" / f"a{suffix}"
     audio.write(path, pcm / 32768, 8000)
     stored, rate = soundfile.read(path, dtype="int16")
@@ -336,11 +309,6 @@ def test_sixteen_bit_audio_comes_back_bit_by_bit(tmp_path, suffix):
     assert rate == 8000 and soundfile.info(path).subtype == "PCM_16"
     assert [item.name for item in path.parent.iterdir()] == [path.name]
     np.testing.assert_array_equal(audio.read(path, 8000) * 32768, pcm)
-
-
-def test_full_scale_is_no_clipping(tmp_path):
-    audio.write(tmp_path / "a.wav", np.array([1.0, -1.0, 0.0]))
-    np.testing.assert_allclose(audio.read(tmp_path / "a.wav"), [1.0, -1.0, 0.0], atol=1 / 32768)
 
 
 @pytest.mark.parametrize(
@@ -397,5 +365,5 @@ def test_a_full_disk_is_called_so_and_leaves_what_was_there(tmp_path, monkeypatc
 
 def test_a_place_that_takes_no_files(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(CorpusError, match=r"a\.wav cannot be written: .* Write to another place"):
+    with pytest.raises(CorpusError, match=r"Cannot write .*a\.wav: .* Choose another folder"):
         audio.write(tmp_path / "file" / "a.wav", tone())

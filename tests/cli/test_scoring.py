@@ -93,9 +93,9 @@ def test_figures(recordings, pretrained, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["empty"], "holds no audio file"),
+        (["empty"], "contains no audio file"),
         (["calls", "--model", "no-such-model"], "There is no folder no-such-model"),
-        (["calls", "--batch_size", "0"], "batch_size=0: at least one recording"),
+        (["calls", "--batch_size", "0"], "batch_size=0"),
         (["calls", "--device", "cuda:99"], "cannot be put on cuda:99"),
         (["calls", "--device", "gpu"], "cannot be put on gpu"),
     ],

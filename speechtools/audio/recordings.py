@@ -1,0 +1,199 @@
+"""What all pretrained interfaces do with recordings: find, check, pad and cut them, and process many of them."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechtools.audio.io import blocks, duration, find_audio
+from speechtools.core.errors import AudioError, ConfigError
+
+Item = TypeVar("Item", bound=Sized)
+Result = TypeVar("Result")
+
+
+def find_recordings(paths: Iterable[str | Path]) -> list[Path]:
+    """List files, and the audio files in folders, each once. A missing file is listed; reading it reports it.
+
+    Raises
+    ------
+    ConfigError
+        A folder contains no audio file.
+    """
+    recordings: dict[Path, None] = {}
+    for path in map(Path, paths):
+        inside = find_audio(path) if path.is_dir() else [path]
+        if not inside:
+            raise ConfigError(f"The folder {path} contains no audio file. Pass files, or a folder of recordings.")
+        recordings.update(dict.fromkeys(inside))
+    return list(recordings)
+
+
+def check_waveforms(wavs: Tensor | np.ndarray) -> Tensor:
+    """Return waveforms (batch, samples) or (samples,) as float32 (batch, samples). Gradients flow through.
+
+    Raises
+    ------
+    AudioError
+        The waveforms have another shape or type, are empty, or contain NaN or infinite samples.
+
+    Examples
+    --------
+    >>> check_waveforms(torch.zeros(100)).shape
+    torch.Size([1, 100])
+    """
+    wavs = torch.as_tensor(wavs)
+    if wavs.dim() not in (1, 2) or 0 in wavs.shape or not wavs.is_floating_point():
+        raise AudioError(
+            "Expected floating-point mono waveforms (batch, samples) or (samples,) with at least one sample, got shape "
+            f"{tuple(wavs.shape)} of {wavs.dtype}."
+        )
+    if not torch.isfinite(wavs).all():
+        raise AudioError("The waveforms contain NaN or infinite samples.")
+    return torch.atleast_2d(wavs).float()
+
+
+def pad(waveforms: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Pad waveforms on the right: (batch, samples), and their relative lengths (batch,).
+
+    Examples
+    --------
+    >>> wavs, lens = pad([np.ones(4), np.ones(2)])
+    >>> wavs.shape, lens.tolist()
+    (torch.Size([2, 4]), [1.0, 0.5])
+    """
+    wavs = torch.nn.utils.rnn.pad_sequence(
+        [torch.from_numpy(np.asarray(samples, dtype=np.float32)) for samples in waveforms], batch_first=True
+    )
+    # float64, since a relative length in float32 can miss a sample of a long recording
+    return wavs, torch.tensor([len(samples) for samples in waveforms], dtype=torch.float64) / wavs.shape[1]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk of a recording.
+
+    Attributes
+    ----------
+    samples : np.ndarray
+        (samples,), the chunk with its context.
+    start : int
+        Where ``samples`` begin in the recording.
+    first : int
+        Where the chunk itself begins in the recording, after its left context.
+    is_last : bool
+        Whether the chunk reaches to the end of the recording.
+    """
+
+    samples: np.ndarray
+    start: int
+    first: int
+    is_last: bool
+
+
+def chunks(path: str | Path, sample_rate: int, size: int, before: int = 0, after: int = 0) -> Iterator[Chunk]:
+    """Read a recording in chunks of ``size`` samples, with context on both sides, in bounded memory.
+
+    Parameters
+    ----------
+    size : int
+        Samples from one chunk to the next. The last chunk may be shorter, or longer by up to ``after``.
+    before, after : int
+        Samples of context.
+
+    Raises
+    ------
+    AudioError
+        As in :func:`speechtools.audio.read`, or the recording is silent.
+    """
+    stream = blocks(path, sample_rate, refuse_silence=True)
+    buffer, start, first, is_last = np.zeros(0, dtype=np.float32), 0, 0, False
+    while not is_last:
+        end = first + size + after
+        while start + len(buffer) <= end and not is_last:
+            block = next(stream, None)
+            is_last = block is None
+            buffer = buffer if block is None else np.concatenate([buffer, block])
+        yield Chunk(buffer[: end - start], start, first, is_last)
+        first += size
+        begin = max(first - before, 0)
+        buffer, start = buffer[begin - start :], begin
+
+
+def map_recordings(
+    paths: Iterable[str | Path],
+    load: Callable[[Path], Item],
+    process: Callable[[list[Item]], Sequence[Result]],
+    process_long: Callable[[Path], Result],
+    max_seconds: float,
+    batch_size: int = 32,
+) -> Iterator[tuple[Path, Result | AudioError]]:
+    """Process many recordings in batches of similar length, while the next ones are loaded, in bounded memory.
+
+    Parameters
+    ----------
+    load : callable
+        Load a recording of at most ``max_seconds``, in a thread. The length of what it returns sorts the batches.
+    process : callable
+        Process a batch of loaded recordings; one result each.
+    process_long : callable
+        Process a longer recording by itself.
+
+    Yields
+    ------
+    path : Path
+        In the order of ``paths``.
+    result : Result or AudioError
+        The result, or the reason why this recording has none.
+
+    Raises
+    ------
+    ConfigError
+        ``batch_size`` is less than 1.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"Invalid batch_size={batch_size}: it must be at least 1.")
+
+    def load_short(path: Path) -> Item | None:
+        return None if duration(path) > max_seconds else load(path)
+
+    def read_ahead() -> list[tuple[Path, Future]]:
+        return [(path, pool.submit(load_short, path)) for path in islice(remaining, 2 * batch_size)]
+
+    remaining = map(Path, paths)
+    pool = ThreadPoolExecutor(2)
+    try:
+        ahead = read_ahead()
+        while ahead:  # two groups are in memory at a time
+            group, ahead = ahead, read_ahead()
+            yield from _process_group(group, process, process_long, batch_size)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _process_group(
+    group: list[tuple[Path, Future]], process: Callable, process_long: Callable, batch_size: int
+) -> Iterator[tuple[Path, Result | AudioError]]:
+    results: dict[int, Result | AudioError] = {}
+    loaded: list[tuple[int, Item]] = []
+    for number, (path, future) in enumerate(group):
+        try:
+            item = future.result()
+            if item is None:
+                results[number] = process_long(path)
+            else:
+                loaded.append((number, item))
+        except AudioError as error:
+            results[number] = error
+    loaded.sort(key=lambda pair: len(pair[1]))
+    for first in range(0, len(loaded), batch_size):
+        numbers, items = zip(*loaded[first : first + batch_size], strict=True)
+        results.update(zip(numbers, process(list(items)), strict=True))
+    for number, (path, _) in enumerate(group):
+        yield path, results[number]

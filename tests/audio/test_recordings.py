@@ -1,0 +1,142 @@
+"""Laws of what the pretrained interfaces share: checking, padding and cutting recordings, processing many of them."""
+
+import itertools
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from speechtools.audio.recordings import check_waveforms, chunks, find_recordings, map_recordings, pad
+from speechtools.core.errors import AudioError, ConfigError
+
+
+def test_files_and_folders_are_listed_once(tmp_path):
+    (tmp_path / "calls" / "empty").mkdir(parents=True)
+    paths = [tmp_path / "calls" / name for name in ("a.wav", "b.flac")]
+    for path in paths:
+        path.touch()
+    assert find_recordings([paths[1], tmp_path / "calls", "gone.wav"])[:2] == [paths[1], paths[0]]
+    with pytest.raises(ConfigError, match="empty contains no audio file"):
+        find_recordings([tmp_path / "calls" / "empty"])
+
+
+@pytest.mark.parametrize(
+    ("wavs", "message"),
+    [
+        (torch.zeros(2, 3, 4), r"shape \(2, 3, 4\)"),
+        (torch.zeros(1, 0), "at least one sample"),
+        (torch.zeros(1, 100, dtype=torch.int16), "torch.int16"),
+        (torch.full((1, 100), float("nan")), "NaN or infinite samples"),
+    ],
+)
+def test_bad_waveforms_are_refused(wavs, message):
+    with pytest.raises(AudioError, match=message):
+        check_waveforms(wavs)
+
+
+def test_waveforms_become_a_float32_batch_and_keep_their_gradients():
+    wav = torch.zeros(100, dtype=torch.float64, requires_grad=True)
+    wavs = check_waveforms(wav)
+    assert wavs.shape == (1, 100) and wavs.dtype == torch.float32
+    wavs.sum().backward()
+    assert (wav.grad == 1).all()
+    assert check_waveforms(np.zeros((2, 100))).shape == (2, 100)
+
+
+def test_padding_is_zero_and_lengths_are_exact():
+    counts = [20_000_001, 20_000_000]
+    wavs, lens = pad([np.ones(count, np.float32) for count in counts])
+    assert wavs.count_nonzero(dim=1).tolist() == counts
+    assert (lens * wavs.shape[1]).round().long().tolist() == counts
+
+
+# ------------------------------------------------------------------------------------------------------------- chunks
+
+
+@pytest.mark.parametrize("samples", [1, 999, 1000, 1200, 1201, 5000, 5100, 5201])
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (300, 200)])
+def test_chunks_join_to_the_recording(tmp_path, monkeypatch, samples, before, after):
+    monkeypatch.setattr("speechtools.audio.io._DECODED_FRAMES", 700)
+    wav = np.random.default_rng(0).uniform(-1, 1, samples).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", wav, 16000, subtype="FLOAT")
+    parts = list(chunks(tmp_path / "a.wav", 16000, 1000, before, after))
+    assert [chunk.is_last for chunk in parts] == [False] * (len(parts) - 1) + [True]
+    for chunk in parts:
+        stop = samples if chunk.is_last else chunk.first + 1000 + after
+        assert chunk.start == max(chunk.first - before, 0)
+        np.testing.assert_array_equal(chunk.samples, wav[chunk.start : stop])
+    assert [chunk.first for chunk in parts] == list(range(0, 1000 * len(parts), 1000))
+    assert 0 < samples - parts[-1].first <= 1000 + after
+
+
+def test_a_long_silence_is_refused_at_its_end(tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(61 * 16000), 16000)
+    with pytest.raises(AudioError, match="silent.wav is silent: all of its 976000 samples"):
+        list(chunks(tmp_path / "silent.wav", 16000, 16000))
+
+
+# --------------------------------------------------------------------------------------------------------- many files
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Eleven recordings of 0.1 to 1.1 s in no order; the third is missing, the fifth longer than all others."""
+    paths = []
+    for number in range(11):
+        paths.append(tmp_path / f"{number}.wav")
+        soundfile.write(paths[-1], np.full(1600 * (1 + 7 * number % 11), 0.1), 16000)
+    paths[2].unlink()
+    soundfile.write(paths[4], np.full(5 * 16000, 0.1), 16000)
+    return paths
+
+
+def load(path):
+    return soundfile.read(path)[0] if path.exists() else []
+
+
+def test_every_recording_yields_its_result_in_order(recordings):
+    batches = []
+
+    def process(items):
+        batches.append(sorted(map(len, items)))
+        return [len(item) for item in items]
+
+    results = list(map_recordings(map(str, recordings), load, process, lambda path: f"long {path.name}", 4.0, 3))
+    assert [path for path, _ in results] == recordings
+    for number, (path, result) in enumerate(results):
+        if number == 2:
+            assert isinstance(result, AudioError) and str(path) in str(result)
+        else:
+            assert result == ("long 4.wav" if number == 4 else 1600 * (1 + 7 * number % 11))
+    assert sum(map(len, batches)) == 9 and max(map(len, batches)) == 3
+    assert batches[0][-1] <= batches[1][0], "recordings of similar length are together"
+
+
+def test_an_error_of_a_long_recording_is_its_result(recordings):
+    def fail(path):
+        raise AudioError(f"{path} has no speech.")
+
+    results = dict(map_recordings(recordings, load, lambda items: items, fail, 4.0))
+    assert "no speech" in str(results[recordings[4]]) and len(results) == 11
+
+
+def test_only_the_next_group_is_read_ahead_and_closing_stops_it(recordings):
+    count, lock = itertools.count(), threading.Lock()
+
+    def count_loads(path):
+        with lock:
+            next(count)
+        return load(path)
+
+    endless = itertools.cycle(recordings[5:])
+    results = map_recordings(endless, count_loads, lambda items: items, load, 4.0, batch_size=2)
+    next(results)
+    results.close()
+    assert next(count) <= 8
+
+
+def test_a_batch_has_at_least_one_recording(recordings):
+    with pytest.raises(ConfigError, match="batch_size=0"):
+        next(map_recordings(recordings, load, len, len, 4.0, batch_size=0))

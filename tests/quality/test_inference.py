@@ -1,0 +1,155 @@
+"""Laws of QualityNet: any file, any length, gradients to the waveform."""
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+import torch
+
+from speechtools.core.errors import AudioError
+from speechtools.inference import QualityNet, QualityReport, Region
+
+
+@pytest.fixture(scope="module")
+def net(pretrained):
+    return QualityNet.from_hparams(pretrained)
+
+
+def write(path, samples, rate=16000, **options):
+    soundfile.write(path, samples, rate, **options)
+    return path
+
+
+# ------------------------------------------------------------------------------------------------------------ batches
+
+
+def test_batch_shapes_and_padding(net, tone):
+    wavs = torch.tensor(np.stack([tone(2.0, seed=1), tone(2.0, seed=2)]))
+    scores, frame_scores = net.assess_batch(wavs, torch.tensor([1.0, 0.5]))
+    assert scores.shape == (2,) and frame_scores.shape == (2, net.features.num_frames(32000))
+    alone, frames_alone = net.assess_batch(wavs[1, :16000])
+    torch.testing.assert_close(scores[1:], alone, atol=1e-5, rtol=0)
+    torch.testing.assert_close(frame_scores[1, : frames_alone.shape[1]], frames_alone[0], atol=1e-5, rtol=0)
+
+
+def test_gradients_reach_the_waveform_and_not_the_frozen_parameters(net, tone):
+    """A step along the gradient raises the score."""
+    wav = torch.tensor(tone(1.0))[None].requires_grad_()
+    score, _ = net.assess_batch(wav)
+    score.sum().backward()
+    assert torch.isfinite(wav.grad).all() and wav.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in net.mods.parameters())
+    with torch.no_grad():
+        better, _ = net.assess_batch(wav + 1e-3 * wav.grad / wav.grad.abs().max())
+    assert better > score
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_gpu_gives_the_same_scores_and_gradients(pretrained, net, tone):
+    wavs = torch.tensor(np.stack([tone(2.0, seed=1), tone(2.0, seed=2)]))
+    on_gpu = QualityNet.from_hparams(pretrained, run_opts={"device": "cuda"})
+    torch.testing.assert_close(on_gpu.assess_batch(wavs)[0].cpu(), net.assess_batch(wavs)[0], atol=1e-3, rtol=0)
+    wav = wavs.cuda().requires_grad_()
+    on_gpu.assess_batch(wav)[0].sum().backward()
+    assert torch.isfinite(wav.grad).all() and wav.grad.abs().max() > 0
+
+
+def test_samples_of_several_channels_are_refused(net):
+    with pytest.raises(AudioError, match=r"shape \(2, 100\)"):
+        net.assess_samples(np.ones((2, 100)))
+    with pytest.raises(AudioError, match="NaN"):
+        net.assess_samples(np.full(100, np.nan))
+
+
+# -------------------------------------------------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize(
+    "name, rate, channels, options",
+    [
+        ("six_channels.wav", 16000, 6, {"subtype": "PCM_24"}),
+        ("studio.flac", 96000, 2, {}),
+        ("phone.wav", 8000, 1, {"subtype": "ULAW"}),
+        ("music.ogg", 44100, 2, {}),
+    ],
+)
+def test_any_rate_channels_and_format(net, tone, tmp_path, name, rate, channels, options):
+    samples = np.repeat(tone(1.5, rate)[:, None], channels, axis=1)
+    report = net.assess_file(write(tmp_path / name, samples, rate, **options))
+    expected = float(net.assess_batch(torch.tensor(soxr.resample(tone(1.5, rate), rate, 16000)))[0])
+    assert report.score == pytest.approx(expected, abs=0.1 if "phone" in name else 0.02)
+    assert report.duration == pytest.approx(1.5, abs=1e-3)
+
+
+@pytest.mark.parametrize("samples", [1, 100, 511, 512])
+def test_very_short_files(net, tmp_path, samples):
+    report = net.assess_file(write(tmp_path / "short.wav", np.full(samples, 0.1)))
+    assert np.isfinite(report.score) and report.frame_scores.shape == report.times.shape == (1,)
+    assert 0 <= report.times[0] <= report.duration
+
+
+def test_a_report_agrees_with_the_batch(net, tone, tmp_path):
+    path = write(tmp_path / "a.wav", tone(2.0), subtype="FLOAT")
+    report = net.assess_file(str(path))
+    score, frame_scores = net.assess_batch(torch.tensor(tone(2.0)))
+    assert report.score == pytest.approx(float(score), abs=1e-5)
+    np.testing.assert_allclose(report.frame_scores, frame_scores[0].numpy(), atol=1e-5)
+    assert report.score == pytest.approx(report.frame_scores.mean(), abs=1e-5)
+    np.testing.assert_allclose(np.diff(report.times)[:-1], 0.016, atol=1e-9)
+    assert report.scale == "raw_nb"
+
+
+@pytest.mark.parametrize("level", ["peak", "loud", "none"])
+def test_long_files_are_scored_in_chunks_like_a_whole(net, tone, tmp_path, monkeypatch, level):
+    monkeypatch.setattr(net.features, "level", level)
+    path = write(tmp_path / "long.wav", tone(9.37), subtype="FLOAT")
+    whole = net.assess_file(path)
+    monkeypatch.setattr(QualityNet, "CHUNK_SECONDS", 2.0)
+    monkeypatch.setattr(QualityNet, "CONTEXT_SECONDS", 1.0)
+    chunked = net.assess_file(path)
+    assert chunked.frame_scores.shape == whole.frame_scores.shape and chunked.duration == whole.duration
+    np.testing.assert_allclose(chunked.frame_scores, whole.frame_scores, atol=1e-3)
+    assert chunked.score == pytest.approx(whole.score, abs=1e-4)
+
+
+def test_many_files_have_the_scores_of_single_files(net, tone, tmp_path):
+    paths = [write(tmp_path / f"{n}.wav", tone(0.4 + 0.3 * ((7 * n) % 5), seed=n)) for n in range(5)]
+    results = list(net.assess_files([*paths, tmp_path / "gone.wav"], batch_size=2))
+    assert isinstance(results.pop()[1], AudioError)
+    for path, report in results:
+        assert report.score == pytest.approx(net.assess_file(path).score, abs=1e-5)
+
+
+def test_bad_files_say_what_is_wrong(net, bad_file):
+    path, message = bad_file
+    with pytest.raises(AudioError, match=f"{path.name}.*{message}"):
+        net.assess_file(path)
+
+
+# ------------------------------------------------------------------------------------------------------------ regions
+
+
+def report_of(frame_scores, hop=0.016):
+    scores = np.asarray(frame_scores, dtype=float)
+    times = np.arange(len(scores)) * hop + 0.016
+    return QualityReport(scores.mean(), scores, times, len(scores) * hop + 0.016, hop, "raw_nb")
+
+
+def test_regions_are_the_runs_below_the_threshold():
+    report = report_of([4, 1, 1, 4, 4, 2, 4])
+    regions = report.degraded_regions(below=2.5)
+    assert [region.score for region in regions] == [1.0, 2.0]
+    assert regions[0].start == pytest.approx(0.024) and regions[0].end == pytest.approx(0.056)
+    assert report.degraded_regions(below=2.5, min_duration=0.02) == regions[:1]
+    assert report.degraded_regions(below=0.5) == []
+
+
+def test_a_report_is_one_line():
+    report = report_of(np.linspace(1, 4, 1000))
+    assert repr(report) == "QualityReport(score=2.50, duration=16.0 s, scale='raw_nb')"
+
+
+def test_a_recording_bad_throughout_is_one_region():
+    report = report_of([1, 1, 1])
+    assert report.degraded_regions(below=2) == [Region(0.0, report.duration, 1.0)]
