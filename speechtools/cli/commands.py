@@ -172,10 +172,7 @@ def enhance_files(arguments: argparse.Namespace) -> int:
     if source.is_dir():
         if target.suffix.lower() in (".wav", ".flac") or target.is_file():
             raise ConfigError(f"{source} is a folder and {target} a file. Give a folder for the enhanced recordings.")
-        files = [
-            (path, (target / path.relative_to(source)).with_suffix(".wav"))
-            for path in find_recordings([source])
-        ]
+        files = [(path, (target / path.relative_to(source)).with_suffix(".wav")) for path in find_recordings([source])]
     else:
         if not target.suffix and not target.is_dir():
             raise ConfigError(f"There is no folder {target}, and a file needs .wav or .flac. Make it, or add one.")
@@ -207,6 +204,7 @@ def embed_files(arguments: argparse.Namespace) -> int:
     import numpy as np
     from tqdm import tqdm
 
+    from speechtools.audio.recordings import find_recordings
     from speechtools.core.files import write_aside
 
     if os.path.isdir(arguments.out):
