@@ -1,4 +1,4 @@
-"""corpus/my-net: the recordings that a list names, ``utterances.csv`` with the columns path, speaker and split.
+"""corpus/my-net: the recordings of a list, ``utterances.csv`` with the columns path, speaker and split.
 
 THE CONTRACT
 """
@@ -14,7 +14,7 @@ from speechtools.corpora.utterance import Utterance
 
 @plugin("corpus/my-net")
 def read_my_net(data_folder: str | Path) -> Iterator[Utterance]:
-    """The recordings that ``utterances.csv`` names: path inside the folder, speaker, and train, valid, test or nothing.
+    """Read ``utterances.csv``: path inside the folder, speaker, and train, valid, test or nothing.
 
     Raises
     ------
@@ -26,11 +26,11 @@ def read_my_net(data_folder: str | Path) -> Iterator[Utterance]:
     root = audio.existing_folder(data_folder)
     table = root / "utterances.csv"
     if not table.is_file():
-        raise CorpusError(f"{root} holds no utterances.csv. Give the folder of the list, or write the list.")
+        raise CorpusError(f"{root} has no utterances.csv. Pass the folder of the list.")
     with open(table, newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     if not rows or not {"path", "speaker", "split"} <= rows[0].keys():
-        raise CorpusError(f"{table} must have the columns path, speaker and split, and a row for each recording.")
+        raise CorpusError(f"{table} needs the columns path, speaker and split, and a row for each recording.")
     for row in rows:
         path = root / row["path"]
         yield Utterance(row["path"], row["speaker"], row["split"], path, audio.duration(path))

@@ -1,4 +1,4 @@
-"""enhancer/my-net: an LSTM that reads from the first frame to the last, and a sigmoid.
+"""enhancer/my-net: a causal LSTM and a sigmoid.
 
 THE CONTRACT
 """
@@ -12,7 +12,7 @@ from speechtools.audio.frames import frame_counts, length_mask
 
 @plugin("enhancer/my-net")
 class MyNetEnhancer(nn.Module):
-    """Logarithms of the magnitudes against the level of the recording, an LSTM, a sigmoid.
+    """Log magnitudes relative to the level of the recording, an LSTM, a sigmoid.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class MyNetEnhancer(nn.Module):
         # (batch, time, 1)
         feats = feats.masked_fill(~valid, 0.0)
         level = feats.sum(dim=(1, 2)) / (counts * bins)
-        # (batch,): the mean over an item's own frames; of silence, which has none, 1
+        # (batch,): the mean over an item's own frames, or 1 for silence
         level = torch.where(level > 0, level, torch.ones_like(level)).view(-1, 1, 1)
         hidden, _ = self.lstm(torch.log(feats / level + 0.01))
         # (batch, time, hidden_size)

@@ -1,4 +1,4 @@
-"""features/my-net: mel-frequency cepstral coefficients, made from features/log-mel.
+"""features/my-net: mel-frequency cepstral coefficients, computed from features/log-mel.
 
 THE CONTRACT
 """
@@ -11,7 +11,7 @@ from speechtools.audio.features import LogMel
 
 @plugin("features/my-net")
 class MyNetFeatures(LogMel):
-    """The cosine transform of log-mel energies (Davis and Mermelstein 1980). Windows and lengths are theirs.
+    """The cosine transform of log-mel energies (Davis and Mermelstein 1980).
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class MyNetFeatures(LogMel):
     n_mels : int
         Number of filters.
     n_coefficients : int
-        Coefficients that are kept, from the lowest.
+        Number of coefficients, from the lowest.
     hop_ms : float
         From one frame to the next, in milliseconds.
 

@@ -1,4 +1,4 @@
-"""quality/my-net: every frame is scored by itself.
+"""quality/my-net: a score for each frame on its own.
 
 THE CONTRACT
 """
@@ -11,7 +11,7 @@ from speechtools.audio.frames import frame_counts, length_mask
 
 @plugin("quality/my-net")
 class MyNetQuality(nn.Module):
-    """Two layers for each frame, which sees no other, and the mean over the valid frames.
+    """Two layers applied to each frame, and the mean over the valid frames.
 
     Parameters
     ----------

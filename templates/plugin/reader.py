@@ -1,4 +1,4 @@
-"""reader/my-net: the sources by turns, one at a step.
+"""reader/my-net: one source per step, in turn.
 
 THE CONTRACT
 """
@@ -14,7 +14,7 @@ from speechtools.speaker.batches import SpeakerBatches
 
 @plugin("reader/my-net")
 class MyNetReader(Dataset):
-    """Step 0 is of the first source, step 1 of the second, and so on; each with its own weight.
+    """Step 0 draws from the first source, step 1 from the second, and so on, with the weight of that source.
 
     Parameters
     ----------
@@ -31,17 +31,17 @@ class MyNetReader(Dataset):
         self.sources = [source for source in checked(sources) if source.weight > 0]
         self.batches = [
             SpeakerBatches(
-                each.store,
-                each.num_speakers,
-                each.num_utterances,
-                each.min_samples,
-                each.max_samples,
-                each.step_samples,
+                source.store,
+                source.num_speakers,
+                source.num_utterances,
+                source.min_samples,
+                source.max_samples,
+                source.step_samples,
                 seed + number,
                 rank,
                 world_size,
             )
-            for number, each in enumerate(self.sources)
+            for number, source in enumerate(self.sources)
         ]
 
     def __getitem__(self, step: int) -> SourceBatches:

@@ -1,4 +1,4 @@
-"""segment/my-net: where the sum of the squared samples is largest.
+"""segment/my-net: the place with the most energy.
 
 THE CONTRACT
 """
@@ -11,7 +11,7 @@ from speechtools.core.errors import AudioError
 
 @plugin("segment/my-net")
 class MyNetSegment:
-    """The place of the segment that holds the most energy.
+    """The segment with the most energy.
 
     Parameters
     ----------
@@ -22,27 +22,27 @@ class MyNetSegment:
 
     Shape
     -----
-    wav (samples,) -> int, the segment's first sample; ``end`` is the keyword's last sample, where it is known
+    wav (samples,) -> int, the segment's first sample; ``end`` is the keyword's last sample, if it is known
     """
 
     def __init__(self, sample_rate: int = 16000, seconds: float = 0.8):
         self.sample_rate, self.num_samples = sample_rate, round(seconds * sample_rate)
 
     def __call__(self, wav: Tensor, end: int | None = None) -> int:
-        """The first sample of the segment in ``wav``; raises AudioError where there is no room or no sound for it."""
+        """Return the first sample of the segment; raises AudioError for silence or a ``wav`` that is too short."""
         room = len(wav) - self.num_samples
         if room < 0:
             raise AudioError(
                 f"{len(wav) / self.sample_rate:.3f} s is shorter than the segment of "
-                f"{self.num_samples / self.sample_rate} s. Give a longer recording."
+                f"{self.num_samples / self.sample_rate} s. Pass a longer recording."
             )
         if end is not None:
             return min(max(end - self.num_samples, 0), room)
         if not wav.any():
-            raise AudioError("There is silence where the keyword should be. Give a recording that holds it.")
+            raise AudioError("The recording is silent. Pass one with the keyword.")
         energy = wav.double().square().cumsum(dim=0)
-        # (samples,): of all samples up to this one
-        held = energy[self.num_samples - 1 :].clone()
-        held[1:] -= energy[:room]
+        # (samples,), of all samples up to this one
+        of_segment = energy[self.num_samples - 1 :].clone()
+        of_segment[1:] -= energy[:room]
         # (room + 1,)
-        return int(held.argmax())
+        return int(of_segment.argmax())

@@ -1,4 +1,4 @@
-"""speaker-loss/my-net: every d-vector against the centroids of the speakers in its batch.
+"""speaker-loss/my-net: cross entropy against the centroids of the speakers in the batch.
 
 THE CONTRACT
 """
@@ -12,14 +12,14 @@ from speechtools.speaker.ge2e import check_reduction, speaker_index
 
 @plugin("speaker-loss/my-net")
 class MyNetLoss(nn.Module):
-    """Cross entropy of the cosines with all centroids, times a learnt factor.
+    """Softmax cross entropy of the cosines with all centroids, times a learnt factor.
 
-    Unlike in GE2E, a d-vector counts in the centroid of its own speaker.
+    Unlike in GE2E, a d-vector is part of the centroid of its own speaker.
 
     Parameters
     ----------
     init_scale : float
-        Where the factor starts.
+        Initial factor.
     reduction : str
         ``"sum"`` over the utterances or ``"mean"``.
 

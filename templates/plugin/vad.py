@@ -1,4 +1,4 @@
-"""vad/my-net: speech is what is not far below the loudest frame.
+"""vad/my-net: speech is every frame that is not far below the loudest one.
 
 THE CONTRACT
 """
@@ -12,7 +12,7 @@ from speechtools.audio.frames import clear_padding
 
 @plugin("vad/my-net")
 class MyNetVAD(nn.Module):
-    """A frame holds speech where its level is within ``range_db`` of the loudest frame's.
+    """A frame is speech if its level is within ``range_db`` of the loudest frame's.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Parts for speechtools: encoder/xvector, speaker-loss/angular-prototypical and corpus/flat-folder."""
+"""Plugins for speechtools: encoder/xvector, speaker-loss/angular-prototypical and corpus/flat-folder."""
 
 from my_plugins import corpus, encoder, loss
 

@@ -1,4 +1,4 @@
-"""corpus/flat-folder: all recordings in one folder, with the speaker in their names."""
+"""corpus/flat-folder: all recordings in one folder, the speaker in the file name."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +10,9 @@ from speechtools.corpora.utterance import Utterance
 
 @plugin("corpus/flat-folder")
 def read_flat_folder(data_folder: str | Path) -> Iterator[Utterance]:
-    """One folder of recordings called ``<speaker>_<utterance>.wav``, or of another audio format.
+    """Read one folder of recordings ``<speaker>_<utterance>.wav``, or of another audio format.
 
-    Nothing is divided: the split is ``""``. Ids are the names without their suffix.
+    The split is ``""``, and the id is the name without its suffix.
 
     Raises
     ------
@@ -24,6 +24,6 @@ def read_flat_folder(data_folder: str | Path) -> Iterator[Utterance]:
     root = audio.existing_folder(data_folder)
     paths = [path for path in audio.find_audio(root) if path.parent == root and "_" in path.stem]
     if not paths:
-        raise CorpusError(f"{root} holds no recording called <speaker>_<utterance>.wav. Give the folder that does.")
+        raise CorpusError(f"{root} has no recording <speaker>_<utterance>.wav. Pass the folder that has them.")
     for path in paths:
         yield Utterance(path.stem, path.stem.split("_")[0], "", path, audio.duration(path))

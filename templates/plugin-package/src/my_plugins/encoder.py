@@ -9,10 +9,10 @@ from speechtools.audio.frames import frame_counts, length_mask
 
 @plugin("encoder/xvector")
 class XVector(nn.Module):
-    """Frames in their context, then the mean and standard deviation over an item, a linear layer, L2 norm.
+    """Convolutions, mean and standard deviation over the valid frames, a linear layer, L2 norm.
 
-    The x-vector network in small: three convolutions of 5, 3 and 3 frames with dilations 1, 2 and 3, each followed by a
-    ReLU. The paper's network is wider and has more layers, and its embeddings are not normalised.
+    A small x-vector network: three convolutions of 5, 3 and 3 frames with dilations 1, 2 and 3 and ReLU. The network of
+    the paper is wider and deeper, and its embeddings are not normalised.
 
     Parameters
     ----------

@@ -9,14 +9,14 @@ from speechtools.speaker.ge2e import speaker_index
 
 @plugin("speaker-loss/angular-prototypical")
 class AngularPrototypical(nn.Module):
-    """One utterance of every speaker against the centroids of all speakers' others: cross entropy over the speakers.
+    """Cross entropy of one utterance per speaker against the centroids of the other utterances of all speakers.
 
-    The cosines are multiplied by a learnt factor. The paper adds a learnt offset, which no softmax can see.
+    The cosines are multiplied by a learnt factor. The paper adds a learnt offset, which a softmax cancels.
 
     Parameters
     ----------
     init_scale : float
-        Where the factor starts (the paper: 10).
+        Initial factor (paper: 10).
 
     Shape
     -----
@@ -33,7 +33,7 @@ class AngularPrototypical(nn.Module):
         # (batch, emb), (batch,)
         places = torch.arange(len(index), device=index.device)
         first = places.new_full((num_speakers,), len(index)).scatter_reduce(0, index, places, "amin")
-        # (speakers,): where each one's first utterance stands
+        # (speakers,), the first utterance of each
         others = dvectors.index_fill(0, first, 0.0)
         sums = dvectors.new_zeros(num_speakers, dvectors.shape[1]).index_add(0, index, others)
         cosines = dvectors[first] @ nn.functional.normalize(sums, dim=1).T

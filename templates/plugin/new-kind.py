@@ -1,0 +1,62 @@
+"""my-kind/my-net: the mean of the frames; and the contract of the kind my-kind.
+
+A contract is one sentence with shapes, and laws: functions that raise Broken with what they saw. The tests run them on
+every plugin of the kind. In a package or in the toolkit, put the contract into a file of its own, contract.py, and name
+the modules of the plugins in it: Contract(…, modules=("my_package.my_module",)).
+"""
+
+from torch import Tensor, nn
+
+from speechtools import plugin
+from speechtools.audio.features import length_mask, num_samples
+from speechtools.core.contract import Broken, Contract, Law, Subject, register_kind
+from speechtools.core.laws import must_agree, must_be, reproducible
+
+
+def has_shape(subject: Subject) -> None:
+    with reproducible() as torch:
+        must_be(subject.module()(torch.randn(3, 20, 5)), (3, 5), "feats (3, 20, 5)")
+
+
+def ignores_padding(subject: Subject) -> None:
+    with reproducible() as torch:
+        net, feats = subject.module(), torch.randn(1, 20, 5)
+        must_agree(net(feats, torch.tensor([0.5])), net(feats[:, :10]), "10 frames alone and padded")
+
+
+def is_finite(subject: Subject) -> None:
+    with reproducible() as torch:
+        pooled = subject.module()(torch.zeros(1, 20, 5))
+        if not pooled.isfinite().all():
+            raise Broken(f"{pooled.tolist()} for silence")
+
+
+register_kind(
+    "my-kind",
+    Contract(
+        "build(name)(feats, lens): feats (batch, time, size) and relative lens (batch,) or None -> (batch, size)",
+        laws=(
+            Law("feats (batch, time, size) give (batch, size)", has_shape, "Reduce over time."),
+            Law("padding changes nothing", ignores_padding, "Use the first round(lens * time) frames only."),
+            Law("silence gives finite values", is_finite, "Add a floor before a division or logarithm."),
+        ),
+    ),
+)
+
+
+@plugin("my-kind/my-net")
+class MyNet(nn.Module):
+    """The mean over the valid frames.
+
+    Shape
+    -----
+    feats (batch, time, size), lens (batch,) or None -> (batch, size)
+    """
+
+    def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
+        if lens is None:
+            return feats.mean(dim=1)
+        counts = num_samples(lens, feats.shape[1])
+        mask = length_mask(counts, feats.shape[1]).unsqueeze(2)
+        # (batch, time, 1)
+        return (feats * mask).sum(dim=1) / counts.unsqueeze(1)
