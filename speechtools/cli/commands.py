@@ -92,7 +92,7 @@ def check_anything(arguments: argparse.Namespace) -> int:
             )
         if not name.lower().endswith(".csv"):
             raise ConfigError(f"{name} is no manifest (.csv). To check a recipe, give its folder.")
-        from speechtools.cli.manifest_checks import check_manifest
+        from speechtools.core.rows import check_manifest
 
         kind, count, messages = check_manifest(name)
         return _told(name, [f"{name}, {message}" for message in messages], f"{count} rows of a {kind} manifest hold.")

@@ -1,8 +1,8 @@
-"""Who is in which split: the speakers of a corpus and the types of its noises, for quality and for enhancement.
+"""The division of a corpus and of noises into splits, for quality and for enhancement.
 
-Training, validation and test share no speaker and no noise type. A part of the test speakers and some noise types can
-be set aside for the model that enhances speech (Quality-Net paper, section 3.1), which then shares none with the
-others either. Whoever divides with the same options gets the same division.
+Training, validation and test share no speaker and no noise type. Some of the test speakers and some noise types can be
+set aside for the model that enhances speech (Quality-Net paper, section 3.1), which then shares none with the others
+either. The same options always give the same division.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,9 +33,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PreparedSets:
-    """Where the manifests lie, what the figures printed from them must say of their origin, and what they are made by.
+    """Manifests in a folder; see :meth:`NoisySpeech.sets`.
 
-    See :meth:`NoisySpeech.sets`.
+    Attributes
+    ----------
+    folder : Path
+    manifests : dict of Path
+        By split.
+    origin : str
+        What results on these sets must be labelled with.
+    options : dict
+        What the sets were made with.
     """
 
     folder: Path
@@ -43,9 +52,9 @@ class PreparedSets:
     options: dict = field(default_factory=dict)
 
     def complete(self) -> bool:
-        """Whether all manifests are there; says so, or that they are being prepared."""
+        """Return and log whether all manifests exist."""
         if all(path.exists() for path in self.manifests.values()):
-            logger.info("The sets in %s are complete and used as they are: %s", self.folder, self.origin)
+            logger.info("Using the sets in %s: %s", self.folder, self.origin)
             return True
         logger.info("Preparing the sets in %s: %s", self.folder, self.origin)
         return False
@@ -58,35 +67,36 @@ class PreparedSets:
 
 @dataclass(frozen=True)
 class NoisySpeech:
-    """A corpus and noises, and how they are divided. Folders become absolute paths.
+    """A corpus, noises, and their division. Folders become absolute paths.
 
     Parameters
     ----------
-    corpus, data_folder
-        Name of a corpus reader and the folder it reads; or lists of one length, to join several corpora.
-    corpus_options
+    corpus, data_folder : str or sequence
+        Name of a corpus reader and the folder that it reads; or two lists of equal length, to join several corpora.
+    corpus_options : dict
         Further arguments of readers, by their names: ``{builtin: {num_train_speakers: 60}}``.
-    min_range_db
+    min_range_db : float
         Leave out utterances whose frame levels (25 ms) span less than this from their 5th to their 95th percentile:
         recordings with audible background cannot serve as clean references. 0 takes all.
-    heldout_share, valid_share
-        Of the speakers, where the corpus has no test speakers; of the test speakers, where it has none for validation.
-    enhancer_share
-        Of the speakers then left for the test, set aside for the enhancer; 0: none.
-    noise_folder
-        Noises of training and validation: a folder or several; empty means the built-in, generated ones, and a list
-        may also hold ``builtin``, to train on them besides recordings.
-    test_noise_folder
-        Noises of the test; empty means: those of ``noise_folder`` where they match ``test_noises``, else the built-in.
-    num_train_noises
-        How many recordings to train on; None takes all that the others leave.
-    valid_noises, enhancer_noises
-        Types of the validation and of the enhancer: a number to draw, or a list of patterns.
-    test_noises
+    heldout_share, valid_share : float
+        Share of the speakers for the test, if the corpus has no test speakers; share of the test speakers for
+        validation, if it has none for that.
+    enhancer_share : float
+        Share of the remaining test speakers that is set aside for the enhancer.
+    noise_folder : str, Path or sequence
+        Noises of training and validation: one folder or several. Empty means the built-in, generated noises; a list
+        may also contain ``builtin``, to train on them besides recordings.
+    test_noise_folder : str, Path or sequence
+        Noises of the test. Empty means those of ``noise_folder`` if they match ``test_noises``, else the built-in ones.
+    num_train_noises : int, optional
+        Number of recordings to train on; None takes all that the other splits leave.
+    valid_noises, enhancer_noises : sequence of str or int
+        Noise types of the validation and of the enhancer: patterns, or how many to draw.
+    test_noises : dict or sequence of str
         Patterns of the test types, as :func:`speechtools.degradations.mixing.select_noises` takes them.
-    sample_rate
+    sample_rate : int
         In Hz.
-    seed
+    seed : int
         Of all draws.
     """
 
@@ -108,24 +118,25 @@ class NoisySpeech:
 
     def __post_init__(self):
         for name in ("data_folder", "noise_folder", "test_noise_folder"):
-            # A relative path means another folder when the run is started from elsewhere.
+            # A relative path would mean another folder when the run is started from elsewhere.
             object.__setattr__(self, name, _absolute(getattr(self, name)))
 
     @property
     def corpora(self) -> list[str]:
-        """The names of the readers, of one corpus too."""
+        """The names of the readers, also for a single corpus."""
         return [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
 
     def options(self) -> dict:
-        """All options, as :func:`speechtools.core.files.fingerprint` takes them."""
+        """All options, for :func:`speechtools.core.files.fingerprint`."""
         return dataclasses.asdict(self)
 
     def sets(
         self, kind: str, save_folder: str | Path, splits: Iterable[str], options: dict, noises: dict, version: int
     ) -> PreparedSets:
-        """Where sets with these ``options`` belong: in ``save_folder``, in a folder named after all options.
+        """Describe sets with these ``options``: their folder in ``save_folder`` is named after all options.
 
-        ``kind`` begins its name; ``noises`` are those of :meth:`noises`. Another ``version`` is another folder.
+        ``kind`` begins its name. ``noises`` are those of :meth:`noises`, or {} for sets without. A new ``version`` has
+        a new folder.
         """
         options = options | self.options()
         folder = Path(save_folder).absolute() / f"{kind}-{fingerprint(options | {'version': version})}"
@@ -134,12 +145,12 @@ class NoisySpeech:
         )
 
     def speech(self, num_workers: int | None = None) -> dict[str, list[Utterance]]:
-        """Utterances of ``train``, ``valid``, ``test`` and, where there is a share for it, ``enhancer``.
+        """Utterances of ``train``, ``valid``, ``test`` and, with ``enhancer_share``, ``enhancer``.
 
         Raises
         ------
         CorpusError, ConfigError
-            As the readers and :mod:`speechtools.degradations.mixing` raise them.
+            From the readers and the division.
         """
         folders = [self.data_folder] if isinstance(self.data_folder, str | Path) else list(self.data_folder)
         groups: dict[str, list[Utterance]] = {}
@@ -167,12 +178,12 @@ class NoisySpeech:
         return kept
 
     def noises(self) -> dict[str, mixing.NoiseTypes]:
-        """Noise types of ``train``, ``valid``, ``test`` and, where it has any, ``enhancer``.
+        """Noise types of ``train``, ``valid``, ``test`` and, with ``enhancer_noises``, ``enhancer``.
 
         Raises
         ------
         CorpusError, ConfigError
-            As :mod:`speechtools.degradations.mixing` raises them.
+            From reading and dividing the noises.
         """
         folders = [self.noise_folder] if isinstance(self.noise_folder, str | Path) else self.noise_folder
         recorded = [folder for folder in folders if folder not in ("", "builtin")]
@@ -182,7 +193,7 @@ class NoisySpeech:
             types = generated
         elif len(recorded) < len(folders):
             for name, files in generated.items():
-                if name not in TEST_NOISES:  # beside recordings they have no place: they would be trained on
+                if name not in TEST_NOISES:  # they would be trained on
                     types.setdefault(name, []).extend(files)
             types = dict(sorted(types.items()))
         test, test_types = self.test_noises, types
@@ -193,7 +204,7 @@ class NoisySpeech:
             if asked == list(TEST_NOISES):
                 test_types = generated
                 logger.warning(
-                    "%s has none of the test noises %s: the test uses the generated ones. Set test_noise_folder or "
+                    "%s has none of the test noises %s, so the test uses generated ones. Set test_noise_folder or "
                     "test_noises to use recordings.",
                     recorded,
                     ", ".join(TEST_NOISES),
@@ -202,20 +213,21 @@ class NoisySpeech:
             types, test, self.valid_noises, self.num_train_noises, self.seed, test_types, self.enhancer_noises
         )
 
-    def heard(self, rows: Iterable[dict]) -> dict[str, list[str]]:
-        """The ``speakers`` and ``noises`` of rows of manifests, by names that are the same wherever the corpora lie.
+    def heard(self, rows: Sequence[Any]) -> dict[str, list[str]]:
+        """The ``speakers`` and ``noises`` of manifest rows, by names that do not depend on where the corpora are.
 
-        A model says by them what it was trained on, so that a test can be known to be new to it.
+        A model records them, so that a later test can tell whether it is new to the model.
         """
-        rows = list(rows)
         return {
-            "speakers": sorted({with_corpus(row["speaker"], self.corpora) for row in rows}),
-            "noises": sorted({"/".join(Path(row["noise"]).parts[-2:]) for row in rows if row["noise"]}),
+            "speakers": sorted({with_corpus(row.speaker, self.corpora) for row in rows}),
+            "noises": sorted({"/".join(row.noise.parts[-2:]) for row in rows if row.noise}),
         }
 
     def describe(self, noises: dict[str, mixing.NoiseTypes]) -> str:
-        """Words that stand wherever figures of these sets are printed; synthetic speech and noise are called so."""
+        """Describe the sets for results: the corpora, and whether speech and noises are recorded or generated."""
         speech = " + ".join("built-in synthetic speech" if name == "builtin" else name for name in self.corpora)
+        if not noises:
+            return f"{speech}, labels of the corpus"
         kinds = {split: _kind(types) for split, types in noises.items()}
         if kinds["test"] == kinds["train"]:
             return f"{speech}, {kinds['test']} noises"
@@ -243,13 +255,13 @@ def _range_of(utterance: Utterance, sample_rate: int) -> float:
 
 
 def _kind(types: mixing.NoiseTypes) -> str:
-    own = builtin_noises()
-    kinds = {"generated" if path.parent == own else "recorded" for files in types.values() for path in files}
+    generated = builtin_noises()
+    kinds = {"generated" if path.parent == generated else "recorded" for files in types.values() for path in files}
     return " and ".join(sorted(kinds, reverse=True))
 
 
 def _absolute(folders):
-    """Paths as absolute text; "" and "builtin" stand for what is made, and a list stays one."""
+    """Make paths absolute; "" and "builtin" stand for generated data, and a list stays a list."""
     if isinstance(folders, (str, Path)):
         return str(folders) if str(folders) in ("", "builtin") else str(Path(folders).expanduser().absolute())
     return [_absolute(folder) for folder in folders]

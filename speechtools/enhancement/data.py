@@ -1,13 +1,14 @@
-"""Manifests for training and testing an enhancer (Quality-Net paper, section 3.1), and the judging of what it makes.
+"""Manifests for training and testing an enhancer (Quality-Net paper, section 3.1), and scores of enhanced files.
 
-Training and validation mixtures are listed, not written: they are mixed when they are read. The test mixtures are
-written and judged by PESQ and STOI once, so that any enhancer can be compared with them.
+Training and validation mixtures are only listed: they are mixed when they are read. The test mixtures are written and
+scored by PESQ and STOI once, so that any enhancer can be compared with them.
 """
 
 import functools
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +16,105 @@ import numpy as np
 from speechtools import audio
 from speechtools.core.errors import AudioError, CorpusError, SpeechtoolsError
 from speechtools.core.jobs import map_in_processes
-from speechtools.core.rows import read_rows, write_rows
+from speechtools.core.rows import Row, write_rows
 from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
+from speechtools.corpora.row_checks import check_length, check_score, check_snr
 from speechtools.degradations import mixing
 from speechtools.measures import pesq as pesq_labels
 
 logger = logging.getLogger(__name__)
 
-_MIXTURE_FIELDS = ["ID", "duration", "speech", "speaker", "noise_type", "noise", "snr_db", "seed"]
-#: Columns of the manifests; those of the test also have the noisy file and how good it is.
-FIELDS = {
-    "train": _MIXTURE_FIELDS,
-    "valid": _MIXTURE_FIELDS,
-    "test": [*_MIXTURE_FIELDS, "heard", "path", "pesq", "stoi"],
-}
-#: Raised by one when a change of the code makes other files from the same options.
-VERSION = 1
+#: Raise it by one when a change of the code makes other files from the same options.
+VERSION = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureRow(Row, manifest="enhancement"):
+    """A mixture for training or validation.
+
+    Attributes
+    ----------
+    ID, speaker : str
+    duration : float
+        In seconds.
+    speech, noise : Path
+        The clean utterance and the noise recording.
+    noise_type : str
+    snr_db : float
+        In dB.
+    seed : int
+        Of the noise's offset.
+    """
+
+    ID: str
+    duration: float
+    speech: Path
+    speaker: str
+    noise_type: str
+    noise: Path
+    snr_db: float
+    seed: int
+
+    def check(self) -> Iterator[str]:
+        """Check the recordings, the SNR and the seed."""
+        yield from check_length(self.speech, self.duration)
+        if not self.noise.is_file():
+            yield f"noise={self.noise} does not exist."
+        yield from check_snr(self.snr_db)
+        if self.seed < 0:
+            yield f"seed={self.seed} is below 0."
+
+    def mixture(self) -> mixing.Mixture:
+        """The mixture to make, without its split and utterance."""
+        return mixing.Mixture(
+            self.ID,
+            "",
+            "noisy",
+            "",
+            self.speaker,
+            self.speech,
+            self.noise_type,
+            self.noise,
+            self.snr_db,
+            self.seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedRow(MixtureRow, manifest="enhancement test"):
+    """A mixture of the test, with the noisy file and its scores.
+
+    Attributes
+    ----------
+    heard : bool
+        Whether the enhancer is trained with this type of noise.
+    path : Path
+        The noisy file.
+    score : float
+    measure : str
+        What the score is on.
+    stoi : float
+    """
+
+    former_columns = {"pesq": "Rename the column pesq to score and add the column measure, or prepare it again."}
+
+    heard: bool
+    path: Path
+    score: float
+    measure: str
+    stoi: float
+
+    def check(self) -> Iterator[str]:
+        """Check what the mixture was made from, the noisy file and the scores."""
+        yield from super().check()
+        yield from check_length(self.path, self.duration)
+        yield from check_score(self.score, self.measure)
+        if not -1 <= self.stoi <= 1:
+            yield f"stoi={self.stoi:g} is outside -1 to 1."
+
+
+#: Of the manifests, by split.
+ROW_MODELS: dict[str, type[MixtureRow]] = {"train": MixtureRow, "valid": MixtureRow, "test": JudgedRow}
 
 
 def prepare(
@@ -43,27 +127,27 @@ def prepare(
     scale: str = "raw_nb",
     num_workers: int | None = None,
 ) -> PreparedSets:
-    """Make the training, validation and test manifests; or find them made.
+    """Make the training, validation and test manifests, unless they exist.
 
-    Each drawn utterance meets every noise type at every SNR. Training has the speakers and noises that ``sources`` set
-    aside for the enhancer; the test has speakers that neither it nor Quality-Net has heard, with noise types that
-    nobody has heard (``heard`` is ``no``) and with those of the training (``yes``).
+    Each drawn utterance is mixed with every noise type at every SNR. Training uses the speakers and noises that
+    ``sources`` sets aside for the enhancer. The test uses speakers that are new to the enhancer and to Quality-Net,
+    with noise types that are new to both (``heard`` is ``no``) and with those of the training (``yes``).
 
     Raises
     ------
     CorpusError, ConfigError
-        As the readers, the mixing and the labelling raise them; each names what to do.
+        From the readers, the mixing and the labelling.
     """
     if not (sources.enhancer_share and sources.enhancer_noises):
         raise CorpusError(
-            f"enhancer_share={sources.enhancer_share} and enhancer_noises={sources.enhancer_noises} set no speech or "
-            "no noise aside to train an enhancer on. Give both, as in 0.5 and 10."
+            f"enhancer_share={sources.enhancer_share} and enhancer_noises={sources.enhancer_noises} leave no speech or "
+            "no noise for the enhancer. Give both, for example 0.5 and 10."
         )
     options = {key: value for key, value in locals().items() if key not in ("sources", "save_folder", "num_workers")}
     pesq_labels.scale(scale)
     mixing.check_snrs("snrs_db", snrs_db)
     noises = sources.noises()
-    sets = sources.sets("enhancement", save_folder, FIELDS, options, noises, VERSION)
+    sets = sources.sets("enhancement", save_folder, ROW_MODELS, options, noises, VERSION)
     if sets.complete():
         return sets
 
@@ -82,20 +166,33 @@ def prepare(
     pairs = {m.mixture_id: (m.speech, noisy / f"{m.mixture_id}.wav") for m in plans["test"]}
     judged = judge(pairs, folder / "labels.csv", scale, sources.sample_rate, num_workers, rejected)
     if not judged:
-        raise CorpusError(f"Every file of the test was rejected; {folder}/rejected.csv gives the reasons.")
+        raise CorpusError(f"Every file of the test was rejected; {folder}/rejected.csv lists the reasons.")
     sets.write_about()
-    for split, plan in plans.items():
-        rows = [_row(mixture, durations[mixture.speech]) for mixture in plan]
-        if split == "test":
-            rows = [
-                row
-                | {"heard": "yes" if row["noise_type"] in noises["enhancer"] else "no"}
-                | {"path": pairs[row["ID"]][1], **judged[row["ID"]]}
-                for row in rows
-                if row["ID"] in judged
-            ]
-        write_rows(sets.manifests[split], FIELDS[split], rows)
+    for split in ("train", "valid"):
+        rows = [MixtureRow(**_columns(mixture, durations)) for mixture in plans[split]]
+        write_rows(sets.manifests[split], MixtureRow, rows)
+    judged_rows = [
+        JudgedRow(
+            **_columns(mixture, durations),
+            heard=mixture.noise_type in noises["enhancer"],
+            path=pairs[mixture.mixture_id][1],
+            score=round(judged[mixture.mixture_id].pesq, 6),
+            measure=pesq_labels.scale(scale).name,
+            stoi=round(judged[mixture.mixture_id].stoi, 6),
+        )
+        for mixture in plans["test"]
+        if mixture.mixture_id in judged
+    ]
+    write_rows(sets.manifests["test"], JudgedRow, judged_rows)
     return sets
+
+
+@dataclass(frozen=True)
+class Scores:
+    """PESQ and STOI of a file."""
+
+    pesq: float
+    stoi: float
 
 
 def judge(
@@ -105,31 +202,31 @@ def judge(
     sample_rate: int = 16000,
     num_workers: int | None = None,
     rejected: dict[str, str] | None = None,
-) -> dict[str, dict[str, float]]:
-    """PESQ and STOI of files against their references, by id: ``{"pesq": …, "stoi": …}``.
+) -> dict[str, Scores]:
+    """Score files against their references with PESQ and STOI, by id.
 
     Parameters
     ----------
     pairs : dict
-        By id, the clean reference and the file to judge, of one length.
+        By id, the clean reference and the file to score, of the same length.
     labels_csv : Path
-        Where the PESQ labels go, as :func:`speechtools.measures.pesq.label` writes them. A file that PESQ or STOI
-        cannot judge is missing in the result, with its reason in ``rejected.csv`` beside them.
-    rejected : dict
-        The reason by id, of files that could not be made: they are not judged, and join the others.
+        Where the PESQ labels go, as :func:`speechtools.measures.pesq.label` writes them. Files that PESQ or STOI
+        cannot score are not in the result; ``rejected.csv`` beside the labels lists the reasons.
+    rejected : dict, optional
+        Reasons by id of files that could not be made: they are listed with the others.
     """
     rejected = dict(rejected or {})
     pairs = {name: pair for name, pair in pairs.items() if name not in rejected}
     jobs = [pesq_labels.LabelJob(name, reference, path) for name, (reference, path) in pairs.items()]
     labels = pesq_labels.label(jobs, labels_csv, scale, num_workers)
     work = functools.partial(_stoi_of, sample_rate=sample_rate)
-    found = map_in_processes(work, [pairs[name] for name in labels], num_workers, "STOI")
-    judged: dict[str, dict[str, float]] = {}
-    for (name, pesq), value in zip(labels.items(), found, strict=True):
-        if isinstance(value, str):
-            rejected[name] = value
+    outcomes = map_in_processes(work, [pairs[name] for name in labels], num_workers, "STOI")
+    judged: dict[str, Scores] = {}
+    for (name, pesq), outcome in zip(labels.items(), outcomes, strict=True):
+        if isinstance(outcome, str):
+            rejected[name] = outcome
         else:
-            judged[name] = {"pesq": pesq, "stoi": value}
+            judged[name] = Scores(pesq, outcome)
     pesq_labels.add_rejected(labels_csv.with_name("rejected.csv"), rejected)
     for name, reason in rejected.items():
         logger.warning("%s is left out: %s", name, reason)
@@ -164,39 +261,8 @@ def stoi(clean: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
             ) from None
 
 
-def check_rows(manifest: str | Path, split: str) -> list[dict]:
-    """Rows of the manifest of a split, whose speech and noise are there.
-
-    Raises
-    ------
-    CorpusError
-        The manifest is missing or torn, or a file that it names is gone.
-    """
-    rows = read_rows(manifest, FIELDS[split])
-    for path in sorted({row[key] for row in rows for key in ("speech", "noise")}):
-        if not Path(path).is_file():
-            raise CorpusError(f"{manifest} names {path}, which is gone. Delete the manifest and start again.")
-    return rows
-
-
-def as_mixture(row: dict) -> mixing.Mixture:
-    """The mixture that a row of a manifest tells of; neither its ``split`` nor its ``utt_id`` is kept."""
-    return mixing.Mixture(
-        row["ID"],
-        "",
-        "noisy",
-        "",
-        row["speaker"],
-        Path(row["speech"]),
-        row["noise_type"],
-        Path(row["noise"]),
-        float(row["snr_db"]),
-        int(row["seed"]),
-    )
-
-
 def _stoi_of(pair: tuple[Path, Path], sample_rate: int) -> float | str:
-    """STOI of a file, or the reason why it has none. Runs in a worker."""
+    """STOI of a file, or the reason why it has none; runs in a worker."""
     try:
         reference, path = pair
         return stoi(audio.read(reference, sample_rate), audio.read(path, sample_rate), sample_rate)
@@ -208,14 +274,7 @@ def _noisy_only(mixtures: list[mixing.Mixture]) -> list[mixing.Mixture]:
     return [mixture for mixture in mixtures if mixture.subset == "noisy"]
 
 
-def _row(mixture: mixing.Mixture, seconds: float) -> dict:
-    return {
-        "ID": mixture.mixture_id,
-        "duration": f"{seconds:.6f}",
-        "speech": mixture.speech,
-        "speaker": mixture.speaker,
-        "noise_type": mixture.noise_type,
-        "noise": mixture.noise,
-        "snr_db": f"{mixture.snr_db:g}",
-        "seed": mixture.seed,
-    }
+def _columns(mixture: mixing.Mixture, durations: dict[Path, float]) -> dict:
+    names = ("speech", "speaker", "noise_type", "noise", "snr_db", "seed")
+    columns = {name: getattr(mixture, name) for name in names}
+    return {"ID": mixture.mixture_id, "duration": round(durations[mixture.speech], 6), **columns}

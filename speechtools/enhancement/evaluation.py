@@ -1,7 +1,9 @@
-"""The test of an enhancer: PESQ and STOI before and after, on speakers and noises that it has not heard."""
+"""The test of an enhancer: PESQ and STOI before and after, on speakers and noises that are new to it."""
 
+import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,151 +17,216 @@ from speechtools import audio
 from speechtools.core import plots
 from speechtools.core.errors import AudioError, CorpusError
 from speechtools.core.results import print_outputs, write_json
-from speechtools.enhancement import data as enhancement_data
+from speechtools.enhancement.data import JudgedRow, judge
 
 #: How many test files are enhanced together.
 BATCH_SIZE = 16
-#: What a table calls the figures of a group.
+#: Names of the metrics in tables.
 _COLUMNS = {"pesq": "PESQ", "stoi": "STOI", "predicted": "predicted"}
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A test file before and after enhancement.
+
+    Attributes
+    ----------
+    row : JudgedRow
+        Of the test manifest.
+    path : Path
+        The enhanced file.
+    before, after : dict
+        ``pesq``, ``stoi`` and, with a Quality-Net, ``predicted``.
+    """
+
+    row: JudgedRow
+    path: Path
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+# ---------------------------------------------------------------------------------------------------------- metrics
+
+
 def evaluate(
-    enhancer, rows: Sequence[dict], folder: str | Path, scale: str = "raw_nb", quality_net=None, num_workers=None
-) -> list[dict]:
-    """Enhance the files of a test manifest and judge what comes out.
+    enhancer,
+    rows: Sequence[JudgedRow],
+    folder: str | Path,
+    scale: str = "raw_nb",
+    quality_net=None,
+    num_workers: int | None = None,
+    predicted_before: Mapping[str, float] | None = None,
+) -> list[Comparison]:
+    """Enhance the files of a test manifest and score the results.
 
     Parameters
     ----------
     enhancer : SpeechEnhancer
-        Or anything else with ``enhance_waveforms`` and ``sample_rate``.
-    rows : sequence of dict
+        Or any object with ``enhance_waveforms`` and ``sample_rate``.
+    rows : sequence of JudgedRow
         Of the test manifest that :func:`speechtools.enhancement.data.prepare` writes.
     folder : str or Path
-        Here ``<ID>.wav`` are written, and the PESQ labels; a file that cannot be judged is in ``rejected.csv``.
+        Where ``<ID>.wav`` and the PESQ labels are written; ``rejected.csv`` lists files that cannot be scored.
     scale : str
         Of PESQ.
-    quality_net : QualityNet
-        Where it is given, its scores are there too, as ``predicted``; rows of :func:`with_predicted` have those of the
-        noisy files already.
-
-    Returns
-    -------
-    list of dict
-        The rows that could be judged, with ``before`` and ``after``: each a dict of ``pesq``, ``stoi`` and, with a
-        ``quality_net``, ``predicted``.
+    quality_net : QualityNet, optional
+        Its scores are added as ``predicted``.
+    predicted_before : mapping, optional
+        Its scores of the noisy files by ID, where they are known.
 
     Raises
     ------
     CorpusError
-        Not one file could be judged.
+        No file could be scored.
     """
     folder, rate = Path(folder), enhancer.sample_rate
-    rows = sorted(rows, key=lambda row: float(row["duration"]))  # so that little is padded
-    outputs = {row["ID"]: folder / f"{row['ID']}.wav" for row in rows}
+    rows = sorted(rows, key=lambda row: row.duration)  # files of a batch need little padding
+    paths = {row.ID: folder / f"{row.ID}.wav" for row in rows}
     rejected = {}
     for first in tqdm(range(0, len(rows), BATCH_SIZE), "enhancing", unit="batch", disable=None):
         batch = rows[first : first + BATCH_SIZE]
-        enhanced = enhancer.enhance_waveforms([audio.read(row["path"], rate) for row in batch])
+        enhanced = enhancer.enhance_waveforms([audio.read(row.path, rate) for row in batch])
         for row, samples in zip(batch, enhanced, strict=True):
             try:
-                audio.write(outputs[row["ID"]], samples / max(1.0, float(np.abs(samples).max())), rate)
+                audio.write(paths[row.ID], samples / max(1.0, float(np.abs(samples).max())), rate)
             except AudioError as error:
-                rejected[row["ID"]] = str(error)
-    pairs = {row["ID"]: (Path(row["speech"]), outputs[row["ID"]]) for row in rows}
-    judged = enhancement_data.judge(pairs, folder / "labels.csv", scale, rate, num_workers, rejected)
+                rejected[row.ID] = str(error)
+    pairs = {row.ID: (row.speech, paths[row.ID]) for row in rows}
+    judged = judge(pairs, folder / "labels.csv", scale, rate, num_workers, rejected)
     if not judged:
-        raise CorpusError(f"Not one enhanced file could be judged; {folder}/rejected.csv gives the reasons.")
-    rows = [row for row in rows if row["ID"] in judged]
-    before = [{"pesq": float(row["pesq"]), "stoi": float(row["stoi"])} for row in rows]
-    after = [judged[row["ID"]] for row in rows]
+        raise CorpusError(f"No enhanced file could be scored; {folder}/rejected.csv lists the reasons.")
+    rows = [row for row in rows if row.ID in judged]
+    comparisons = [
+        Comparison(row, paths[row.ID], {"pesq": row.score, "stoi": row.stoi}, dataclasses.asdict(judged[row.ID]))
+        for row in rows
+    ]
     if quality_net is not None:
-        made = with_predicted([{"path": outputs[row["ID"]]} for row in rows], quality_net)
-        noisy = rows if "predicted" in rows[0] else with_predicted(rows, quality_net)
-        for figures, scored in ((before, noisy), (after, made)):
-            for each, row in zip(figures, scored, strict=True):
-                each["predicted"] = row["predicted"]
-    return [row | {"before": b, "after": a} for row, b, a in zip(rows, before, after, strict=True)]
+        predicted_before = predicted_before or predict_scores(quality_net, {row.ID: row.path for row in rows})
+        predicted_after = predict_scores(quality_net, {row.ID: paths[row.ID] for row in rows})
+        for comparison in comparisons:
+            comparison.before["predicted"] = predicted_before[comparison.row.ID]
+            comparison.after["predicted"] = predicted_after[comparison.row.ID]
+    return comparisons
 
 
-def with_predicted(rows: Sequence[dict], quality_net) -> list[dict]:
-    """Rows with the score that a Quality-Net gives their file ``path``, as ``predicted``.
+def predict_scores(quality_net, paths: Mapping[str, Path]) -> dict[str, float]:
+    """Predict the quality of files, by their keys in ``paths``.
 
     Raises
     ------
     AudioError
-        A file cannot be scored; what PESQ could judge has sound, and can be.
+        A file cannot be scored, for example because it is silent.
     """
-    found = []
-    for row, (_, report) in zip(rows, quality_net.assess_files([row["path"] for row in rows]), strict=True):
+    scores = {}
+    for name, (_, report) in zip(paths, quality_net.assess_files(list(paths.values())), strict=True):
         if isinstance(report, AudioError):
             raise report
-        found.append(row | {"predicted": report.score})
-    return found
+        scores[name] = report.score
+    return scores
 
 
-def enhancement_figures(rows: Sequence[dict]) -> dict:
-    """Means before and after, and their difference, ``gain``: overall, by SNR and by noise type.
+def enhancement_metrics(comparisons: Sequence[Comparison]) -> dict:
+    """Average before and after, and their difference, ``gain``: overall, by SNR and by noise type.
 
-    ``unheard`` are noise types that the enhancer was not trained with, ``heard`` those that it was; the speakers are
-    new in both.
+    ``unheard`` are noise types that are new to the enhancer, ``heard`` those of its training; speakers are new in both.
     """
-    figures = {}
-    for name, heard in (("unheard", "no"), ("heard", "yes")):
-        members = [row for row in rows if row["heard"] == heard]
+    results = {}
+    for name, heard in (("unheard", False), ("heard", True)):
+        members = [comparison for comparison in comparisons if comparison.row.heard == heard]
         if members:
-            figures[name] = {
+            results[name] = {
                 "overall": _means(members),
-                "by_snr_db": _grouped(members, "snr_db", float),
-                "by_noise": _grouped(members, "noise_type", str),
+                "by_snr_db": _grouped(members, lambda row: f"{row.snr_db:g}", float),
+                "by_noise": _grouped(members, lambda row: row.noise_type, str),
             }
-    return figures
+    return results
 
 
-def _means(rows: Sequence[dict]) -> dict:
-    means = {
-        when: {name: float(np.mean([row[when][name] for row in rows])) for name in rows[0][when]}
-        for when in ("before", "after")
-    }
-    gain = {name: means["after"][name] - means["before"][name] for name in means["before"]}
-    return {"files": len(rows)} | means | {"gain": gain}
+def _means(comparisons: Sequence[Comparison]) -> dict:
+    names = comparisons[0].before
+    before = {name: float(np.mean([comparison.before[name] for comparison in comparisons])) for name in names}
+    after = {name: float(np.mean([comparison.after[name] for comparison in comparisons])) for name in names}
+    gain = {name: after[name] - before[name] for name in names}
+    return {"files": len(comparisons), "before": before, "after": after, "gain": gain}
 
 
-def _grouped(rows: Sequence[dict], key: str, order) -> dict:
+def _grouped(comparisons: Sequence[Comparison], group_of: Callable[[JudgedRow], str], order: Callable) -> dict:
+    names = sorted({group_of(comparison.row) for comparison in comparisons}, key=order)
     return {
-        name: _means([row for row in rows if row[key] == name]) for name in sorted({r[key] for r in rows}, key=order)
+        name: _means([comparison for comparison in comparisons if group_of(comparison.row) == name]) for name in names
     }
 
 
-def print_enhancement(figures: dict, title: str, console: Console) -> None:
-    """The figures of one model as a table."""
-    names = list(next(iter(figures.values()))["overall"]["gain"])
+# ----------------------------------------------------------------------------------------------------------- report
+
+
+def enhancement_report(
+    run: str | Path, rows: Sequence[JudgedRow], models: Mapping[str, Any], facts: dict, quality_net=None, **judging: Any
+) -> dict:
+    """Print the results of a test and write ``results.json``, the enhanced files, an example and its plot to ``run``.
+
+    Parameters
+    ----------
+    run : str or Path
+        The output folder of the training.
+    rows : sequence of JudgedRow
+        Of the test manifest.
+    models : mapping
+        SpeechEnhancers by name: the trained one last, and before it one to compare it with, if any.
+    facts : dict
+        What else goes to ``results.json``; ``trained_on`` names the sets.
+    quality_net, **judging
+        As :func:`evaluate` takes them.
+
+    Returns
+    -------
+    dict
+        The metrics of the last model.
+    """
+    # Into a file or a pipe, tables are printed at full width.
+    run, console = Path(run), Console(width=None if sys.stdout.isatty() else 120)
+    if quality_net is not None:
+        judging["predicted_before"] = predict_scores(quality_net, {row.ID: row.path for row in rows})
+    results = {}
+    for name, model in models.items():
+        comparisons = evaluate(model, rows, run / "enhanced" / name, quality_net=quality_net, **judging)
+        results[name] = enhancement_metrics(comparisons)
+        print_enhancement(results[name], f"{name}: new speakers, {facts['trained_on']}", console)
+    last = results.pop(name)
+    for other, metrics in results.items():
+        console.print(verdict(last, metrics, other), soft_wrap=True)
+    write_json(run / "results.json", facts | last | {"compared_with": results})
+    print_outputs(run, [plot_example(run, comparisons, model.sample_rate)], console)
+    return last
+
+
+def print_enhancement(results: dict, title: str, console: Console) -> None:
+    """Print the metrics of one model as a table."""
+    names = list(next(iter(results.values()))["overall"]["gain"])
     table = Table(title=title, title_style="bold", box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("group", no_wrap=True)
     table.add_column("files", justify="right")
     for name in names:
-        for when in ("before", "after", "gain"):
-            table.add_column(f"{_COLUMNS[name]} {when}", justify="right")
-
-    def add(label, each, end=False):
-        cells = []
-        for name in names:
-            cells += [f"{each['before'][name]:.3f}", f"{each['after'][name]:.3f}", f"{each['gain'][name]:+.3f}"]
-        table.add_row(label, str(each["files"]), *cells, end_section=end)
-
-    for kind, groups in figures.items():
-        add(f"{kind} noises", groups["overall"])
-        parts = [(f"  {name} dB", each) for name, each in groups["by_snr_db"].items()]
-        parts += [(f"  {name}", each) for name, each in groups["by_noise"].items()]
-        for number, (label, each) in enumerate(parts, start=1):
-            add(label, each, end=number == len(parts))
+        for column in ("before", "after", "gain"):
+            table.add_column(f"{_COLUMNS[name]} {column}", justify="right")
+    for kind, groups in results.items():
+        lines = [(f"{kind} noises", groups["overall"])]
+        lines += [(f"  {name} dB", means) for name, means in groups["by_snr_db"].items()]
+        lines += [(f"  {name}", means) for name, means in groups["by_noise"].items()]
+        for label, means in lines:
+            cells = []
+            for name in names:
+                cells += [f"{means['before'][name]:.3f}", f"{means['after'][name]:.3f}", f"{means['gain'][name]:+.3f}"]
+            table.add_row(label, str(means["files"]), *cells)
+        table.add_section()
     console.print(table)
 
 
-def verdict(figures: dict, other: dict, name: str) -> str:
-    """In words, how far true and predicted quality went up from the ``other`` model, called ``name``, on new noises."""
-    kind = "unheard" if "unheard" in figures else "heard"
-    ours, theirs = (each[kind]["overall"]["after"] for each in (figures, other))
-    change = {key: ours[key] - theirs[key] for key in ours}
+def verdict(results: dict, other: dict, name: str) -> str:
+    """Describe how true and predicted quality changed from the ``other`` model, called ``name``, on new noises."""
+    kind = "unheard" if "unheard" in results else "heard"
+    after, before = (metrics[kind]["overall"]["after"] for metrics in (results, other))
+    change = {key: after[key] - before[key] for key in after}
     text = f"Against {name}, {kind} noises: true PESQ {change['pesq']:+.3f}, STOI {change['stoi']:+.3f}"
     if "predicted" not in change:
         return text + "."
@@ -169,43 +236,19 @@ def verdict(figures: dict, other: dict, name: str) -> str:
     return text + ("only the predicted one went up." if change["predicted"] > 0 else "neither went up.")
 
 
-def enhancement_report(
-    run: str | Path, rows: Sequence[dict], models: Mapping[str, Any], facts: dict, quality_net=None, **judging
-) -> dict:
-    """Everything that a test of enhancers leaves: tables on the screen, ``results.json`` and an example, in ``run``.
-
-    ``models`` are SpeechEnhancers by name: the one just trained last, and before it one to compare it with, if any.
-    ``quality_net`` and ``judging`` go to :func:`evaluate`; ``facts`` must hold ``trained_on``. The last model's figures
-    are returned.
-    """
-    # Into a file or a pipe, the table goes whole.
-    run, console = Path(run), Console(width=None if sys.stdout.isatty() else 120)
-    if quality_net is not None:
-        rows = with_predicted(rows, quality_net)
-    figures = {}
-    for name, model in models.items():
-        judged = evaluate(model, rows, run / "enhanced" / name, quality_net=quality_net, **judging)
-        figures[name] = enhancement_figures(judged)
-        print_enhancement(figures[name], f"{name}: new speakers, {facts['trained_on']}", console)
-    last = figures.pop(name)
-    for other, each in figures.items():
-        console.print(verdict(last, each, other), soft_wrap=True)
-    write_json(run / "results.json", facts | last | {"compared_with": figures})
-    drawn = _example(run, judged, model.sample_rate, name)
-    print_outputs(run, [drawn], console)
-    return last
-
-
-def _example(run: Path, judged: Sequence[dict], rate: int, name: str) -> Path:
-    """Clean, noisy and enhanced versions of one test file of unheard noise, to listen to and as a figure."""
-    unheard = [row for row in judged if row["heard"] == "no"] or list(judged)
-    row = sorted(unheard, key=lambda each: (abs(float(each["snr_db"])), each["ID"]))[0]
-    paths = {"clean": row["speech"], "noisy": row["path"], "enhanced": run / "enhanced" / name / f"{row['ID']}.wav"}
+def plot_example(run: Path, comparisons: Sequence[Comparison], rate: int) -> Path:
+    """Plot the clean, noisy and enhanced versions of one test file of new noise, and write them to ``run/examples``."""
+    unheard = [comparison for comparison in comparisons if not comparison.row.heard] or comparisons
+    example = min(unheard, key=lambda comparison: (abs(comparison.row.snr_db), comparison.row.ID))
+    row = example.row
+    versions = {
+        "clean": ("clean", row.speech),
+        "noisy": (f"{row.noise_type} noise at {row.snr_db:g} dB, PESQ {example.before['pesq']:.2f}", row.path),
+        "enhanced": (f"enhanced, PESQ {example.after['pesq']:.2f}", example.path),
+    }
     recordings = []
-    for kind, path in paths.items():
+    for name, (title, path) in versions.items():
         samples = audio.read(path, rate)
-        audio.write(run / "examples" / f"{kind}.wav", samples, rate)
-        title = {"clean": "clean", "noisy": f"{row['noise_type']} noise at {row['snr_db']} dB"}.get(kind, kind)
-        when = {"noisy": "before", "enhanced": "after"}.get(kind)
-        recordings.append((title + (f", PESQ {row[when]['pesq']:.2f}" if when else ""), samples))
+        audio.write(run / "examples" / f"{name}.wav", samples, rate)
+        recordings.append((title, samples))
     return plots.spectrograms(run / "figures" / "example.png", recordings, rate)

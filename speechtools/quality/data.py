@@ -1,29 +1,81 @@
-"""From a corpus and a folder of noises to labelled manifests for Quality-Net (paper, section 3.1).
+"""From a corpus and noises to labelled manifests for Quality-Net (paper, section 3.1).
 
-The steps (read and divide the corpus, plan the mixtures, make them, enhance some, label all with PESQ) can be stopped
-at any moment and started again: finished files stay, and a folder whose manifests are there is used as it is.
+Every step (divide the corpus, plan the mixtures, make them, enhance some, label all) can be stopped at any moment and
+started again: finished files stay, and a folder whose manifests exist is used as it is.
 """
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from speechtools import audio
-from speechtools.core.errors import AudioError, ConfigError, CorpusError
-from speechtools.core.rows import read_rows, write_rows
+from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.registry import did_you_mean
+from speechtools.core.rows import Row, write_rows
 from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
+from speechtools.corpora.row_checks import check_length, check_score, check_snr
+from speechtools.corpora.utterance import Utterance
 from speechtools.degradations import mixing
 from speechtools.measures import pesq as pesq_labels
 
 logger = logging.getLogger(__name__)
 
-FIELDS = ["ID", "duration", "path", "speech", "pesq", "subset", "speaker", "noise_type", "noise", "snr_db"]
 SPLITS = ("train", "valid", "test")
-#: Raised by one when a change of the code makes other files from the same options.
-VERSION = 1
+#: Where labels come from.
+LABELS = ("measure", "corpus")
+#: Raise it by one when a change of the code makes other files from the same options.
+VERSION = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityRow(Row, manifest="quality"):
+    """A labelled file.
+
+    Attributes
+    ----------
+    ID : str
+    duration : float
+        In seconds.
+    path, speech : Path
+        The file, and the clean utterance that it was made from; in the subset ``corpus`` both are the same.
+    score : float
+    measure : str
+        What the score is on.
+    subset : str
+        ``clean`` or ``corpus`` for a recording as it is, without or with degradations of its own; ``noisy``,
+        ``enhanced`` (noisy and then enhanced), or the name of another degradation.
+    speaker : str
+    noise_type, noise, snr_db
+        What was added to the speech: its type, recording and SNR (dB); empty for clean speech.
+    """
+
+    former_columns = {"pesq": "Rename the column pesq to score and add the column measure, or prepare it again."}
+
+    ID: str
+    duration: float
+    path: Path
+    speech: Path
+    score: float
+    measure: str
+    subset: str
+    speaker: str
+    noise_type: str = ""
+    noise: Path | None = None
+    snr_db: float | None = None
+
+    def check(self) -> Iterator[str]:
+        """Check the file, the score, and that noise and subset agree."""
+        yield from check_length(self.path, self.duration)
+        yield from check_score(self.score, self.measure)
+        if self.subset == "noisy" and (not self.noise_type or self.snr_db is None):
+            yield "subset=noisy, but noise_type or snr_db is empty."
+        if self.subset in ("clean", "corpus") and (self.noise or self.snr_db is not None):
+            yield f"subset={self.subset}, but noise or snr_db is not empty."
+        if self.snr_db is not None:
+            yield from check_snr(self.snr_db)
 
 
 def prepare(
@@ -40,139 +92,97 @@ def prepare(
     enhancer: str | Path | None = None,
     enhance: mixing.Enhance | None = None,
     scale: str = "raw_nb",
+    labels: str = "measure",
     num_workers: int | None = None,
 ) -> PreparedSets:
-    """Make the training, validation and test sets; or find them made.
+    """Make the training, validation and test sets, unless they exist.
 
     Parameters
     ----------
-    sources
-        The speech, the noises, and who is in which split.
-    save_folder
-        Here a folder named after the fingerprint of all these options is made.
-    enhanced_share
-        Of the noisy training utterances, how many are enhanced (the paper: half); above 0, validation and test have
-        every mixture enhanced as well.
+    sources : NoisySpeech
+        The speech, the noises, and their division.
+    save_folder : str or Path
+        A folder named after the fingerprint of all these options is made in it.
+    num_clean_train, mixtures_per_utterance, clean_copies, train_snrs_db
+        Of the training set, as :func:`speechtools.degradations.mixing.plan_training` takes them.
+    num_valid_utterances, num_test_utterances, test_snrs_db
+        Of the other sets, as :func:`speechtools.degradations.mixing.plan_test` takes them.
+    enhanced_share : float
+        Share of the noisy training utterances that are enhanced (the paper: half); above 0, every mixture of
+        validation and test is enhanced as well.
     enhancer, enhance
-        The folder of the trained model that enhances, which tells these sets from those of another one, and its
-        function: a list of waveforms (samples,) at the sample rate -> a list of enhanced ones of the same lengths.
-    others
-        As named in ``mixing``; every count and SNR of section 3.1.
+        The folder of the trained model that enhances, which distinguishes these sets from those of another model, and
+        its function from a list of waveforms (samples,) to one of the same lengths.
+    scale : str
+        Measure of the labels.
+    labels : str
+        ``measure`` makes mixtures and labels them; ``corpus`` takes the recordings as they are, with the scores that
+        their utterances carry, which must be on ``scale``.
+    num_workers : int, optional
+        Processes; None takes one for each core.
 
     Raises
     ------
     CorpusError, ConfigError
-        As the readers, the mixing and the labelling raise them; each names what to do.
+        From the readers, the mixing and the labelling; or no file of a split can be used.
     """
     options = {
-        key: value
-        for key, value in locals().items()
-        if key not in ("sources", "save_folder", "num_workers", "enhance", "enhancer")
+        name: value
+        for name, value in locals().items()
+        if name not in ("sources", "save_folder", "num_workers", "enhance", "enhancer")
     }
     _check_options(options)
     if enhanced_share:
         if enhancer is None or enhance is None:
             raise ConfigError(
-                f"enhanced_share={enhanced_share} needs a trained model that enhances, and none was given. Give its "
-                "folder `pretrained`, or set enhanced_share to 0."
+                f"enhanced_share={enhanced_share} needs a trained model that enhances. Set enhancer to its folder "
+                "`pretrained`, or enhanced_share to 0."
             )
         options["enhancer"] = _digest(enhancer)
-    noises = sources.noises()
+    noises = sources.noises() if labels == "measure" else {}
     sets = sources.sets("quality", save_folder, SPLITS, options, noises, VERSION)
     if sets.complete():
         return sets
-
-    folder, groups, seed = sets.folder, sources.speech(num_workers), sources.seed
-    plan = mixing.plan_training(
-        groups["train"],
-        noises["train"],
-        train_snrs_db,
-        num_clean_train,
-        mixtures_per_utterance,
-        seed,
-        clean_copies,
-        enhanced_share,
-    )
-    for split, count in (("valid", num_valid_utterances), ("test", num_test_utterances)):
-        plan += mixing.plan_test(
-            groups[split], noises[split], test_snrs_db, count, split, seed, enhanced=enhanced_share > 0
+    groups = sources.speech(num_workers)
+    if labels == "corpus":
+        rows = {split: _labelled(groups[split], scale) for split in SPLITS}
+    else:
+        plan = mixing.plan_training(
+            groups["train"],
+            noises["train"],
+            train_snrs_db,
+            num_clean_train,
+            mixtures_per_utterance,
+            sources.seed,
+            clean_copies,
+            enhanced_share,
         )
-
-    audio_folder, rate = folder / "audio", sources.sample_rate
-    as_they_are = [mixture for mixture in plan if mixture.subset != "enhanced"]
-    durations, rejected = mixing.make_mixtures(as_they_are, audio_folder, rate, num_workers)
-    if enhance is not None and enhanced_share:
-        to_enhance = [mixture for mixture in plan if mixture.subset == "enhanced"]
-        enhanced, refused = mixing.enhance_mixtures(to_enhance, audio_folder, rate, enhance)
-        durations, rejected = durations | enhanced, rejected | refused
-    made = [mixture for mixture in plan if mixture.mixture_id in durations]
-    jobs = [
-        pesq_labels.LabelJob(mixture.mixture_id, mixture.speech, audio_folder / f"{mixture.mixture_id}.wav")
-        for mixture in made
-    ]
-    labels = pesq_labels.label(jobs, folder / "labels.csv", scale, num_workers)
-    pesq_labels.add_rejected(folder / "rejected.csv", rejected)
-    lost = len(plan) - len(labels)
-    if lost:
-        logger.warning(
-            "%d of %d files were rejected; %s/rejected.csv lists them with their reasons.", lost, len(plan), folder
-        )
+        for split, count in (("valid", num_valid_utterances), ("test", num_test_utterances)):
+            plan += mixing.plan_test(
+                groups[split], noises[split], test_snrs_db, count, split, sources.seed, enhanced=enhanced_share > 0
+            )
+        rows = _make(plan, sets.folder, sources.sample_rate, scale, enhance, num_workers)
+    for split in SPLITS:
+        if not rows[split]:
+            reasons = f"{sets.folder}/rejected.csv lists the reasons" if labels == "measure" else "no score was usable"
+            raise CorpusError(f"No file of the {split} set is left: {reasons}. Correct the corpus.")
     sets.write_about()
     for split in SPLITS:
-        rows = [
-            _row(mixture, durations[mixture.mixture_id], audio_folder, labels[mixture.mixture_id])
-            for mixture in made
-            if mixture.split == split and mixture.mixture_id in labels
-        ]
-        if not rows:
-            raise CorpusError(
-                f"Every file of the {split} set was rejected; {folder}/rejected.csv gives the reasons. Mend the corpus."
-            )
-        write_rows(sets.manifests[split], FIELDS, rows)
+        write_rows(sets.manifests[split], QualityRow, rows[split])
     return sets
 
 
-def check_rows(manifest: str | Path, sample_rate: int = 16000) -> list[dict]:
-    """Rows of a manifest whose audio is there, as long as it says, and labelled.
-
-    Raises
-    ------
-    CorpusError
-        The manifest is missing or torn, or names a file that is gone or shorter than it says: the first such row.
-    """
-    rows = read_rows(manifest, FIELDS)
-    for number, row in enumerate(rows, start=2):
-        try:
-            seconds = audio.duration(row["path"])
-        except AudioError as error:
-            raise CorpusError(
-                f"Row {number} of {manifest} ({row['ID']}): {error} Delete the manifest and start again: only what is "
-                "missing is made anew."
-            ) from error
-        if seconds + 1 / sample_rate < float(row["duration"]):
-            raise CorpusError(
-                f"Row {number} of {manifest} ({row['ID']}) says {row['duration']} s, but {row['path']} holds "
-                f"{seconds:.3f} s: the file was cut. Delete it and the manifest and start again."
-            )
-    return rows
-
-
-def draw_utterances(rows: list[dict], count: int | None, seed: int = 0) -> list[dict]:
-    """The rows of ``count`` drawn utterances, in their order; None takes all. A smaller draw lies within a larger one.
+def draw_utterances(rows: list[QualityRow], count: int | None, seed: int = 0) -> list[QualityRow]:
+    """Keep the rows of ``count`` drawn utterances, in their order; None keeps all. Smaller draws are subsets of larger.
 
     Raises
     ------
     ConfigError
-        There are not so many utterances.
-
-    Example
-    -------
-    >>> [row["speech"] for row in draw_utterances([{"speech": "a"}, {"speech": "b"}, {"speech": "a"}], 2)]
-    ['a', 'b', 'a']
+        There are fewer utterances.
     """
     if count is None:
         return rows
-    utterances = sorted({str(row["speech"]) for row in rows})
+    utterances = sorted({str(row.speech) for row in rows})
     if not 0 < count <= len(utterances):
         raise ConfigError(
             f"num_train_utterances={count}, but the training set has {len(utterances)} utterances. "
@@ -180,21 +190,100 @@ def draw_utterances(rows: list[dict], count: int | None, seed: int = 0) -> list[
         )
     order = np.random.default_rng([seed, 6]).permutation(len(utterances))
     drawn = {utterances[i] for i in order[:count]}
-    return [row for row in rows if str(row["speech"]) in drawn]
+    return [row for row in rows if str(row.speech) in drawn]
 
 
 # ---------------------------------------------------------------------------------------------------------- helpers
 
 
+def _make(
+    plan: list[mixing.Mixture],
+    folder: Path,
+    sample_rate: int,
+    scale: str,
+    enhance: mixing.Enhance | None,
+    num_workers: int | None,
+) -> dict[str, list[QualityRow]]:
+    """Make the files of a plan and label them: rows by split, without the files that were rejected."""
+    audio_folder = folder / "audio"
+    unprocessed = [mixture for mixture in plan if mixture.subset != "enhanced"]
+    durations, rejected = mixing.make_mixtures(unprocessed, audio_folder, sample_rate, num_workers)
+    to_enhance = [mixture for mixture in plan if mixture.subset == "enhanced"]
+    if enhance is not None and to_enhance:
+        enhanced, refused = mixing.enhance_mixtures(to_enhance, audio_folder, sample_rate, enhance)
+        durations, rejected = durations | enhanced, rejected | refused
+    paths = {name: audio_folder / f"{name}.wav" for name in durations}
+    made = [mixture for mixture in plan if mixture.mixture_id in durations]
+    jobs = [pesq_labels.LabelJob(mixture.mixture_id, mixture.speech, paths[mixture.mixture_id]) for mixture in made]
+    labels = pesq_labels.label(jobs, folder / "labels.csv", scale, num_workers)
+    pesq_labels.add_rejected(folder / "rejected.csv", rejected)
+    if len(labels) < len(plan):
+        logger.warning(
+            "%d of %d files were rejected; %s/rejected.csv lists the reasons.",
+            len(plan) - len(labels),
+            len(plan),
+            folder,
+        )
+    rows: dict[str, list[QualityRow]] = {split: [] for split in SPLITS}
+    for mixture in made:
+        name = mixture.mixture_id
+        if name in labels:
+            row = QualityRow(
+                ID=name,
+                duration=round(durations[name], 6),
+                path=paths[name],
+                speech=mixture.speech,
+                score=round(labels[name], 6),
+                measure=pesq_labels.scale(scale).name,
+                subset=mixture.subset,
+                speaker=mixture.speaker,
+                noise_type=mixture.noise_type,
+                noise=mixture.noise,
+                snr_db=mixture.snr_db,
+            )
+            rows[mixture.split].append(row)
+    return rows
+
+
+def _labelled(utterances: Sequence[Utterance], scale: str) -> list[QualityRow]:
+    """Rows of the utterances that have a score."""
+    measure = pesq_labels.scale(scale).name
+    rows = []
+    for utterance in utterances:
+        if utterance.score is None:
+            continue
+        if utterance.measure and pesq_labels.scale(utterance.measure).name != measure:
+            raise ConfigError(
+                f"{utterance.utt_id} has a score of {utterance.measure}, but scale={scale}. Set scale to the measure "
+                "of the corpus."
+            )
+        row = QualityRow(
+            ID=utterance.utt_id,
+            duration=round(utterance.duration, 6),
+            path=utterance.path,
+            speech=utterance.path,
+            score=utterance.score,
+            measure=measure,
+            subset="corpus",
+            speaker=utterance.speaker,
+        )
+        rows.append(row)
+    if len(rows) < len(utterances):
+        logger.warning(
+            "%d of %d utterances have no score and are left out.", len(utterances) - len(rows), len(utterances)
+        )
+    return rows
+
+
 def _digest(model: str | Path) -> str:
-    """A fingerprint of a trained model's files, whatever folder they lie in."""
+    """A fingerprint of a trained model's files, independent of where they are."""
     if not Path(model).is_dir():
-        raise ConfigError(f"enhancer={str(model)!r} is no folder. Give the folder `pretrained` of a trained enhancer.")
-    parts = hashlib.sha256()
+        raise ConfigError(f"enhancer={str(model)!r} is not a folder. Give `pretrained` of a trained enhancer.")
+    digest = hashlib.sha256()
     for path in sorted(Path(model).iterdir()):
         if path.suffix in (".yaml", ".ckpt"):
-            parts.update(path.name.encode() + path.read_bytes())
-    return parts.hexdigest()[:16]
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _check_options(options: dict) -> None:
@@ -203,23 +292,14 @@ def _check_options(options: dict) -> None:
         mixing.check_snrs(name, options[name])
     if options["mixtures_per_utterance"] < 1:
         raise ConfigError(
-            f"mixtures_per_utterance={options['mixtures_per_utterance']} would leave no noisy speech to train on. "
+            f"mixtures_per_utterance={options['mixtures_per_utterance']} leaves no noisy speech to train on. "
             "Give 1 or more."
         )
     if not 0 <= options["enhanced_share"] <= 1:
         raise ConfigError(f"enhanced_share={options['enhanced_share']} must lie between 0 (none) and 1 (all).")
-
-
-def _row(mixture: mixing.Mixture, seconds: float, folder: Path, pesq: float) -> dict:
-    return {
-        "ID": mixture.mixture_id,
-        "duration": f"{seconds:.6f}",
-        "path": folder / f"{mixture.mixture_id}.wav",
-        "speech": mixture.speech,
-        "pesq": f"{pesq:.6f}",
-        "subset": mixture.subset,
-        "speaker": mixture.speaker,
-        "noise_type": mixture.noise_type,
-        "noise": mixture.noise or "",
-        "snr_db": "" if mixture.snr_db is None else f"{mixture.snr_db:g}",
-    }
+    if options["labels"] not in LABELS:
+        raise ConfigError(
+            f"labels={options['labels']!r} is not one of {', '.join(LABELS)}.{did_you_mean(options['labels'], LABELS)}"
+        )
+    if options["labels"] == "corpus" and options["enhanced_share"]:
+        raise ConfigError("labels=corpus takes recordings as they are; set enhanced_share to 0.")

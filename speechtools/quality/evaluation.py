@@ -1,8 +1,9 @@
-"""Reports of a test: figures of merit overall and by group, on the screen and as JSON."""
+"""The test of Quality-Net: metrics overall and by group, on the screen and as JSON, and the paper's plots of it."""
 
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,133 +17,158 @@ from speechtools.core.results import print_outputs, write_json
 from speechtools.core.rows import write_rows
 from speechtools.degradations import mixing
 from speechtools.quality import localization
+from speechtools.quality.data import QualityRow
 
 logger = logging.getLogger(__name__)
 
 
-def quality_figures(predicted, true, rows: Sequence[dict], clean_variances: Sequence[float]) -> dict:
+@dataclass(frozen=True, kw_only=True)
+class PredictedRow(QualityRow):
+    """A row of ``predictions.csv``: the test manifest with the predicted scores."""
+
+    predicted: float
+
+    @classmethod
+    def of(cls, row: QualityRow, predicted: float) -> "PredictedRow":
+        """Add a prediction to a row."""
+        return cls(**{name: getattr(row, name) for name in row.columns()}, predicted=round(float(predicted), 6))
+
+
+# ---------------------------------------------------------------------------------------------------------- metrics
+
+
+def quality_metrics(predicted, true, rows: Sequence[QualityRow], clean_variances: Sequence[float]) -> dict:
     """MSE, LCC and SRCC overall, by subset, by noise type and by SNR (Quality-Net paper, section 3).
 
     Parameters
     ----------
     predicted, true : array-like
         Utterance scores (utterances,).
-    rows : sequence of dict
-        Their manifest rows, in the same order: ``subset``, ``noise_type``, ``snr_db``.
+    rows : sequence of QualityRow
+        Their manifest rows, in the same order.
     clean_variances : sequence of float
-        For every clean utterance the variance of its frame scores; their mean is table 1's last column.
+        The variance of the frame scores of every clean utterance; their mean is the last column of table 1.
 
     Returns
     -------
     dict
-        ``overall``, and ``by_subset``, ``by_noise``, ``by_snr_db``, each a mapping from the group to its figures; and
+        ``overall``; ``by_subset``, ``by_noise`` and ``by_snr_db``, which map groups to their metrics; and
         ``clean_frame_variance``. An undefined correlation (of a constant) is None.
     """
     predicted, true = metrics.validate(predicted, true)
+    snrs = ["" if row.snr_db is None else f"{row.snr_db:g}" for row in rows]
     return {
-        "overall": _figures(predicted, true),
-        "by_subset": _grouped(predicted, true, [row["subset"] for row in rows]),
-        "by_noise": _grouped(predicted, true, [row["noise_type"] for row in rows]),
-        "by_snr_db": _grouped(predicted, true, [row["snr_db"] for row in rows], order=float),
+        "overall": _metrics(predicted, true),
+        "by_subset": _grouped(predicted, true, [row.subset for row in rows]),
+        "by_noise": _grouped(predicted, true, [row.noise_type for row in rows]),
+        "by_snr_db": _grouped(predicted, true, snrs, float),
         "clean_frame_variance": float(np.mean(clean_variances)) if len(clean_variances) else None,
     }
 
 
-def _figures(predicted: np.ndarray, true: np.ndarray) -> dict:
-    values = {"mse": metrics.mse(predicted, true), "lcc": metrics.lcc(predicted, true)}
-    values["srcc"] = metrics.srcc(predicted, true)
-    return {"utterances": len(true)} | {key: None if math.isnan(v) else v for key, v in values.items()}
+def _metrics(predicted: np.ndarray, true: np.ndarray) -> dict:
+    values = {name: getattr(metrics, name)(predicted, true) for name in ("mse", "lcc", "srcc")}
+    return {"utterances": len(true)} | {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
 def _grouped(predicted: np.ndarray, true: np.ndarray, groups: list[str], order=str) -> dict:
-    # Clean utterances have neither noise nor SNR.
-    names = sorted({str(name) for name in groups if name != ""}, key=order)
-    of = {name: np.asarray(groups) == name for name in names}
-    return {name: _figures(predicted[chosen], true[chosen]) for name, chosen in of.items()}
+    masks = {name: np.asarray(groups) == name for name in sorted(set(groups) - {""}, key=order)}
+    return {name: _metrics(predicted[mask], true[mask]) for name, mask in masks.items()}
 
 
-def print_quality(figures: dict, title: str, console: Console | None = None) -> None:
-    """The figures as a table."""
+# ----------------------------------------------------------------------------------------------------------- report
+
+
+def quality_report(
+    run: str | Path, results: dict, predicted, true, rows: Sequence[QualityRow], net, facts: dict
+) -> None:
+    """Print the results of a test and write ``results.json``, ``predictions.csv`` and plots to the folder ``run``.
+
+    Parameters
+    ----------
+    run : str or Path
+        The output folder of the training.
+    results : dict
+        From :func:`quality_metrics`. How well the frame scores locate noise is added as ``localization``, or null where
+        the test has no clean utterances or no noises, as a warning says.
+    predicted, true : array-like
+        Utterance scores (utterances,).
+    rows : sequence of QualityRow
+        Their manifest rows.
+    net : QualityNet
+        The exported model.
+    facts : dict
+        What else goes to ``results.json``; ``trained_on`` names the sets.
+    """
+    run = Path(run)
+    results = results | {"localization": _localization(net, rows)}
+    predictions = [PredictedRow.of(row, score) for row, score in zip(rows, predicted, strict=True)]
+    write_rows(run / "predictions.csv", PredictedRow, predictions)
+    write_json(run / "results.json", facts | {"scale": net.scale} | results)
+    paths = plot_test(run / "figures", predicted, true, rows, net, facts["trained_on"])
+    console = Console()
+    print_metrics(results, f"Test on {facts['trained_on']}", console)
+    print_outputs(run, paths, console)
+
+
+def print_metrics(results: dict, title: str, console: Console) -> None:
+    """Print metrics as a table."""
     table = Table(title=title, title_style="bold")
     table.add_column("group")
     for column in ("utterances", "MSE", "LCC", "SRCC"):
         table.add_column(column, justify="right")
-
-    def add(name, values, end=False):
-        cells = ("–" if values[key] is None else f"{values[key]:.4f}" for key in ("mse", "lcc", "srcc"))
-        table.add_row(name, str(values["utterances"]), *cells, end_section=end)
-
-    add("all", figures["overall"], end=True)
-    for key, unit in (("by_subset", ""), ("by_noise", ""), ("by_snr_db", " dB")):
-        items = list(figures[key].items())
-        for number, (name, values) in enumerate(items, start=1):
-            add(name + unit, values, end=number == len(items))
-    console = console or Console()
+    groups = [{"all": results["overall"]}, results["by_subset"], results["by_noise"]]
+    groups.append({f"{name} dB": values for name, values in results["by_snr_db"].items()})
+    for group in groups:
+        for name, values in group.items():
+            cells = ("–" if values[key] is None else f"{values[key]:.4f}" for key in ("mse", "lcc", "srcc"))
+            table.add_row(name, str(values["utterances"]), *cells)
+        table.add_section()
     console.print(table)
-    if figures["clean_frame_variance"] is not None:
-        console.print(f"Variance of frame scores on clean speech (mean): {figures['clean_frame_variance']:.4f}")
-    if found := figures.get("localization"):
+    if results["clean_frame_variance"] is not None:
+        console.print(f"Variance of frame scores on clean speech (mean): {results['clean_frame_variance']:.4f}")
+    if located := results.get("localization"):
         console.print(
-            f"Noise at 0 dB in the middle of clean speech: AUC of its frames {found['auc']:.4f}, within an utterance "
-            f"{found['auc_within']:.4f}; drop of the clean frames beside it {found['clean_drop']:.4f}"
+            f"Noise at 0 dB in the middle of clean speech: AUC of its frames {located['auc']:.4f}, within an utterance "
+            f"{located['auc_within']:.4f}; drop of the clean frames beside it {located['clean_drop']:.4f}"
         )
 
 
-def quality_report(run: str | Path, figures: dict, predicted, true, rows: Sequence[dict], net, facts: dict) -> None:
-    """Everything that a test of Quality-Net leaves: a table on the screen, and in ``run`` the figures drawn,
-    ``results.json``, and ``predictions.csv``, which is the test manifest with the predicted scores.
-
-    ``net`` is the exported model, loaded again; ``facts`` say what was trained on what, and must hold ``trained_on``.
-    ``localization`` in ``results.json`` is that of :func:`localization.localization_figures`, on the clean utterances
-    of the test with its noises; null where it has none to make them of, as a warning says.
-    """
-    run = Path(run)
-    figures = figures | {"localization": _localization(net, rows)}
-    scores = [row | {"predicted": f"{score:.6f}"} for row, score in zip(rows, predicted, strict=True)]
-    write_rows(run / "predictions.csv", list(scores[0]), scores)
-    write_json(run / "results.json", facts | {"scale": net.scale} | figures)
-    drawn = quality_figures_drawn(run / "figures", predicted, true, rows, net, facts["trained_on"])
-    console = Console()
-    print_quality(figures, f"Test on {facts['trained_on']}", console)
-    print_outputs(run, drawn, console)
-
-
-def _localization(net, rows: Sequence[dict]) -> dict | None:
+def _localization(net, rows: Sequence[QualityRow]) -> dict | None:
     try:
-        return localization.localization_figures(net, localization.partly_noisy_set(rows, net.sample_rate))
+        return localization.localization_metrics(net, localization.partly_noisy_set(rows, net.sample_rate))
     except ConfigError as error:
-        logger.warning("Whether the frame scores tell where the noise is was not tested. %s", error)
+        logger.warning("The localization of noise was not tested. %s", error)
         return None
 
 
-def quality_figures_drawn(folder: str | Path, predicted, true, rows: Sequence[dict], net, origin: str) -> list[Path]:
-    """The paper's figure 4 of a test, and its figures 2 and 3 for one of its utterances, clean and partly noisy.
+# ------------------------------------------------------------------------------------------------------------ plots
 
-    ``net`` is a QualityNet, ``rows`` the manifest rows in the order of the scores. The noise fills the middle third, at
-    0 dB there; it is street noise where the test has it.
+
+def plot_test(folder: str | Path, predicted, true, rows: Sequence[QualityRow], net, origin: str) -> list[Path]:
+    """Plot the paper's figure 4 of a test, and its figures 2 and 3 for one utterance, clean and partly noisy.
+
+    The noise fills the middle third, at 0 dB there; it is street noise where the test has it. The recordings of the
+    plots are written to ``examples`` beside ``folder``.
     """
     folder = Path(folder)
-    subsets = [row["subset"] for row in rows]
+    subsets = [row.subset for row in rows]
     scatter = plots.score_scatter(folder / "scatter.png", predicted, true, subsets, net.scale, f"Test on {origin}")
-    noisy = [row for row in rows if row["noise"]]
-    noisy = [row for row in noisy if row["noise_type"] == "street"] or noisy
-    clean = [row for row in rows if row["subset"] == "clean"]
+    noisy = [row for row in rows if row.noise]
+    noisy = [row for row in noisy if row.noise_type == "street"] or noisy
+    clean = [row for row in rows if row.subset == "clean"]
     if not noisy or not clean:
         return [scatter]
-    rate = net.sample_rate
-    speech = audio.read(clean[0]["path"], rate)
+    rate, examples = net.sample_rate, folder.parent / "examples"
+    speech, noise = audio.read(clean[0].path, rate), audio.read(noisy[0].noise, rate)
     start, end = len(speech) // 3, 2 * len(speech) // 3
-    partly = mixing.partly_noisy(speech, audio.read(noisy[0]["noise"], rate), 0.0, start, end)
-    name = f"{noisy[0]['noise_type']} noise at 0 dB inside the dashed frame"
+    partly = mixing.partly_noisy(speech, noise, 0.0, start, end)
+    audio.write(examples / "clean.wav", speech, rate)
+    audio.write(examples / "partly_noisy.wav", partly, rate)
+    audio.write(examples / "noisy_0dB.wav", mixing.partly_noisy(speech, noise, 0.0, 0, len(speech)), rate)
+    name = f"{noisy[0].noise_type} noise at 0 dB inside the dashed frame"
     recordings = [
         (title, samples, net.assess_samples(samples)) for title, samples in (("clean speech", speech), (name, partly))
     ]
-    # The recordings of the figures, to listen to and to try the model on.
-    audio.write(folder.parent / "examples" / "clean.wav", speech, rate)
-    audio.write(folder.parent / "examples" / "partly_noisy.wav", partly, rate)
-    whole = mixing.partly_noisy(speech, audio.read(noisy[0]["noise"], rate), 0.0, 0, len(speech))
-    audio.write(folder.parent / "examples" / "noisy_0dB.wav", whole, rate)
-    examples = plots.frame_scores(
-        folder / "frame_scores.png", recordings, rate, marked={name: (start / rate, end / rate)}
-    )
-    return [scatter, examples]
+    marked = {name: (start / rate, end / rate)}
+    return [scatter, plots.frame_scores(folder / "frame_scores.png", recordings, rate, marked=marked)]

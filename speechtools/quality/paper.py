@@ -1,17 +1,18 @@
-"""The tables and figures of the Quality-Net paper, from finished runs: what the recipe's reproduce.py writes.
+"""The tables and figures of the Quality-Net paper from finished runs, with the paper's values beside the measured ones.
 
-Where the paper prints a figure, it stands beside ours.
+The recipe's ``reproduce.py`` writes them.
 """
 
-import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from speechtools.core import metrics, plots
-from speechtools.inference import QualityNet
+from speechtools.core.rows import read_rows
 from speechtools.quality import localization
+from speechtools.quality.evaluation import PredictedRow
+from speechtools.quality.inference import QualityNet
 
 #: The run of the paper's own model.
 BASE = "constraint"
@@ -27,10 +28,14 @@ PAPER_LCC = {"noisy": 0.90, "enhanced": 0.84}
 
 @dataclass
 class Runs:
-    """Finished runs, ``folder/<name>/<seed>``, and where the figures go.
+    """Finished runs, in ``folder/<name>/<seed>``.
 
-    ``results`` holds what their results.json say, by name and seed; a run that only some of the seeds have is averaged
-    over those.
+    Attributes
+    ----------
+    folder, output : Path
+        Of the runs, and of the figures.
+    results : dict
+        The contents of ``results.json`` by name and seed.
     """
 
     folder: Path
@@ -38,26 +43,25 @@ class Runs:
     results: dict[tuple[str, int], dict] = field(default_factory=dict)
 
     def of(self, name: str) -> list[dict]:
-        """The results of a run, one a seed."""
+        """Results of a run, one per seed."""
         return [result for (run, _), result in sorted(self.results.items()) if run == name]
 
     def seeds(self, name: str) -> list[int]:
-        """The seeds of a run."""
+        """Seeds of a run."""
         return sorted(seed for run, seed in self.results if run == name)
 
     def net(self, name: str, seed: int | None = None) -> QualityNet:
-        """The exported model of a run; without a seed, of the first."""
+        """Load the exported model of a run, by default that of the first seed."""
         seed = self.seeds(name)[0] if seed is None else seed
         return QualityNet.from_hparams(self.folder / name / str(seed) / "pretrained")
 
-    def predictions(self, name: str) -> list[dict]:
-        """The rows of the test of a run's first seed, with ``pesq`` and ``predicted`` scores."""
-        with open(self.folder / name / str(self.seeds(name)[0]) / "predictions.csv", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+    def predictions(self, name: str) -> list[PredictedRow]:
+        """Read the true and predicted scores of a run's first seed."""
+        return read_rows(self.folder / name / str(self.seeds(name)[0]) / "predictions.csv", PredictedRow)
 
 
 def spread(values, digits: int = 4) -> str:
-    """Mean and standard deviation, or the one value there is."""
+    """Format the mean and standard deviation of values, or a single value."""
     values = [value for value in values if value is not None]
     if not values:
         return "–"
@@ -66,28 +70,28 @@ def spread(values, digits: int = 4) -> str:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown."""
+    """Format a Markdown table."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def overall(results: list[dict], *keys: str) -> list[str]:
-    """Cells of MSE, LCC and so on over the whole test."""
+    """Cells of metrics over the whole test."""
     return [spread([result["overall"][key] for result in results]) for key in keys]
 
 
 def localized(results: list[dict], *keys: str) -> list[str]:
-    """Cells of localisation figures; a dash for runs whose test had none."""
+    """Cells of localization metrics; a dash for runs without them."""
     return [spread([(result.get("localization") or {}).get(key) for result in results], 3) for key in keys]
 
 
 def with_paper(cells: list[str], paper) -> list[str]:
-    """Each cell with the paper's figure beside it."""
+    """Add the paper's values to cells."""
     return [f"{cell} ({value})" if value is not None else cell for cell, value in zip(cells, paper, strict=True)]
 
 
 def table1(runs: Runs) -> str:
-    """With and without the frame constraint."""
+    """Table 1: with and without the frame constraint."""
     rows = []
     for name, label in (("no-constraint", "without constraint"), (BASE, "with constraint")):
         results = runs.of(name)
@@ -102,7 +106,7 @@ def table1(runs: Runs) -> str:
 
 
 def table2(runs: Runs, biases: dict[str, float]) -> str:
-    """The forget-gate bias, and what it is for."""
+    """Table 2: the forget-gate bias."""
     rows = []
     for name, bias in biases.items():
         cells = overall(runs.of(name), "mse", "lcc", "srcc")
@@ -112,15 +116,15 @@ def table2(runs: Runs, biases: dict[str, float]) -> str:
     return (
         "## Table 2: effects of the forget-gate bias\n\n"
         + table([*header, "AUC within an utterance"], rows)
-        + "\nDrops and AUC are of clean test utterances with noise at 0 dB in their middle 42 % (as in figure 3): by "
-        "how much the noise lowers the scores of the clean and of the noisy frames, and how surely a clean frame "
-        "scores above a noisy one, over all utterances and within each. The paper prints no such figures; its table 2 "
-        "is not legible in our copy, and its text says that the bias hardly changes the utterance's score.\n"
+        + "\nDrops and AUC are of clean test utterances with noise at 0 dB in their middle 42 % (as in figure 3): how "
+        "much the noise lowers the scores of the clean and of the noisy frames, and the probability that a clean frame "
+        "scores above a noisy one, over all utterances and within one. The paper does not report them. Its table 2 is "
+        "not legible in our copy; its text says that the bias hardly changes the utterance score.\n"
     )
 
 
 def table3(runs: Runs) -> str:
-    """Quality-Net against the two-stage baseline."""
+    """Table 3: Quality-Net and the two-stage baseline."""
     rows = [
         [label, *with_paper(overall(runs.of(name), "mse", "lcc", "srcc"), PAPER[name][:3])]
         for name, label in (("autoencoder-nn", "subband autoencoder + NN"), (BASE, "Quality-Net"))
@@ -129,7 +133,7 @@ def table3(runs: Runs) -> str:
 
 
 def figure2(runs: Runs) -> str:
-    """Frame scores of a clean utterance, with and without the constraint."""
+    """Figure 2: frame scores of a clean utterance, with and without the constraint."""
     nets = {"without constraint": runs.net("no-constraint"), "with constraint": runs.net(BASE)}
     speech, _, _ = example(runs)
     rate = next(iter(nets.values())).sample_rate
@@ -139,7 +143,7 @@ def figure2(runs: Runs) -> str:
 
 
 def figure3(runs: Runs, biases: dict[str, float]) -> str:
-    """Frame scores of a partly noisy utterance by the forget-gate bias, the constraint being the same."""
+    """Figure 3: frame scores of a partly noisy utterance for several forget-gate biases."""
     nets = {f"forget-gate bias {bias:g}": runs.net(name) for name, bias in biases.items()}
     speech, noisy, (start, end) = example(runs)
     rate = next(iter(nets.values())).sample_rate
@@ -154,40 +158,40 @@ def figure3(runs: Runs, biases: dict[str, float]) -> str:
 
 
 def example(runs: Runs):
-    """One clean test utterance, the same partly noisy with street noise where there is any, and the noisy samples."""
+    """Clean and partly noisy samples of a test utterance, with street noise if available, and where the noise is."""
     rows = runs.predictions(BASE)
-    street = [row for row in rows if row["subset"] == "clean" or row["noise_type"] == "street"]
-    rows = street if any(row["noise"] for row in street) else rows
+    street = [row for row in rows if row.subset == "clean" or row.noise_type == "street"]
+    rows = street if any(row.noise for row in street) else rows
     rate = runs.net(BASE).sample_rate
-    found = localization.partly_noisy_set(rows, rate, max_utterances=1)[0]
-    return found.clean, found.noisy, (found.start, found.end)
+    utterance = localization.partly_noisy_set(rows, rate, max_utterances=1)[0]
+    return utterance.clean, utterance.noisy, (utterance.start, utterance.end)
 
 
 def figure4(runs: Runs) -> str:
-    """Scatter plots of noisy and clean, and of enhanced speech, by the first seed's model."""
+    """Figure 4: predicted and true scores of noisy and clean, and of enhanced speech, for the first seed."""
     rows = runs.predictions(BASE)
     text = "## Figure 4: predicted against true scores\n\n"
     cells = []
     for letter, subsets in (("a", ("clean", "noisy")), ("b", ("enhanced",))):
-        chosen = [row for row in rows if row["subset"] in subsets]
+        chosen = [row for row in rows if row.subset in subsets]
         if not chosen:
             continue
-        predicted, true = ([float(row[key]) for row in chosen] for key in ("predicted", "pesq"))
+        predicted, true = [row.predicted for row in chosen], [row.score for row in chosen]
         path, name = runs.output / f"figure4{letter}.png", " and ".join(subsets)
         scale = runs.net(BASE).scale
-        plots.score_scatter(path, predicted, true, [row["subset"] for row in chosen], scale, f"Test, {name} speech")
+        plots.score_scatter(path, predicted, true, [row.subset for row in chosen], scale, f"Test, {name} speech")
         text += f"![figure 4 {letter}](figure4{letter}.png)\n"
         cells.append([f"({letter}) {name}", str(len(chosen)), f"{metrics.lcc(predicted, true):.4f}", ""])
     by_subset = [result["by_subset"] for result in runs.of(BASE)]
     for name, paper in PAPER_LCC.items():
-        if all(name in each for each in by_subset):
-            lcc = spread([each[name]["lcc"] for each in by_subset])
+        if all(name in subsets for subsets in by_subset):
+            lcc = spread([subsets[name]["lcc"] for subsets in by_subset])
             cells.append([f"{name}, all seeds", str(by_subset[0][name]["utterances"]), lcc, f"{paper:.2f}"])
     return text + "\n" + table(["speech", "utterances", "LCC", "paper's"], cells)
 
 
 def figure5(runs: Runs, points: dict[str, int]) -> str:
-    """The learning curve."""
+    """Figure 5: the learning curve."""
     curve = [
         {"utterances": count}
         | {key: [result["overall"][key] for result in runs.of(name)] for key in ("lcc", "srcc", "mse")}
@@ -207,7 +211,7 @@ def figure5(runs: Runs, points: dict[str, int]) -> str:
 
 
 def options_table(runs: Runs, options: dict[str, str]) -> str:
-    """What the authors' released code does otherwise than the paper: runs by name, and what to call them."""
+    """Table of runs that differ from the paper as the authors' released code does; ``options`` maps runs to labels."""
     rows = []
     seeds = len(runs.seeds(next(iter(options))))
     for name, label in ({BASE: "the base of these runs"} | options).items():

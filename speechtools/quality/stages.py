@@ -1,4 +1,4 @@
-"""What comes before the training of Quality-Net: the sets, whose enhanced part needs a model, and learnt features."""
+"""Stages before the training of Quality-Net: the sets, whose enhanced speech needs a model, and learnt features."""
 
 import dataclasses
 import logging
@@ -12,25 +12,26 @@ from torch import nn
 from speechtools import training
 from speechtools.core.rows import read_rows
 from speechtools.corpora.noisy_speech import PreparedSets
-from speechtools.inference import SpeechEnhancer
+from speechtools.enhancement.inference import SpeechEnhancer
+from speechtools.quality.data import QualityRow
 from speechtools.training.reproduction import earlier_stage
 
 logger = logging.getLogger(__name__)
 
 
 def prepare_sets(hparams: dict, device: str | None = None) -> PreparedSets:
-    """The sets of the yaml. Where speech is to be enhanced, the model is trained first if it is not there yet.
+    """Prepare the sets of the yaml; where speech is to be enhanced and no model is named, train one first.
 
-    That training gets this yaml's speech and noises, and so sets the same speakers and noises aside. Another model may
-    have been trained on what the test has: a warning says so, and the sets' origin, which stands beside all figures.
-    On several processes, the first one works and the others wait.
+    That training gets the speech and noises of this yaml, and so sets the same speakers and noises aside. Another model
+    may have been trained on speakers or noises of the test: a warning says so, and the origin of the sets, which is
+    printed with all results. With several processes, the first one works and the others wait.
 
     Raises
     ------
     ConfigError
-        The enhancer is of another sample rate, or as the preparation raises it.
+        From the preparation, or the enhancer has another sample rate.
     SpeechtoolsError
-        The enhancer's training failed.
+        The training of the enhancer failed.
     """
     return training.on_main_first(lambda: _prepare(hparams, device))
 
@@ -47,37 +48,37 @@ def _prepare(hparams: dict, device: str | None) -> PreparedSets:
     enhancer = SpeechEnhancer.from_hparams(folder, run_opts={"device": device})
     enhancer.check_rate(hparams["sample_rate"])
     sets = hparams["prepare"](enhancer=folder, enhance=enhancer.enhance_waveforms)
-    test = hparams["sources"].heard(read_rows(sets.manifests["test"], ["speaker", "noise"]))
-    said = heard_of_test(getattr(enhancer.hparams, "heard", None), test)
-    if said:
+    test = hparams["sources"].heard(read_rows(sets.manifests["test"], QualityRow))
+    overlap = describe_overlap(getattr(enhancer.hparams, "heard", None), test)
+    if overlap:
         logger.warning(
-            "The model in %s %s. It may enhance the test better than it enhances what it has not heard. Leave enhancer "
-            "out, and one is trained first that has heard nothing of the test.",
+            "The model in %s %s. It may enhance the test better than unknown speech and noise. Leave out enhancer to "
+            "train one first on other speakers and noises.",
             folder,
-            said,
+            overlap,
         )
-        sets = dataclasses.replace(sets, origin=f"{sets.origin}; the enhancer {said}")
+        sets = dataclasses.replace(sets, origin=f"{sets.origin}; the enhancer {overlap}")
     return sets
 
 
-def heard_of_test(heard: dict[str, list[str]] | None, test: dict[str, list[str]]) -> str:
-    """What a model heard of a test in its training, in words; "" where that is nothing.
+def describe_overlap(training_set: dict[str, list[str]] | None, test: dict[str, list[str]]) -> str:
+    """Describe what a model was trained on of a test; "" for nothing.
 
     Parameters
     ----------
-    heard, test : dict
-        ``speakers`` and ``noises``, as :meth:`speechtools.corpora.noisy_speech.NoisySpeech.heard` names them; None: the
-        model does not say.
+    training_set, test : dict
+        ``speakers`` and ``noises``, as :meth:`speechtools.corpora.noisy_speech.NoisySpeech.heard` names them; None if
+        the model does not record them.
 
-    Example
-    -------
+    Examples
+    --------
     >>> test = {"speakers": ["timit-mabc0", "timit-fdef0"], "noises": ["street/1.wav"]}
-    >>> heard_of_test({"speakers": ["timit-mabc0"], "noises": ["rain/1.wav"]}, test)
+    >>> describe_overlap({"speakers": ["timit-mabc0"], "noises": ["rain/1.wav"]}, test)
     "was trained on 1 of the test's 2 speakers and 0 of its 1 noise files"
     """
-    if heard is None:
-        return "does not say what it was trained on, and may have heard the test's speakers and noises"
-    counts = {key: len(set(heard.get(key, ())) & set(test[key])) for key in ("speakers", "noises")}
+    if training_set is None:
+        return "does not record its training data, which may include the test's speakers and noises"
+    counts = {key: len(set(training_set.get(key, ())) & set(test[key])) for key in ("speakers", "noises")}
     if not any(counts.values()):
         return ""
     return (
@@ -87,7 +88,7 @@ def heard_of_test(heard: dict[str, list[str]] | None, test: dict[str, list[str]]
 
 
 def _options(hparams: dict, device: str) -> dict:
-    """What the enhancer's recipe is told: the same sources, and its own options."""
+    """Options of the enhancer's recipe: the same sources, and its own options."""
     options = hparams["sources"].options()
     options["data_seed"] = options.pop("seed")
     folder = os.path.abspath(hparams["prepared_folder"])
@@ -95,27 +96,30 @@ def _options(hparams: dict, device: str) -> dict:
 
 
 def fit_features(quality: nn.Module, dataset, features: nn.Module, num_frames: int, folder: str | Path) -> None:
-    """The first stage of a model of two, before its training: its features learn from spectra, without labels.
+    """Train the first stage of a two-stage model: its features learn from spectra, without labels.
 
-    Other models are left as they are. What was learnt is kept in ``folder``, for a run that goes on after a kill.
+    A model without ``fit_features(frames)`` has no such stage and stays as it is. The features are saved in ``folder``
+    for runs that resume.
 
     Parameters
     ----------
     quality : nn.Module
-        The model; of two stages where it has ``fit_features(frames)``.
+        The model.
     dataset
         Items with a waveform ``wav`` (samples,).
     features : nn.Module
         Waveforms (batch, samples) -> frames (batch, time, size).
     num_frames : int
-        About so many are taken, of utterances spread over the whole set.
+        About how many frames to use, from utterances spread over the whole set.
+    folder : str or Path
+        Of the checkpoints.
     """
     if not hasattr(quality, "fit_features"):
         return
-    frames_each = 200
+    frames_per_utterance = 200  # about
 
     def fit():
-        step = max(1, len(dataset) * frames_each // num_frames)
+        step = max(1, len(dataset) * frames_per_utterance // num_frames)
         spectra = [features(dataset[number]["wav"].unsqueeze(0))[0] for number in range(0, len(dataset), step)]
         quality.fit_features(torch.cat(spectra))
 

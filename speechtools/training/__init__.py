@@ -670,7 +670,7 @@ def loaders_by_length(
     num_workers : int
         As :func:`make_loader` takes it.
     """
-    durations = {split: [float(row["duration"]) for row in members] for split, members in rows.items()}
+    durations = {split: [row.duration for row in members] for split, members in rows.items()}
     shuffled = LengthBatchSampler(durations["train"], batch_size, seed, **rank_and_size())
     batches = {split: batches_by_length(each, batch_size) for split, each in durations.items()} | {"train": shuffled}
     return {split: make_loader(datasets[split], batches[split], num_workers) for split in datasets}

@@ -3,6 +3,7 @@
 import csv
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,11 +12,12 @@ import pytest
 
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
-from speechtools.core.rows import read_rows
+from speechtools.core.rows import check_manifest, read_rows, write_rows
 from speechtools.corpora.noisy_speech import NoisySpeech
 from speechtools.degradations import mixing
 from speechtools.enhancement import data as enhancement_data
 from speechtools.enhancement import evaluation as enhancement_evaluation
+from speechtools.enhancement.data import ROW_MODELS
 from speechtools.measures import pesq as pesq_labels
 from tests.quality.test_data import prepare_with
 
@@ -42,7 +44,7 @@ def made(tmp_path_factory, builtin_cache):
 
 
 def rows_of(sets):
-    return {split: read_rows(path, enhancement_data.FIELDS[split]) for split, path in sets.manifests.items()}
+    return {split: read_rows(path, ROW_MODELS[split], check=True) for split, path in sets.manifests.items()}
 
 
 # --------------------------------------------------------------------------------------------------------- manifests
@@ -51,33 +53,33 @@ def rows_of(sets):
 def test_every_utterance_meets_every_noise_at_every_snr(made):
     rows = rows_of(made[1])
     for split, utterances, noises in (("train", 3, 2), ("valid", 1, 2), ("test", 2, 4 + 2)):
-        met = Counter((row["speech"], row["noise_type"], row["snr_db"]) for row in rows[split])
+        met = Counter((row.speech, row.noise_type, row.snr_db) for row in rows[split])
         assert len(met) == utterances * noises * 2 and set(met.values()) == {1}
-        assert {row["snr_db"] for row in rows[split]} == {"-4", "8"}
-        assert len({row["ID"] for row in rows[split]}) == len({row["seed"] for row in rows[split]}) == len(rows[split])
+        assert {row.snr_db for row in rows[split]} == {-4, 8}
+        assert len({row.ID for row in rows[split]}) == len({row.seed for row in rows[split]}) == len(rows[split])
 
 
 def test_speakers_are_new_in_every_split_and_noises_but_for_those_that_were_heard(made):
     rows = rows_of(made[1])
-    speakers = [{row["speaker"] for row in members} for members in rows.values()]
+    speakers = [{row.speaker for row in members} for members in rows.values()]
     assert sum(map(len, speakers)) == len(set.union(*speakers))
-    noises = {split: {row["noise"] for row in members} for split, members in rows.items()}
-    noises["test"] = {row["noise"] for row in rows["test"] if row["heard"] == "no"}
+    noises = {split: {row.noise for row in members} for split, members in rows.items()}
+    noises["test"] = {row.noise for row in rows["test"] if not row.heard}
     assert sum(map(len, noises.values())) == len(set.union(*noises.values()))
-    assert {row["noise_type"] for row in rows["test"] if row["heard"] == "no"} == {
+    assert {row.noise_type for row in rows["test"] if not row.heard} == {
         "engine",
         "white",
         "street",
         "baby_cry",
     }
-    heard = {row["noise"] for row in rows["test"] if row["heard"] == "yes"}
+    heard = {row.noise for row in rows["test"] if row.heard}
     assert heard and heard <= noises["train"]
 
 
 def test_the_speakers_are_those_that_quality_net_sets_aside(made):
     groups = NoisySpeech(**SOURCES).speech(1)
     for split, group in (("train", "enhancer"), ("valid", "valid"), ("test", "test")):
-        assert {row["speaker"] for row in rows_of(made[1])[split]} <= {u.speaker for u in groups[group]}
+        assert {row.speaker for row in rows_of(made[1])[split]} <= {u.speaker for u in groups[group]}
 
 
 def test_the_test_files_are_the_mixtures_and_judged_rightly(made):
@@ -87,25 +89,20 @@ def test_the_test_files_are_the_mixtures_and_judged_rightly(made):
     sets = made[1]
     rows = rows_of(sets)["test"]
     for row in rows[::7]:
-        degraded, clean = mixing.mix(enhancement_data.as_mixture(row), 16000)
-        written = audio.read(row["path"])
+        degraded, clean = mixing.mix(row.mixture(), 16000)
+        written = audio.read(row.path)
         np.testing.assert_allclose(written, degraded, atol=1 / 32768)
         raw = pesq_labels.raw_from_nb(pesq.pesq(16000, clean, written, "nb"))
-        assert float(row["pesq"]) == pytest.approx(raw, abs=1e-3)
-        assert float(row["stoi"]) == pytest.approx(pystoi.stoi(clean, written, 16000), abs=1e-3)
-        assert float(row["duration"]) == pytest.approx(len(clean) / 16000, abs=1e-5)
-    loud, quiet = ([float(row["stoi"]) for row in rows if row["snr_db"] == snr] for snr in ("-4", "8"))
+        assert row.score == pytest.approx(raw, abs=1e-3)
+        assert row.stoi == pytest.approx(pystoi.stoi(clean, written, 16000), abs=1e-3)
+        assert row.duration == pytest.approx(len(clean) / 16000, abs=1e-5)
+    loud, quiet = ([row.stoi for row in rows if row.snr_db == snr] for snr in (-4, 8))
     assert np.mean(loud) < np.mean(quiet) < 1
 
 
 def test_mixtures_are_read_as_they_were_planned(made):
     for split in ("train", "valid"):
-        rows = enhancement_data.check_rows(made[1].manifests[split], split)
-        mixtures = [enhancement_data.as_mixture(row) for row in rows]
-        assert [m.mixture_id for m in mixtures] == [row["ID"] for row in rows]
-        for row, mixture in zip(rows, mixtures, strict=True):
-            assert (str(mixture.speech), str(mixture.noise), mixture.subset) == (row["speech"], row["noise"], "noisy")
-            assert (mixture.snr_db, mixture.seed) == (float(row["snr_db"]), int(row["seed"]))
+        mixtures = [row.mixture() for row in rows_of(made[1])[split]]
         noisy, clean = mixing.mix(mixtures[0], 16000)
         snr = 10 * np.log10(np.square(clean).sum() / np.square(noisy - clean).sum())
         assert snr == pytest.approx(mixtures[0].snr_db, abs=0.01)
@@ -146,31 +143,36 @@ def test_nothing_that_was_finished_is_made_again(made, monkeypatch):
     assert [job.degraded.name for _, job in scored] == [wavs[2].name]
 
 
-def test_gone_files_are_named(made, tmp_path):
-    rows = rows_of(made[1])["train"]
-    for column in ("speech", "noise"):
-        spoiled = [dict(row) for row in rows]
-        spoiled[1][column] = str(tmp_path / f"{column}.wav")
-        with open(tmp_path / "train.csv", "w", newline="") as file:
-            writer = csv.DictWriter(file, enhancement_data.FIELDS["train"])
-            writer.writeheader()
-            writer.writerows(spoiled)
-        with pytest.raises(CorpusError, match=rf"names .*{column}.wav, which is gone. Delete the manifest and start"):
-            enhancement_data.check_rows(tmp_path / "train.csv", "train")
-    with pytest.raises(CorpusError, match="gone.csv does not exist"):
-        enhancement_data.check_rows(tmp_path / "gone.csv", "train")
+@pytest.mark.parametrize(
+    "split, columns, message",
+    [
+        ("train", {}, ""),
+        ("train", {"noise": Path("/nowhere/rain.wav")}, "noise=/nowhere/rain.wav does not exist"),
+        ("train", {"speech": Path("/nowhere/a.wav")}, "/nowhere/a.wav does not exist"),
+        ("train", {"seed": -1}, "seed=-1"),
+        ("train", {"snr_db": 600.0}, "snr_db=600"),
+        ("test", {}, ""),
+        ("test", {"stoi": 1.2}, "stoi=1.2 is outside -1 to 1"),
+        ("test", {"score": 5.0}, "score=5 is outside the range"),
+        ("test", {"path": Path("/nowhere/n.wav")}, "/nowhere/n.wav does not exist"),
+    ],
+)
+def test_a_manifest_is_checked_against_its_files(made, tmp_path, split, columns, message):
+    rows = rows_of(made[1])[split][:2]
+    write_rows(tmp_path / "x.csv", ROW_MODELS[split], [rows[0], replace(rows[1], **columns)])
+    name, count, problems = check_manifest(tmp_path / "x.csv")
+    assert (name, count) == ("enhancement" if split == "train" else "enhancement test", 2)
+    assert len(problems) == bool(message) and all("row 3" in problem and message in problem for problem in problems)
 
 
 @pytest.mark.parametrize(
     "options, error, message",
     [
-        ({"enhancer_share": 0}, CorpusError, "enhancer_share=0 and enhancer_noises=2 set no speech or no noise aside"),
-        ({"enhancer_noises": 0}, CorpusError, "enhancer_share=0.5 and enhancer_noises=0 set no speech or no noise"),
-        ({"num_train_utterances": 999}, ConfigError, "num_train_utterances=999, but the train speakers have 20 utt"),
-        ({"num_test_utterances": 99}, ConfigError, "num_test_utterances=99, but the test speakers have 20 utterances"),
-        ({"scale": "mos"}, ConfigError, "no PESQ scale 'mos'"),
-        ({"snrs_db": 5}, ConfigError, r"snrs_db=5 must be a list of one or more SNRs"),
-        ({"snrs_db": []}, ConfigError, r"snrs_db=\[\] must be a list of one or more SNRs"),
+        ({"enhancer_share": 0}, CorpusError, "enhancer_share=0"),
+        ({"enhancer_noises": 0}, CorpusError, "enhancer_noises=0"),
+        ({"num_train_utterances": 999}, ConfigError, "num_train_utterances=999"),
+        ({"scale": "loud"}, ConfigError, "loud"),
+        ({"snrs_db": []}, ConfigError, r"snrs_db=\[\]"),
     ],
 )
 def test_wrong_options(made, tmp_path, options, error, message):
@@ -183,7 +185,7 @@ def test_wrong_options(made, tmp_path, options, error, message):
 
 @pytest.fixture(scope="module")
 def speech(made):
-    return audio.read(rows_of(made[1])["test"][0]["speech"])
+    return audio.read(rows_of(made[1])["test"][0].speech)
 
 
 def test_stoi_is_1_of_the_same_and_falls_with_noise(speech):
@@ -225,8 +227,9 @@ def test_what_cannot_be_judged_is_missing_and_its_reason_kept(speech, tmp_path, 
     unmade = {"unmade": "its noise is silent"}
     judged = enhancement_data.judge(pairs, tmp_path / "labels.csv", num_workers=1, rejected=unmade)
     assert list(judged) == ["good"]
-    assert judged["good"]["pesq"] == pytest.approx(4.5, abs=0.01) and judged["good"]["stoi"] > 0.999
-    rejected = {row["id"]: row["reason"] for row in read_rows(tmp_path / "rejected.csv", ["id", "reason"])}
+    assert judged["good"].pesq == pytest.approx(4.5, abs=0.01) and judged["good"].stoi > 0.999
+    with open(tmp_path / "rejected.csv", encoding="utf-8") as file:
+        rejected = {line["id"]: line["reason"] for line in csv.DictReader(file)}
     assert set(rejected) == set(pairs) - {"good"} and all(rejected.values())
     assert "STOI cannot judge 0.31 s of audio" in rejected["short"] and rejected["unmade"] == "its noise is silent"
     assert "short is left out: STOI" in caplog.text
@@ -237,8 +240,8 @@ def test_the_enhanced_files_are_judged_as_the_noisy_ones_are(made, tmp_path):
     rows = rows_of(made[1])["test"][:5]
     idle = SimpleNamespace(sample_rate=16000, enhance_waveforms=lambda waveforms: waveforms)
     judged = enhancement_evaluation.evaluate(idle, rows, tmp_path, num_workers=1)
-    assert {row["ID"] for row in judged} == {row["ID"] for row in rows}
-    for group in enhancement_evaluation.enhancement_figures(judged).values():
+    assert {comparison.row.ID for comparison in judged} == {row.ID for row in rows}
+    for group in enhancement_evaluation.enhancement_metrics(judged).values():
         assert group["overall"]["gain"] == pytest.approx({"pesq": 0, "stoi": 0}, abs=1e-5)
 
 

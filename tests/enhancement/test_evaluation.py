@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,27 +12,38 @@ from rich.console import Console
 
 from speechtools.core.errors import CorpusError
 from speechtools.enhancement import evaluation
+from speechtools.enhancement.data import JudgedRow
 
 
-def row(name, heard, snr_db, noise_type, before, after):
-    return {"ID": name, "heard": heard, "snr_db": snr_db, "noise_type": noise_type, "before": before, "after": after}
+def judged_row(**columns):
+    """A row of a test manifest, but for some columns."""
+    paths = {name: Path(f"{name}.wav") for name in ("speech", "noise", "path")}
+    defaults = {"ID": "a", "duration": 1.0, "speaker": "anna", "noise_type": "white", "snr_db": 8.0, "seed": 0}
+    scores = {"score": 2.0, "measure": "raw_nb", "stoi": 0.8}
+    return JudgedRow(**defaults | paths | scores | {"heard": False} | columns)
 
 
-ROWS = [
-    row("a", "no", "-8", "white", {"pesq": 1.0, "stoi": 0.5}, {"pesq": 1.5, "stoi": 0.6}),
-    row("b", "no", "8", "white", {"pesq": 2.0, "stoi": 0.7}, {"pesq": 2.1, "stoi": 0.6}),
-    row("c", "yes", "8", "rain", {"pesq": 2.0, "stoi": 0.7}, {"pesq": 3.0, "stoi": 0.9}),
+def comparison(row, before, after):
+    """A comparison with PESQ and STOI."""
+    scores = (dict(zip(("pesq", "stoi"), values, strict=True)) for values in (before, after))
+    return evaluation.Comparison(row, Path("enhanced.wav"), *scores)
+
+
+COMPARISONS = [
+    comparison(judged_row(ID="a", snr_db=-8.0), (1.0, 0.5), (1.5, 0.6)),
+    comparison(judged_row(ID="b"), (2.0, 0.7), (2.1, 0.6)),
+    comparison(judged_row(ID="c", heard=True, noise_type="rain"), (2.0, 0.7), (3.0, 0.9)),
 ]
 
 
 def test_gains_are_the_differences_of_the_means():
-    figures = evaluation.enhancement_figures(ROWS)
-    assert figures["unheard"]["overall"]["files"] == 2
-    assert figures["unheard"]["overall"]["gain"] == pytest.approx({"pesq": 0.3, "stoi": 0.0})
-    assert figures["unheard"]["by_snr_db"]["-8"]["gain"] == pytest.approx({"pesq": 0.5, "stoi": 0.1})
-    assert list(figures["unheard"]["by_snr_db"]) == ["-8", "8"]
-    assert figures["heard"]["by_noise"]["rain"]["after"] == {"pesq": 3.0, "stoi": 0.9}
-    assert set(evaluation.enhancement_figures(ROWS[:2])) == {"unheard"}
+    results = evaluation.enhancement_metrics(COMPARISONS)
+    assert results["unheard"]["overall"]["files"] == 2
+    assert results["unheard"]["overall"]["gain"] == pytest.approx({"pesq": 0.3, "stoi": 0.0})
+    assert results["unheard"]["by_snr_db"]["-8"]["gain"] == pytest.approx({"pesq": 0.5, "stoi": 0.1})
+    assert list(results["unheard"]["by_snr_db"]) == ["-8", "8"]
+    assert results["heard"]["by_noise"]["rain"]["after"] == {"pesq": 3.0, "stoi": 0.9}
+    assert set(evaluation.enhancement_metrics(COMPARISONS[:2])) == {"unheard"}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +65,7 @@ def test_the_verdict_tells_true_from_predicted_quality(pesq, predicted, told):
 
 
 class Enhancer:
-    """As far as the test of an enhancer needs one: a factor for the files of a length, and one for all others."""
+    """Stands in for an enhancer: scales files by a factor, which may depend on their length."""
 
     sample_rate = 16000
 
@@ -67,28 +79,25 @@ class Enhancer:
 @pytest.fixture
 def test_rows(tmp_path):
     """Two noisy files of different lengths, and their clean originals."""
-    rng, found = np.random.default_rng(0), []
+    rng, rows = np.random.default_rng(0), []
     for number, seconds in enumerate((1.5, 2.0)):
         time = np.arange(int(16000 * seconds)) / 16000
         clean = 0.4 * np.sin(2 * np.pi * 300 * time) * (np.sin(9 * time) > 0) * rng.uniform(0.5, 1, len(time))
         for kind, samples in (("clean", clean), ("noisy", clean + 0.05 * rng.standard_normal(len(time)))):
             soundfile.write(tmp_path / f"{kind}{number}.wav", samples, 16000)
-        found.append(
-            {"ID": f"u{number}", "duration": str(seconds), "speech": tmp_path / f"clean{number}.wav"}
-            | {"path": tmp_path / f"noisy{number}.wav", "pesq": "2.0", "stoi": "0.8"}
-            | {"heard": "no", "snr_db": "8", "noise_type": "white"}
-        )
-    return found
+        paths = {"speech": tmp_path / f"clean{number}.wav", "path": tmp_path / f"noisy{number}.wav"}
+        rows.append(judged_row(ID=f"u{number}", duration=seconds, **paths))
+    return rows
 
 
 class Listener:
-    """As far as the report needs a Quality-Net: it scores everything 3, and keeps what it was asked about."""
+    """Stands in for a Quality-Net: scores every file 3, and records the paths."""
 
     def __init__(self):
-        self.heard = []
+        self.paths = []
 
     def assess_files(self, paths):
-        self.heard += paths
+        self.paths += paths
         return [(path, SimpleNamespace(score=3.0)) for path in paths]
 
 
@@ -96,12 +105,12 @@ def test_what_is_enhanced_is_judged_and_reported(test_rows, tmp_path):
     facts = {"trained_on": "tones"}
     models = {"start": Enhancer(), "enhanced": Enhancer(30.0)}
     net = Listener()
-    figures = evaluation.enhancement_report(tmp_path / "run", test_rows, models, facts, quality_net=net, num_workers=1)
-    assert len(set(net.heard)) == len(net.heard) == 6, "the noisy files once, whatever many models there are"
-    assert figures["unheard"]["overall"]["before"]["predicted"] == 3.0
+    results = evaluation.enhancement_report(tmp_path / "run", test_rows, models, facts, quality_net=net, num_workers=1)
+    assert len(set(net.paths)) == len(net.paths) == 6, "the noisy files once, whatever many models there are"
+    assert results["unheard"]["overall"]["before"]["predicted"] == 3.0
     # PESQ and STOI do not depend on the level: the two models, and the noisy files, are judged alike.
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["unheard"] == figures["unheard"] == results["compared_with"]["start"]["unheard"]
+    saved = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert saved["unheard"] == results["unheard"] == saved["compared_with"]["start"]["unheard"]
     written, given = (soundfile.read(tmp_path / name)[0] for name in ("run/enhanced/enhanced/u0.wav", "noisy0.wav"))
     np.testing.assert_allclose(written, given / np.abs(given).max(), atol=1e-3)  # scaled, not clipped
     for kind in ("clean", "noisy", "enhanced"):
@@ -113,16 +122,16 @@ def test_what_is_enhanced_is_judged_and_reported(test_rows, tmp_path):
 def test_a_file_that_cannot_be_judged_is_left_out_with_its_reason(test_rows, tmp_path, factor, reason):
     spoiled = Enhancer(by_length={24000: factor})
     judged = evaluation.evaluate(spoiled, test_rows, tmp_path / "out", num_workers=1)
-    assert [each["ID"] for each in judged] == ["u1"]
+    assert [comparison.row.ID for comparison in judged] == ["u1"]
     with open(tmp_path / "out" / "rejected.csv", encoding="utf-8") as file:
         (rejected,) = csv.DictReader(file)
     assert rejected["id"] == "u0" and reason in rejected["reason"]
-    with pytest.raises(CorpusError, match="Not one enhanced file could be judged; .*rejected.csv gives the reasons"):
+    with pytest.raises(CorpusError, match="No enhanced file could be scored"):
         evaluation.evaluate(Enhancer(factor), test_rows, tmp_path / "none", num_workers=1)
 
 
 def test_the_table_names_every_group(capsys):
-    evaluation.print_enhancement(evaluation.enhancement_figures(ROWS), "title", Console(width=110))
+    evaluation.print_enhancement(evaluation.enhancement_metrics(COMPARISONS), "title", Console(width=110))
     printed = capsys.readouterr().out
     rows = [line.split() for line in printed.splitlines()]
     for name, files in (("unheard noises", "2"), ("heard noises", "1"), ("-8 dB", "1"), ("white", "2"), ("rain", "1")):

@@ -1,5 +1,6 @@
-"""Laws of telling where the noise is: what is made noisy, which frames count, and nets whose answers are known."""
+"""Locating noise: what is made noisy, which frames count, and nets with known frame scores."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,8 @@ import soundfile
 
 from speechtools.core import metrics
 from speechtools.core.errors import ConfigError
-from speechtools.quality.localization import PartlyNoisy, localization_figures, partly_noisy_set
+from speechtools.quality.localization import PartlyNoisy, localization_metrics, partly_noisy_set
+from tests.quality.test_data import quality_row
 
 RATE = 16000
 
@@ -19,24 +21,23 @@ def rows(tmp_path):
 
     def write(name, samples):
         soundfile.write(tmp_path / f"{name}.wav", samples, RATE)
-        return str(tmp_path / f"{name}.wav")
+        return tmp_path / f"{name}.wav"
 
     time = np.arange(RATE) / RATE
     made = []
     for number in range(6):
         spoken = time[: RATE - 777 * number]
         wave = 0.3 * np.sin(2 * np.pi * (120 + 20 * number) * spoken) * (0.7 + 0.3 * np.sin(9 * spoken))
-        row = {"ID": f"clean-{number}", "path": write(f"clean-{number}", wave), "subset": "clean"}
-        made.append(row | {"noise_type": "", "noise": ""})
+        made.append(quality_row(ID=f"clean-{number}", path=write(f"clean-{number}", wave)))
     for number, noise_type in enumerate(["white", "hiss", "white", "white"]):
         noise = np.random.default_rng(number % 3).uniform(-0.3, 0.3, 5000)
-        row = {"ID": f"noisy-{number}", "path": "", "subset": "noisy", "noise_type": noise_type}
-        made.append(row | {"noise": write(f"noise-{number % 3}", noise)})
+        path = write(f"noise-{number % 3}", noise)
+        made.append(quality_row(ID=f"noisy-{number}", subset="noisy", noise_type=noise_type, noise=path))
     return made
 
 
 class FakeNet:
-    """A net whose frame scores are ``score`` of the windows (time, n_fft), filled with zeros at the end."""
+    """A net whose frame scores are ``score`` of the windows (time, n_fft), zero-padded at the end."""
 
     def __init__(self, score, n_fft=512, hop_length=256):
         self.score, self.features = score, SimpleNamespace(n_fft=n_fft, hop_length=hop_length)
@@ -50,7 +51,7 @@ class FakeNet:
 
 
 def rough(windows):
-    """Where there is noise: samples differ from their neighbours, as those of the smooth utterances do not."""
+    """Detect noise: neighbouring samples differ, unlike those of the smooth utterances."""
     change = np.square(np.diff(windows, axis=1)).sum(axis=1)
     return change > 0.05 * np.square(windows).sum(axis=1)
 
@@ -64,7 +65,7 @@ def detector(windows):
 
 def test_every_clean_utterance_once_and_the_noises_in_turn(rows):
     examples = partly_noisy_set(rows, RATE)
-    assert [example.name for example in examples] == [row["ID"] for row in rows[:6]]
+    assert [example.name for example in examples] == [row.ID for row in rows[:6]]
     assert [example.noise_type for example in examples] == ["hiss", "white"] * 3
     again = partly_noisy_set(rows[:6] + rows[:5:-1], RATE)
     assert all(np.array_equal(a.noisy, b.noisy) for a, b in zip(examples, again, strict=True)), (
@@ -97,15 +98,15 @@ def test_fewer_utterances_are_spread_over_the_set(rows):
 
 
 def test_what_cannot_be_mixed_is_left_out_and_named(rows, tmp_path, caplog):
-    silent = rows[7]["noise"]
+    silent = rows[7].noise
     soundfile.write(silent, np.zeros(5000), RATE)
-    soundfile.write(rows[3]["path"], np.full(2, 0.1), RATE)
+    soundfile.write(rows[3].path, np.full(2, 0.1), RATE)
     examples = partly_noisy_set(rows, RATE)
     assert [example.name for example in examples] == ["clean-1", "clean-5"]
     assert f"clean-0 with the noise {silent} is left out: The noise is digitally silent" in caplog.text
-    assert "clean-3.wav has 2 samples, too few for a stretch" in caplog.text
-    missing = [row | {"noise": row["noise"] and str(tmp_path / "gone.wav")} for row in rows]
-    with pytest.raises(ConfigError, match="All 6 utterances were left out; the warnings say why"):
+    assert "clean-3.wav has only 2 samples" in caplog.text
+    missing = [replace(row, noise=row.noise and tmp_path / "gone.wav") for row in rows]
+    with pytest.raises(ConfigError, match="All 6 utterances were left out"):
         partly_noisy_set(missing, RATE)
     assert "gone.wav" in caplog.text
 
@@ -113,11 +114,9 @@ def test_what_cannot_be_mixed_is_left_out_and_named(rows, tmp_path, caplog):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"start": 0.7, "end": 0.3}, "start=0.7, end=0.3, .* must begin before it ends"),
-        ({"start": -0.1}, "start=-0.1, .* as shares of the utterance from 0 to 1"),
-        ({"end": 71}, "end=71, "),
-        ({"snr_db": float("nan")}, "snr_db=nan: .* have a finite SNR"),
-        ({"max_utterances": 0}, "max_utterances=0 leaves nothing to test"),
+        ({"start": 0.7, "end": 0.3}, "start=0.7, end=0.3"),
+        ({"snr_db": float("nan")}, "snr_db=nan"),
+        ({"max_utterances": 0}, "max_utterances=0"),
     ],
 )
 def test_wrong_options(rows, options, message):
@@ -126,9 +125,9 @@ def test_wrong_options(rows, options, message):
 
 
 def test_a_test_without_clean_speech_or_without_noise(rows):
-    with pytest.raises(ConfigError, match="Of 4 rows, 0 are clean utterances, and they name 2 types of noise"):
+    with pytest.raises(ConfigError, match="4 rows have 0 clean utterances and 2 types of noise"):
         partly_noisy_set(rows[6:], RATE)
-    with pytest.raises(ConfigError, match="Of 6 rows, 6 are clean utterances, and they name 0 types of noise"):
+    with pytest.raises(ConfigError, match="6 rows have 6 clean utterances and 0 types of noise"):
         partly_noisy_set(rows[:6], RATE)
 
 
@@ -146,49 +145,49 @@ def test_a_frame_counts_only_where_all_its_samples_are_of_one_kind(seed):
     example = PartlyNoisy("one", "white", np.ones(length), np.ones(length), start, end)
     before, after = (rng.permutation(1 + -(-(length - n_fft) // hop)) for _ in range(2))
     answers = iter([before, after])  # the clean utterance is scored first
-    figures = localization_figures(FakeNet(lambda windows: next(answers), n_fft, hop), [example])
+    results = localization_metrics(FakeNet(lambda windows: next(answers), n_fft, hop), [example])
     noisy = np.zeros(length, dtype=bool)
     noisy[start:end] = True
     kinds = [set(noisy[first * hop : first * hop + n_fft].tolist()) for first in range(len(after))]
     clean_frames, noisy_frames = ([n for n, kind in enumerate(kinds) if kind == {which}] for which in (False, True))
-    assert figures["auc"] == figures["auc_within"] == metrics.auc(after[clean_frames], after[noisy_frames])
+    assert results["auc"] == results["auc_within"] == metrics.auc(after[clean_frames], after[noisy_frames])
     for name, frames in (("clean_drop", clean_frames), ("noisy_drop", noisy_frames)):
-        assert figures[name] == pytest.approx(before[frames].mean() - after[frames].mean())
+        assert results[name] == pytest.approx(before[frames].mean() - after[frames].mean())
 
 
 def test_an_utterance_too_short_for_both_kinds_of_frames(rows):
     samples = np.ones(700)
     example = PartlyNoisy("short", "white", samples, samples, 200, 500)
     with pytest.raises(ConfigError, match="short has 0 clean and 0 noisy frames .700 samples, noise from 200 to 500"):
-        localization_figures(FakeNet(detector), [example])
-    with pytest.raises(ConfigError, match="There are no partly noisy utterances"):
-        localization_figures(FakeNet(detector), [])
+        localization_metrics(FakeNet(detector), [example])
+    with pytest.raises(ConfigError, match="got none"):
+        localization_metrics(FakeNet(detector), [])
 
 
 # ------------------------------------------------------------------------------------------------------- known nets
 
 
 def test_a_perfect_detector_is_perfect(rows):
-    figures = localization_figures(FakeNet(detector), partly_noisy_set(rows, RATE))
-    assert figures == {"auc": 1.0, "auc_within": 1.0, "clean_drop": 0.0, "noisy_drop": 3.0, "utterances": 6}
-    wrong = localization_figures(FakeNet(lambda windows: -detector(windows)), partly_noisy_set(rows, RATE))
+    results = localization_metrics(FakeNet(detector), partly_noisy_set(rows, RATE))
+    assert results == {"auc": 1.0, "auc_within": 1.0, "clean_drop": 0.0, "noisy_drop": 3.0, "utterances": 6}
+    wrong = localization_metrics(FakeNet(lambda windows: -detector(windows)), partly_noisy_set(rows, RATE))
     assert wrong == {"auc": 0.0, "auc_within": 0.0, "clean_drop": 0.0, "noisy_drop": -3.0, "utterances": 6}
 
 
-def test_a_net_that_hears_only_the_whole_locates_nothing(rows):
+def test_a_net_with_constant_frame_scores_locates_nothing(rows):
     mean = FakeNet(lambda windows: np.full(len(windows), detector(windows).mean()))
-    figures = localization_figures(mean, partly_noisy_set(rows, RATE))
-    assert figures["auc_within"] == 0.5
-    assert figures["clean_drop"] == pytest.approx(figures["noisy_drop"]) and figures["clean_drop"] > 1
+    results = localization_metrics(mean, partly_noisy_set(rows, RATE))
+    assert results["auc_within"] == 0.5
+    assert results["clean_drop"] == pytest.approx(results["noisy_drop"]) and results["clean_drop"] > 1
 
 
 def test_noise_that_reaches_the_clean_frames_shows_in_their_drop_alone(rows):
     examples = partly_noisy_set(rows, RATE)
     for reach in (0.0, 0.5, 2.0):
         net = FakeNet(lambda windows, reach=reach: detector(windows) - reach * rough(windows).any())
-        figures = localization_figures(net, examples)
-        assert (figures["auc"], figures["auc_within"]) == (1.0, 1.0)
-        assert (figures["clean_drop"], figures["noisy_drop"]) == pytest.approx((reach, 3 + reach))
+        results = localization_metrics(net, examples)
+        assert (results["auc"], results["auc_within"]) == (1.0, 1.0)
+        assert (results["clean_drop"], results["noisy_drop"]) == pytest.approx((reach, 3 + reach))
 
 
 def test_levels_that_differ_between_utterances_lower_the_pooled_area_alone(rows):
@@ -196,11 +195,11 @@ def test_levels_that_differ_between_utterances_lower_the_pooled_area_alone(rows)
     def shifted(windows):
         return detector(windows) + 1000 * np.square(np.diff(windows[0])).sum() / np.square(windows[0]).sum()
 
-    figures = localization_figures(FakeNet(shifted), partly_noisy_set(rows, RATE))
-    assert figures["auc_within"] == 1.0 and 0.5 < figures["auc"] < 1.0
-    assert figures["clean_drop"] == pytest.approx(0, abs=1e-3)
+    results = localization_metrics(FakeNet(shifted), partly_noisy_set(rows, RATE))
+    assert results["auc_within"] == 1.0 and 0.5 < results["auc"] < 1.0
+    assert results["clean_drop"] == pytest.approx(0, abs=1e-3)
 
 
-def test_the_figures_are_plain_numbers(rows):
-    figures = localization_figures(FakeNet(detector), partly_noisy_set(rows, RATE, max_utterances=2))
-    assert {type(value) for value in figures.values()} == {float, int}
+def test_metrics_are_plain_numbers(rows):
+    results = localization_metrics(FakeNet(detector), partly_noisy_set(rows, RATE, max_utterances=2))
+    assert {type(value) for value in results.values()} == {float, int}

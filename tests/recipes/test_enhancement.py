@@ -11,11 +11,12 @@ import torch
 from runs import one_message, succeeded
 
 from speechtools.core.rows import read_rows
-from speechtools.enhancement import data as enhancement_data
 from speechtools.enhancement import evaluation as enhancement_evaluation
+from speechtools.enhancement.data import JudgedRow, MixtureRow
 from speechtools.inference import QualityNet, SpeechEnhancer
 from speechtools.quality import data as quality_data
 from speechtools.quality import paper as quality_results
+from speechtools.quality.data import QualityRow
 
 TIMIT = Path(__file__).parents[2] / "recipes" / "TIMIT"
 #: Of both recipes.
@@ -113,7 +114,7 @@ def test_what_a_run_leaves(run, prepared):
     assert "synthetic" in output and "STOI" in output and str(folder / "pretrained") in output
     (manifest,) = prepared.glob("enhancement-*/train.csv")
     heard = SpeechEnhancer.from_hparams(folder / "pretrained", run_opts={"device": "cpu"}).hparams.heard
-    assert {f"builtin-{row['speaker']}" for row in read_rows(manifest, ["speaker"])} < set(heard["speakers"])
+    assert {f"builtin-{row.speaker}" for row in read_rows(manifest, MixtureRow)} < set(heard["speakers"])
     states = [weights(folder), torch.load(next(folder.glob("save/CKPT*/enhancer.ckpt")), weights_only=True)]
     assert not same(*states), "the running average is exported, not the last weights"
 
@@ -122,9 +123,9 @@ def test_results_agree_with_the_exported_model(run, prepared, tmp_path):
     """The round trip: the figures are those of the model loaded from `pretrained`."""
     results = json.loads((run[0] / "results.json").read_text())
     (manifest,) = prepared.glob("enhancement-*/test.csv")
-    rows = read_rows(manifest, enhancement_data.FIELDS["test"])
+    rows = read_rows(manifest, JudgedRow)
     model = SpeechEnhancer.from_hparams(run[0] / "pretrained", run_opts={"device": "cpu"})
-    figures = enhancement_evaluation.enhancement_figures(
+    figures = enhancement_evaluation.enhancement_metrics(
         enhancement_evaluation.evaluate(model, rows, tmp_path, num_workers=1)
     )
     assert set(figures) == {"unheard", "heard"} and set(figures["unheard"]["by_noise"]) == {
@@ -214,8 +215,8 @@ def test_fine_tuning_with_a_quality_net(run, prepared, pretrained, tmp_path):
             assert set(start[when]) == set(ours[kind]["overall"][when]) == {"pesq", "stoi", "predicted"}
     net = QualityNet.from_hparams(pretrained)
     (manifest,) = prepared.glob("enhancement-*/test.csv")
-    rows = [row for row in read_rows(manifest, enhancement_data.FIELDS["test"]) if row["heard"] == "no"]
-    predicted = [report.score for _, report in net.assess_files([row["path"] for row in rows])]
+    rows = [row for row in read_rows(manifest, JudgedRow) if not row.heard]
+    predicted = [report.score for _, report in net.assess_files([row.path for row in rows])]
     assert ours["unheard"]["overall"]["before"]["predicted"] == pytest.approx(sum(predicted) / len(rows), abs=1e-4)
 
 
@@ -286,7 +287,7 @@ def test_the_papers_tables_can_be_made_of_a_run(paper, tmp_path):
 
 def test_a_killed_stage_is_gone_on_from(paper, stage, run):
     """Nor does it prepare its sets again; it ends with the weights of the enhancer's own recipe, never interrupted."""
-    assert "used as they are" in paper[1]
+    assert "Using the sets in" in paper[1]
     stage_log = (stage / "log.txt").read_text()
     assert stage_log.count("Going into epoch 1") == 1 and stage_log.count("Going into epoch 2") == 2
     assert same(weights(stage), weights(run[0]))
@@ -296,14 +297,14 @@ def test_the_enhanced_files_are_made_by_the_stages_model(paper, stage, prepared)
     from speechtools import audio
 
     (sets,) = prepared.glob("quality-*")
-    rows = {row["ID"]: row for row in quality_data.check_rows(sets / "test.csv")}
+    rows = {row.ID: row for row in read_rows(sets / "test.csv", QualityRow, check=True)}
     model = SpeechEnhancer.from_hparams(stage / "pretrained", run_opts={"device": "cpu"})
     for name, row in rows.items():
-        if row["subset"] == "enhanced":
-            expected = model.enhance_file(rows[name.replace("enhanced", "noisy")]["path"])
-            assert abs(audio.read(row["path"]) - expected).max() < 1e-3
-    with_enhancer = [{row["speaker"] for row in read_rows(next(prepared.glob("enhancement-*/train.csv")), ["speaker"])}]
-    others = {row["speaker"] for split in quality_data.SPLITS for row in read_rows(sets / f"{split}.csv", ["speaker"])}
+        if row.subset == "enhanced":
+            expected = model.enhance_file(rows[name.replace("enhanced", "noisy")].path)
+            assert abs(audio.read(row.path) - expected).max() < 1e-3
+    with_enhancer = [{row.speaker for row in read_rows(next(prepared.glob("enhancement-*/train.csv")), MixtureRow)}]
+    others = {row.speaker for split in quality_data.SPLITS for row in read_rows(sets / f"{split}.csv", QualityRow)}
     assert not with_enhancer[0] & others
 
 

@@ -63,24 +63,25 @@ def test_what_a_run_leaves(run):
 def test_results_agree_with_the_exported_model(run):
     """The round trip: the test figures are those of the model loaded from `pretrained`, file by file."""
     from speechtools.core import metrics
+    from speechtools.core.rows import read_rows
     from speechtools.inference import QualityNet
-    from speechtools.quality.data import check_rows
-    from speechtools.quality.localization import localization_figures, partly_noisy_set
+    from speechtools.quality.data import QualityRow
+    from speechtools.quality.localization import localization_metrics, partly_noisy_set
 
     folder, prepared, output = run
     results = json.loads((folder / "results.json").read_text())
-    rows = check_rows(next(prepared.glob("quality-*/test.csv")))
+    rows = read_rows(next(prepared.glob("quality-*/test.csv")), QualityRow, check=True)
     net = QualityNet.from_hparams(folder / "pretrained")
-    reports = [report for _, report in net.assess_files([row["path"] for row in rows])]
-    predicted, true = [report.score for report in reports], [float(row["pesq"]) for row in rows]
+    reports = [report for _, report in net.assess_files([row.path for row in rows])]
+    predicted, true = [report.score for report in reports], [row.score for row in rows]
     assert results["overall"]["mse"] == pytest.approx(metrics.mse(predicted, true), rel=1e-4)
     assert results["overall"]["lcc"] == pytest.approx(metrics.lcc(predicted, true), abs=1e-4)
-    variances = [r.frame_scores.var() for r, row in zip(reports, rows, strict=True) if row["subset"] == "clean"]
+    variances = [r.frame_scores.var() for r, row in zip(reports, rows, strict=True) if row.subset == "clean"]
     assert results["clean_frame_variance"] == pytest.approx(np.mean(variances), rel=1e-3)
     assert results["by_subset"]["noisy"]["utterances"] == 16
     assert set(results["by_noise"]) == {"engine", "white", "street", "baby_cry"}
     assert "synthetic" in results["trained_on"]
-    found = localization_figures(net, partly_noisy_set(rows, net.sample_rate))
+    found = localization_metrics(net, partly_noisy_set(rows, net.sample_rate))
     assert results["localization"] == pytest.approx(found, abs=1e-4) and found["utterances"] == 2
     assert f"AUC of its frames {found['auc']:.4f}" in output
 

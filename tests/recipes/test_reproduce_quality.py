@@ -17,7 +17,8 @@ import soundfile
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.rows import write_rows
 from speechtools.quality import paper as quality_results
-from speechtools.quality.evaluation import quality_figures
+from speechtools.quality.evaluation import PredictedRow, quality_metrics
+from tests.quality.test_data import quality_row
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "TIMIT" / "quality" / "reproduce.py"
 NUM_TRAIN = 40
@@ -39,18 +40,15 @@ def rows(tmp_path_factory):
     """Test rows of three utterances: clean, noisy and enhanced."""
     folder, rng = tmp_path_factory.mktemp("audio"), np.random.default_rng(0)
     soundfile.write(folder / "noise.wav", rng.uniform(-0.3, 0.3, 16000), 16000)
-    found = []
+    rows = []
     for number in range(3):
         for subset in ("clean", "noisy", "enhanced"):
             path = folder / f"{subset}{number}.wav"
             soundfile.write(path, np.sin(np.arange(12000) / (5 + number)) * rng.uniform(0.1, 0.4), 16000)
             noisy = subset != "clean"
-            found.append(
-                {"ID": path.stem, "path": path, "speech": path, "pesq": str(rng.uniform(1, 4)), "subset": subset}
-                | {"noise_type": "street" if noisy else "", "noise": folder / "noise.wav" if noisy else ""}
-                | {"snr_db": "0" if noisy else ""}
-            )
-    return found
+            noise = {"noise_type": "street", "noise": folder / "noise.wav", "snr_db": 0.0} if noisy else {}
+            rows.append(quality_row(ID=path.stem, path=path, score=rng.uniform(1, 4), subset=subset, **noise))
+    return rows
 
 
 @pytest.fixture
@@ -63,11 +61,11 @@ def asked(reproduce, rows, pretrained, monkeypatch):
         commands[name, int(seed)] = command
         rng = np.random.default_rng([len(name), int(seed)])
         predicted = rng.uniform(1, 4, len(rows))
-        figures = quality_figures(predicted, [float(row["pesq"]) for row in rows], rows, [0.1 + len(name)])
-        found = None if name == "norm-limit" else {key: rng.uniform() for key in LOCALIZATION}
-        result = figures | {"trained_on": "tones", "train_utterances": NUM_TRAIN, "localization": found}
-        scored = [row | {"predicted": score} for row, score in zip(rows, predicted, strict=True)]
-        write_rows(folder / "predictions.csv", list(scored[0]), scored)
+        results = quality_metrics(predicted, [row.score for row in rows], rows, [0.1 + len(name)])
+        located = None if name == "norm-limit" else {key: rng.uniform() for key in LOCALIZATION}
+        result = results | {"trained_on": "tones", "train_utterances": NUM_TRAIN, "localization": located}
+        predictions = [PredictedRow.of(row, score) for row, score in zip(rows, predicted, strict=True)]
+        write_rows(folder / "predictions.csv", PredictedRow, predictions)
         shutil.copytree(pretrained, folder / "pretrained", dirs_exist_ok=True)
         return result
 

@@ -6,9 +6,10 @@ python train.py hparams/blstm.yaml --corpus=timit --data_folder=/corpora/TIMIT -
 
 from speechtools import training
 from speechtools.core.errors import ConfigError
+from speechtools.core.rows import read_rows
 from speechtools.degradations import mixing
-from speechtools.enhancement import data as enhancement_data
 from speechtools.enhancement import evaluation as enhancement_evaluation
+from speechtools.enhancement.data import ROW_MODELS
 from speechtools.inference import QualityNet, SpeechEnhancer
 from speechtools.measures.pesq import scale
 
@@ -76,7 +77,7 @@ def dataio_prepare(rows, sample_rate):
 
     return {
         split: DynamicItemDataset(
-            {row["ID"]: {"mixture": enhancement_data.as_mixture(row)} for row in members},
+            {row.ID: {"mixture": row.mixture()} for row in members},
             dynamic_items=[wav_pipeline],
             output_keys=["id", "noisy", "clean"],
         )
@@ -104,7 +105,7 @@ if __name__ == "__main__":
         brain.quality_net = QualityNet.from_hparams(hparams["quality_model"], run_opts=on_device)
         brain.quality_net.check_rate(hparams["sample_rate"])
     sets = training.on_main_first(hparams["prepare"])
-    rows = {split: enhancement_data.check_rows(path, split) for split, path in sets.manifests.items()}
+    rows = {split: read_rows(path, ROW_MODELS[split], check=True) for split, path in sets.manifests.items()}
     datasets = dataio_prepare(rows, hparams["sample_rate"])
     loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
     brain.train_batches = loaders["train"].batch_sampler

@@ -7,10 +7,11 @@ python train.py hparams/qnet.yaml --corpus=timit --data_folder=/corpora/TIMIT --
 from speechtools import audio, training
 from speechtools.audio.frames import frame_counts
 from speechtools.audio.recurrent import limit_recurrent_norm
+from speechtools.core.rows import read_rows
 from speechtools.inference import QualityNet
 from speechtools.measures import pesq as pesq_labels
 from speechtools.quality import data as quality_data
-from speechtools.quality import evaluation as reports
+from speechtools.quality import evaluation
 from speechtools.quality import stages as quality_stages
 from speechtools.speaker import augmentation
 
@@ -48,7 +49,7 @@ class QualityBrain(training.RecipeBrain):
             for name, score, frames, count in zip(batch.id, scores.tolist(), frame_scores, counts, strict=True):
                 self.tested[name] = score, float(frames[:count].var(unbiased=False))
         q_max = pesq_labels.scale(self.hparams.scale).maximum
-        return self.hparams.objective(scores, frame_scores, batch.pesq.to(scores), frame_lens, q_max)
+        return self.hparams.objective(scores, frame_scores, batch.score.to(scores), frame_lens, q_max)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         if self.hparams.recurrent_max_norm is not None:
@@ -63,33 +64,28 @@ class QualityBrain(training.RecipeBrain):
         self.tested = {}  # score and variance of the frame scores by utterance
 
     def validate(self, stage):
-        rows = [row for row in self.rows["test" if stage == sb.Stage.TEST else "valid"] if row["ID"] in self.tested]
+        rows = [row for row in self.rows["test" if stage == sb.Stage.TEST else "valid"] if row.ID in self.tested]
         self.test_rows = rows
-        self.predicted = [self.tested[row["ID"]][0] for row in rows]
-        self.true = [float(row["pesq"]) for row in rows]
-        variances = [self.tested[row["ID"]][1] for row in rows if row["subset"] == "clean"]
-        self.figures = reports.quality_figures(self.predicted, self.true, rows, variances)
-        return {key: self.figures["overall"][key] or 0.0 for key in ("mse", "lcc", "srcc")}
+        self.predicted = [self.tested[row.ID][0] for row in rows]
+        self.true = [row.score for row in rows]
+        variances = [self.tested[row.ID][1] for row in rows if row.subset == "clean"]
+        self.results = evaluation.quality_metrics(self.predicted, self.true, rows, variances)
+        return {key: self.results["overall"][key] or 0.0 for key in ("mse", "lcc", "srcc")}
 
 
 def dataio_prepare(rows, sample_rate):
-    """A dataset a split; each item is a waveform and its PESQ."""
+    """A dataset a split; each item is a waveform and its score."""
 
     @takes("path")
     @provides("wav")
     def wav_pipeline(path):
         return torch.from_numpy(audio.read(path, sample_rate))
 
-    @takes("score")
-    @provides("pesq")
-    def pesq_pipeline(score):
-        return float(score)
-
     return {
         split: DynamicItemDataset(
-            {row["ID"]: {"path": row["path"], "score": row["pesq"]} for row in members},
-            dynamic_items=[wav_pipeline, pesq_pipeline],
-            output_keys=["id", "wav", "pesq"],
+            {row.ID: {"path": row.path, "score": row.score} for row in members},
+            dynamic_items=[wav_pipeline],
+            output_keys=["id", "wav", "score"],
         )
         for split, members in rows.items()
     }
@@ -98,7 +94,7 @@ def dataio_prepare(rows, sample_rate):
 if __name__ == "__main__":
     hparams, run_opts = training.start()
     sets = quality_stages.prepare_sets(hparams, run_opts["device"])
-    rows = {split: quality_data.check_rows(path, hparams["sample_rate"]) for split, path in sets.manifests.items()}
+    rows = {split: read_rows(path, quality_data.QualityRow, check=True) for split, path in sets.manifests.items()}
     prepared = len(rows["train"])
     rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
     datasets = dataio_prepare(rows, hparams["sample_rate"])
@@ -119,7 +115,7 @@ if __name__ == "__main__":
             hparams, ["sample_rate", "scale", "features", "quality"], {"quality": hparams["averaged"].module}, facts
         )
         net = QualityNet.from_hparams(pretrained)
-        facts |= {"seed": hparams["seed"], "train_utterances": len({row["speech"] for row in rows["train"]})}
-        reports.quality_report(
-            hparams["output_folder"], brain.figures, brain.predicted, brain.true, brain.test_rows, net, facts
+        facts |= {"seed": hparams["seed"], "train_utterances": len({row.speech for row in rows["train"]})}
+        evaluation.quality_report(
+            hparams["output_folder"], brain.results, brain.predicted, brain.true, brain.test_rows, net, facts
         )
