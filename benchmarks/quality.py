@@ -14,6 +14,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import bench_pesq_labels
 import numpy as np
@@ -122,7 +123,7 @@ def bench_epoch(num_utterances: int = 640) -> list[dict]:
     recipe = _recipe()
     rows = []
     utterances = list(builtin())[:num_utterances]
-    items = [{"ID": u.utt_id, "path": str(u.path), "pesq": str(2.5 + 0.1 * (n % 9))} for n, u in enumerate(utterances)]
+    items = [SimpleNamespace(ID=u.utt_id, path=u.path, score=2.5 + 0.1 * (n % 9)) for n, u in enumerate(utterances)]
     dataset = recipe.dataio_prepare({"train": items}, RATE)["train"]
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -144,7 +145,7 @@ def bench_epoch(num_utterances: int = 640) -> list[dict]:
             batches.set_position(0)
             for batch in loader:
                 wavs, lens = batch.wav
-                ready.append((features(wavs, lens), features.frame_lens(lens, wavs.shape[1]), batch.pesq.float()))
+                ready.append((features(wavs, lens), features.frame_lens(lens, wavs.shape[1]), batch.score.float()))
         bare_net = QualityBLSTM()
         optimizer = torch.optim.RMSprop(bare_net.parameters(), lr=1e-4)
 
@@ -213,7 +214,7 @@ def train_on(num_utterances: int) -> None:
         for number in range(num_utterances):
             path = Path(name) / f"{number}.wav"
             soundfile.write(path, 0.1 * rng.standard_normal(3 * RATE), RATE)
-            items.append({"ID": str(number), "path": str(path), "pesq": "2.5"})
+            items.append(SimpleNamespace(ID=str(number), path=path, score=2.5))
         dataset = recipe.dataio_prepare({"train": items}, RATE)["train"]
         batches = LengthBatchSampler([3.0] * num_utterances, 16)
         features, net = Magnitude(), QualityBLSTM()

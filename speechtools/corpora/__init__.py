@@ -8,6 +8,7 @@ from speechtools.corpora import (  # noqa: F401
     folder,
     kaldi,
     keyword_folder,
+    labelled,
     librispeech,
     speech_commands,
     timit,
