@@ -1,7 +1,7 @@
 """The contracts of the kinds ``features`` and ``vad``."""
 
-from speechtools.core.contract import Broken, Contract, Law, Slot, Subject, register_kind
-from speechtools.core.laws import must_agree, must_be, must_be_finite, reproducible
+from speechtools.core.contract import Broken, Contract, Slot, Subject, register_kind
+from speechtools.core.laws import must_agree, must_be, must_be_finite, tensor_law
 
 _NUM_SAMPLES = 16000
 # Not multiples of a usual hop, so that a wrong rounding of frames shows.
@@ -25,88 +25,103 @@ def _padded_wavs(torch):
     return wavs, torch.tensor(_ITEM_SAMPLES, dtype=torch.float32) / _NUM_SAMPLES
 
 
-def _frames_have_shape(subject: Subject) -> None:
-    with reproducible() as torch:
-        features = _features(subject)
-        sizes = set()
-        for batch, samples in ((3, _NUM_SAMPLES), (1, 9001)):
-            feats = features(0.1 * torch.randn(batch, samples))
-            what = f"{batch} waveforms of {samples} samples"
-            if not isinstance(feats, torch.Tensor) or feats.dim() != 3:
-                seen = tuple(feats.shape) if isinstance(feats, torch.Tensor) else type(feats).__name__
-                raise Broken(f"{what} gave {seen} instead of a tensor (batch, time, size)")
-            must_be(feats, (batch, max(feats.shape[1], 1), max(feats.shape[2], 1)), what)
-            sizes.add(feats.shape[2])
-        if len(sizes) > 1:
-            raise Broken(f"sizes {sorted(sizes)}")
+@tensor_law(
+    "wavs (batch, samples) give float32 frames (batch, time, size), of one size for any batch",
+    "Return frames second and their features last, with defaults for all parameters.",
+)
+def _frames_have_shape(subject: Subject, torch) -> None:
+    features = _features(subject)
+    sizes = set()
+    for batch, samples in ((3, _NUM_SAMPLES), (1, 9001)):
+        feats = features(0.1 * torch.randn(batch, samples))
+        what = f"{batch} waveforms of {samples} samples"
+        if not isinstance(feats, torch.Tensor) or feats.dim() != 3:
+            seen = tuple(feats.shape) if isinstance(feats, torch.Tensor) else type(feats).__name__
+            raise Broken(f"{what} gave {seen} instead of a tensor (batch, time, size)")
+        must_be(feats, (batch, max(feats.shape[1], 1), max(feats.shape[2], 1)), what)
+        sizes.add(feats.shape[2])
+    if len(sizes) > 1:
+        raise Broken(f"sizes {sorted(sizes)}")
 
 
-def _frames_finite(subject: Subject) -> None:
-    with reproducible() as torch:
-        features = _features(subject)
-        must_be_finite(features(torch.zeros(1, _NUM_SAMPLES)), "digital silence")
-        must_be_finite(features(0.1 * torch.randn(1, _NUM_SAMPLES)), "noise")
+@tensor_law("features are finite, for digital silence too", "Add a small floor before a logarithm or a division.")
+def _frames_finite(subject: Subject, torch) -> None:
+    features = _features(subject)
+    must_be_finite(features(torch.zeros(1, _NUM_SAMPLES)), "digital silence")
+    must_be_finite(features(0.1 * torch.randn(1, _NUM_SAMPLES)), "noise")
 
 
-def _rows_independent(subject: Subject) -> None:
-    with reproducible() as torch:
-        features = _features(subject)
-        # Rows of very different level, so that a normalisation over the batch shows.
-        wavs = torch.randn(3, _NUM_SAMPLES) * torch.tensor([[0.5], [0.05], [0.005]])
-        together = features(wavs)
-        for row in range(len(wavs)):
-            alone = features(wavs[row : row + 1])
-            must_agree(together[row : row + 1], alone, f"row {row} in a batch and the same alone")
+@tensor_law(
+    "a row's features do not depend on the other rows of the batch",
+    "Take peaks, means and other statistics over each row alone.",
+)
+def _rows_independent(subject: Subject, torch) -> None:
+    features = _features(subject)
+    # Rows of very different level, so that a normalisation over the batch shows.
+    wavs = torch.randn(3, _NUM_SAMPLES) * torch.tensor([[0.5], [0.05], [0.005]])
+    together = features(wavs)
+    for row in range(len(wavs)):
+        alone = features(wavs[row : row + 1])
+        must_agree(together[row : row + 1], alone, f"row {row} in a batch and the same alone")
 
 
-def _lens_default(subject: Subject) -> None:
-    with reproducible() as torch:
-        features = _features(subject)
-        wavs = 0.1 * torch.randn(2, _NUM_SAMPLES)
-        must_agree(features(wavs), features(wavs, torch.ones(2)), "features without lens and with lens of 1")
+@tensor_law("lens=None means that every row is full", "Let forward(wavs, lens=None) treat None as lens of 1.")
+def _lens_default(subject: Subject, torch) -> None:
+    features = _features(subject)
+    wavs = 0.1 * torch.randn(2, _NUM_SAMPLES)
+    must_agree(features(wavs), features(wavs, torch.ones(2)), "features without lens and with lens of 1")
 
 
-def _frame_lens_true(subject: Subject) -> None:
-    with reproducible() as torch:
-        features = _features(subject)
-        wavs, lens = _padded_wavs(torch)
-        frame_lens = features.frame_lens(lens, _NUM_SAMPLES)
-        must_be(frame_lens, (len(lens),), f"frame_lens of {len(lens)} items")
-        longest = features(wavs, lens).shape[1]
-        for row, samples in enumerate(_ITEM_SAMPLES):
-            frames = features(wavs[row : row + 1, :samples]).shape[1]
-            counted = round(frame_lens[row].item() * longest)
-            if counted != frames:
-                raise Broken(
-                    f"{samples} samples have {frames} frames, and padded to {_NUM_SAMPLES} samples ({longest} frames) "
-                    f"frame_lens counts {counted}"
-                )
+@tensor_law(
+    "frame_lens(lens, num_samples) * time rounds to each item's own number of frames",
+    "Count the frames of round(lens * num_samples) samples, and divide by those of num_samples.",
+)
+def _frame_lens_true(subject: Subject, torch) -> None:
+    features = _features(subject)
+    wavs, lens = _padded_wavs(torch)
+    frame_lens = features.frame_lens(lens, _NUM_SAMPLES)
+    must_be(frame_lens, (len(lens),), f"frame_lens of {len(lens)} items")
+    longest = features(wavs, lens).shape[1]
+    for row, samples in enumerate(_ITEM_SAMPLES):
+        frames = features(wavs[row : row + 1, :samples]).shape[1]
+        counted = round(frame_lens[row].item() * longest)
+        if counted != frames:
+            raise Broken(
+                f"{samples} samples have {frames} frames, and padded to {_NUM_SAMPLES} samples ({longest} frames) "
+                f"frame_lens counts {counted}"
+            )
 
 
-def _frames_ignore_padding(subject: Subject) -> None:
-    with reproducible() as torch:
-        features = _features(subject)
-        wavs, lens = _padded_wavs(torch)
-        padded = features(wavs, lens)
-        for row, samples in enumerate(_ITEM_SAMPLES):
-            alone = features(wavs[row : row + 1, :samples])[0]
-            what = f"the frames of {samples} samples, alone and padded to {_NUM_SAMPLES},"
-            must_agree(padded[row, : len(alone)], alone, what)
+@tensor_law(
+    "padding with zeros on the right changes none of an item's frames",
+    "Frame each item as if it ended at its own length; reflecting or centring at the batch's end moves frames.",
+)
+def _frames_ignore_padding(subject: Subject, torch) -> None:
+    features = _features(subject)
+    wavs, lens = _padded_wavs(torch)
+    padded = features(wavs, lens)
+    for row, samples in enumerate(_ITEM_SAMPLES):
+        alone = features(wavs[row : row + 1, :samples])[0]
+        what = f"the frames of {samples} samples, alone and padded to {_NUM_SAMPLES},"
+        must_agree(padded[row, : len(alone)], alone, what)
 
 
-def _windows_counted(subject: Subject) -> None:
-    with reproducible() as torch:
-        features = _features(subject)
-        for frames in (1, 7, 40):
-            samples = features.num_samples(frames)
-            shape = features(torch.randn(1, samples)).shape[1:]
-            expected = features.win_length + (frames - 1) * features.hop_length
-            if samples != expected or shape != (frames, features.size):
-                raise Broken(
-                    f"num_samples({frames}) is {samples} with win_length={features.win_length} and "
-                    f"hop_length={features.hop_length}, and a waveform of that length gives {tuple(shape)} frames and "
-                    f"values, with size={features.size}"
-                )
+@tensor_law(
+    "size, win_length, hop_length (in samples) and num_samples(frames) are those of the frames",
+    "Add these attributes, and num_samples(frames) = win_length + (frames - 1) * hop_length.",
+)
+def _windows_counted(subject: Subject, torch) -> None:
+    features = _features(subject)
+    for frames in (1, 7, 40):
+        samples = features.num_samples(frames)
+        shape = features(torch.randn(1, samples)).shape[1:]
+        expected = features.win_length + (frames - 1) * features.hop_length
+        if samples != expected or shape != (frames, features.size):
+            raise Broken(
+                f"num_samples({frames}) is {samples} with win_length={features.win_length} and "
+                f"hop_length={features.hop_length}, and a waveform of that length gives {tuple(shape)} frames and "
+                f"values, with size={features.size}"
+            )
 
 
 register_kind(
@@ -117,42 +132,13 @@ register_kind(
         modules=("speechtools.audio.features",),
         slot=Slot("TI-SV/GE2E", "ge2e.yaml", "features_name"),
         laws=(
-            Law(
-                "wavs (batch, samples) give float32 frames (batch, time, size), of one size for any batch",
-                _frames_have_shape,
-                "Return frames second and their features last, with defaults for all parameters.",
-            ),
-            Law(
-                "features are finite, for digital silence too",
-                _frames_finite,
-                "Add a small floor before a logarithm or a division.",
-            ),
-            Law(
-                "a row's features do not depend on the other rows of the batch",
-                _rows_independent,
-                "Take peaks, means and other statistics over each row alone.",
-            ),
-            Law(
-                "lens=None means that every row is full",
-                _lens_default,
-                "Let forward(wavs, lens=None) treat None as lens of 1.",
-            ),
-            Law(
-                "frame_lens(lens, num_samples) * time rounds to each item's own number of frames",
-                _frame_lens_true,
-                "Count the frames of round(lens * num_samples) samples, and divide by those of num_samples.",
-            ),
-            Law(
-                "padding with zeros on the right changes none of an item's frames",
-                _frames_ignore_padding,
-                "Frame each item as if it ended at its own length; reflecting or centring at the batch's end moves "
-                "frames.",
-            ),
-            Law(
-                "size, win_length, hop_length (in samples) and num_samples(frames) are those of the frames",
-                _windows_counted,
-                "Add these attributes, and num_samples(frames) = win_length + (frames - 1) * hop_length.",
-            ),
+            _frames_have_shape,
+            _frames_finite,
+            _rows_independent,
+            _lens_default,
+            _frame_lens_true,
+            _frames_ignore_padding,
+            _windows_counted,
         ),
     ),
 )
@@ -169,45 +155,53 @@ def _bursts(torch):
     return wavs
 
 
-def _decisions_have_shape(subject: Subject) -> None:
-    with reproducible() as torch:
-        vad = subject.build()
-        for batch, samples in ((3, _NUM_SAMPLES), (1, 9001), (1, 7)):
-            speech = vad(0.1 * torch.randn(batch, samples))
-            shape = (batch, -(-samples // vad.hop_length))
-            is_tensor = isinstance(speech, torch.Tensor)
-            if not is_tensor or speech.dtype != torch.bool or tuple(speech.shape) != shape:
-                seen = (speech.dtype, tuple(speech.shape)) if is_tensor else type(speech).__name__
-                raise Broken(f"{batch} waveforms of {samples} samples gave {seen} instead of booleans {shape}")
+@tensor_law(
+    "wavs (batch, samples) give booleans (batch, ceil(samples / hop_length))",
+    "Add an attribute hop_length, and decide on the last, shorter frame too.",
+)
+def _decisions_have_shape(subject: Subject, torch) -> None:
+    vad = subject.build()
+    for batch, samples in ((3, _NUM_SAMPLES), (1, 9001), (1, 7)):
+        speech = vad(0.1 * torch.randn(batch, samples))
+        shape = (batch, -(-samples // vad.hop_length))
+        is_tensor = isinstance(speech, torch.Tensor)
+        if not is_tensor or speech.dtype != torch.bool or tuple(speech.shape) != shape:
+            seen = (speech.dtype, tuple(speech.shape)) if is_tensor else type(speech).__name__
+            raise Broken(f"{batch} waveforms of {samples} samples gave {seen} instead of booleans {shape}")
 
 
-def _silence_has_no_speech(subject: Subject) -> None:
-    with reproducible() as torch:
-        if subject.build()(torch.zeros(1, _NUM_SAMPLES)).any():
-            raise Broken("speech in digital silence")
+@tensor_law("digital silence has no speech", "Treat a waveform of zeros first.")
+def _silence_has_no_speech(subject: Subject, torch) -> None:
+    if subject.build()(torch.zeros(1, _NUM_SAMPLES)).any():
+        raise Broken("speech in digital silence")
 
 
-def _signal_has_speech(subject: Subject) -> None:
-    with reproducible() as torch:
-        vad = subject.build()
-        click = torch.zeros(1, _NUM_SAMPLES)
-        click[0, 5000] = 0.5
-        short = 0.1 * torch.randn(1, 100)
-        for what, wavs in (("a single click", click), ("100 samples of noise", short), ("bursts", _bursts(torch))):
-            if not vad(wavs).any(dim=1).all():
-                raise Broken(f"no speech in {what}")
+@tensor_law(
+    "a waveform with any signal has some speech", "Fall back to the loudest frame if no frame passes the thresholds."
+)
+def _signal_has_speech(subject: Subject, torch) -> None:
+    vad = subject.build()
+    click = torch.zeros(1, _NUM_SAMPLES)
+    click[0, 5000] = 0.5
+    short = 0.1 * torch.randn(1, 100)
+    for what, wavs in (("a single click", click), ("100 samples of noise", short), ("bursts", _bursts(torch))):
+        if not vad(wavs).any(dim=1).all():
+            raise Broken(f"no speech in {what}")
 
 
-def _decisions_ignore_padding(subject: Subject) -> None:
-    with reproducible() as torch:
-        vad = subject.build()
-        wavs = _bursts(torch)[:1]
-        alone = vad(wavs)[0]
-        padded = vad(torch.nn.functional.pad(wavs, (0, 8000)), torch.tensor([2 / 3]))[0]
-        if padded[len(alone) :].any():
-            raise Broken("speech beyond an item's length")
-        if not torch.equal(padded[: len(alone)], alone):
-            raise Broken("other frames for a waveform when it is padded")
+@tensor_law(
+    "padding changes no decision, and there is no speech beyond an item's length",
+    "Take levels and percentiles over each item's own frames.",
+)
+def _decisions_ignore_padding(subject: Subject, torch) -> None:
+    vad = subject.build()
+    wavs = _bursts(torch)[:1]
+    alone = vad(wavs)[0]
+    padded = vad(torch.nn.functional.pad(wavs, (0, 8000)), torch.tensor([2 / 3]))[0]
+    if padded[len(alone) :].any():
+        raise Broken("speech beyond an item's length")
+    if not torch.equal(padded[: len(alone)], alone):
+        raise Broken("other frames for a waveform when it is padded")
 
 
 register_kind(
@@ -217,27 +211,6 @@ register_kind(
         "(batch, time), one for each hop_length samples, true where there is speech",
         modules=("speechtools.audio.vad",),
         slot=Slot("TI-SV/GE2E", "ge2e.yaml", "vad_name"),
-        laws=(
-            Law(
-                "wavs (batch, samples) give booleans (batch, ceil(samples / hop_length))",
-                _decisions_have_shape,
-                "Add an attribute hop_length, and decide on the last, shorter frame too.",
-            ),
-            Law(
-                "digital silence has no speech",
-                _silence_has_no_speech,
-                "Treat a waveform of zeros first.",
-            ),
-            Law(
-                "a waveform with any signal has some speech",
-                _signal_has_speech,
-                "Fall back to the loudest frame if no frame passes the thresholds.",
-            ),
-            Law(
-                "padding changes no decision, and there is no speech beyond an item's length",
-                _decisions_ignore_padding,
-                "Take levels and percentiles over each item's own frames.",
-            ),
-        ),
+        laws=(_decisions_have_shape, _silence_has_no_speech, _signal_has_speech, _decisions_ignore_padding),
     ),
 )

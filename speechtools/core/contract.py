@@ -2,7 +2,7 @@
 
 A kind is declared by one file ``contract.py`` beside its plugins, or by any module of yours, which ends in::
 
-    register_kind("my-kind", Contract("build(name)(wavs): …", laws=(Law("sentence", test, "remedy"), …)))
+    register_kind("my-kind", Contract("build(name)(wavs): …", laws=(law_1, law_2), modules=("my_package.my_plugins",)))
 
 ``check`` tests a plugin against the laws of its kind, as ``speechtools check plugin kind/name`` and the tests do.
 :mod:`speechtools.core.laws` has functions for laws on tensors. A file with a contract imports torch inside its
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from speechtools.core.errors import PluginError, SpeechtoolsError
 from speechtools.core.registry import build, contract, contracts, find, place, register_kind
 
-__all__ = ["Broken", "Contract", "Law", "Slot", "Subject", "check", "contract", "contracts", "register_kind"]
+__all__ = ["Broken", "Contract", "Law", "Slot", "Subject", "check", "contract", "contracts", "law", "register_kind"]
 
 
 def __getattr__(name: str):
@@ -88,6 +88,13 @@ class Law:
     test: Callable[[Subject], None]
     remedy: str
     applies: Callable[[Subject], bool] = lambda subject: True
+
+
+def law(
+    sentence: str, remedy: str, applies: Callable[[Subject], bool] = lambda subject: True
+) -> Callable[[Callable[[Subject], None]], Law]:
+    """Decorator that turns the test of a law into the :class:`Law`."""
+    return lambda test: Law(sentence, test, remedy, applies)
 
 
 class Slot(NamedTuple):

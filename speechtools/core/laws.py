@@ -1,7 +1,6 @@
 """Functions for the laws of kinds whose plugins work on tensors: comparisons, padded batches, and shared laws."""
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from speechtools.core.contract import Broken, Law, Subject
 
@@ -11,20 +10,28 @@ TOLERANCE = 1e-5
 NUM_FRAMES, ITEM_FRAMES = 60, (60, 41, 23, 7)
 
 
-@contextlib.contextmanager
-def reproducible(seed: int = 20) -> Iterator:
-    """Seed torch for a law, use one thread, and restore both afterwards; yields ``torch``."""
-    # On a busy machine, threads that wait for each other make these tiny batches many times slower.
-    import torch
+def tensor_law(sentence: str, remedy: str, grad: bool = False) -> Callable[[Callable], Law]:
+    """Decorator that turns ``test(subject, torch)`` into a :class:`~speechtools.core.contract.Law`.
 
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        torch.set_num_threads(1)
-        try:
-            yield torch
-        finally:
-            torch.set_num_threads(threads)
+    torch is seeded, uses one thread, and records gradients only with ``grad``; all of that is restored afterwards.
+    """
+
+    def decorate(function: Callable) -> Law:
+        def test(subject: Subject) -> None:
+            import torch
+
+            threads = torch.get_num_threads()
+            with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(grad):
+                torch.manual_seed(20)
+                torch.set_num_threads(1)  # on a busy machine, threads make these tiny batches many times slower
+                try:
+                    function(subject, torch)
+                finally:
+                    torch.set_num_threads(threads)
+
+        return Law(sentence, test, remedy)
+
+    return decorate
 
 
 def must_agree(one, other, what: str) -> None:
@@ -94,47 +101,37 @@ def sequence_laws(input_size: int, draw: str, *outputs: str) -> tuple[Law, ...]:
             raise Broken(f"forward returned a {type(returned).__name__} instead of ({', '.join(outputs)})")
         return tensors
 
-    def lens_default(subject: Subject) -> None:
-        with reproducible() as torch, torch.no_grad():
-            module, (feats, lens) = subject.module(input_size=input_size), padded_feats(input_size, draw)
-            pairs = zip(outputs, run(module, feats), run(module, feats, torch.ones_like(lens)), strict=True)
-            for output, without, full in pairs:
-                must_agree(without, full, f"the {output} without lens and with lens of 1")
+    @tensor_law("lens=None means that every item is full", "Let forward(feats, lens=None) treat None as lens of 1.")
+    def lens_default(subject: Subject, torch) -> None:
+        module, (feats, lens) = subject.module(input_size=input_size), padded_feats(input_size, draw)
+        pairs = zip(outputs, run(module, feats), run(module, feats, torch.ones_like(lens)), strict=True)
+        for output, without, full in pairs:
+            must_agree(without, full, f"the {output} without lens and with lens of 1")
 
-    def padding_ignored(subject: Subject) -> None:
-        with reproducible() as torch, torch.no_grad():
-            module, (feats, lens) = subject.module(input_size=input_size), padded_feats(input_size, draw)
-            together = run(module, feats, lens)
-            for row, frames in enumerate(ITEM_FRAMES):
-                alone = run(module, feats[row : row + 1, :frames])
-                for output, padded, single in zip(outputs, together, alone, strict=True):
-                    what = f"the {output} of {frames} frames, alone and padded with noise to {NUM_FRAMES},"
-                    valid = padded[row : row + 1]
-                    if single.dim() > 1:  # (1, frames, …), or (1, size) as it is
-                        valid = valid[:, : single.shape[1]]
-                    must_agree(valid, single, what)
-
-    def gradients_reach(subject: Subject) -> None:
-        with reproducible() as torch:
-            module, (feats, lens) = subject.module(input_size=input_size).train(), padded_feats(input_size, draw)
-            output = run(module, feats.requires_grad_(), lens)[0]
-            (output * torch.randn_like(output)).sum().backward()
-            must_have_gradients([*module.named_parameters(), ("the input feats", feats)])
-
-    return (
-        Law(
-            "lens=None means that every item is full",
-            lens_default,
-            "Let forward(feats, lens=None) treat None as lens of 1.",
-        ),
-        Law(
-            f"padding, whatever it holds, changes no valid value of {' or '.join(outputs)}",
-            padding_ignored,
-            "Mask statistics to the first round(lens * time) frames; a backward LSTM must begin at the item's own end.",
-        ),
-        Law(
-            "a gradient reaches every parameter and the input",
-            gradients_reach,
-            "Remove unused layers, and detach() or no_grad() on the way to the output.",
-        ),
+    @tensor_law(
+        f"padding, whatever it holds, changes no valid value of {' or '.join(outputs)}",
+        "Mask statistics to the first round(lens * time) frames; a backward LSTM must begin at the item's own end.",
     )
+    def padding_ignored(subject: Subject, torch) -> None:
+        module, (feats, lens) = subject.module(input_size=input_size), padded_feats(input_size, draw)
+        together = run(module, feats, lens)
+        for row, frames in enumerate(ITEM_FRAMES):
+            alone = run(module, feats[row : row + 1, :frames])
+            for output, padded, single in zip(outputs, together, alone, strict=True):
+                valid = padded[row : row + 1]
+                if single.dim() > 1:  # (1, frames, …), or (1, size) as it is
+                    valid = valid[:, : single.shape[1]]
+                must_agree(valid, single, f"the {output} of {frames} frames, alone and padded to {NUM_FRAMES},")
+
+    @tensor_law(
+        "a gradient reaches every parameter and the input",
+        "Remove unused layers, and detach() or no_grad() on the way to the output.",
+        grad=True,
+    )
+    def gradients_reach(subject: Subject, torch) -> None:
+        module, (feats, lens) = subject.module(input_size=input_size).train(), padded_feats(input_size, draw)
+        output = run(module, feats.requires_grad_(), lens)[0]
+        (output * torch.randn_like(output)).sum().backward()
+        must_have_gradients([*module.named_parameters(), ("the input feats", feats)])
+
+    return lens_default, padding_ignored, gradients_reach

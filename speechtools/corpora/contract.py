@@ -8,10 +8,10 @@ from pathlib import Path
 from speechtools.core.contract import (
     Broken,
     Contract,
-    Law,
     Slot,
     Subject,
     first_parameter,
+    law,
     makes_its_data,
     register_kind,
     temporary_folder,
@@ -50,6 +50,10 @@ def _has_folder(subject: Subject) -> bool:
     return subject.data_folder is not None
 
 
+@law(
+    "the first parameter is data_folder, the folder of the corpus",
+    "Put data_folder first; give it a default only if the corpus makes its own recordings.",
+)
 def _data_folder_first(subject: Subject) -> None:
     first = first_parameter(subject.name)
     if first is None or first.name != "data_folder":
@@ -68,16 +72,31 @@ def _must_refuse(subject: Subject, folder: Path, what: str) -> None:
     raise Broken(f"for the {what} folder {folder}, {len(utterances)} utterances and no error")
 
 
+@law(
+    "a data_folder that does not exist raises a SpeechtoolsError that names it",
+    "Raise a CorpusError with the folder and what it should contain.",
+    applies=_reads_given_folder,
+)
 def _missing_refused(subject: Subject) -> None:
     with temporary_folder() as folder:
         _must_refuse(subject, folder / "missing", "missing")
 
 
+@law(
+    "an empty data_folder raises a SpeechtoolsError that names it",
+    "Raise a CorpusError with the folder and what it should contain.",
+    applies=_reads_given_folder,
+)
 def _empty_refused(subject: Subject) -> None:
     with temporary_folder() as folder:
         _must_refuse(subject, folder, "empty")
 
 
+@law(
+    "there are utterances, with unique non-empty utt_id, a speaker, and a split that is 'train', 'valid', 'test' or ''",
+    "Fix the reader, or the folder if its recordings are not of this corpus.",
+    applies=_has_folder,
+)
 def _utterances_valid(subject: Subject) -> None:
     if not _utterances(subject):
         raise Broken(f"no utterance in {subject.data_folder}")
@@ -99,6 +118,12 @@ def _utterances_valid(subject: Subject) -> None:
             raise Broken(f"{where} has text={utterance.text!r}")
 
 
+@law(
+    f"every path exists, and every duration is above 0 and, in the first {MAX_AUDIO_CHECKED}, within 1 % "
+    "of the audio's",
+    "Take the duration from soundfile.info: frames / samplerate, in seconds.",
+    applies=_has_folder,
+)
 def _durations_true(subject: Subject) -> None:
     import soundfile
 
@@ -123,38 +148,6 @@ register_kind(
         modules=("speechtools.corpora",),
         slot=Slot("TI-SV/GE2E", "ge2e.yaml", "corpus"),
         reads_folder=True,
-        laws=(
-            Law(
-                "the first parameter is data_folder, the folder of the corpus",
-                _data_folder_first,
-                "Put data_folder first; give it a default only if the corpus makes its own recordings.",
-            ),
-            Law(
-                "a data_folder that does not exist raises a SpeechtoolsError that names it",
-                _missing_refused,
-                "Raise a CorpusError with the folder and what it should contain.",
-                applies=_reads_given_folder,
-            ),
-            Law(
-                "an empty data_folder raises a SpeechtoolsError that names it",
-                _empty_refused,
-                "Raise a CorpusError with the folder and what it should contain.",
-                applies=_reads_given_folder,
-            ),
-            Law(
-                "there are utterances, with unique non-empty utt_id, a speaker, and a split that is 'train', 'valid', "
-                "'test' or ''",
-                _utterances_valid,
-                "Fix the reader, or the folder if its recordings are not of this corpus.",
-                applies=_has_folder,
-            ),
-            Law(
-                f"every path exists, and every duration is above 0 and, in the first {MAX_AUDIO_CHECKED}, within 1 % "
-                "of the audio's",
-                _durations_true,
-                "Take the duration from soundfile.info: frames / samplerate, in seconds.",
-                applies=_has_folder,
-            ),
-        ),
+        laws=(_data_folder_first, _missing_refused, _empty_refused, _utterances_valid, _durations_true),
     ),
 )

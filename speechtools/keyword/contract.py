@@ -4,54 +4,63 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from speechtools.core.contract import Broken, Contract, Law, Slot, Subject, register_kind, temporary_folder
+from speechtools.core.contract import Broken, Contract, Slot, Subject, register_kind, temporary_folder
 from speechtools.core.errors import AudioError
-from speechtools.core.laws import must_be, reproducible
+from speechtools.core.laws import must_be, tensor_law
 
 # ---- segment
 
 _NUM_SAMPLES, _KEYWORD_SAMPLES = 48000, 6400
 
 
-def _start_lies_within(subject: Subject) -> None:
-    with reproducible() as torch:
-        segment = subject.build()
-        for samples in (segment.num_samples, segment.num_samples + 7, _NUM_SAMPLES):
-            start = segment(0.1 * torch.randn(samples))
-            if not isinstance(start, int) or not 0 <= start <= samples - segment.num_samples:
-                raise Broken(f"{start!r} for {samples} samples and a segment of num_samples={segment.num_samples}")
+@tensor_law(
+    "the segment lies within the recording",
+    "Return an int from 0 to samples - num_samples, and add an attribute num_samples.",
+)
+def _start_lies_within(subject: Subject, torch) -> None:
+    segment = subject.build()
+    for samples in (segment.num_samples, segment.num_samples + 7, _NUM_SAMPLES):
+        start = segment(0.1 * torch.randn(samples))
+        if not isinstance(start, int) or not 0 <= start <= samples - segment.num_samples:
+            raise Broken(f"{start!r} for {samples} samples and a segment of num_samples={segment.num_samples}")
 
 
-def _keyword_inside(subject: Subject) -> None:
-    with reproducible() as torch:
-        segment = subject.build()
-        for first in (0, 9000, _NUM_SAMPLES - _KEYWORD_SAMPLES):
-            last = first + _KEYWORD_SAMPLES
-            wav = 0.001 * torch.randn(_NUM_SAMPLES)  # faint noise with a loud keyword
-            wav[first:last] += 0.2 * torch.randn(_KEYWORD_SAMPLES)
+@tensor_law("a keyword shorter than the segment lies in it whole", "Look for the loudest place.")
+def _keyword_inside(subject: Subject, torch) -> None:
+    segment = subject.build()
+    for first in (0, 9000, _NUM_SAMPLES - _KEYWORD_SAMPLES):
+        last = first + _KEYWORD_SAMPLES
+        wav = 0.001 * torch.randn(_NUM_SAMPLES)  # faint noise with a loud keyword
+        wav[first:last] += 0.2 * torch.randn(_KEYWORD_SAMPLES)
+        start = segment(wav)
+        if start > first + 160 or start + segment.num_samples < last - 160:
+            raise Broken(f"samples {start} to {start + segment.num_samples} for a keyword from {first} to {last}")
+
+
+@tensor_law(
+    "if the keyword's end is known, the segment ends there or shortly after it",
+    "Use end instead of looking for the keyword.",
+)
+def _end_respected(subject: Subject, torch) -> None:
+    segment = subject.build()
+    start, end = segment(0.1 * torch.randn(_NUM_SAMPLES), end=40000), 40000
+    if not start < end <= start + segment.num_samples <= end + 4000:
+        raise Broken(f"samples {start} to {start + segment.num_samples} for a keyword that ends at {end}")
+
+
+@tensor_law(
+    "silence and too short recordings raise an AudioError",
+    "Raise speechtools.core.errors.AudioError with what is wrong.",
+)
+def _no_keyword_refused(subject: Subject, torch) -> None:
+    segment = subject.build()
+    short = 0.1 * torch.randn(segment.num_samples - 1)
+    for what, wav in (("silence", torch.zeros(_NUM_SAMPLES)), ("a recording shorter than the segment", short)):
+        try:
             start = segment(wav)
-            if start > first + 160 or start + segment.num_samples < last - 160:
-                raise Broken(f"samples {start} to {start + segment.num_samples} for a keyword from {first} to {last}")
-
-
-def _end_respected(subject: Subject) -> None:
-    with reproducible() as torch:
-        segment = subject.build()
-        start, end = segment(0.1 * torch.randn(_NUM_SAMPLES), end=40000), 40000
-        if not start < end <= start + segment.num_samples <= end + 4000:
-            raise Broken(f"samples {start} to {start + segment.num_samples} for a keyword that ends at {end}")
-
-
-def _no_keyword_refused(subject: Subject) -> None:
-    with reproducible() as torch:
-        segment = subject.build()
-        short = 0.1 * torch.randn(segment.num_samples - 1)
-        for what, wav in (("silence", torch.zeros(_NUM_SAMPLES)), ("a recording shorter than the segment", short)):
-            try:
-                start = segment(wav)
-            except AudioError:
-                continue
-            raise Broken(f"{start!r} for {what}")
+        except AudioError:
+            continue
+        raise Broken(f"{start!r} for {what}")
 
 
 register_kind(
@@ -61,28 +70,7 @@ register_kind(
         "or None -> the first sample of the segment of num_samples that contains the keyword",
         modules=("speechtools.keyword.segments",),
         slot=Slot("keyword/GE2E", "multireader.yaml", "segment_name"),
-        laws=(
-            Law(
-                "the segment lies within the recording",
-                _start_lies_within,
-                "Return an int from 0 to samples - num_samples, and add an attribute num_samples.",
-            ),
-            Law(
-                "a keyword shorter than the segment lies in it whole",
-                _keyword_inside,
-                "Look for the loudest place.",
-            ),
-            Law(
-                "if the keyword's end is known, the segment ends there or shortly after it",
-                _end_respected,
-                "Use end instead of looking for the keyword.",
-            ),
-            Law(
-                "silence and too short recordings raise an AudioError",
-                _no_keyword_refused,
-                "Raise speechtools.core.errors.AudioError with what is wrong.",
-            ),
-        ),
+        laws=(_start_lies_within, _keyword_inside, _end_respected, _no_keyword_refused),
     ),
 )
 
@@ -107,8 +95,12 @@ def _sources() -> Iterator[list]:
         yield sources
 
 
-def _step_has_shape(subject: Subject) -> None:
-    with reproducible(), _sources() as sources:
+@tensor_law(
+    "a step has names, weights and batches of speakers that occur once",
+    "Return speechtools.keyword.multireader.SourceBatches; SpeakerBatches makes the batch of a store.",
+)
+def _step_has_shape(subject: Subject, torch) -> None:
+    with _sources() as sources:
         step = subject.build(sources=sources)[3]
         if not len(step.names) == len(step.weights) == len(step.parts) > 0:
             raise Broken(f"{len(step.names)} names, {len(step.weights)} weights and {len(step.parts)} parts of a step")
@@ -120,8 +112,12 @@ def _step_has_shape(subject: Subject) -> None:
                 raise Broken(f"the speakers {speakers} in the batch of {name!r}")
 
 
-def _steps_repeat(subject: Subject) -> None:
-    with reproducible() as torch, _sources() as sources:
+@tensor_law(
+    "a step depends on the seed and its number alone",
+    "Draw from np.random.default_rng([seed, step]) and keep no state.",
+)
+def _steps_repeat(subject: Subject, torch) -> None:
+    with _sources() as sources:
         one, other = (subject.build(sources=sources, seed=7) for _ in range(2))
         for step in (5, 0, 5, 31):
             other[step + 1]
@@ -130,8 +126,9 @@ def _steps_repeat(subject: Subject) -> None:
                     raise Broken(f"another batch at step {step}, when it is read again or in another order")
 
 
-def _zero_weight_silences(subject: Subject) -> None:
-    with reproducible() as torch, _sources() as sources:
+@tensor_law("a source of weight 0 changes nothing", "Drop such sources before drawing.")
+def _zero_weight_silences(subject: Subject, torch) -> None:
+    with _sources() as sources:
         for kept, silenced in (sources, sources[::-1]):
             weighted = [replace(source, weight=0.0) if source is silenced else source for source in sources]
             with_source, without = subject.build(sources=weighted), subject.build(sources=[kept])
@@ -141,8 +138,9 @@ def _zero_weight_silences(subject: Subject) -> None:
                     raise Broken(f"step {step} with a source of weight 0 differs from the one without it")
 
 
-def _ranks_divide(subject: Subject) -> None:
-    with reproducible(), _sources() as sources:
+@tensor_law("processes draw different speakers", "Divide one order of the speakers among the ranks.")
+def _ranks_divide(subject: Subject, torch) -> None:
+    with _sources() as sources:
         ranks = [subject.build(sources=sources, rank=rank, world_size=2) for rank in range(2)]
         for step in range(3):
             for name, one, other in zip(ranks[0][step].names, *(rank[step].parts for rank in ranks), strict=True):
@@ -158,21 +156,6 @@ register_kind(
         "weights, and parts with wavs (speakers * utterances, samples) and speakers (speakers,)",
         modules=("speechtools.keyword.multireader",),
         slot=Slot("keyword/GE2E", "multireader.yaml", "reader_name"),
-        laws=(
-            Law(
-                "a step has names, weights and batches of speakers that occur once",
-                _step_has_shape,
-                "Return speechtools.keyword.multireader.SourceBatches; SpeakerBatches makes the batch of a store.",
-            ),
-            Law(
-                "a step depends on the seed and its number alone",
-                _steps_repeat,
-                "Draw from np.random.default_rng([seed, step]) and keep no state.",
-            ),
-            Law("a source of weight 0 changes nothing", _zero_weight_silences, "Drop such sources before drawing."),
-            Law(
-                "processes draw different speakers", _ranks_divide, "Divide one order of the speakers among the ranks."
-            ),
-        ),
+        laws=(_step_has_shape, _steps_repeat, _zero_weight_silences, _ranks_divide),
     ),
 )

@@ -1,6 +1,6 @@
 """The contract of the kind ``quality``."""
 
-from speechtools.core.contract import Broken, Contract, Law, Slot, Subject, register_kind
+from speechtools.core.contract import Broken, Contract, Slot, Subject, register_kind
 from speechtools.core.laws import (
     ITEM_FRAMES,
     NUM_FRAMES,
@@ -8,8 +8,8 @@ from speechtools.core.laws import (
     must_be,
     must_be_finite,
     padded_feats,
-    reproducible,
     sequence_laws,
+    tensor_law,
 )
 
 _NUM_BINS = 257
@@ -23,39 +23,47 @@ def _assess(net, feats, lens=None):
     return returned
 
 
-def _scores_have_shape(subject: Subject) -> None:
-    with reproducible() as torch, torch.no_grad():
-        net = subject.module(input_size=_NUM_BINS)
-        for batch, time in ((4, NUM_FRAMES), (1, 1)):
-            scores, frame_scores = _assess(net, torch.rand(batch, time, _NUM_BINS))
-            must_be(scores, (batch,), f"scores for feats {(batch, time, _NUM_BINS)}")
-            must_be(frame_scores, (batch, time), f"frame_scores for feats {(batch, time, _NUM_BINS)}")
+@tensor_law(
+    "feats (batch, time, input_size) give float32 scores (batch,) and frame_scores (batch, time)",
+    "Return the pair (scores, frame_scores), without a trailing dimension of 1.",
+)
+def _scores_have_shape(subject: Subject, torch) -> None:
+    net = subject.module(input_size=_NUM_BINS)
+    for batch, time in ((4, NUM_FRAMES), (1, 1)):
+        scores, frame_scores = _assess(net, torch.rand(batch, time, _NUM_BINS))
+        must_be(scores, (batch,), f"scores for feats {(batch, time, _NUM_BINS)}")
+        must_be(frame_scores, (batch, time), f"frame_scores for feats {(batch, time, _NUM_BINS)}")
 
 
-def _scores_finite(subject: Subject) -> None:
-    with reproducible() as torch, torch.no_grad():
-        net = subject.module(input_size=_NUM_BINS)
-        for values in _assess(net, torch.zeros(2, NUM_FRAMES, _NUM_BINS)):
-            must_be_finite(values, "features that are all 0")
+@tensor_law(
+    "scores are finite for features that are all 0", "Look for a division by the features' own size, or its logarithm."
+)
+def _scores_finite(subject: Subject, torch) -> None:
+    net = subject.module(input_size=_NUM_BINS)
+    for values in _assess(net, torch.zeros(2, NUM_FRAMES, _NUM_BINS)):
+        must_be_finite(values, "features that are all 0")
 
 
-def _score_is_mean(subject: Subject) -> None:
-    with reproducible() as torch, torch.no_grad():
-        feats, lens = padded_feats(_NUM_BINS, "rand")
-        scores, frame_scores = _assess(subject.module(input_size=_NUM_BINS), feats, lens)
-        for row, frames in enumerate(ITEM_FRAMES):
-            what = f"the score of an item of {frames} of {NUM_FRAMES} frames and the mean of its frame scores"
-            must_agree(scores[row], frame_scores[row, :frames].mean(), what)
+@tensor_law(
+    "a score is the mean of the scores of its item's valid frames",
+    "Divide the sum over the first round(lens * time) frames by their number.",
+)
+def _score_is_mean(subject: Subject, torch) -> None:
+    feats, lens = padded_feats(_NUM_BINS, "rand")
+    scores, frame_scores = _assess(subject.module(input_size=_NUM_BINS), feats, lens)
+    for row, frames in enumerate(ITEM_FRAMES):
+        what = f"the score of an item of {frames} of {NUM_FRAMES} frames and the mean of its frame scores"
+        must_agree(scores[row], frame_scores[row, :frames].mean(), what)
 
 
-def _order_ignored(subject: Subject) -> None:
-    with reproducible() as torch, torch.no_grad():
-        net = subject.module(input_size=_NUM_BINS)
-        feats, lens = padded_feats(_NUM_BINS, "rand")
-        order = torch.tensor([2, 0, 3, 1])
-        scores, _ = _assess(net, feats, lens)
-        shuffled, _ = _assess(net, feats[order], lens[order])
-        must_agree(shuffled, scores[order], "scores of a batch and of the same batch in another order")
+@tensor_law("the order of the batch changes no score", "Use no statistics over the batch.")
+def _order_ignored(subject: Subject, torch) -> None:
+    net = subject.module(input_size=_NUM_BINS)
+    feats, lens = padded_feats(_NUM_BINS, "rand")
+    order = torch.tensor([2, 0, 3, 1])
+    scores, _ = _assess(net, feats, lens)
+    shuffled, _ = _assess(net, feats[order], lens[order])
+    must_agree(shuffled, scores[order], "scores of a batch and of the same batch in another order")
 
 
 register_kind(
@@ -66,24 +74,12 @@ register_kind(
         modules=("speechtools.quality.net", "speechtools.quality.autoencoder"),
         slot=Slot("TIMIT/quality", "qnet.yaml", "quality_name"),
         laws=(
-            Law(
-                "feats (batch, time, input_size) give float32 scores (batch,) and frame_scores (batch, time)",
-                _scores_have_shape,
-                "Return the pair (scores, frame_scores), without a trailing dimension of 1.",
-            ),
-            Law(
-                "scores are finite for features that are all 0",
-                _scores_finite,
-                "Look for a division by the features' own size, or its logarithm.",
-            ),
-            Law(
-                "a score is the mean of the scores of its item's valid frames",
-                _score_is_mean,
-                "Divide the sum over the first round(lens * time) frames by their number.",
-            ),
+            _scores_have_shape,
+            _scores_finite,
+            _score_is_mean,
             _LENS_DEFAULT,
             _PADDING_IGNORED,
-            Law("the order of the batch changes no score", _order_ignored, "Use no statistics over the batch."),
+            _order_ignored,
             _GRADIENTS_REACH,
         ),
     ),

@@ -1,20 +1,23 @@
 """The contracts of the kinds ``encoder`` and ``speaker-loss``."""
 
-from speechtools.core.contract import Broken, Contract, Law, Slot, Subject, register_kind
-from speechtools.core.laws import NUM_FRAMES, must_agree, must_be, must_have_gradients, reproducible, sequence_laws
+from speechtools.core.contract import Broken, Contract, Slot, Subject, register_kind
+from speechtools.core.laws import NUM_FRAMES, must_agree, must_be, must_have_gradients, sequence_laws, tensor_law
 
 # ---- encoder
 
 _NUM_MELS = 40
 
 
-def _dvectors_are_unit(subject: Subject) -> None:
-    with reproducible() as torch, torch.no_grad():
-        encoder = subject.module(input_size=_NUM_MELS)
-        for batch, time in ((4, NUM_FRAMES), (1, 1)):
-            dvectors = encoder(torch.randn(batch, time, _NUM_MELS))
-            must_be(dvectors, (batch, encoder.embedding_size), f"d-vectors of feats {(batch, time, _NUM_MELS)}")
-            must_agree(dvectors.norm(dim=1), torch.ones(batch), "the lengths of d-vectors and 1")
+@tensor_law(
+    "feats (batch, time, input_size) give float32 d-vectors (batch, embedding_size) of length 1",
+    "End with torch.nn.functional.normalize, and add an attribute embedding_size.",
+)
+def _dvectors_are_unit(subject: Subject, torch) -> None:
+    encoder = subject.module(input_size=_NUM_MELS)
+    for batch, time in ((4, NUM_FRAMES), (1, 1)):
+        dvectors = encoder(torch.randn(batch, time, _NUM_MELS))
+        must_be(dvectors, (batch, encoder.embedding_size), f"d-vectors of feats {(batch, time, _NUM_MELS)}")
+        must_agree(dvectors.norm(dim=1), torch.ones(batch), "the lengths of d-vectors and 1")
 
 
 register_kind(
@@ -24,14 +27,7 @@ register_kind(
         "or None -> d-vectors (batch, embedding_size) of length 1",
         modules=("speechtools.speaker.encoders",),
         slot=Slot("TI-SV/GE2E", "ge2e.yaml", "encoder_name"),
-        laws=(
-            Law(
-                "feats (batch, time, input_size) give float32 d-vectors (batch, embedding_size) of length 1",
-                _dvectors_are_unit,
-                "End with torch.nn.functional.normalize, and add an attribute embedding_size.",
-            ),
-            *sequence_laws(_NUM_MELS, "randn", "d-vectors"),
-        ),
+        laws=(_dvectors_are_unit, *sequence_laws(_NUM_MELS, "randn", "d-vectors")),
     ),
 )
 
@@ -62,36 +58,46 @@ def _clusters(torch, spread: float):
     return torch.nn.functional.normalize(noisy, dim=2)
 
 
-def _loss_is_scalar(subject: Subject) -> None:
-    with reproducible() as torch:
-        loss, labels = _loss(subject)
-        for spread in (0.0, 0.3, 100.0):
-            value = loss(_clusters(torch, spread), labels)
-            if not isinstance(value, torch.Tensor) or value.dim() != 0 or not value.isfinite():
-                raise Broken(f"{value} for d-vectors around their speakers with a spread of {spread}")
+@tensor_law("d-vectors and labels give a finite scalar", "Reduce over the batch, without a logarithm of 0.")
+def _loss_is_scalar(subject: Subject, torch) -> None:
+    loss, labels = _loss(subject)
+    for spread in (0.0, 0.3, 100.0):
+        value = loss(_clusters(torch, spread), labels)
+        if not isinstance(value, torch.Tensor) or value.dim() != 0 or not value.isfinite():
+            raise Broken(f"{value} for d-vectors around their speakers with a spread of {spread}")
 
 
-def _flat_equals_regular(subject: Subject) -> None:
-    with reproducible() as torch, torch.no_grad():
-        loss, labels = _loss(subject)
-        dvectors = _clusters(torch, 0.5)
-        flat = loss(dvectors.flatten(0, 1), labels.repeat_interleave(_UTTERANCES))
-        must_agree(flat, loss(dvectors, labels), "the loss of (batch, emb) with labels and of (speakers, …)")
+@tensor_law(
+    "(speakers, utterances, emb) and (batch, emb) with labels give the same loss",
+    "Group the d-vectors by their labels alone.",
+)
+def _flat_equals_regular(subject: Subject, torch) -> None:
+    loss, labels = _loss(subject)
+    dvectors = _clusters(torch, 0.5)
+    flat = loss(dvectors.flatten(0, 1), labels.repeat_interleave(_UTTERANCES))
+    must_agree(flat, loss(dvectors, labels), "the loss of (batch, emb) with labels and of (speakers, …)")
 
 
-def _apart_is_better(subject: Subject) -> None:
-    with reproducible() as torch, torch.no_grad():
-        loss, labels = _loss(subject)
-        apart, mixed = loss(_clusters(torch, 0.05), labels), loss(_clusters(torch, 100.0), labels)
-        if not apart < mixed:
-            raise Broken(f"{apart.item():.4g} for speakers far apart, and {mixed.item():.4g} for random d-vectors")
+@tensor_law(
+    "speakers far apart have a lower loss than random d-vectors",
+    "Look at the sign: equations 3 and 6 of the GE2E paper are printed as they are maximised.",
+)
+def _apart_is_better(subject: Subject, torch) -> None:
+    loss, labels = _loss(subject)
+    apart, mixed = loss(_clusters(torch, 0.05), labels), loss(_clusters(torch, 100.0), labels)
+    if not apart < mixed:
+        raise Broken(f"{apart.item():.4g} for speakers far apart, and {mixed.item():.4g} for random d-vectors")
 
 
-def _loss_gradients_reach(subject: Subject) -> None:
-    with reproducible() as torch:
-        (loss, labels), dvectors = _loss(subject), _clusters(torch, 0.5).requires_grad_()
-        loss(dvectors, labels).backward()
-        must_have_gradients([*loss.named_parameters(), ("the d-vectors", dvectors)])
+@tensor_law(
+    "a finite gradient reaches the d-vectors and every parameter",
+    "Look for a clamp or a detach() on the way.",
+    grad=True,
+)
+def _loss_gradients_reach(subject: Subject, torch) -> None:
+    (loss, labels), dvectors = _loss(subject), _clusters(torch, 0.5).requires_grad_()
+    loss(dvectors, labels).backward()
+    must_have_gradients([*loss.named_parameters(), ("the d-vectors", dvectors)])
 
 
 register_kind(
@@ -101,27 +107,6 @@ register_kind(
         "(batch, emb) and one label each -> scalar; set_speakers(num_speakers, embedding_size) first, if it has that",
         modules=("speechtools.speaker.ge2e", "speechtools.speaker.te2e", "speechtools.speaker.softmax"),
         slot=Slot("TI-SV/GE2E", "ge2e.yaml", "loss_name"),
-        laws=(
-            Law(
-                "d-vectors and labels give a finite scalar",
-                _loss_is_scalar,
-                "Reduce over the batch, without a logarithm of 0.",
-            ),
-            Law(
-                "(speakers, utterances, emb) and (batch, emb) with labels give the same loss",
-                _flat_equals_regular,
-                "Group the d-vectors by their labels alone.",
-            ),
-            Law(
-                "speakers far apart have a lower loss than random d-vectors",
-                _apart_is_better,
-                "Look at the sign: equations 3 and 6 of the GE2E paper are printed as they are maximised.",
-            ),
-            Law(
-                "a finite gradient reaches the d-vectors and every parameter",
-                _loss_gradients_reach,
-                "Look for a clamp or a detach() on the way.",
-            ),
-        ),
+        laws=(_loss_is_scalar, _flat_equals_regular, _apart_is_better, _loss_gradients_reach),
     ),
 )

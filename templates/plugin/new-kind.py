@@ -9,37 +9,33 @@ from torch import Tensor, nn
 
 from speechtools import plugin
 from speechtools.audio.features import length_mask, num_samples
-from speechtools.core.contract import Broken, Contract, Law, Subject, register_kind
-from speechtools.core.laws import must_agree, must_be, reproducible
+from speechtools.core.contract import Broken, Contract, Subject, register_kind
+from speechtools.core.laws import must_agree, must_be, tensor_law
 
 
-def has_shape(subject: Subject) -> None:
-    with reproducible() as torch:
-        must_be(subject.module()(torch.randn(3, 20, 5)), (3, 5), "feats (3, 20, 5)")
+@tensor_law("feats (batch, time, size) give (batch, size)", "Reduce over time.")
+def has_shape(subject: Subject, torch) -> None:
+    must_be(subject.module()(torch.randn(3, 20, 5)), (3, 5), "feats (3, 20, 5)")
 
 
-def ignores_padding(subject: Subject) -> None:
-    with reproducible() as torch:
-        net, feats = subject.module(), torch.randn(1, 20, 5)
-        must_agree(net(feats, torch.tensor([0.5])), net(feats[:, :10]), "10 frames alone and padded")
+@tensor_law("padding changes nothing", "Use the first round(lens * time) frames only.")
+def ignores_padding(subject: Subject, torch) -> None:
+    net, feats = subject.module(), torch.randn(1, 20, 5)
+    must_agree(net(feats, torch.tensor([0.5])), net(feats[:, :10]), "10 frames alone and padded")
 
 
-def is_finite(subject: Subject) -> None:
-    with reproducible() as torch:
-        pooled = subject.module()(torch.zeros(1, 20, 5))
-        if not pooled.isfinite().all():
-            raise Broken(f"{pooled.tolist()} for silence")
+@tensor_law("silence gives finite values", "Add a floor before a division or a logarithm.")
+def is_finite(subject: Subject, torch) -> None:
+    pooled = subject.module()(torch.zeros(1, 20, 5))
+    if not pooled.isfinite().all():
+        raise Broken(f"{pooled.tolist()} for silence")
 
 
 register_kind(
     "my-kind",
     Contract(
         "build(name)(feats, lens): feats (batch, time, size) and relative lens (batch,) or None -> (batch, size)",
-        laws=(
-            Law("feats (batch, time, size) give (batch, size)", has_shape, "Reduce over time."),
-            Law("padding changes nothing", ignores_padding, "Use the first round(lens * time) frames only."),
-            Law("silence gives finite values", is_finite, "Add a floor before a division or logarithm."),
-        ),
+        laws=(has_shape, ignores_padding, is_finite),
     ),
 )
 

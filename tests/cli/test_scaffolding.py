@@ -150,7 +150,7 @@ def test_a_file_that_exists_is_not_overwritten(tmp_path, capsys, taken):
         (
             "nn.functional.normalize(self.linear(mean) + feats.mean(), dim=1)",
             "padding",
-            "padded with noise to 60, differ",
+            "padded to 60, differ",
             "round(lens * time)",
         ),
     ],
