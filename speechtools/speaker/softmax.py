@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.registry import plugin
-from speechtools.speaker.ge2e import check_labels, check_reduction
+from speechtools.speaker.losses import check_labels, check_reduction
 
 
 @plugin("speaker-loss/softmax")
@@ -16,12 +16,12 @@ class Softmax(nn.Module):
     ----------
     embedding_size, num_speakers : int
         Size of the d-vectors and number of training speakers. They come from the data: leave them 0 and call
-        :meth:`set_speakers` before the optimizer is made.
+        :meth:`set_speakers` before creating the optimizer.
     reduction : str
         ``"sum"`` over the utterances or ``"mean"``.
     scale : float
-        Factor on the d-vectors. They have length 1, so with the small weights that a layer starts with all speakers
-        would long be about equally likely.
+        Factor on the d-vectors. They have length 1, so with the small initial weights of a layer all speakers would
+        stay about equally likely for a long time.
 
     Shape
     -----
@@ -31,13 +31,13 @@ class Softmax(nn.Module):
     Raises
     ------
     ConfigError
-        Sizes that cannot be; ``forward`` before ``set_speakers``.
+        A size is too small, or ``forward`` is called before ``set_speakers``.
     SpeechtoolsError
-        In ``forward``: no labels, labels of other speakers than 0 to ``num_speakers`` - 1, shapes that do not go
-        together, NaN or infinite d-vectors.
+        In ``forward``: labels are missing or outside 0 to ``num_speakers`` - 1, shapes do not match, or d-vectors are
+        not finite.
 
-    Example
-    -------
+    Examples
+    --------
     >>> Softmax(8, 5)(torch.randn(3, 8), torch.tensor([0, 4, 4])).shape
     torch.Size([])
     """
@@ -50,26 +50,26 @@ class Softmax(nn.Module):
             self.set_speakers(num_speakers, embedding_size)
 
     def set_speakers(self, num_speakers: int, embedding_size: int) -> None:
-        """Make the layer for so many training speakers."""
+        """Create the layer for a number of training speakers."""
         if num_speakers < 2 or embedding_size < 1:
             raise ConfigError(
-                f"A classifier needs at least 2 training speakers to tell apart, and d-vectors of at least 1 number; "
-                f"got num_speakers={num_speakers} and embedding_size={embedding_size}. Give both, from the data."
+                f"num_speakers={num_speakers} and embedding_size={embedding_size}: give at least 2 "
+                "training speakers, and the size of the d-vectors."
             )
         self.linear = nn.Linear(embedding_size, num_speakers)
 
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
         if self.linear is None:
             raise ConfigError(
-                "speaker-loss/softmax does not know the training speakers yet: call set_speakers(num_speakers, "
-                "embedding_size) before the optimizer is made. A recipe of several sources (keyword/GE2E) cannot, "
-                "since each has speakers of its own: choose ge2e-softmax, ge2e-contrast or te2e there."
+                "speaker-loss/softmax has no speakers yet: call set_speakers(num_speakers, embedding_size) "
+                "before creating the optimizer. With several sources (keyword/GE2E), which have different speakers, "
+                "choose ge2e-softmax, ge2e-contrast or te2e."
             )
         dvectors, speakers = self._flat(dvectors, speakers, self.linear)
         if not torch.isfinite(dvectors).all():
             raise SpeechtoolsError(
-                "The d-vectors hold NaN or infinite values: the training has diverged, or a recording is damaged. "
-                "Lower the learning rate, or clip the gradient."
+                "The d-vectors are NaN or infinite: the training diverged or a recording is damaged. Lower the "
+                "learning rate, or clip the gradient."
             )
         with torch.autocast(dvectors.device.type, enabled=False):
             logits = self.linear(self.scale * dvectors.to(self.linear.weight.dtype))
@@ -78,7 +78,7 @@ class Softmax(nn.Module):
 
     @staticmethod
     def _flat(dvectors: Tensor, speakers: Tensor | None, linear: nn.Linear) -> tuple[Tensor, Tensor]:
-        # The batch as (batch, emb) and (batch,), checked.
+        """Check a batch and bring it to the forms (batch, emb) and (batch,)."""
         if speakers is None:
             raise SpeechtoolsError(
                 "speaker-loss/softmax needs labels: the number of the training speaker of each utterance, (batch,), or "
@@ -89,15 +89,14 @@ class Softmax(nn.Module):
         regular = dvectors.dim() in (2, 3) and speakers.shape == dvectors.shape[:1]
         if not regular or dvectors.numel() == 0 or dvectors.shape[-1] != size:
             raise SpeechtoolsError(
-                f"d-vectors of shape {tuple(dvectors.shape)} with speakers of shape {tuple(speakers.shape)} are no "
-                f"batch: give (batch, {size}) with the speaker of each, (batch,), or (speakers, utterances, {size}) "
-                "with (speakers,)."
+                f"d-vectors of shape {tuple(dvectors.shape)} with speakers of shape {tuple(speakers.shape)} do not "
+                f"match: give (batch, {size}) with (batch,), or (speakers, utterances, {size}) with (speakers,)."
             )
         lowest, highest = int(speakers.min()), int(speakers.max())
         if lowest < 0 or highest > most:
             raise SpeechtoolsError(
-                f"Speakers {lowest} to {highest} in a batch, but the classifier was made for 0 to {most}. Number the "
-                "training speakers from 0, and give set_speakers their number."
+                f"Speakers {lowest} to {highest} in a batch, but the classifier has speakers 0 to {most}. Number the "
+                "training speakers from 0, and pass their number to set_speakers."
             )
         speakers = speakers.to(dvectors.device, torch.long)
         if dvectors.dim() == 3:

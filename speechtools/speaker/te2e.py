@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 
 from speechtools.core.registry import plugin
-from speechtools.speaker.ge2e import CentroidLoss, inverse_length
+from speechtools.speaker.losses import CentroidLoss, inverse_length
 
 
 def tuples(num_speakers: int) -> tuple[list[int], list[bool]]:
-    """Whose evaluation utterance meets each speaker's enrolment, and whether the tuple is positive.
+    """Whose evaluation utterance each speaker's enrolment is compared with, and whether the tuple is positive.
 
-    Speakers 0, 2, 4 … meet their own utterance (positive tuples). Among the others, each meets the next one's (negative
-    tuples), so that every utterance is used once; where there is only one other, it meets speaker 0's.
+    Speakers 0, 2, 4 … are compared with their own utterance (positive tuples), each of the others with that of the next
+    other one (negative tuples), so that every utterance is used once. A single other one takes speaker 0's.
 
     >>> tuples(6)
     ([0, 3, 2, 5, 4, 1], [True, False, True, False, True, False])
@@ -25,15 +25,15 @@ def tuples(num_speakers: int) -> tuple[list[int], list[bool]]:
 def tuple_cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> tuple[Tensor, Tensor]:
     """Cosine of every tuple's evaluation utterance with its enrolment centroid (equations 1 and 2).
 
-    A speaker's first utterance of the batch is the one to evaluate, all others enrol. The speakers form tuples in the
-    order in which they come in the batch, whatever their numbers.
+    A speaker's first utterance in the batch is evaluated, all others are enrolled. The speakers form tuples in the
+    order in which they appear in the batch.
 
     Parameters
     ----------
     dvectors : Tensor
-        (batch, emb), of any length. The cosine with, or of, a vector of length 0 is 0.
+        (batch, emb), of any length. The cosine with a vector of length 0 is 0.
     index : Tensor
-        Speaker of each, from 0 to ``num_speakers`` - 1, (batch,).
+        The speaker of each, from 0 to ``num_speakers`` - 1, (batch,).
 
     Returns
     -------
@@ -42,8 +42,8 @@ def tuple_cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> tuple[T
     positive : Tensor
         (speakers,), booleans
 
-    Example
-    -------
+    Examples
+    --------
     >>> alike = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     >>> tuple_cosines(alike, torch.tensor([0, 0, 1, 1]), 2)  # the second tuple has another speaker's utterance
     (tensor([1., 0.]), tensor([ True, False]))
@@ -68,10 +68,10 @@ def _dot(one: Tensor, other: Tensor) -> Tensor:
 
 
 def tuple_losses(similarities: Tensor, positive: Tensor) -> Tensor:
-    """Equation 3 with its sign turned: 1 - sigmoid for positive tuples, the sigmoid for negative ones.
+    """Equation 3, negated: 1 - sigmoid for positive tuples, the sigmoid for negative ones.
 
-    As printed, δσ(s) + (1 - δ)(1 - σ(s)), it grows with the similarity of the same speaker, which the text wants large:
-    what is minimised is δ(1 - σ(s)) + (1 - δ)σ(s). (speakers,) and booleans (speakers,) -> (speakers,)
+    As printed, δσ(s) + (1 - δ)(1 - σ(s)), it grows with the similarity of the same speaker, which should be large. This
+    is δ(1 - σ(s)) + (1 - δ)σ(s). (speakers,) and booleans (speakers,) -> (speakers,)
 
     >>> [round(loss, 3) for loss in tuple_losses(torch.tensor([5.0, 5.0]), torch.tensor([True, False])).tolist()]
     [0.007, 0.993]
@@ -81,15 +81,15 @@ def tuple_losses(similarities: Tensor, positive: Tensor) -> Tensor:
 
 @plugin("speaker-loss/te2e")
 class TE2E(CentroidLoss):
-    """TE2E over a batch of N speakers with M utterances: N tuples, positive and negative by turns (equations 1 to 3).
+    """TE2E of N speakers with M utterances each: N tuples, alternately positive and negative (equations 1 to 3).
 
-    Each has one utterance to evaluate and M - 1 to enrol from, so a batch costs the encoder as much as it does with
-    GE2E, and gives N comparisons instead of N x N x M.
+    A tuple has one utterance to evaluate and M - 1 to enrol. A batch costs the encoder as much as with GE2E, and gives
+    N comparisons instead of N x N x M.
 
     Parameters
     ----------
     init_weight, init_bias, gradient_scale : float
-        Of w and b in equation 2, as of ``speaker-loss/ge2e-softmax``.
+        For w and b of equation 2, as in ``speaker-loss/ge2e-softmax``.
     reduction : str
         ``"sum"`` over the tuples or ``"mean"``.
 
@@ -101,10 +101,10 @@ class TE2E(CentroidLoss):
     Raises
     ------
     SpeechtoolsError
-        In ``forward``: a batch that :func:`speechtools.speaker.ge2e.speaker_index` refuses.
+        In ``forward``: see :func:`speechtools.speaker.losses.speaker_index`.
 
-    Example
-    -------
+    Examples
+    --------
     >>> TE2E()(torch.eye(4).unsqueeze(1).repeat(1, 3, 1)).item() < 0.1
     True
     """
@@ -112,6 +112,6 @@ class TE2E(CentroidLoss):
     name = "TE2E"
 
     def losses(self, dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
-        """Equation 3, turned, for every tuple: (speakers,)."""
+        """Equation 3, negated, for every tuple: (speakers,)."""
         cosines, positive = tuple_cosines(dvectors, index, num_speakers)
         return tuple_losses(self.similarity(cosines), positive)

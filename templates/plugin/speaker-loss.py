@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.speaker.ge2e import check_reduction, speaker_index
+from speechtools.speaker.losses import check_reduction, speaker_index
 
 
 @plugin("speaker-loss/my-net")

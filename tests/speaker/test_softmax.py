@@ -29,7 +29,7 @@ def test_cross_entropy_by_the_book(batch):
     assert loss(dvectors, speakers).item() == pytest.approx(expected / 6, rel=1e-6)
 
 
-def test_speakers_that_sound_alike_to_the_layer_are_a_guess(batch):
+def test_without_weights_the_loss_is_that_of_chance(batch):
     loss = Softmax(8, 5)
     nn.init.zeros_(loss.linear.weight)
     nn.init.zeros_(loss.linear.bias)
@@ -69,7 +69,7 @@ def test_it_learns_and_the_gradient_reaches_the_dvectors(batch):
     assert (leaf.grad.abs().sum(1) > 0).all()
 
 
-def test_autocast_does_not_touch_the_loss(batch):
+def test_autocast_does_not_change_the_loss(batch):
     loss = Softmax(8, 5)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = loss(*batch)
@@ -82,9 +82,7 @@ def test_use_before_the_speakers_are_known(batch):
 
 
 @pytest.mark.parametrize("sizes", [(8, 1), (8, 0), (0, 5), (-1, 5)])
-def test_sizes_that_cannot_be(sizes):
-    with pytest.raises(ConfigError, match="at least 2 training speakers.*Give both, from the data"):
-        Softmax(*sizes)
+def test_impossible_sizes(sizes):
     with pytest.raises(ConfigError, match=f"num_speakers={sizes[1]} and embedding_size={sizes[0]}"):
         Softmax().set_speakers(sizes[1], sizes[0])
 
@@ -93,16 +91,16 @@ def test_sizes_that_cannot_be(sizes):
     "shape, speakers, message",
     [
         ((3, 8), None, "needs labels"),
-        ((3, 8), [0, 5, 1], "Speakers 0 to 5 in a batch, but the classifier was made for 0 to 4"),
-        ((3, 8), [0, -1, 1], "Speakers -1 to 1 in a batch"),
-        ((3, 8), [0, 1], "of shape .2,. are no batch"),
+        ((3, 8), [0, 5, 1], "Speakers 0 to 5 .* 0 to 4"),
+        ((3, 8), [0, -1, 1], "Speakers -1 to 1 "),
+        ((3, 8), [0, 1], r"shape \(2,\)"),
         ((3, 7), [0, 1, 2], "give .batch, 8."),
-        ((3, 2, 8), [0, 1], "of shape .2,. are no batch"),
-        ((3, 8), [0.0, 1.0, 2.0], "torch.float32: they must be integers"),
-        ((0, 8), [], "are no batch"),
+        ((3, 2, 8), [0, 1], r"shape \(2,\)"),
+        ((3, 8), [0.0, 1.0, 2.0], "torch.float32"),
+        ((0, 8), [], r"shape \(0,\)"),
     ],
 )
-def test_batches_that_cannot_be(shape, speakers, message):
+def test_malformed_batches(shape, speakers, message):
     speakers = speakers if speakers is None else torch.tensor(speakers, dtype=None if speakers else torch.long)
     with pytest.raises(SpeechtoolsError, match=message):
         Softmax(8, 5)(torch.randn(shape), speakers)
@@ -111,10 +109,10 @@ def test_batches_that_cannot_be(shape, speakers, message):
 def test_values_that_are_not_finite(batch):
     dvectors, speakers = batch
     dvectors[0, 0] = float("nan")
-    with pytest.raises(SpeechtoolsError, match="NaN or infinite values"):
+    with pytest.raises(SpeechtoolsError, match="NaN"):
         Softmax(8, 5)(dvectors, speakers)
 
 
 def test_unknown_reduction():
-    with pytest.raises(ConfigError, match="reduction='median' is unknown"):
+    with pytest.raises(ConfigError, match="reduction='median'"):
         Softmax(reduction="median")

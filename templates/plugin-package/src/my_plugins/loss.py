@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.speaker.ge2e import speaker_index
+from speechtools.speaker.losses import speaker_index
 
 
 @plugin("speaker-loss/angular-prototypical")
