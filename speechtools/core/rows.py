@@ -9,8 +9,6 @@ import csv
 import dataclasses
 import functools
 import importlib
-import math
-import types
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -102,7 +100,7 @@ def write_rows(path: str | Path, model: type[RowType], rows: Iterable[RowType]) 
 
 def iterate_rows(path: str | Path, model: type[RowType]) -> Iterator[RowType]:
     """Read a CSV manifest row by row, in constant memory; raises as :func:`read_rows` does."""
-    for number, row, problems in _parse(Path(path), model):
+    for number, _, row, problems in _parse(Path(path), model):
         if row is None:
             raise _wrong_row(path, number, problems[0])
         yield row
@@ -140,25 +138,23 @@ def check_manifest(path: str | Path) -> tuple[str, int, list[str]]:
         The file is missing or torn, is not CSV, or no known model has its columns.
     """
     path = Path(path)
-    for module in _MODEL_MODULES:
-        importlib.import_module(module)
-    name, model = _model_of(path)
-    rows: list[Row] = []
-    numbers: list[int] = []
+    name = _model_of(path)
+    model = MODELS[name]
+    numbered: list[tuple[int, Row]] = []
     problems: list[tuple[int, str]] = []
     identities: list[str] = []
-    for number, row, wrong in _parse(path, model, identities):
+    first: dict[str, int] = {}
+    for number, identity, row, wrong in _parse(path, model):
+        identities.append(identity)
         problems += [(number, problem) for problem in wrong]
         if row is not None:
-            rows.append(row)
-            numbers.append(number)
-    problems += [(numbers[index], problem) for index, problem in model.check_all(rows, path.parent)]
-    first: dict[str, int] = {}
-    for number, identity in enumerate(identities, start=2):
-        if first.setdefault(identity, number) != number and identity:
-            problems.append((number, f"{model.key} {identity!r} is also in row {first[identity]}; make it unique."))
+            numbered.append((number, row))
+            if first.setdefault(identity, number) != number:
+                problems.append((number, f"{model.key} {identity!r} is also in row {first[identity]}; make it unique."))
+    rows = [row for _, row in numbered]
+    problems += [(numbered[index][0], problem) for index, problem in model.check_all(rows, path.parent)]
     messages = [f"row {number} ({identities[number - 2]}): {problem}" for number, problem in sorted(problems)]
-    return name, len(identities), messages or ([] if identities else ["The manifest has no rows."])
+    return name, len(identities), messages if identities else ["The manifest has no rows."]
 
 
 # ------------------------------------------------------------------------------------------------------ the reader
@@ -167,102 +163,89 @@ def check_manifest(path: str | Path) -> tuple[str, int, list[str]]:
 class _Column(NamedTuple):
     name: str
     parse: Callable[[str], Any]
+    type_name: str
     default: Any  # dataclasses.MISSING where a value is required
 
 
-def _int(cell: str) -> int:
-    try:
-        value = int(cell)
-    except ValueError as error:
-        raise ValueError("not a whole number") from error
-    if abs(value) >= 2**63:
-        raise ValueError("too large")
-    return value
+def _finite(kind: type) -> Callable[[str], Any]:
+    def parse(cell: str) -> Any:
+        value = kind(cell)
+        if not abs(value) < 2**63:  # also NaN
+            raise ValueError(cell)
+        return value
+
+    return parse
 
 
-def _float(cell: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError as error:
-        raise ValueError("not a number") from error
-    if not math.isfinite(value):
-        raise ValueError("not finite")
-    return value
-
-
-def _bool(cell: str) -> bool:
-    try:
-        return {"yes": True, "true": True, "no": False, "false": False}[cell.lower()]
-    except KeyError:
-        raise ValueError("neither yes nor no") from None
-
-
-_PARSERS: dict[type, Callable[[str], Any]] = {str: str, int: _int, float: _float, bool: _bool, Path: Path}
+_BOOLEANS = {"yes": True, "true": True, "no": False, "false": False}
+_PARSERS: dict[type, tuple[Callable[[str], Any], str]] = {
+    str: (str, "text"),
+    Path: (Path, "a path"),
+    int: (_finite(int), "a whole number"),
+    float: (_finite(float), "a finite number"),
+    bool: (lambda cell: _BOOLEANS[cell.lower()], "yes or no"),
+}
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return repr(float(value)) if isinstance(value, float) else str(value)
+    return "" if value is None else repr(float(value)) if isinstance(value, float) else str(value)
 
 
 @functools.cache
-def _columns(model: type[Row]) -> tuple[_Column, ...]:
+def _columns(model: type[Row]) -> list[_Column]:
     hints = typing.get_type_hints(model)
     columns = []
     for field in dataclasses.fields(model):
-        kind = hints[field.name]
-        if isinstance(kind, types.UnionType):
-            (kind,) = (member for member in typing.get_args(kind) if member is not types.NoneType)
-        columns.append(_Column(field.name, _PARSERS[kind], field.default))
-    return tuple(columns)
+        # ``float | None`` is parsed as float: an empty cell never gets to the parser.
+        kind = next(iter(set(typing.get_args(hints[field.name])) - {type(None)}), hints[field.name])
+        columns.append(_Column(field.name, *_PARSERS[kind], field.default))
+    return columns
 
 
-def _parse(
-    path: Path, model: type[RowType], identities: list[str] | None = None
-) -> Iterator[tuple[int, RowType | None, list[str]]]:
-    """Yield the number of each row, counted from 2 after the header, and the row, or None and what is wrong with it."""
-    header = _header(path)
+def _missing(model: type[Row], header: Iterable[str]) -> list[str]:
+    """Names of the required columns that a header lacks."""
+    required = [column.name for column in _columns(model) if column.default is dataclasses.MISSING]
+    return [name for name in required if name not in header]
+
+
+def _remedy(model: type[Row], header: Iterable[str]) -> str:
+    known = [remedy for name, remedy in model.former_columns.items() if name in header]
+    return known[0] if known else "Correct the first row, or delete the manifest and prepare it again."
+
+
+def _parse(path: Path, model: type[RowType]) -> Iterator[tuple[int, str, RowType | None, list[str]]]:
+    """Yield the number of each row, from 2 on, its key, and the row, or None and what is wrong with its cells."""
     columns = _columns(model)
-    missing = [column.name for column in columns if column.name not in header and column.default is dataclasses.MISSING]
-    if missing:
-        remedy = " ".join(text for name, text in model.former_columns.items() if name in header)
-        raise CorpusError(
-            f"The manifest {path} has no column {', '.join(missing)}; its columns are {', '.join(header)}. "
-            f"{remedy or 'Delete it and prepare it again.'}"
-        )
-    places = [(header.index(column.name), column) for column in columns if column.name in header]
-    defaults = {column.name: column.default for column in columns if column.default is not dataclasses.MISSING}
-    key = header.index(model.key) if model.key in header else 0
     with _open_csv(path) as reader:
-        next(reader)
+        header = next(reader, [])
+        if missing := _missing(model, header):
+            raise CorpusError(
+                f"The manifest {path} has no column {', '.join(missing)}; its columns are {', '.join(header)}. "
+                f"{_remedy(model, header)}"
+            )
+        places = [(header.index(column.name), column) for column in columns if column.name in header]
+        defaults = {column.name: column.default for column in columns}
+        key = header.index(model.key) if model.key in header else 0
         for number, cells in enumerate(filter(None, reader), start=2):
             if len(cells) != len(header):
                 raise _wrong_row(path, number, f"It has {len(cells)} cells, and the header has {len(header)}.")
-            if identities is not None:
-                identities.append(cells[key])
-            values, problems = dict(defaults), []
-            for place, (name, parse, default) in places:
+            values, problems = defaults.copy(), []
+            for place, (name, parse, type_name, default) in places:
                 cell = cells[place]
                 try:
                     if cell and not cell.isspace():
                         values[name] = parse(cell)
                     elif default is dataclasses.MISSING:
-                        raise ValueError("empty")
-                except ValueError as error:
-                    problems.append(f"{name}={cell[:40]!r} is {error}.")
+                        problems.append(f"{name} is empty.")
+                except (ValueError, KeyError):
+                    problems.append(f"{name}={cell[:40]!r} is not {type_name}.")
             row = None
             if not problems:
                 row = object.__new__(model)  # a frozen dataclass's own __init__ takes longer than all else here
                 row.__dict__.update(values)
-            yield number, row, problems
-
-
-def _header(path: Path) -> list[str]:
-    with _open_csv(path) as reader:
-        return next(reader, [])
+            yield number, cells[key], row, problems
 
 
 @contextlib.contextmanager
@@ -283,45 +266,39 @@ def _wrong_row(path: str | Path, number: int, problem: str) -> CorpusError:
     )
 
 
-def _model_of(path: Path) -> tuple[str, type[Row]]:
-    """The model with the most columns among those whose required columns a manifest has."""
-    header = set(_header(path))
-    required = {
-        name: {column.name for column in _columns(model) if column.default is dataclasses.MISSING}
-        for name, model in MODELS.items()
-    }
-    fitting = [name for name, columns in required.items() if columns <= header]
-    if fitting:
-        name = max(fitting, key=lambda name: len(required[name]))
-        return name, MODELS[name]
-    near = max(required, key=lambda name: (len(required[name] & header), -len(required[name])))
-    former = " ".join(text for column, text in MODELS[near].former_columns.items() if column in header)
-    raise CorpusError(
-        f"{path} has the columns {', '.join(sorted(header)) or '(none)'}, which fit no known manifest "
-        f"({', '.join(MODELS)}). The nearest is {near}; add {', '.join(sorted(required[near] - header))}. {former}"
-    )
+def _model_of(path: Path) -> str:
+    """The name of the model with the most columns among those whose required columns a manifest has."""
+    for module in _MODEL_MODULES:
+        importlib.import_module(module)
+    with _open_csv(path) as reader:
+        header = next(reader, [])
+    name = min(MODELS, key=lambda name: (len(_missing(MODELS[name], header)), -len(_columns(MODELS[name]))))
+    if missing := _missing(MODELS[name], header):
+        raise CorpusError(
+            f"{path} has the columns {', '.join(header) or '(none)'}, which fit no known manifest "
+            f"({', '.join(MODELS)}). The nearest is {name}, which also needs {', '.join(missing)}. "
+            f"{_remedy(MODELS[name], header)}"
+        )
+    return name
 
 
 # ------------------------------------------------------------------------------------------------------ former names
 
 
 def _read_dicts(path, fields):
-    header = _header(Path(path))
-    missing = [field for field in fields if field not in header]
-    if missing:
-        raise CorpusError(f"The manifest {path} has no column {', '.join(missing)}. Delete it and prepare it again.")
     with open(path, newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
+_HOMES = {
+    "Utterance": "speechtools.corpora.utterance",
+    "fingerprint": "speechtools.core.files",
+    "write_aside": "speechtools.core.files",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Former members of this module, with a DeprecationWarning."""
-    homes = {
-        "Utterance": "speechtools.corpora.utterance",
-        "fingerprint": "speechtools.core.files",
-        "write_aside": "speechtools.core.files",
-    }
-    if name not in homes:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn(f"{name} has moved to {homes[name]}. Import it from there.", DeprecationWarning, 2)
-    return getattr(importlib.import_module(homes[name]), name)
+    warnings.warn(f"{name} has moved to {_HOMES[name]}. Import it from there.", DeprecationWarning, 2)
+    return getattr(importlib.import_module(_HOMES[name]), name)
