@@ -23,17 +23,15 @@ def rows(tmp_path):
         soundfile.write(tmp_path / f"{name}.wav", samples, RATE)
         return tmp_path / f"{name}.wav"
 
-    time = np.arange(RATE) / RATE
-    made = []
+    time, rows = np.arange(RATE) / RATE, []
     for number in range(6):
-        spoken = time[: RATE - 777 * number]
-        wave = 0.3 * np.sin(2 * np.pi * (120 + 20 * number) * spoken) * (0.7 + 0.3 * np.sin(9 * spoken))
-        made.append(quality_row(ID=f"clean-{number}", path=write(f"clean-{number}", wave)))
+        cut = time[: RATE - 777 * number]
+        wave = 0.3 * np.sin(2 * np.pi * (120 + 20 * number) * cut) * (0.7 + 0.3 * np.sin(9 * cut))
+        rows.append(quality_row(ID=f"clean-{number}", path=write(f"clean-{number}", wave)))
     for number, noise_type in enumerate(["white", "hiss", "white", "white"]):
-        noise = np.random.default_rng(number % 3).uniform(-0.3, 0.3, 5000)
-        path = write(f"noise-{number % 3}", noise)
-        made.append(quality_row(ID=f"noisy-{number}", subset="noisy", noise_type=noise_type, noise=path))
-    return made
+        path = write(f"noise-{number % 3}", np.random.default_rng(number % 3).uniform(-0.3, 0.3, 5000))
+        rows.append(quality_row(ID=f"noisy-{number}", subset="noisy", noise_type=noise_type, noise=path))
+    return rows
 
 
 class FakeNet:
@@ -67,21 +65,20 @@ def test_every_clean_utterance_once_and_the_noises_in_turn(rows):
     examples = partly_noisy_set(rows, RATE)
     assert [example.name for example in examples] == [row.ID for row in rows[:6]]
     assert [example.noise_type for example in examples] == ["hiss", "white"] * 3
-    again = partly_noisy_set(rows[:6] + rows[:5:-1], RATE)
-    assert all(np.array_equal(a.noisy, b.noisy) for a, b in zip(examples, again, strict=True)), (
-        "the order of the noises"
-    )
-    # The two recordings of white noise are dealt in turn too.
-    one, other, third = (example.noisy - example.clean for example in examples[1::2])
-    heard = [noise[np.abs(noise) > 0][:1000] for noise in (one, other, third)]
-    likeness = [abs(np.corrcoef(heard[0], noise)[0, 1]) for noise in heard[1:]]
-    assert likeness[0] < 0.2 and likeness[1] > 0.9
+    again = partly_noisy_set(rows[:6] + rows[:5:-1], RATE)  # the noises in another order
+    assert all(np.array_equal(a.noisy, b.noisy) for a, b in zip(examples, again, strict=True))
+    # The two recordings of white noise take turns too.
+    noises = [example.noisy - example.clean for example in examples[1::2]]
+    noises = [noise[np.abs(noise) > 0][:1000] for noise in noises]
+    similarity = [abs(np.corrcoef(noises[0], noise)[0, 1]) for noise in noises[1:]]
+    assert similarity[0] < 0.2 and similarity[1] > 0.9
+    some = partly_noisy_set(rows, RATE, max_utterances=3)
+    assert [example.name for example in some] == ["clean-0", "clean-2", "clean-4"], "spread over the set"
 
 
-@pytest.mark.parametrize("snr_db", [-6.0, 0.0, 12.0])
-def test_noise_stands_in_the_stretch_alone_and_at_its_snr(rows, snr_db):
+@pytest.mark.parametrize("snr_db", [-6.0, 12.0])
+def test_noise_is_in_the_stretch_alone_and_at_its_snr(rows, snr_db):
     for example in partly_noisy_set(rows, RATE, snr_db, start=0.25, end=0.5):
-        assert example.clean.shape == example.noisy.shape
         assert (example.start, example.end) == pytest.approx((len(example.clean) / 4, len(example.clean) / 2), abs=0.5)
         outside = np.r_[0 : example.start, example.end : len(example.clean)]
         scale = np.dot(example.noisy[outside], example.clean[outside]) / np.square(example.clean[outside]).sum()
@@ -91,20 +88,12 @@ def test_noise_stands_in_the_stretch_alone_and_at_its_snr(rows, snr_db):
         assert 10 * np.log10(np.mean(speech**2) / np.mean(noise**2)) == pytest.approx(snr_db, abs=0.01)
 
 
-def test_fewer_utterances_are_spread_over_the_set(rows):
-    names = [example.name for example in partly_noisy_set(rows, RATE, max_utterances=3)]
-    assert names == ["clean-0", "clean-2", "clean-4"]
-    assert len(partly_noisy_set(rows, RATE, max_utterances=99)) == 6
-
-
 def test_what_cannot_be_mixed_is_left_out_and_named(rows, tmp_path, caplog):
-    silent = rows[7].noise
-    soundfile.write(silent, np.zeros(5000), RATE)
+    soundfile.write(rows[7].noise, np.zeros(5000), RATE)
     soundfile.write(rows[3].path, np.full(2, 0.1), RATE)
     examples = partly_noisy_set(rows, RATE)
     assert [example.name for example in examples] == ["clean-1", "clean-5"]
-    assert f"clean-0 with the noise {silent} is left out: The noise is digitally silent" in caplog.text
-    assert "clean-3.wav has only 2 samples" in caplog.text
+    assert f"clean-0 with the noise {rows[7].noise} is left out" in caplog.text and "clean-3.wav" in caplog.text
     missing = [replace(row, noise=row.noise and tmp_path / "gone.wav") for row in rows]
     with pytest.raises(ConfigError, match="All 6 utterances were left out"):
         partly_noisy_set(missing, RATE)
@@ -112,33 +101,28 @@ def test_what_cannot_be_mixed_is_left_out_and_named(rows, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    "chosen, options, message",
     [
-        ({"start": 0.7, "end": 0.3}, "start=0.7, end=0.3"),
-        ({"snr_db": float("nan")}, "snr_db=nan"),
-        ({"max_utterances": 0}, "max_utterances=0"),
+        (slice(None), {"start": 0.7, "end": 0.3}, "start=0.7, end=0.3"),
+        (slice(None), {"snr_db": float("nan")}, "snr_db=nan"),
+        (slice(None), {"max_utterances": 0}, "max_utterances=0"),
+        (slice(6, None), {}, "0 clean utterances and 2 types of noise"),
+        (slice(6), {}, "6 clean utterances and 0 types of noise"),
     ],
 )
-def test_wrong_options(rows, options, message):
+def test_impossible_sets_are_refused(rows, chosen, options, message):
     with pytest.raises(ConfigError, match=message):
-        partly_noisy_set(rows, RATE, **options)
-
-
-def test_a_test_without_clean_speech_or_without_noise(rows):
-    with pytest.raises(ConfigError, match="4 rows have 0 clean utterances and 2 types of noise"):
-        partly_noisy_set(rows[6:], RATE)
-    with pytest.raises(ConfigError, match="6 rows have 6 clean utterances and 0 types of noise"):
-        partly_noisy_set(rows[:6], RATE)
+        partly_noisy_set(rows[chosen], RATE, **options)
 
 
 # -------------------------------------------------------------------------------------------------------- the frames
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_a_frame_counts_only_where_all_its_samples_are_of_one_kind(seed):
     rng = np.random.default_rng(seed)
     length = int(rng.integers(1000, 3000))
-    # The first two stretches reach to an edge of the utterance.
+    # The first two stretches reach an edge of the utterance.
     start = 0 if seed == 0 else int(rng.integers(200, 400))
     end = length if seed == 1 else int(rng.integers(500, 800))
     n_fft, hop = int(rng.integers(20, 100)), int(rng.integers(5, 20))
@@ -155,10 +139,10 @@ def test_a_frame_counts_only_where_all_its_samples_are_of_one_kind(seed):
         assert results[name] == pytest.approx(before[frames].mean() - after[frames].mean())
 
 
-def test_an_utterance_too_short_for_both_kinds_of_frames(rows):
+def test_an_utterance_without_frames_of_both_kinds_is_refused():
     samples = np.ones(700)
     example = PartlyNoisy("short", "white", samples, samples, 200, 500)
-    with pytest.raises(ConfigError, match="short has 0 clean and 0 noisy frames .700 samples, noise from 200 to 500"):
+    with pytest.raises(ConfigError, match="short has 0 clean and 0 noisy frames"):
         localization_metrics(FakeNet(detector), [example])
     with pytest.raises(ConfigError, match="got none"):
         localization_metrics(FakeNet(detector), [])
@@ -167,11 +151,12 @@ def test_an_utterance_too_short_for_both_kinds_of_frames(rows):
 # ------------------------------------------------------------------------------------------------------- known nets
 
 
-def test_a_perfect_detector_is_perfect(rows):
-    results = localization_metrics(FakeNet(detector), partly_noisy_set(rows, RATE))
-    assert results == {"auc": 1.0, "auc_within": 1.0, "clean_drop": 0.0, "noisy_drop": 3.0, "utterances": 6}
-    wrong = localization_metrics(FakeNet(lambda windows: -detector(windows)), partly_noisy_set(rows, RATE))
-    assert wrong == {"auc": 0.0, "auc_within": 0.0, "clean_drop": 0.0, "noisy_drop": -3.0, "utterances": 6}
+@pytest.mark.parametrize("sign, auc", [(1, 1.0), (-1, 0.0)])
+def test_a_perfect_detector_is_perfect_and_its_opposite_wrong(rows, sign, auc):
+    results = localization_metrics(FakeNet(lambda windows: sign * detector(windows)), partly_noisy_set(rows, RATE))
+    drops = {"clean_drop": 0.0, "noisy_drop": 3.0 * sign}
+    assert results == {"auc": auc, "auc_within": auc, "utterances": 6} | drops
+    assert {type(value) for value in results.values()} == {float, int}
 
 
 def test_a_net_with_constant_frame_scores_locates_nothing(rows):
@@ -181,13 +166,11 @@ def test_a_net_with_constant_frame_scores_locates_nothing(rows):
     assert results["clean_drop"] == pytest.approx(results["noisy_drop"]) and results["clean_drop"] > 1
 
 
-def test_noise_that_reaches_the_clean_frames_shows_in_their_drop_alone(rows):
-    examples = partly_noisy_set(rows, RATE)
-    for reach in (0.0, 0.5, 2.0):
-        net = FakeNet(lambda windows, reach=reach: detector(windows) - reach * rough(windows).any())
-        results = localization_metrics(net, examples)
-        assert (results["auc"], results["auc_within"]) == (1.0, 1.0)
-        assert (results["clean_drop"], results["noisy_drop"]) == pytest.approx((reach, 3 + reach))
+def test_an_effect_of_noise_on_clean_frames_is_in_their_drop_alone(rows):
+    net = FakeNet(lambda windows: detector(windows) - 0.5 * rough(windows).any())
+    results = localization_metrics(net, partly_noisy_set(rows, RATE))
+    assert (results["auc"], results["auc_within"]) == (1.0, 1.0)
+    assert (results["clean_drop"], results["noisy_drop"]) == pytest.approx((0.5, 3.5))
 
 
 def test_levels_that_differ_between_utterances_lower_the_pooled_area_alone(rows):
@@ -198,8 +181,3 @@ def test_levels_that_differ_between_utterances_lower_the_pooled_area_alone(rows)
     results = localization_metrics(FakeNet(shifted), partly_noisy_set(rows, RATE))
     assert results["auc_within"] == 1.0 and 0.5 < results["auc"] < 1.0
     assert results["clean_drop"] == pytest.approx(0, abs=1e-3)
-
-
-def test_metrics_are_plain_numbers(rows):
-    results = localization_metrics(FakeNet(detector), partly_noisy_set(rows, RATE, max_utterances=2))
-    assert {type(value) for value in results.values()} == {float, int}
