@@ -1,5 +1,5 @@
 """The command line."""
 
-from speechtools.cli.commands import main
+from speechtools.cli.main import main
 
 __all__ = ["main"]

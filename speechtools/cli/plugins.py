@@ -1,0 +1,184 @@
+"""``speechtools list``, ``show``, ``check`` and ``new``."""
+
+import glob
+import inspect
+import os
+import shutil
+import textwrap
+
+import click
+
+from speechtools.cli.common import module_option, print_problems
+from speechtools.core import registry
+from speechtools.core.errors import ConfigError, PluginError
+
+
+@click.command("list")
+@click.argument("pattern", required=False)
+@module_option
+def list_plugins(pattern: str | None) -> int:
+    """List the registered plugins: all, those of a kind (corpus), or those that match a pattern ("corpus/*")."""
+    names = registry.available(pattern)
+    if not names and pattern:
+        known = registry.available(pattern.split("/")[0])
+        raise PluginError(
+            f"No plugin matches {pattern!r}.{registry.did_you_mean(pattern, known)} "
+            f"This kind has: {', '.join(known) or 'none'}."
+        )
+    contracts = registry.contracts()
+    width = max(map(len, names))
+    for index, kind in enumerate(sorted({name.split("/")[0] for name in names})):
+        print("\n" * (index > 0) + kind)
+        if kind in contracts:
+            print(_wrap(contracts[kind].sentence, "  "), end="\n\n")
+        for name in names:
+            if name.startswith(f"{kind}/"):
+                summary = (inspect.getdoc(registry.find(name)) or "").partition("\n")[0]
+                print(f"  {name:<{width}}  {summary.replace('``', '')}".rstrip())
+    return 0
+
+
+@click.command()
+@click.argument("name", metavar="KIND/NAME")
+@module_option
+def show(name: str) -> int:
+    """Show the signature, file, documentation and contract of a plugin."""
+    plugin = registry.find(name)
+    print(registry.signature(name))
+    print(f"defined in {registry.place(plugin)}")
+    print(f"\n{inspect.getdoc(plugin) or 'No documentation.'}")
+    kind = name.split("/")[0]
+    if contract := registry.contracts().get(kind):
+        print(f"\nThe contract of the kind {kind}\n{_wrap(contract.sentence, '  ')}")
+        for law in contract.laws:
+            print(_wrap(law.sentence, "    ", "  - "))
+    return 0
+
+
+class _CheckGroup(click.Group):
+    """``speechtools check``, which still takes its former form, without the kind of thing to check."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        values = [
+            word
+            for before, word in zip(["", *args], args, strict=False)
+            if not word.startswith("-") and (not before.startswith("--") or "=" in before)
+        ]
+        kind = None if not values or values[0] in self.commands else _kind_of(values[0])
+        if kind:
+            print_problems(
+                [f"warning: `speechtools check {values[0]}` is deprecated. Use `speechtools check {kind} {values[0]}`."]
+            )
+            args = [kind, *args]
+        return super().parse_args(ctx, args)
+
+
+def _kind_of(name: str) -> str | None:
+    """Guess what a name stands for; None for a misspelt command."""
+    is_plugin = name.count("/") == 1 and name.split("/")[0] in registry.kinds()
+    if is_plugin and (not os.path.exists(name) or name in registry.available(name.split("/")[0])):
+        return "plugin"
+    if os.path.isdir(name):
+        return "recipe"
+    if name.endswith(".csv") or (os.path.isfile(name) and not name.endswith(".py")):
+        return "manifest"
+    return "plugin" if "/" in name or name.endswith(".py") else None
+
+
+@click.group(cls=_CheckGroup)
+def check() -> None:
+    """Check a plugin, a recipe or a manifest. The exit status is 1 if there are problems."""
+
+
+@check.command("plugin")
+@click.argument("name", metavar="KIND/NAME")
+@click.option("--data_folder", metavar="FOLDER", help="For a corpus: its folder, to test its utterances as well.")
+@module_option
+def check_plugin(name: str, data_folder: str | None) -> int:
+    """Test a plugin against the contract of its kind."""
+    from speechtools.core import contract
+
+    if name.endswith(".py"):
+        raise ConfigError(
+            f"{name} is a module. Pass the name of its plugin: speechtools check plugin kind/name --module {name}"
+        )
+    passed = contract.check(name, data_folder, report=lambda law: print(f"ok  {law}", flush=True))
+    print(f"{name} keeps its contract ({len(passed)} laws tested).")
+    if data_folder is None and contract.needs_data_folder(name):
+        print("Pass --data_folder=… to test what it reads from your copy of the corpus.")
+    return 0
+
+
+@check.command("recipe")
+@click.argument("folder")
+@module_option
+def check_recipe(folder: str) -> int:
+    """Check that the yaml files of a recipe, or of all recipes in a folder, agree with its script."""
+    from speechtools.training import consistency
+
+    scripts = sorted(glob.glob("*/train.py", root_dir=folder) + glob.glob("*/*/train.py", root_dir=folder))
+    if os.path.exists(os.path.join(folder, "train.py")) or not scripts:
+        scripts = ["train.py"]
+    problems = [
+        problem
+        for script in scripts
+        for problem in consistency.check_recipe(os.path.join(folder, os.path.dirname(script)))
+    ]
+    return _print_result(folder, problems)
+
+
+@check.command("manifest")
+@click.argument("file")
+@module_option
+def check_manifest(file: str) -> int:
+    """Check every row of a manifest against its audio, its scale and its neighbours."""
+    from speechtools.core.rows import check_manifest
+
+    kind, count, problems = check_manifest(file)
+    return _print_result(f"{file} ({kind}, {count} rows)", [f"{file}, {problem}" for problem in problems])
+
+
+def _print_result(name: str, problems: list[str]) -> int:
+    status = print_problems(problems)
+    print(f"{name}: {len(problems)} problem{'s' * (len(problems) != 1)} found")
+    return status
+
+
+@click.group()
+def new() -> None:
+    """Create a recipe or a plugin to start from. Nothing is overwritten."""
+
+
+@new.command("recipe")
+@click.argument("name", metavar="CORPUS/TASK")
+@click.option("--folder", help="The folder for CORPUS.  [default: recipes/ of the checkout]")
+def new_recipe(name: str, folder: str | None) -> int:
+    """Create a recipe that trains."""
+    from speechtools import scaffolding
+
+    print(scaffolding.how_to_use_recipe(name, scaffolding.new_recipe(name, folder)))
+    return 0
+
+
+@new.command("plugin")
+@click.argument("name", metavar="KIND/NAME")
+@click.option("--folder", help="The folder for the module and its test.  [default: the current folder]")
+def new_plugin(name: str, folder: str | None) -> int:
+    """Create a module with a plugin that keeps the contract of its kind, and its test."""
+    from speechtools import scaffolding
+
+    print(scaffolding.how_to_use_plugin(name, scaffolding.new_plugin(name, folder or ".")))
+    return 0
+
+
+def _wrap(text: str, indent: str, first_indent: str | None = None) -> str:
+    width = min(shutil.get_terminal_size().columns, 120)
+    first_indent = indent if first_indent is None else first_indent
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=first_indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

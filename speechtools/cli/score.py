@@ -1,0 +1,161 @@
+"""``speechtools score``."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from speechtools import SAMPLE
+from speechtools.cli.common import load_model, model_options, module_option, print_problems, progress, recordings
+from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.files import write_aside
+
+#: Columns of the CSV file. ``error`` is empty if ``score`` is not.
+FIELDS = ["file", "score", "seconds", "degraded_seconds", "error"]
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[FILE_OR_FOLDER]...")
+@click.option("--sample", is_flag=True, help="Score the bundled recording: 3 s, with street noise.")
+@model_options
+@click.option(
+    "--csv", "csv_path", metavar="FILE", help="Write a CSV file: file, score, seconds, degraded_seconds, error."
+)
+@click.option("--jsonl", "jsonl_path", metavar="FILE", help="Write JSON lines, with the frame scores and their times.")
+@click.option("--png", metavar="FOLDER", help="Plot the spectrogram and the frame scores of every file.")
+@click.option("--below", type=float, default=2.5, show_default=True, help="Scores below this count as degraded.")
+@click.option("--batch_size", type=int, default=32, show_default=True, help="Recordings that are scored together.")
+@module_option
+def score(
+    paths: tuple[str, ...],
+    sample: bool,
+    model: str | None,
+    device: str | None,
+    csv_path: str | None,
+    jsonl_path: str | None,
+    png: str | None,
+    below: float,
+    batch_size: int,
+) -> int:
+    """Predict the quality of recordings, without a reference. Folders are searched for audio files.
+
+    The output has a line for each recording: its score, a tab, its path. On a terminal, a header explains the scale;
+    in a pipe or file there is none.
+
+    A file that cannot be scored is reported; the others are scored, and the exit status is 1.
+    """
+    from speechtools.audio.recordings import find_recordings
+
+    if not paths and not sample:
+        raise ConfigError("Nothing to score. Pass files or folders, or --sample.")
+    files = find_recordings([*([SAMPLE] if sample else []), *paths])
+    net = load_model("QualityNet", model, device)
+    outputs = [path for path in (csv_path, jsonl_path) if path]
+    if not outputs and sys.stdout.isatty():
+        print(f"# {describe_scale(net.scale)}\n# score\tfile")
+    rows = write_rows(score_rows(net, files, batch_size, below, png), csv_path, jsonl_path)
+    failed = [row for row in rows if row["error"]]
+    for path in outputs:
+        print(f"{recordings(len(rows) - len(failed))} scored on the scale {net.scale}: {path}")
+    return print_problems(f"not scored: {row['error']}" for row in failed)
+
+
+def describe_scale(name: str) -> str:
+    """Describe the scale of a score in a few words.
+
+    >>> describe_scale("raw_nb")
+    'scale raw_nb: raw narrow-band PESQ, -0.5 (bad) to 4.5 (clean)'
+    """
+    from speechtools.measures.pesq import SCALES
+
+    meanings = {"raw_nb": "raw narrow-band PESQ", "nb": "narrow-band PESQ (MOS-LQO)", "wb": "wide-band PESQ (MOS-LQO)"}
+    if name not in meanings:
+        return f"scale {name}"
+    return f"scale {name}: {meanings[name]}, {SCALES[name].minimum:.1f} (bad) to {SCALES[name].maximum:.1f} (clean)"
+
+
+def score_rows(net: Any, paths: list[Path], batch_size: int, below: float, png: str | None) -> Iterator[dict[str, Any]]:
+    """Yield a row for each recording, in order; plot it into the folder ``png``."""
+    plotted: set[str] = set()
+    for path, report in progress(net.assess_files(paths, batch_size), "scoring", len(paths)):
+        if isinstance(report, AudioError):
+            yield {key: "" for key in FIELDS} | {"file": str(path), "error": str(report)}
+            continue
+        regions = report.degraded_regions(below)
+        row = {
+            "file": str(path),
+            "score": round(report.score, 4),
+            "seconds": round(report.duration, 3),
+            "degraded_seconds": round(sum(region.end - region.start for region in regions), 3),
+            "error": "",
+            "degraded_regions": [[round(r.start, 3), round(r.end, 3), round(r.score, 3)] for r in regions],
+            "times": [round(float(time), 4) for time in report.times],
+            "frame_scores": [round(float(value), 4) for value in report.frame_scores],
+        }
+        if png is not None:
+            plot = Path(png) / _unused_name(path, plotted)
+            try:
+                _plot(plot, path, report, net.sample_rate)
+                row["figure"] = str(plot)
+            except (AudioError, OSError) as error:  # the score is kept
+                row["error"] = f"{path} was scored, but {plot} cannot be plotted: {error}"
+        yield row
+
+
+def write_rows(rows: Iterable[dict], csv_path: str | None, jsonl_path: str | None) -> list[dict]:
+    """Write rows as they come, or print them; the files appear whole at the end. Returns the rows without frames.
+
+    After an interrupt, the files contain what was scored so far.
+    """
+    from tqdm import tqdm
+
+    written = []
+    with ExitStack() as stack:
+        table = csv.DictWriter(_open(stack, csv_path), FIELDS, extrasaction="ignore") if csv_path else None
+        lines = _open(stack, jsonl_path) if jsonl_path else None
+        if table:
+            table.writeheader()
+        try:
+            for row in rows:
+                if table:
+                    table.writerow(row)
+                if lines:
+                    lines.write(json.dumps({key: None if value == "" else value for key, value in row.items()}) + "\n")
+                if not table and not lines and row["score"] != "":
+                    tqdm.write(f"{row['score']:.2f}\t{row['file']}", file=sys.stdout)
+                written.append({key: row[key] for key in FIELDS})
+        except KeyboardInterrupt as error:
+            interrupt: KeyboardInterrupt | None = error
+        else:
+            interrupt = None
+    if interrupt:
+        raise interrupt
+    return written
+
+
+def _open(stack: ExitStack, path: str) -> TextIO:
+    # The name of a file that is not valid UTF-8 is escaped.
+    aside = stack.enter_context(write_aside(path))
+    return stack.enter_context(open(aside, "w", newline="", encoding="utf-8", errors="backslashreplace"))
+
+
+def _plot(plot: Path, path: Path, report: Any, sample_rate: int) -> None:
+    from speechtools.audio import read
+    from speechtools.core import plots
+
+    plots.frame_scores(plot, [(path.name, read(path, sample_rate), report)], sample_rate)
+
+
+def _unused_name(path: Path, used: set[str]) -> str:
+    """Return ``name.png``, with a number if another file has this name."""
+    name, number = f"{path.stem}.png", 1
+    while name in used:
+        number += 1
+        name = f"{path.stem}-{number}.png"
+    used.add(name)
+    return name
