@@ -143,7 +143,7 @@ def how_to_use_plugin(name: str, paths: tuple[Path, Path]) -> str:
     module = paths[0].stem
     tests = (
         f"Created {paths[0]} and {paths[1]}. They work as they are:\n"
-        f"    speechtools check {kind}/{short} --module {paths[0]}\n"
+        f"    speechtools check plugin {kind}/{short} --module {paths[0]}\n"
         f"    pytest {paths[1]}\n"
     )
     if kind not in contracts():
@@ -205,7 +205,7 @@ def _contract_text(name: str, module: str) -> str:
         return textwrap.fill(text, 120, initial_indent=first, subsequent_indent=then, break_on_hyphens=False)
 
     laws = "\n".join(wrapped(law.sentence, "- ", "  ") for law in kind_contract.laws)
-    opening = wrapped(f"The contract of the kind, which `speechtools check {name} --module {module}.py` tests:")
+    opening = wrapped(f"The contract of the kind, which `speechtools check plugin {name} --module {module}.py` tests:")
     return f"{opening}\n\n{wrapped(kind_contract.sentence, '    ', '    ')}\n\n{laws}"
 
 

@@ -178,7 +178,10 @@ def map_recordings(
 
 
 def _process_group(
-    group: list[tuple[Path, Future]], process: Callable, process_long: Callable, batch_size: int
+    group: list[tuple[Path, Future]],
+    process: Callable[[list[Item]], Sequence[Result]],
+    process_long: Callable[[Path], Result],
+    batch_size: int,
 ) -> Iterator[tuple[Path, Result | AudioError]]:
     results: dict[int, Result | AudioError] = {}
     loaded: list[tuple[int, Item]] = []

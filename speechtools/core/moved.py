@@ -56,7 +56,7 @@ MOVED = {
     "registry": "core.registry",
     "reports": "quality.evaluation",
     "reproduction": "training.reproduction",
-    "scoring": "cli.scoring",
+    "scoring": "cli.score",
     "softmax": "speaker.softmax",
     "spectrum": "audio.spectrum",
     "te2e": "speaker.te2e",

@@ -186,13 +186,13 @@ def test_a_script_that_is_no_python(recipe):
 
 def test_the_command_names_what_to_mend(recipe, tmp_path, capsys):
     recipe()
-    assert cli.main(["check", str(tmp_path)]) == 0
-    assert "Its yaml files and its script agree." in capsys.readouterr().out
+    assert cli.main(["check", "recipe", str(tmp_path)]) == 0
+    assert ": 0 problems found" in capsys.readouterr().out
     recipe(yaml={"gain: 1.0": "gian: 1.0"})
-    assert cli.main(["check", str(tmp_path)]) == 1
+    assert cli.main(["check", "recipe", str(tmp_path)]) == 1
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 2 and captured.err.count("speechtools: ") == 2
-    assert captured.out == f"{tmp_path}: 2 to mend.\n"
+    assert captured.out == f"{tmp_path}: 2 problems found\n"
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_the_command_names_what_to_mend(recipe, tmp_path, capsys):
 def test_a_folder_that_is_no_recipe(recipe, tmp_path, capsys, left_out, said):
     recipe()
     (tmp_path / left_out).unlink()
-    assert cli.main(["check", str(tmp_path)]) == 1
+    assert cli.main(["check", "recipe", str(tmp_path)]) == 1
     assert said in capsys.readouterr().err
 
 

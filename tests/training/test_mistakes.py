@@ -375,25 +375,24 @@ def test_the_message_stands_alone_on_the_screen(tmp_path):
     "words, said",
     [
         (["scor", "a.wav"], "Did you mean 'score'?"),
-        (["score"], "nothing to score"),
+        (["score"], "Nothing to score"),
         (["score", "/nowhere.wav"], "/nowhere.wav"),
-        (["score", "a.wav", "--modell=x"], "unrecognized arguments: --modell=x. Did you mean '--model'?"),
-        (["score", "a.wav", "--batch_size=many"], "argument --batch_size: invalid int value: 'many'"),
+        (["score", "a.wav", "--modell=x"], "No such option '--modell'"),
+        (["score", "a.wav", "--batch_size=many"], "Invalid value for '--batch_size': 'many'"),
         (["score", "{folder}/a.wav", "--device=gpu"], "The model cannot be put on gpu"),
         (["score", "{folder}/a.wav", "--model=/nowhere/pretrained"], "There is no folder /nowhere/pretrained"),
         (["score", "{folder}/a.wav", "--batch_size=0"], "batch_size=0"),
         (["enhance", "{folder}", "{folder}/out.wav"], "is a folder and"),
-        (["enhance", "{folder}/a.wav", "{folder}/out"], "out, and a file needs .wav or .flac. Make it, or add"),
-        (["embed", "{folder}", "--out={folder}", "--model=x"], "is a folder. Give the name of a file to write"),
+        (["enhance", "{folder}/a.wav", "{folder}/out"], "out. Create it, or add .wav or .flac"),
+        (["embed", "{folder}", "--out={folder}", "--model=x"], "is a folder. Pass the name of a file"),
         (["verify", "a.wav", "b.wav", "--model=/nowhere/pretrained"], "/nowhere/pretrained"),
         (["show", "qualty/blstm"], "'qualty'. Did you mean 'quality'?"),
         (["list", "qualty"], "Did you mean 'quality'?"),
-        (["check", "quality/blst"], "Did you mean 'quality/blstm'?"),
-        (["check", "nowhere.csv"], "There is no file or folder nowhere.csv. Give the name of a part"),
-        (["check", "{folder}"], "is no recipe: it has no train.py"),
-        (["check", "{folder}/my_net.py"], "my_net.py is a module. To check a part that it files, give the part's name"),
-        (["check", "{folder}/a.wav"], "is no manifest (.csv). To check a recipe, give its folder."),
-        (["check", "{folder}", "--data_folder=x"], "only a corpus reads a folder"),
+        (["check", "plugin", "quality/blst"], "Did you mean 'quality/blstm'?"),
+        (["check", "manifest", "nowhere.csv"], "nowhere.csv"),
+        (["check", "recipe", "{folder}"], "train.py"),
+        (["check", "plugin", "{folder}/my_net.py"], "my_net.py is a module. Pass the name of its plugin"),
+        (["check", "manifest", "{folder}/a.wav"], "a.wav"),
     ],
     ids=in_words,
 )
@@ -402,10 +401,7 @@ def test_a_mistake_with_the_command_is_one_message(tmp_path, tone, capsys, words
 
     soundfile.write(tmp_path / "a.wav", tone(1.0), 16000)
     (tmp_path / "my_net.py").touch()
-    try:
-        status = cli.main([word.format(folder=tmp_path) for word in words])
-    except SystemExit as end:  # argparse shows the usage, too
-        status = end.code
+    status = cli.main([word.format(folder=tmp_path) for word in words])
     error = capsys.readouterr().err
     assert status in (1, 2)
     (line,) = [line for line in error.splitlines() if line.startswith("speechtools") and "usage" not in line]

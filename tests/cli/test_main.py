@@ -1,0 +1,86 @@
+"""Laws of the command line: usage errors, error messages and exit statuses."""
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+
+import speechtools
+from speechtools import cli
+from speechtools.core import registry
+
+
+def test_no_arguments_print_the_help(capsys):
+    assert cli.main([]) == 0
+    output = capsys.readouterr().out
+    for command in ("score", "enhance", "embed", "enroll", "verify", "list", "show", "check", "new"):
+        assert f"\n  {command} " in output
+
+
+def test_help_is_fast():
+    """Neither it nor the parsing of a command imports torch."""
+    program = (
+        "import sys; from speechtools import cli; cli.main(['score', '--help']); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"speechtools {speechtools.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lits"], "Did you mean 'list'?"),
+        (["xyzzy"], "No such command 'xyzzy'."),
+        (["check", "plugn", "corpus/timit"], "Did you mean 'plugin'?"),
+        (["check", "plugin", "corpus/timit", "--data-folder=x"], "Did you mean '--data_folder'?"),
+        (["score", "--below=low"], "'low' is not a valid float"),
+        (["show"], "Missing argument 'KIND/NAME'"),
+    ],
+)
+def test_wrong_usage_is_status_2_and_names_the_nearest_spelling(capsys, arguments, message):
+    assert cli.main(arguments) == 2
+    usage, error = capsys.readouterr().err.splitlines()
+    assert usage.startswith("Usage: speechtools") and error.startswith("speechtools: ") and message in error
+
+
+def raise_error(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(28, "No space left on device", "scores.csv"), 1, "No space left on device: 'scores.csv'"),
+        (registry.PluginError("Unknown."), 1, "Unknown."),
+    ],
+)
+def test_an_error_is_one_message(capsys, monkeypatch, error, status, message):
+    monkeypatch.setattr(registry, "available", lambda pattern: raise_error(error))
+    assert cli.main(["list"]) == status
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("speechtools: ") and message in line
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(registry, "available", lambda pattern: raise_error(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["list"])
+
+
+def test_the_console_script_is_this_function():
+    (script,) = entry_points(group="console_scripts", name="speechtools")
+    assert script.load() is cli.main
+
+
+def test_a_reader_that_exits_early_is_no_error():
+    command = [sys.executable, "-m", "speechtools.cli", "list", "corpus"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        error = process.stderr.read()
+    assert "Traceback" not in error and "BrokenPipe" not in error
