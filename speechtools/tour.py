@@ -135,7 +135,7 @@ def tour(folder: str | Path = "tour", png: str | Path | None = None, console: Co
         console.print(f"from {region.start:.2f} to {region.end:.2f} s, {region.score:.2f} there")
     if png is not None:
         from speechtools import audio
-        from speechtools.core import plots
+        from speechtools.quality import plots
 
         recordings = [
             (name, audio.read(Path(folder) / f"{name}.wav"), made["reports"][name]) for name in made["reports"]

@@ -146,7 +146,7 @@ def _open(stack: ExitStack, path: str) -> TextIO:
 
 def _plot(plot: Path, path: Path, report: Any, sample_rate: int) -> None:
     from speechtools.audio import read
-    from speechtools.core import plots
+    from speechtools.quality import plots
 
     plots.frame_scores(plot, [(path.name, read(path, sample_rate), report)], sample_rate)
 

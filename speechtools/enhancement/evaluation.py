@@ -14,10 +14,10 @@ from rich.table import Table
 from tqdm import tqdm
 
 from speechtools import audio
-from speechtools.core import plots
 from speechtools.core.errors import AudioError, CorpusError
 from speechtools.core.results import print_outputs, write_json
 from speechtools.enhancement.data import JudgedRow, judge
+from speechtools.enhancement.plots import spectrograms
 
 #: How many test files are enhanced together.
 BATCH_SIZE = 16
@@ -251,4 +251,4 @@ def plot_example(run: Path, comparisons: Sequence[Comparison], rate: int) -> Pat
         samples = audio.read(path, rate)
         audio.write(run / "examples" / f"{name}.wav", samples, rate)
         recordings.append((title, samples))
-    return plots.spectrograms(run / "figures" / "example.png", recordings, rate)
+    return spectrograms(run / "figures" / "example.png", recordings, rate)

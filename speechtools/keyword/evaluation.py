@@ -10,9 +10,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from speechtools.core import metrics, plots
+from speechtools.core import metrics
 from speechtools.core.errors import ConfigError
 from speechtools.core.results import print_outputs, write_json
+from speechtools.speaker import plots
 from speechtools.speaker.evaluation import SpeakerResult, TrialSet, evaluate
 from speechtools.speaker.store import SpeakerStore
 from speechtools.speaker.trials import Trials

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from speechtools import audio
-from speechtools.core import metrics, plots
+from speechtools.core import metrics
 from speechtools.core.errors import ConfigError
 from speechtools.core.results import print_outputs, write_json
 from speechtools.core.rows import write_rows
 from speechtools.degradations import mixing
-from speechtools.quality import localization
+from speechtools.quality import localization, plots
 from speechtools.quality.data import QualityRow
 
 logger = logging.getLogger(__name__)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools.core import metrics, plots
+from speechtools.core import metrics
+from speechtools.core.plots import learning_curve
 from speechtools.core.rows import read_rows
-from speechtools.quality import localization
+from speechtools.quality import localization, plots
 from speechtools.quality.evaluation import PredictedRow
 from speechtools.quality.inference import QualityNet
 
@@ -197,7 +198,7 @@ def figure5(runs: Runs, points: dict[str, int]) -> str:
         | {key: [result["overall"][key] for result in runs.of(name)] for key in ("lcc", "srcc", "mse")}
         for name, count in points.items()
     ]
-    plots.learning_curve(runs.output / "figure5.png", curve, f"Quality-Net, {runs.of(BASE)[0]['trained_on']}")
+    learning_curve(runs.output / "figure5.png", curve, f"Quality-Net, {runs.of(BASE)[0]['trained_on']}")
     rows = [
         [str(point["utterances"]), *(spread(point[key]) for key in ("mse", "lcc", "srcc"))]
         for point in sorted(curve, key=lambda point: point["utterances"])

@@ -7,8 +7,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from speechtools.core import metrics, plots
+from speechtools.core import metrics
 from speechtools.core.results import print_outputs, write_json
+from speechtools.speaker import plots
 from speechtools.speaker.store import SpeakerStore
 from speechtools.speaker.trials import Trials, make_trials, read_trials
 

@@ -10,7 +10,6 @@ import pytest
 
 from speechtools.core import metrics
 from speechtools.core.errors import ConfigError
-from speechtools.keyword import evaluation as keyword_evaluation
 from speechtools.keyword.evaluation import evaluate_pairs, pair_trials, report
 from speechtools.speaker.index import SpeakerRow
 from speechtools.speaker.store import SpeakerStore
@@ -206,21 +205,3 @@ def test_a_report_leaves_the_figures_the_trials_and_two_pictures(tmp_path, capsy
     for rate in (*result.table().flatten(), result.figures["eer"]):
         assert f"{100 * rate:.2f} %" in shown
     assert "verified with" in shown and "speakers not heard in training" in shown
-
-
-def test_the_heat_map_shows_the_table(tmp_path, monkeypatch, store):
-    figures = []
-    save = keyword_evaluation.plots.save
-    monkeypatch.setattr(
-        keyword_evaluation.plots, "save", lambda figure, path: figures.append(figure) or save(figure, path)
-    )
-    rates = np.array([[0.0, 0.3, 0.1], [0.2, 0.05, 0.5], [0.123, 0.4, 0.01]])
-    path = keyword_evaluation.plots.eer_table(tmp_path / "t.png", rates, WORDS, "a title")
-    assert path.read_bytes().startswith(b"\x89PNG")
-    axes = figures[0].axes[0]
-    assert np.allclose(np.asarray(axes.get_images()[0].get_array()), 100 * rates)
-    written = {tuple(text.get_position()): float(text.get_text()) for text in axes.texts}
-    assert written == {(column, row): pytest.approx(100 * rates[row, column]) for row, column in np.ndindex(3, 3)}
-    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
-        assert [tick.get_text() for tick in ticks] == WORDS
-    assert keyword_evaluation.plots.eer_table(tmp_path / "zero.png", np.zeros((1, 1)), ["ok"], "no errors").is_file()

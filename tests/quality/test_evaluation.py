@@ -10,7 +10,6 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from speechtools.core import metrics, plots
 from speechtools.core.errors import SpeechtoolsError
 from speechtools.core.rows import read_rows
 from speechtools.inference import QualityNet
@@ -78,25 +77,3 @@ def test_a_report_without_noise_has_no_localization(pretrained, tone, tmp_path, 
     assert "2 clean utterances and 0 types of noise" in caplog.text
     predictions = read_rows(tmp_path / "predictions.csv", evaluation.PredictedRow)
     assert [(row.score, row.predicted) for row in predictions] == [(4.5, 4.4), (4.5, 4.2)]
-
-
-def test_a_plot_of_a_very_short_recording(tmp_path, pretrained):
-    net = QualityNet.from_hparams(pretrained)
-    samples = np.full(100, 0.1, dtype=np.float32)
-    path = plots.frame_scores(tmp_path / "short.png", [("short", samples, net.assess_samples(samples))], 16000)
-    assert path.read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_scatter_plot_prints_its_metrics(tmp_path, monkeypatch):
-    texts = []
-    original = plots.Figure.add_subplot
-
-    def recording(self, *arguments, **options):
-        axes = original(self, *arguments, **options)
-        write = axes.text
-        monkeypatch.setattr(axes, "text", lambda x, y, text, **o: texts.append(text) or write(x, y, text, **o))
-        return axes
-
-    monkeypatch.setattr(plots.Figure, "add_subplot", recording)
-    plots.score_scatter(tmp_path / "s.png", PREDICTED, TRUE, [row.subset for row in ROWS], "raw_nb", "a test")
-    assert f"LCC {metrics.lcc(PREDICTED, TRUE):.3f}" in texts[0]

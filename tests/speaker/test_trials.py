@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from speechtools.core import metrics, plots
+from speechtools.core import metrics
 from speechtools.core.errors import ConfigError, CorpusError, SpeechtoolsError
 from speechtools.speaker import evaluation
 from speechtools.speaker.trials import Trials, make_trials, read_trials
@@ -236,9 +236,3 @@ def test_a_report_leaves_its_figures(tmp_path, capsys):
     assert "synthetic" in capsys.readouterr().out
     again = evaluation.evaluate(dvectors, evaluation.trials_of(Store(), 2, published=tmp_path / "trials.txt"))
     assert again.figures == result.figures
-
-
-def test_det_of_several_systems(tmp_path):
-    rng = np.random.default_rng(0)
-    curves = {str(shift): (rng.normal(shift, 1, 300), rng.normal(0, 1, 3000)) for shift in (1, 2, 3)}
-    assert plots.det(tmp_path / "det.png", curves, "three systems").stat().st_size > 10000

@@ -1,0 +1,135 @@
+"""Plots of speech quality: predicted against true scores, and frame scores."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from speechtools.core import metrics
+from speechtools.core.plots import COLORS, LINE_COLORS, save, set_title, spectrogram_panels
+from speechtools.measures.pesq import SCALES
+
+#: Names of the scales on the axes.
+SCALE_NAMES = {"raw_nb": "raw PESQ (P.862)", "nb": "PESQ (P.862.1)", "wb": "wideband PESQ (P.862.2)"}
+Marks = Mapping[str, tuple[float, float]]
+
+
+class Report(Protocol):
+    """The attributes of a QualityReport that are drawn."""
+
+    score: float
+    frame_scores: np.ndarray
+    times: np.ndarray
+    scale: str
+
+
+def score_scatter(
+    path: str | Path, predicted: ArrayLike, true: ArrayLike, subsets: Sequence[str], scale: str, title: str
+) -> Path:
+    """Draw predicted against true scores, one point per utterance, coloured by subset (the paper's figure 4)."""
+    predicted, true = metrics.validate(predicted, true)
+    figure = Figure(figsize=(5.2, 5.2), layout="constrained")
+    axes = figure.add_subplot()
+    names = np.asarray(subsets)
+    low, high = min(predicted.min(), true.min()), max(predicted.max(), true.max())
+    margin = 0.05 * (high - low) + 0.05
+    limits = low - margin, high + margin
+    axes.plot(limits, limits, color="0.6", linewidth=1, zorder=0)
+    # Small subsets are drawn last, on top.
+    for subset in sorted(set(subsets), key=lambda name: -np.count_nonzero(names == name)):
+        rows = names == subset
+        label = f"{subset} ({np.count_nonzero(rows)})"
+        color = COLORS.get(subset)
+        axes.scatter(true[rows], predicted[rows], s=9, alpha=0.45, linewidths=0, color=color, label=label)
+    name = SCALE_NAMES.get(scale, scale)
+    axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", xlim=limits, ylim=limits, aspect="equal")
+    set_title(axes, title)
+    axes.legend(loc="upper left", title="utterances", frameon=False, markerscale=2.5)
+    values = {"LCC": metrics.lcc, "SRCC": metrics.srcc, "MSE": metrics.mse}
+    text = "\n".join(f"{label} {metric(predicted, true):.3f}" for label, metric in values.items())
+    axes.text(0.97, 0.03, text, transform=axes.transAxes, ha="right", va="bottom")
+    axes.grid(alpha=0.25)
+    return save(figure, path)
+
+
+def frame_scores(
+    path: str | Path,
+    recordings: Sequence[tuple[str, np.ndarray, Report]],
+    sample_rate: int,
+    marked: Marks | None = None,
+) -> Path:
+    """Draw spectrograms with their frame scores below, one column per recording (the paper's figures 2 and 3).
+
+    The axis of the scores is the range of their scale, so that figures can be compared.
+
+    Parameters
+    ----------
+    path : str or Path
+        PNG file to write.
+    recordings : sequence
+        Triples of a title, the samples (samples,) and their QualityReport.
+    sample_rate : int
+        In Hz.
+    marked : dict
+        Start and end in seconds of a section to frame, by title, for example where noise was added.
+    """
+    pairs = [(title, samples) for title, samples, _ in recordings]
+    figure, panels = spectrogram_panels(pairs, sample_rate, height=5.0, rows=2)
+    _frame_sections(panels, [title for title, _ in pairs], marked)
+    _score_axis(panels[1, 0], recordings[0][2].scale)
+    for axes, (_, _, report) in zip(panels[1], recordings, strict=True):
+        axes.plot(report.times, report.frame_scores, color=COLORS["noisy"], linewidth=1)
+        axes.axhline(report.score, color=COLORS["enhanced"], linewidth=1, linestyle="--")
+        axes.set_title(f"mean {report.score:.2f}", loc="right", fontsize=10, color=COLORS["enhanced"])
+        axes.grid(alpha=0.25)
+    return save(figure, path)
+
+
+def frame_score_curves(
+    path: str | Path,
+    recordings: Sequence[tuple[str, np.ndarray, Mapping[str, Report]]],
+    sample_rate: int,
+    marked: Marks | None = None,
+) -> Path:
+    """Draw the frame scores of several models on the same recordings, one line per model.
+
+    For the paper's figure 2 (with and without the frame constraint) and figure 3 (two forget-gate biases).
+
+    Parameters
+    ----------
+    path, sample_rate, marked
+        See :func:`frame_scores`.
+    recordings : sequence
+        Triples of a title, the samples (samples,) and the QualityReports by the label of their model, on one scale.
+        A label has one colour in all columns.
+    """
+    labels = list(dict.fromkeys(label for _, _, reports in recordings for label in reports))
+    pairs = [(title, samples) for title, samples, _ in recordings]
+    figure, panels = spectrogram_panels(pairs, sample_rate, height=5.0 + 0.22 * len(labels), rows=2)
+    _frame_sections(panels, [title for title, _ in pairs], marked)
+    _score_axis(panels[1, 0], next(iter(recordings[0][2].values())).scale)
+    for axes, (_, _, reports) in zip(panels[1], recordings, strict=True):
+        for label, report in reports.items():
+            color = LINE_COLORS[labels.index(label) % len(LINE_COLORS)]
+            name = f"{label} (mean {report.score:.2f})"
+            axes.plot(report.times, report.frame_scores, color=color, linewidth=1.2, label=name)
+        # Below the panel, where it covers no curve.
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False)
+        axes.grid(alpha=0.25)
+    return save(figure, path)
+
+
+def _score_axis(axes: Axes, scale: str) -> None:
+    axes.set_ylabel(f"predicted\n{SCALE_NAMES.get(scale, scale)}")
+    if scale in SCALES:
+        axes.set_ylim(SCALES[scale].minimum, SCALES[scale].maximum)
+
+
+def _frame_sections(panels: np.ndarray, titles: list[str], marked: Marks | None) -> None:
+    for column, title in zip(panels.T, titles, strict=True):
+        for axes in column if marked and title in marked else ():
+            axes.axvspan(*marked[title], fill=False, edgecolor="black", linestyle="--", linewidth=1)
