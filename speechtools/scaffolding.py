@@ -141,18 +141,21 @@ def how_to_use_plugin(name: str, paths: tuple[Path, Path]) -> str:
     """The next commands for a plugin of :func:`new_plugin`."""
     kind, short = registry.current_plugin_name(name).split("/")
     module = paths[0].stem
+    kind_contract = contracts().get(kind)
+    folder = " --data_folder=/path/to/recordings" if kind_contract and kind_contract.reads_folder else ""
     tests = (
         f"Created {paths[0]} and {paths[1]}. They work as they are:\n"
-        f"    speechtools check plugin {kind}/{short} --module {paths[0]}\n"
         f"    pytest {paths[1]}\n"
+        f"    speechtools check plugin {kind}/{short} --module {paths[0]}{folder}\n"
     )
-    if kind not in contracts():
+    if kind_contract is None:
         tests += f"{kind!r} is a new kind: change its contract in {paths[0].name} first, then the plugin.\n"
-    slot = contracts()[kind].slot if kind in contracts() else None
-    if slot is None:
+    if kind_contract is None or kind_contract.slot is None:
         return tests + f"In a recipe's yaml: !apply:speechtools.build {{plugin: {kind}/{short}}}"
-    recipe, yaml, option = slot
-    where = f"In a recipe that has {option}, such as recipes/{recipe}: put {paths[0].name} beside its train.py, and"
+    recipe, yaml, option = kind_contract.slot
+    where = (
+        f"In a recipe with the option --{option}, such as recipes/{recipe}: put {paths[0].name} beside train.py, and"
+    )
     for file in sorted((paths[0].parent / "hparams").glob("*.yaml")):
         text = "\n" + file.read_text(encoding="utf-8")
         if f"\n{option}: " in text and "\nbase: " not in text:
@@ -160,7 +163,7 @@ def how_to_use_plugin(name: str, paths: tuple[Path, Path]) -> str:
             break
     return (
         f"{tests}{where}\n"
-        f"    python train.py hparams/{yaml} --__plugins={module} --{option}={short}\n"
+        f"    python train.py hparams/{yaml} --__plugins={module} --{option}={short}{folder}\n"
         f"or in a yaml of yours beside {yaml}:\n"
         f"    base: {yaml}\n"
         f"    __plugins: !module:{module}\n"

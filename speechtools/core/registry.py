@@ -106,6 +106,7 @@ def contract(kind: str) -> "Contract":
     >>> contract("quality").sentence.split(":")[0]
     'build(name, input_size=257)(feats, lens)'
     """
+    kind = current_plugin_name(kind)
     if kind not in contracts():
         raise PluginError(
             f"The kind {kind!r} has no contract to test against. Kinds with a contract: {', '.join(_contracts)}. "
