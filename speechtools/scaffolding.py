@@ -21,7 +21,7 @@ from speechtools.core.files import write_aside
 _RECIPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*/[A-Za-z0-9][A-Za-z0-9-]*")
 
 
-def new_recipe(name: str, folder: str | Path | None = None) -> Path:
+def new_recipe(name: str, folder: str | Path | None = None, template: str = "task") -> Path:
     """Copy the template of a recipe to ``<folder>/<corpus>/<task>`` and fill in its name.
 
     Parameters
@@ -30,6 +30,9 @@ def new_recipe(name: str, folder: str | Path | None = None) -> Path:
         ``corpus/task``, as in ``TIMIT/quality``.
     folder : str or Path, optional
         By default ``recipes/`` in the checkout that contains the current folder, or else in the current folder.
+    template : str
+        A folder in ``templates/recipe``: ``task`` (speaker verification) or ``classify`` (words; the shorter start for
+        another task).
 
     Returns
     -------
@@ -39,7 +42,7 @@ def new_recipe(name: str, folder: str | Path | None = None) -> Path:
     Raises
     ------
     ConfigError
-        The name is invalid, or the folder exists.
+        The name is invalid, the folder exists, or there is no such template.
     """
     if not _RECIPE_NAME.fullmatch(name):
         near = re.sub(r"[\s_.]+", "-", name)
@@ -47,6 +50,10 @@ def new_recipe(name: str, folder: str | Path | None = None) -> Path:
         raise ConfigError(
             f"Invalid recipe name {name!r}. Write corpus/task in letters, digits and hyphens, as in {example}."
         )
+    source = templates_folder() / "recipe" / template
+    if not source.is_dir():
+        names = sorted(path.name for path in source.parent.iterdir())
+        raise ConfigError(f"Unknown template {template!r}.{registry.did_you_mean(template, names)} Templates: {names}.")
     root = _recipes_folder() if folder is None else Path(folder).expanduser()
     if root.is_file():
         raise ConfigError(f"--folder={root} is a file. Pass a folder.")
@@ -58,7 +65,7 @@ def new_recipe(name: str, folder: str | Path | None = None) -> Path:
     with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent) as aside:
         copy = Path(aside) / "recipe"
         results = shutil.ignore_patterns("results", "__pycache__", ".*")  # of a template that was run in its place
-        shutil.copytree(templates_folder() / "recipe" / "task", copy, ignore=results)
+        shutil.copytree(source, copy, ignore=results)
         for path in (path for path in copy.rglob("*") if path.is_file()):
             _fill_in(path, path, names)
         copy.rename(target)
@@ -128,11 +135,12 @@ def new_plugin(name: str, folder: str | Path = ".") -> tuple[Path, Path]:
 def how_to_use_recipe(name: str, target: Path) -> str:
     """The next commands for a recipe of :func:`new_recipe`."""
     run = f"results/{name.split('/')[1]}-builtin/1234"
+    verify = f"    speechtools verify {run}/examples/one.wav {run}/examples/same.wav --model {run}/pretrained\n"
     return (
         f"Created {target}. Next:\n"
         f"    cd {shlex.quote(str(target))}\n"
         "    python train.py hparams/train.yaml\n"
-        f"    speechtools verify {run}/examples/one.wav {run}/examples/same.wav --model {run}/pretrained\n"
+        f"{verify if 'speechtools verify' in (target / 'README.md').read_text(encoding='utf-8') else ''}"
         "Its README.md says what to change; hparams/quick.yaml is what the tests run."
     )
 

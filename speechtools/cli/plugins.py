@@ -152,11 +152,12 @@ def new() -> None:
 @new.command("recipe")
 @click.argument("name", metavar="CORPUS/TASK")
 @click.option("--folder", help="The folder for CORPUS.  [default: recipes/ of the checkout]")
-def new_recipe(name: str, folder: str | None) -> int:
+@click.option("--template", default="task", help="task (speaker verification) or classify (words).  [default: task]")
+def new_recipe(name: str, folder: str | None, template: str) -> int:
     """Create a recipe that trains."""
     from speechtools import scaffolding
 
-    print(scaffolding.how_to_use_recipe(name, scaffolding.new_recipe(name, folder)))
+    print(scaffolding.how_to_use_recipe(name, scaffolding.new_recipe(name, folder, template)))
     return 0
 
 
@@ -164,7 +165,10 @@ def new_recipe(name: str, folder: str | None) -> int:
 @click.argument("name", metavar="KIND/NAME")
 @click.option("--folder", help="The folder for the module and its test.  [default: the current folder]")
 def new_plugin(name: str, folder: str | None) -> int:
-    """Create a module with a plugin that keeps the contract of its kind, and its test."""
+    """Create a module with a plugin that keeps the contract of its kind, and its test.
+
+    For a new kind, the module also has a small contract.
+    """
     from speechtools import scaffolding
 
     print(scaffolding.how_to_use_plugin(name, scaffolding.new_plugin(name, folder or ".")))

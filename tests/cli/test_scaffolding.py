@@ -235,6 +235,14 @@ def test_a_recipe_goes_to_the_checkout_under_its_name(checkout, capsys):
     assert not list(checkout.rglob(".new-*"))
 
 
+def test_the_template_of_a_recipe_is_an_option(checkout, capsys):
+    assert cli.main(["new", "recipe", "a/b", "--template=classify"]) == 0
+    assert "speechtools verify" not in capsys.readouterr().out
+    assert (checkout / "recipes" / "a" / "b" / "words.py").is_file()
+    assert cli.main(["new", "recipe", "a/c", "--template=clasify"]) == 1
+    assert "Did you mean 'classify'?" in one_message(capsys)
+
+
 def test_elsewhere_a_recipe_goes_to_the_current_folder_or_to_the_option(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert scaffolding.new_recipe("a/b") == tmp_path / "recipes" / "a" / "b"
