@@ -1,15 +1,30 @@
-"""corpus/my-net: the recordings of a list, ``utterances.csv`` with the columns path, speaker and split.
+"""corpus/my-net: the recordings of a list, ``utterances.csv`` with the columns path and speaker.
 
 THE CONTRACT
 """
 
-import csv
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from speechtools import audio, plugin
-from speechtools.core.errors import CorpusError
+from speechtools.core.rows import Row, iterate_rows
 from speechtools.corpora.utterance import Utterance
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListRow(Row):
+    """A line of ``utterances.csv``; a column with a default can be left out.
+
+    ``score`` and ``measure`` (such as mos) are labels that come with the recordings: ``--labels=corpus`` trains
+    Quality-Net on them.
+    """
+
+    path: str
+    speaker: str
+    split: str = ""
+    score: float | None = None
+    measure: str | None = None
 
 
 @plugin("corpus/my-net")
@@ -19,18 +34,12 @@ def read_my_net(data_folder: str | Path) -> Iterator[Utterance]:
     Raises
     ------
     CorpusError
-        The folder or its list is missing, or the list has no row or lacks a column.
+        The folder or its list is missing, or the list lacks a column or has a wrong value.
     AudioError
         A recording cannot be read.
     """
     root = audio.existing_folder(data_folder)
-    table = root / "utterances.csv"
-    if not table.is_file():
-        raise CorpusError(f"{root} has no utterances.csv. Pass the folder of the list.")
-    with open(table, newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    if not rows or not {"path", "speaker", "split"} <= rows[0].keys():
-        raise CorpusError(f"{table} needs the columns path, speaker and split, and a row for each recording.")
-    for row in rows:
-        path = root / row["path"]
-        yield Utterance(row["path"], row["speaker"], row["split"], path, audio.duration(path))
+    for row in iterate_rows(root / "utterances.csv", ListRow):
+        path = root / row.path
+        seconds = audio.duration(path)
+        yield Utterance(row.path, row.speaker, row.split, path, seconds, score=row.score, measure=row.measure)
