@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 from speechtools.core import registry
-from speechtools.core.contract import CONTRACTS
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -51,10 +50,10 @@ def contracts() -> str:
         "| kind | contract | laws | plugins |",
         "| --- | --- | --- | --- |",
     ]
-    for kind, contract in CONTRACTS.items():
+    for kind, contract in registry.contracts().items():
         names = registry.available(kind)
         lines.append(f"| [{kind}](#{kind}) | `{contract.sentence}` | {len(contract.laws)} | {len(names)} |")
-    for kind, contract in CONTRACTS.items():
+    for kind, contract in registry.contracts().items():
         lines += ["", f"## {kind}", "", f"`{contract.sentence}`", "", "Laws:", ""]
         lines += [f"- {_escaped(law.sentence)}" for law in contract.laws]
         lines += ["", "Plugins:", "", "| name | summary |", "| --- | --- |"]

@@ -23,12 +23,6 @@ from speechtools.core.registry import build, contract, contracts, find, place, r
 __all__ = ["Broken", "Contract", "Law", "Slot", "Subject", "check", "contract", "contracts", "law", "register_kind"]
 
 
-def __getattr__(name: str):
-    if name == "CONTRACTS":  # the former name of contracts()
-        return contracts()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
 class Broken(Exception):
     """A law does not hold; the message says what was seen. ``check`` turns it into a PluginError."""
 
