@@ -71,10 +71,16 @@ def run_python(example):
     example.namespace["printed"] = printed.getvalue()
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
 def run_shell(example):
     """Run the quick commands of a block in this process, and check the others."""
     place, runs = ROOT, True
-    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.redirect_stderr(printed):
+    printed = Terminal()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()) as messages:
         for line in example.parsed.replace("\\\n", " ").splitlines():
             runs = runs and not NOT_RUN.match(line)
             words = shlex.split(line, comments=True)
@@ -85,8 +91,8 @@ def run_shell(example):
                     check(words, place)
             elif words:
                 status = re.search(r"# exit status (\d)", line)
-                assert run_command(words) == int(status[1] if status else 0), f"{line}: {printed.getvalue()}"
-    example.namespace["printed"] = printed.getvalue() if runs else None
+                assert run_command(words) == int(status[1] if status else 0), f"{line}: {messages.getvalue()}"
+    example.namespace["printed"] = printed.getvalue() + messages.getvalue() if runs else None
 
 
 def run_command(words):
