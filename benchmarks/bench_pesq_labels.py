@@ -13,7 +13,8 @@ import numpy as np
 import pesq
 import soundfile
 
-from speechtools.measures.pesq import LabelJob, label, raw_from_nb
+from speechtools.measures.labels import LabelJob, label
+from speechtools.measures.pesq import raw_from_nb
 
 SAMPLE_RATE = 16000
 

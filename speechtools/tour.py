@@ -66,7 +66,7 @@ def write_recordings(folder: str | Path) -> Path:
     """
     from speechtools import audio
     from speechtools.audio.noises import make_noise
-    from speechtools.degradations import mixing
+    from speechtools.degradations.noise import partly_noisy
 
     folder = Path(folder)
     spoken: dict[str, list[np.ndarray]] = defaultdict(list)
@@ -81,8 +81,8 @@ def write_recordings(folder: str | Path) -> Path:
     street = make_noise("street")
     third, end = len(clean) // 3, len(clean)
     audio.write(folder / "clean.wav", clean)
-    audio.write(folder / "a_bit_noisy.wav", mixing.partly_noisy(clean, street, snr_db=15, start=0, end=end))
-    audio.write(folder / "very_noisy.wav", mixing.partly_noisy(clean, street, snr_db=-5, start=third, end=end))
+    audio.write(folder / "a_bit_noisy.wav", partly_noisy(clean, street, snr_db=15, start=0, end=end))
+    audio.write(folder / "very_noisy.wav", partly_noisy(clean, street, snr_db=-5, start=third, end=end))
     return folder
 
 

@@ -20,7 +20,7 @@ import speechtools
 from speechtools import audio, tour
 from speechtools.audio.noises import TEST_NOISES, make_noise
 from speechtools.core import metrics, plots
-from speechtools.degradations import mixing
+from speechtools.degradations.noise import partly_noisy
 from speechtools.inference import QualityNet, SpeakerEncoder, SpeechEnhancer
 from speechtools.measures.pesq import pesq_score
 from speechtools.speaker.trials import make_trials
@@ -53,7 +53,7 @@ def scatter(path: Path, folder: Path) -> str:
         mixed = [("clean", clean)]
         for noise in TEST_NOISES:
             for snr_db in (0, 6, 12, 24):
-                mixed.append(("noisy", mixing.partly_noisy(clean, make_noise(noise), snr_db, 0, len(clean))))
+                mixed.append(("noisy", partly_noisy(clean, make_noise(noise), snr_db, 0, len(clean))))
         for subset, samples in mixed:
             true.append(pesq_score(clean, samples, RATE))
             predicted.append(net.assess_samples(samples).score)

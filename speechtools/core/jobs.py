@@ -1,5 +1,7 @@
-"""Work in several processes: how they are started, and how they end."""
+"""Worker processes: how they start and end, a pool that survives its workers, and a journal of finished jobs."""
 
+import errno
+import json
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -7,26 +9,31 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import TimeoutError as FutureTimeoutError  # another class than TimeoutError in Python 3.10
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from speechtools.core.errors import CorpusError
+from speechtools.core.errors import AudioError, CorpusError, SpeechtoolsError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-#: Set where this process is to end when its standard input does: see run_with_us.
+#: Set where this process ends with its standard input: see run_with_us.
 _ENDS_WITH_STDIN = "SPEECHTOOLS_ENDS_WITH_STDIN"
+_MAX_POOL_BREAKS = 5
 
 
 def process_context() -> multiprocessing.context.BaseContext:
     """Fork on Linux, spawn elsewhere.
 
-    Workers of this package use no torch, so forking a process that has loaded it is safe, and it spares each worker
-    the seconds that importing the recipe anew would take.
+    Workers use no torch, so forking a process that has loaded it is safe, and spares each worker the imports.
     """
     return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
@@ -41,13 +48,13 @@ _busy_cores = 0
 
 
 def leave_cores(count: int) -> None:
-    """Count so many cores as busy with other programs from now on."""
+    """Leave so many cores to other programs from now on."""
     global _busy_cores
     _busy_cores = count
 
 
 def cores_left(threads: int) -> int:
-    """Cores for processes besides those that this one's ``threads`` and other programs take; it may be negative."""
+    """Cores beside those of this process's ``threads`` and of other programs; it may be negative."""
     return cpu_count() - _busy_cores - threads
 
 
@@ -65,7 +72,7 @@ def map_in_processes(
     progress: bool = True,
     chunksize: int = 8,
 ) -> Iterator[Result]:
-    """The results in order, with a progress bar; in this process where there is one worker or little to do.
+    """Yield the results in order, with a progress bar; in this process for one worker or few items.
 
     Raises
     ------
@@ -83,15 +90,210 @@ def map_in_processes(
         yield from progress_bar(pool.map(function, items, chunksize=chunksize), description, len(items), progress)
     except BrokenProcessPool as error:
         raise CorpusError(
-            f"{description}: a worker process was killed, perhaps for want of memory. What is finished is kept: start "
+            f"{description}: a worker process was killed, perhaps for lack of memory. Finished files are kept: start "
             "again, with a smaller num_workers if it happens again."
         ) from error
-    finally:  # also when the caller stops halfway: what is queued need not be done
+    finally:  # also when the caller stops halfway
         pool.shutdown(cancel_futures=True)
 
 
+# ------------------------------------------------------------------------------------- a pool that survives its workers
+
+
+class Finished(NamedTuple):
+    """A job that is done.
+
+    Attributes
+    ----------
+    index : int
+        The number of the job.
+    outcome : Any
+        What the function returned, or, as text, the reason why it returned nothing.
+    lasting : bool
+        Whether a later run may rely on it.
+    limit_s : float or None
+        The time limit that the job exceeded.
+    """
+
+    index: int
+    outcome: Any
+    lasting: bool = True
+    limit_s: float | None = None
+
+
+def run_jobs(
+    function: Callable, jobs: Iterator[tuple[int, tuple]], num_workers: int, timeout_s: float, description: str
+) -> Generator[Finished, None, None]:
+    """Call ``function(*arguments)`` for every job in worker processes, and yield each job as it finishes.
+
+    A job that raises AudioError, kills its process or exceeds the time limit costs only itself. Close the generator to
+    stop the workers.
+
+    Parameters
+    ----------
+    function : callable
+        Must return anything but text, which stands for the reason of a failure.
+    jobs : iterator
+        ``(index, arguments)``; few are read ahead.
+    num_workers : int
+        Processes.
+    timeout_s : float
+        Time limit of a job in seconds.
+    description : str
+        Name of the work in messages.
+
+    Raises
+    ------
+    CorpusError
+        The pool broke several times, for example for lack of memory.
+    SpeechtoolsError
+        The package ``pebble`` is not installed.
+    """
+    pebble = optional_package("pebble", description)
+    again: list[tuple[int, tuple]] = []  # in flight when a pool broke
+    breaks = 0
+    with _fast_shutdown(pebble):
+        while True:
+            pool = pebble.ProcessPool(max_workers=num_workers, context=process_context())
+            in_flight: dict[Future, tuple[int, tuple]] = {}
+            try:
+                while True:
+                    # Few at a time, so that a million jobs take no more memory than a hundred.
+                    while len(in_flight) < 4 * num_workers:
+                        job = again.pop() if again else next(jobs, None)
+                        if job is None:
+                            break
+                        again.append(job)  # not lost if the pool breaks here
+                        future = pool.schedule(_attempt, args=(function, *job[1]), timeout=timeout_s)
+                        in_flight[future] = again.pop()
+                    if not in_flight:
+                        return
+                    for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
+                        finished = _finished(future, in_flight[future][0], timeout_s, pebble)
+                        del in_flight[future]
+                        yield finished
+            except (BrokenProcessPool, RuntimeError) as error:  # RuntimeError: schedule() on a broken pool
+                again += in_flight.values()
+                breaks += 1
+                if breaks > _MAX_POOL_BREAKS:
+                    raise CorpusError(
+                        f"{description}: the worker processes broke {breaks} times ({error}), probably for lack of "
+                        "memory. Lower num_workers and start again: finished files are kept."
+                    ) from error
+            finally:
+                pool.stop()
+                pool.join()
+
+
+def _attempt(function: Callable, *arguments) -> Any:
+    """The result, or the reason of an AudioError. Runs in a worker."""
+    try:
+        return function(*arguments)
+    except AudioError as error:
+        return str(error)
+
+
+def _finished(future: Future, index: int, timeout_s: float, pebble: ModuleType) -> Finished:
+    try:
+        return Finished(index, future.result())
+    except pebble.ProcessExpired as error:
+        code = error.exitcode
+        how = f"signal {-code}" if code < 0 else f"exit status {code}"
+        return Finished(
+            index,
+            f"The worker process died ({how}) on this file. Listen to it; for signal 9, the system may have been out "
+            "of memory: use fewer workers.",
+        )
+    except FutureTimeoutError:
+        reason = f"The file took longer than {timeout_s:g} s. Raise timeout_s, or leave the file out."
+        return Finished(index, reason, limit_s=timeout_s)
+    except (BrokenProcessPool, SpeechtoolsError):
+        raise
+    except Exception as error:  # perhaps no fault of the file, such as a lack of memory
+        return Finished(index, f"{type(error).__name__}: {error}. Start again to retry this file.", lasting=False)
+
+
+@contextmanager
+def _fast_shutdown(pebble: ModuleType) -> Iterator[None]:
+    """With pebble's own times, ending a pool takes 0.1 s, and stopping a worker that is inside C code 3 s."""
+    before = pebble.CONSTS.sleep_unit, pebble.CONSTS.term_timeout
+    pebble.CONSTS.sleep_unit, pebble.CONSTS.term_timeout = 0.01, 0.3
+    try:
+        yield
+    finally:
+        pebble.CONSTS.sleep_unit, pebble.CONSTS.term_timeout = before
+
+
+class Journal:
+    """Finished jobs, one JSON object a line, each written at once: a kill loses at most the line that it cuts."""
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "a+b", buffering=0)
+        if self._file.seek(0, os.SEEK_END):
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":
+                self._write(b"\n")  # after a line that a kill cut short
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def add(self, key: str, finished: Finished, **details) -> None:
+        """Write one job under its key; ``details`` are for the reader of the file."""
+        line = {"key": key, "outcome": finished.outcome, **details}
+        if finished.limit_s is not None:
+            line["limit_s"] = finished.limit_s
+        self._write(json.dumps(line).encode() + b"\n")
+
+    def _write(self, line: bytes) -> None:
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    @staticmethod
+    def read(path: Path, timeout_s: float) -> dict[str, Any]:
+        """The outcome of each key, without jobs that exceeded a time limit below ``timeout_s``."""
+        known: dict[str, Any] = {}
+        if not path.exists():
+            return known
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for text in file:
+                try:
+                    line = json.loads(text)
+                    key, outcome, limit_s = line["key"], line["outcome"], line.get("limit_s")
+                except (ValueError, TypeError, KeyError, AttributeError):  # cut short by a kill
+                    continue
+                if limit_s is not None and limit_s < timeout_s:
+                    known.pop(key, None)
+                else:
+                    known[key] = outcome
+        return known
+
+
+def optional_package(name: str, purpose: str) -> ModuleType:
+    """Import a package that only recipes need.
+
+    Raises
+    ------
+    SpeechtoolsError
+        It cannot be imported.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise SpeechtoolsError(
+            f"{purpose} needs the package {name!r}, which cannot be imported ({error}). Install it with: "
+            'pip install "speechtools[recipes]"'
+        ) from error
+
+
+# ------------------------------------------------------------------------------------ processes that end with this one
+
+
 def end_with_parent() -> None:
-    """Let this worker end when its parent is killed; by itself it would wait for work for ever."""
+    """End this worker when its parent is killed; by itself it would wait for work for ever."""
 
     def watch():
         multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
@@ -123,12 +325,12 @@ def run_with_us(command: Sequence[str], **arguments) -> None:
 
 
 def end_with_starter() -> None:
-    """Let this process end as by SIGTERM when the one ends that began it by :func:`run_with_us`; else do nothing."""
+    """End this process as by SIGTERM when the process ends that started it with :func:`run_with_us`."""
 
     def watch():
         while os.read(0, 4096):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 
-    if os.environ.pop(_ENDS_WITH_STDIN, None):  # what this process starts has another standard input
+    if os.environ.pop(_ENDS_WITH_STDIN, None):  # processes that this one starts have another standard input
         threading.Thread(target=watch, daemon=True).start()

@@ -135,3 +135,18 @@ def sequence_laws(input_size: int, draw: str, *outputs: str) -> tuple[Law, ...]:
         must_have_gradients([*module.named_parameters(), ("the input feats", feats)])
 
     return lens_default, padding_ignored, gradients_reach
+
+
+def bursts(seconds: float, sample_rate: int = 16000):
+    """Make harmonic bursts with pauses, which measures take for speech: numpy (samples,) float32, peaks below 0.5."""
+    import numpy as np
+
+    rng = np.random.default_rng(20)
+    time = np.arange(round(0.4 * sample_rate)) / sample_rate
+    burst = np.hanning(len(time)) ** 0.3
+    parts = []
+    for _ in range(round(seconds / 0.65) + 1):
+        pitch = rng.uniform(100, 220)
+        tone = sum(np.sin(2 * np.pi * pitch * k * time + rng.uniform(0, 6)) / k for k in range(1, 12))
+        parts += [0.1 * tone * burst, np.zeros(round(0.25 * sample_rate))]
+    return np.concatenate(parts)[: round(seconds * sample_rate)].astype(np.float32)

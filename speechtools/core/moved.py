@@ -20,7 +20,7 @@ MOVED = {
     "data.espeak": "corpora.espeak",
     "data.keyword_data": "keyword.data",
     "data.manifests": "core.rows",
-    "data.mixing": "degradations.mixing",
+    "data.mixing": "corpora.mixtures",
     "data.multireader": "keyword.multireader",
     "data.noise_generators": "audio.noises",
     "data.noisy_speech": "corpora.noisy_speech",
@@ -65,6 +65,13 @@ MOVED = {
 }
 #: Former kind and the present one: ``loss/te2e`` is ``speaker-loss/te2e`` now.
 FORMER_KINDS = {"loss": "speaker-loss"}
+#: Present modules that were split, and where the other names of the former module are.
+SPLIT = {
+    "corpora.mixtures": ("corpora.splits", "degradations.noise"),
+    "enhancement.data": ("measures.stoi",),
+    "measures.pesq": ("measures.labels",),
+    "speaker.augmentation": ("audio.augmentation", "degradations.reverberation"),
+}
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -113,12 +120,13 @@ class MovedFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if not present:
             return module
         warnings.warn(f"{spec.name} has moved to {present}. Import it from there.", DeprecationWarning, 2)
-        target = importlib.import_module(present)
+        others = SPLIT.get(present.removeprefix(f"{_PACKAGE}."), ())
+        targets = [importlib.import_module(target) for target in (present, *(f"{_PACKAGE}.{o}" for o in others))]
 
         def __getattr__(name):  # noqa: N807
             if name == "__path__":  # with it, Python would load the files of the present package a second time
                 raise AttributeError(name)
-            return getattr(target, name)
+            return getattr(next((target for target in targets if hasattr(target, name)), targets[0]), name)
 
         module.__getattr__ = __getattr__
         return module

@@ -1,45 +1,54 @@
-"""The Quality-Net paper's mixing protocol (section 3.1), for any corpus and any folder of noises.
+"""The mixing protocol of the Quality-Net paper (section 3.1), for any corpus, noises and degradations.
 
-Training: every utterance is used once; ``num_clean`` stay clean, each of the others meets one noise type at one SNR.
+Training: every utterance is used once; ``num_clean`` stay clean, and each of the others gets one noise at one SNR.
 Test: every chosen utterance clean, and with every unseen noise type at every SNR. Validation is made as the test is,
-from speakers and noise types that neither of the others has.
-
-A *noise type* is what is kept apart between the splits. Files in a subfolder of a noise folder share the type that the
-subfolder is named after (ESC-10's classes); a file that lies directly in it is a type of its own (G. Hu's 100 sounds),
-but for a number behind a hyphen: ``rain-01.wav`` and ``rain-02.wav`` are both ``rain``.
+from speakers and noise types that neither of the others has. Other plugins of the kind ``degradation`` can be dealt
+besides the noises.
 """
 
-import re
+import inspect
+import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
 from speechtools.core.jobs import map_in_processes, progress_bar
+from speechtools.core.registry import build, find
 from speechtools.corpora.utterance import Utterance
+from speechtools.degradations.noise import PEAK_LIMIT, NoiseTypes, cut_noise, mix_at_snr, read_cached
 
-NoiseTypes = dict[str, list[Path]]
 #: Enhances waveforms (samples,), a list of them at a time, and keeps their lengths.
 Enhance = Callable[[list[np.ndarray]], list[np.ndarray]]
-
-#: A mixture never exceeds this absolute sample, so that nothing clips; it is scaled down as a whole where it would.
-PEAK_LIMIT = 0.99
-#: One step of 16-bit audio: what never exceeds it is digital silence.
-DIGITAL_SILENCE = 1.5 / 32768
-#: Each process keeps so many samples in memory: 128 MB, 35 minutes at 16 kHz.
-CACHE_SAMPLES = 2**25
+#: ``(clean, rng) -> degraded``, both (samples,).
+Degrade = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """One file to be made: an utterance, clean or with a noise at an SNR (dB). ``seed`` chooses the noise's offset.
+    """One file to be made from an utterance.
 
-    ``subset`` is ``"clean"``, ``"noisy"`` or ``"enhanced"``: noisy, and then enhanced.
+    Attributes
+    ----------
+    mixture_id, split : str
+        Unique id, and ``"train"``, ``"valid"`` or ``"test"``.
+    subset : str
+        ``"clean"``, ``"noisy"``, ``"enhanced"`` (degraded and then enhanced), or the name of another degradation.
+    utt_id, speaker, speech
+        Of the utterance.
+    noise_type, noise, snr_db
+        Of noisy speech: the planned recording and its SNR in dB.
+    seed : int
+        Of the draws: the offset of the noise, or those of another degradation.
+    degradation : str
+        Name of a plugin of the kind ``degradation``, without its kind; ``"noise"`` for a planned noise.
+    options : dict
+        Arguments of that plugin.
     """
 
     mixture_id: str
@@ -52,222 +61,8 @@ class Mixture:
     noise: Path | None = None
     snr_db: float | None = None
     seed: int = 0
-
-
-# ---------------------------------------------------------------------------------------------- noises and speakers
-
-
-def read_noise_types(noise_folders: str | Path | Sequence[str | Path]) -> NoiseTypes:
-    """Noise types and their files, sorted; from one folder or several.
-
-    Raises
-    ------
-    CorpusError
-        A folder is missing or holds no audio.
-    """
-    if isinstance(noise_folders, (str, Path)):
-        noise_folders = [noise_folders]
-    types: NoiseTypes = {}
-    for root in map(Path, noise_folders):
-        if not root.is_dir():
-            raise CorpusError(f"The noise folder {root} does not exist. Give a folder of noise recordings.")
-        found: NoiseTypes = {}
-        for path in audio.find_audio(root):
-            inside = path.relative_to(root)
-            name = inside.parts[0] if len(inside.parts) > 1 else re.sub(r"-\d+$", "", path.stem)
-            found.setdefault(name, []).append(path)
-        if not found:
-            raise CorpusError(f"The noise folder {root} holds no audio file. Give a folder of noise recordings.")
-        for name, files in found.items():  # a type that two folders have is one type
-            types.setdefault(name, []).extend(files)
-    return dict(sorted(types.items()))
-
-
-def select_noises(
-    types: NoiseTypes, patterns: dict[str, str | Sequence[str] | None] | Sequence[str], role: str
-) -> NoiseTypes:
-    """The types that match shell-style patterns. A mapping also groups and renames: ``{street: [n12, n13]}``.
-
-    A name without patterns (null) is left out: so a yaml's entry is taken away from the command line.
-
-    Raises
-    ------
-    ConfigError
-        A pattern matches no type.
-    """
-    if isinstance(patterns, str):
-        patterns = [patterns]
-    if not isinstance(patterns, dict):
-        # A list keeps the types' own names; a pattern that matches none stays, to be reported below.
-        patterns = {
-            name: [name] for pattern in patterns for name in [n for n in types if fnmatchcase(n, pattern)] or [pattern]
-        }
-    chosen: NoiseTypes = {}
-    for name, group in patterns.items():
-        for pattern in [group] if isinstance(group, str) else group or []:
-            matching = [known for known in types if fnmatchcase(known, pattern)]
-            if not matching:
-                raise ConfigError(
-                    f"{role}: no noise type matches {pattern!r}. The noise folder has: {_some(types)}. "
-                    "Mend the pattern."
-                )
-            for known in matching:
-                chosen.setdefault(name, []).extend(types[known])
-    return chosen
-
-
-def split_noises(
-    types: NoiseTypes,
-    test: dict[str, str | Sequence[str] | None] | Sequence[str],
-    valid: Sequence[str] | int,
-    num_train: int | None,
-    seed: int,
-    test_types: NoiseTypes | None = None,
-    enhancer: Sequence[str] | int = 0,
-) -> dict[str, NoiseTypes]:
-    """Noise types of training, validation, test and the enhancer, no file in two of them.
-
-    Parameters
-    ----------
-    types : dict
-        All types of the noise folder.
-    test : dict or list
-        Patterns of the test types, looked up in ``test_types`` (a folder of their own), or else in ``types``.
-    valid : list or int
-        Patterns of the validation types, or how many to draw.
-    num_train : int or None
-        How many recordings to train on, of types drawn from the rest; None takes all.
-    seed : int
-        Of the draws.
-    enhancer : list or int
-        Patterns of the types that the enhancer is trained with, or how many to draw; 0: it has none.
-
-    Raises
-    ------
-    ConfigError
-        A pattern matches nothing, fewer types are there than asked for, or a type would be in two splits.
-    """
-    source = types if test_types is None else test_types
-    chosen = {"test": select_noises(source, test, "test_noises")}
-    # A type is kept out of training by its name too: the test may come from another folder that has it as well.
-    taken = _names(chosen["test"], source)
-    rest = {name: files for name, files in types.items() if name not in taken}
-    names = [str(name) for name in np.random.default_rng([seed, 1]).permutation(list(rest))]
-    # Lists first: what they name is not drawn for the other.
-    for split, asked in sorted((("valid", valid), ("enhancer", enhancer)), key=lambda each: isinstance(each[1], int)):
-        if split == "enhancer" and not asked:
-            continue
-        if isinstance(asked, int):
-            if not 0 < asked < len(names):
-                raise ConfigError(
-                    f"{split}_noises={asked}: {len(names)} noise types remain beside those of the other sets, and "
-                    "training needs at least one. Give more noises or a smaller number."
-                )
-            # Drawn from the end, so that the training types are the same whatever the number for validation.
-            chosen[split] = {name: rest[name] for name in sorted(names[-asked:])}
-        else:
-            chosen[split] = select_noises(types, asked, f"{split}_noises")
-            both = taken & _names(chosen[split], types)
-            if both:
-                others = "valid_noises or test_noises" if split == "enhancer" else "test_noises"
-                raise ConfigError(f"{split}_noises and {others} share {sorted(both)[0]!r}. Give them different types.")
-        taken |= _names(chosen[split], types)
-        names = [name for name in names if name not in taken]
-    if not names:
-        raise ConfigError("No noise type is left for training. Give more noises, or fewer to validation and test.")
-    left = sum(len(rest[name]) for name in names)
-    if num_train is not None and not 0 < num_train <= left:
-        raise ConfigError(
-            f"num_train_noises={num_train}, but {left} noise recordings remain beside the types of validation and "
-            "test. Give more noises or a smaller number."
-        )
-    wanted = left if num_train is None else num_train
-    chosen["train"] = {}
-    for name in names:
-        if wanted > 0:
-            chosen["train"][name] = rest[name][:wanted]
-            wanted -= len(rest[name])
-    chosen["train"] = dict(sorted(chosen["train"].items()))
-    return chosen
-
-
-def _names(chosen: NoiseTypes, types: NoiseTypes) -> set[str]:
-    """The names of chosen types, and those that their files have in the folder."""
-    files = {path for group in chosen.values() for path in group}
-    return set(chosen) | {name for name, group in types.items() if files & set(group)}
-
-
-def split_speakers(
-    utterances: Iterable[Utterance], heldout_share: float, valid_share: float, seed: int, valid_from: str = "test"
-) -> dict[str, list[Utterance]]:
-    """Utterances of training, validation and test, no speaker in two of them.
-
-    A corpus's own division is kept. Where it has no test speakers, ``heldout_share`` of all speakers is drawn for
-    validation and test; where it has no validation speakers, ``valid_share`` of the test speakers is drawn for them,
-    or of the training speakers, but at least 2, with ``valid_from="train"``.
-
-    Raises
-    ------
-    CorpusError
-        A speaker is in two splits of the corpus, or a split would be empty.
-    """
-    by_speaker: dict[str, list[Utterance]] = {}
-    for utterance in utterances:
-        by_speaker.setdefault(utterance.speaker, []).append(utterance)
-    split_of = {}
-    for speaker, spoken in by_speaker.items():
-        splits = {utterance.split for utterance in spoken}
-        if len(splits) > 1:
-            raise CorpusError(
-                f"Speaker {speaker!r} is in several splits of the corpus ({', '.join(sorted(splits))}), so the test "
-                "would not be on unheard speakers. Mend the corpus's lists."
-            )
-        split_of[speaker] = splits.pop()
-    rng = np.random.default_rng([seed, 2])
-    if "test" not in split_of.values():
-        free = sorted(speaker for speaker, split in split_of.items() if split != "valid")
-        for speaker in rng.permutation(free)[: round(heldout_share * len(free))]:
-            split_of[str(speaker)] = "test"
-    if "valid" not in split_of.values():
-        pool = sorted(speaker for speaker, split in split_of.items() if (split or "train") == valid_from)
-        fewest = 2 if valid_from == "train" else 0
-        for speaker in rng.permutation(pool)[: max(fewest, round(valid_share * len(pool)))]:
-            split_of[str(speaker)] = "valid"
-    groups: dict[str, list[Utterance]] = {"train": [], "valid": [], "test": []}
-    for speaker, spoken in by_speaker.items():
-        groups[split_of[speaker] or "train"] += spoken
-    for split, members in groups.items():
-        if not members:
-            raise CorpusError(
-                f"The corpus has {len(by_speaker)} speakers, which leaves none for {split}. Use a corpus of more "
-                "speakers, or raise heldout_share."
-            )
-        members.sort(key=lambda utterance: utterance.utt_id)
-    return groups
-
-
-def set_aside(groups: dict[str, list[Utterance]], share: float, seed: int) -> dict[str, list[Utterance]]:
-    """The groups of :func:`split_speakers` with a share of the test speakers as one more group, ``enhancer``.
-
-    Raises
-    ------
-    ConfigError
-        The share would leave no test speaker, or is none of them.
-    """
-    if share == 0:
-        return groups
-    speakers = sorted({utterance.speaker for utterance in groups["test"]})
-    count = round(share * len(speakers))
-    if not 0 < count < len(speakers):
-        raise ConfigError(
-            f"enhancer_share={share} of the {len(speakers)} test speakers is {count} of them, but the enhancer and the "
-            "test need at least one each. Give another share, or a corpus of more test speakers."
-        )
-    drawn = {str(name) for name in np.random.default_rng([seed, 7]).permutation(speakers)[:count]}
-    return groups | {
-        "test": [utterance for utterance in groups["test"] if utterance.speaker not in drawn],
-        "enhancer": [utterance for utterance in groups["test"] if utterance.speaker in drawn],
-    }
+    degradation: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 # --------------------------------------------------------------------------------------------------------- the plans
@@ -282,31 +77,59 @@ def plan_training(
     seed: int,
     clean_copies: bool = False,
     enhanced_share: float = 0.0,
+    degradations: Sequence[str | dict] = (),
 ) -> list[Mixture]:
-    """Every utterance used once: ``num_clean`` stay clean, the others get one noise and one SNR each.
+    """Plan every utterance once: ``num_clean`` stay clean, the others get one noise and one SNR each.
 
-    ``enhanced_share`` of those others are to be enhanced after it.
+    Noise recordings and SNRs are dealt so that each occurs as often as the others.
 
-    Noise recordings and SNRs are dealt so that each occurs as often as the others. ``mixtures_per_utterance`` above 1
-    departs from the paper, for small corpora: the noisy utterances are used so often, with other noises and SNRs. So
-    does ``clean_copies``, which adds the noisy utterances once more as they are, clean.
+    Parameters
+    ----------
+    utterances, noises, snrs_db, num_clean
+        What is dealt, and how many utterances stay clean.
+    mixtures_per_utterance : int
+        Above 1 (not in the paper; for small corpora), the noisy utterances are used so often, with other noises and
+        SNRs.
+    seed : int
+        Of all draws.
+    clean_copies : bool
+        Add the noisy utterances once more, clean (not in the paper).
+    enhanced_share : float
+        Share of the noisy utterances that are enhanced afterwards.
+    degradations : sequence of str or dict
+        Dealt besides the noises, as :func:`parse_degradations` reads them: each kind, noise being one of them, degrades
+        as many files as the others.
+
+    Raises
+    ------
+    ConfigError
+        There are fewer utterances than ``num_clean``.
     """
     if not 0 <= num_clean <= len(utterances):
         raise ConfigError(
             f"num_clean_train={num_clean}, but the training split has {len(utterances)} utterances. "
             "Give a smaller number."
         )
+    others = parse_degradations(degradations)
     rng = np.random.default_rng([seed, 3])
     order = rng.permutation(len(utterances))
     enhanced = set(order[len(order) - round(enhanced_share * (len(order) - num_clean)) :])
     mixtures = [_clean("train", utterances[i]) for i in sorted(order[:num_clean])]
     noisy = np.tile(np.sort(order[num_clean:]), mixtures_per_utterance)
     recordings = [(noise_type, path) for noise_type, files in noises.items() for path in files]
-    dealt = _deal(rng, recordings, len(noisy))
-    snrs = _deal(rng, list(snrs_db), len(noisy))
-    for number, (i, (noise_type, noise), snr_db) in enumerate(zip(noisy, dealt, snrs, strict=True)):
-        noisy_one = _noisy("train", utterances[i], noise_type, noise, float(snr_db), number, seed)
-        mixtures.append(_enhanced(noisy_one) if i in enhanced else noisy_one)
+    dealt = zip(
+        noisy,
+        _deal(rng, recordings, len(noisy)),
+        _deal(rng, list(snrs_db), len(noisy)),
+        _deal(np.random.default_rng([seed, 8]), [None, *others], len(noisy)),
+        strict=True,
+    )
+    for number, (i, (noise_type, noise), snr_db, other) in enumerate(dealt):
+        if other is None:
+            mixture = _noisy("train", utterances[i], noise_type, noise, snr_db, number, seed)
+        else:
+            mixture = _degraded("train", utterances[i], *other, number, seed)
+        mixtures.append(_enhanced(mixture) if i in enhanced else mixture)
     if clean_copies:
         mixtures += [_clean("train", utterances[i]) for i in np.sort(order[num_clean:])]
     return mixtures
@@ -320,11 +143,17 @@ def plan_test(
     split: str,
     seed: int,
     enhanced: bool = False,
+    degradations: Sequence[str | dict] = (),
 ) -> list[Mixture]:
-    """``num_utterances`` drawn utterances: each clean, and each with every noise type at every SNR.
+    """Plan ``num_utterances`` drawn utterances: each clean, and each with every noise type at every SNR.
 
-    Where a type has several files, each utterance meets one of them in turn. With ``enhanced``, every noisy mixture is
-    also there to be enhanced.
+    Where a type has several files, each utterance gets one of them in turn. Each utterance also gets every one of the
+    ``degradations``. With ``enhanced``, every degraded file is also planned to be enhanced.
+
+    Raises
+    ------
+    ConfigError
+        There are fewer utterances.
     """
     if not 0 < num_utterances <= len(utterances):
         raise ConfigError(
@@ -338,146 +167,141 @@ def plan_test(
         for noise_type, files in noises.items():
             for snr_db in snrs_db:
                 noise = files[utterance_number % len(files)]
-                mixtures.append(_noisy(split, utterance, noise_type, noise, float(snr_db), len(mixtures), seed))
+                mixtures.append(_noisy(split, utterance, noise_type, noise, snr_db, len(mixtures), seed))
+    for name, options in parse_degradations(degradations):
+        mixtures += [
+            _degraded(split, utterance, name, options, number, seed)
+            for number, utterance in enumerate(drawn, start=len(mixtures))
+        ]
     if enhanced:
-        mixtures += [_enhanced(mixture) for mixture in mixtures if mixture.subset == "noisy"]
+        mixtures += [_enhanced(mixture) for mixture in mixtures if mixture.subset != "clean"]
     return mixtures
 
 
-def check_snrs(name: str, snrs_db) -> None:
-    """Refuse what is no list of SNRs in dB; ``name`` is the option's.
+def parse_degradations(degradations: Sequence[str | dict]) -> list[tuple[str, dict]]:
+    """Read a list of degradations: names, or names with options, as in ``[clipping, {clipping: {max_level: 0.1}}]``.
 
     Raises
     ------
     ConfigError
-        It is no list, empty, or holds something else than numbers.
+        It is not such a list.
+    PluginError
+        There is no such plugin, or it does not take such options.
+
+    Examples
+    --------
+    >>> parse_degradations(["clipping", {"clipping": {"max_level": 0.1}}])
+    [('clipping', {}), ('clipping', {'max_level': 0.1})]
     """
-    is_list = isinstance(snrs_db, (list, tuple)) and len(snrs_db) > 0
-    if not is_list or not all(isinstance(value, (int, float)) for value in snrs_db):
-        raise ConfigError(f"{name}={snrs_db!r} must be a list of one or more SNRs in dB, as in [-6, 0, 6].")
+    if isinstance(degradations, (str, dict)):
+        degradations = [degradations]
+    parsed: list[tuple[str, dict]] = []
+    for entry in degradations:
+        if isinstance(entry, str):
+            entry = {entry: {}}
+        if not isinstance(entry, dict) or not all(isinstance(options or {}, dict) for options in entry.values()):
+            raise ConfigError(
+                f"degradations={degradations!r}: {entry!r} is neither a name nor {{name: options}}. Give a list such "
+                "as [clipping, {clipping: {max_level: 0.1}}]."
+            )
+        parsed += [(name.removeprefix("degradation/"), options or {}) for name, options in entry.items()]
+    for name, options in parsed:
+        build(f"degradation/{name}", **options)
+    return parsed
 
 
 def _clean(split: str, utterance: Utterance) -> Mixture:
-    return Mixture(
-        f"{split}-clean-{utterance.utt_id}", split, "clean", utterance.utt_id, utterance.speaker, utterance.path
-    )
+    return _mixture(split, "clean", utterance, f"{split}-clean-{utterance.utt_id}")
 
 
 def _noisy(split, utterance, noise_type, noise, snr_db, number, seed) -> Mixture:
-    mixture_id = f"{split}-noisy-{number:06d}-{utterance.utt_id}"
-    return Mixture(
-        mixture_id,
-        split,
-        "noisy",
-        utterance.utt_id,
-        utterance.speaker,
-        utterance.path,
-        noise_type,
-        noise,
-        snr_db,
-        seed * 1_000_003 + number,
-    )
+    mixture = _degraded(split, utterance, "noise", {}, number, seed, subset="noisy")
+    return replace(mixture, noise_type=noise_type, noise=noise, snr_db=float(snr_db))
 
 
-def _enhanced(noisy: Mixture) -> Mixture:
-    return replace(noisy, mixture_id=noisy.mixture_id.replace("-noisy-", "-enhanced-", 1), subset="enhanced")
+def _degraded(split, utterance, name, options, number, seed, subset="") -> Mixture:
+    subset = subset or name
+    mixture = _mixture(split, subset, utterance, f"{split}-{subset}-{number:06d}-{utterance.utt_id}")
+    return replace(mixture, seed=seed * 1_000_003 + number, degradation=name, options=options)
+
+
+def _mixture(split: str, subset: str, utterance: Utterance, mixture_id: str) -> Mixture:
+    return Mixture(mixture_id, split, subset, utterance.utt_id, utterance.speaker, utterance.path)
+
+
+def _enhanced(mixture: Mixture) -> Mixture:
+    mixture_id = mixture.mixture_id.replace(f"-{mixture.subset}-", "-enhanced-", 1)
+    return replace(mixture, mixture_id=mixture_id, subset="enhanced")
 
 
 def _deal(rng: np.random.Generator, values: list, count: int) -> list:
-    """``count`` values in random order, each as often as the others (to within one)."""
+    """Draw ``count`` values in random order, each as often as the others (to within one)."""
     rounds = [rng.permutation(len(values)) for _ in range(-(-count // len(values)))]
     return [values[i] for i in np.concatenate(rounds)[:count]] if count else []
 
 
-# ------------------------------------------------------------------------------------------------------- the mixing
+# --------------------------------------------------------------------------------------------------------- the files
 
 
-def mix_at_snr(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
-    """``speech + g * noise`` with g such that the powers over the whole utterance stand at ``snr_db``.
+def mix(
+    mixture: Mixture, sample_rate: int, degradations: dict[str, Degrade] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make the degraded speech of a mixture and its clean speech, both (samples,), scaled alike so that nothing clips.
 
-    Parameters
-    ----------
-    speech, noise : np.ndarray
-        (samples,), of one length.
-    snr_db : float
-        10 log10 of the power of the speech over that of the scaled noise.
+    ``degradations`` are built plugins, as :func:`build_degradations` returns them; None builds what is needed.
 
     Raises
     ------
     AudioError
-        Either is silent or their lengths differ.
-
-    Example
-    -------
-    >>> mix_at_snr(np.array([1.0, -1.0]), np.array([0.5, 0.5]), 0.0)
-    array([2., 0.])
+        The speech or the noise cannot be read or is silent, or the degradation leaves nothing audible.
     """
-    if speech.shape != noise.shape:
-        raise AudioError(
-            f"Speech {speech.shape} and noise {noise.shape} differ in length. Cut the noise to the speech."
-        )
-    speech_power = float(np.mean(np.square(speech, dtype=np.float64)))
-    noise_power = float(np.mean(np.square(noise, dtype=np.float64)))
-    if speech_power == 0 or noise_power == 0:
-        which = "speech" if speech_power == 0 else "noise"
-        raise AudioError(f"The {which} is silent, so no SNR can be set. Leave this file out.")
-    gain = np.sqrt(speech_power / noise_power / 10 ** (snr_db / 10))
-    return speech + (gain * noise).astype(speech.dtype)
-
-
-def cut_noise(noise: np.ndarray, samples: int, seed: int) -> np.ndarray:
-    """``samples`` of a noise from a seeded offset, looped where it is shorter; digital silence at its ends is skipped.
-
-    Raises
-    ------
-    AudioError
-        The whole recording is digitally silent.
-    """
-    loud = np.flatnonzero(np.abs(noise) > DIGITAL_SILENCE)
-    if loud.size == 0:
-        raise AudioError("The noise is digitally silent throughout. Leave this file out.")
-    noise = noise[loud[0] : loud[-1] + 1]
-    rng = np.random.default_rng(seed)
-    for _ in range(20):
-        cut = _loop_from(noise, int(rng.integers(noise.size)), samples)
-        if np.abs(cut).max() > DIGITAL_SILENCE:
-            return cut
-    # A recording of rare sounds between long silences: begin at its loudest sample.
-    return _loop_from(noise, int(np.abs(noise).argmax()), samples)
-
-
-def _loop_from(noise: np.ndarray, offset: int, samples: int) -> np.ndarray:
-    repeats = -(-(offset + samples) // noise.size)
-    return np.tile(noise, repeats)[offset : offset + samples]
-
-
-def partly_noisy(speech: np.ndarray, noise: np.ndarray, snr_db: float, start: int, end: int) -> np.ndarray:
-    """Speech with noise between two samples only, at ``snr_db`` there, scaled down as a whole where it would clip."""
-    mixed = speech.copy()
-    mixed[start:end] = mix_at_snr(speech[start:end], cut_noise(noise, end - start, seed=0), snr_db)
-    return mixed * min(1.0, PEAK_LIMIT / float(np.abs(mixed).max()))
-
-
-def mix(mixture: Mixture, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """The degraded speech of a mixture and the clean speech in it, both (samples,), scaled alike so that nothing clips.
-
-    Raises
-    ------
-    AudioError
-        The speech or the noise cannot be read or is silent.
-    """
-    clean = _cached(mixture.speech, sample_rate)
-    if not np.any(clean):
-        raise AudioError(f"{mixture.speech} is silent, so it cannot serve as speech. Leave it out.")
+    clean = read_cached(mixture.speech, sample_rate)
+    audio.check_signal(clean, mixture.speech)
     degraded = clean
     if mixture.noise is not None and mixture.snr_db is not None:
-        noise = cut_noise(_cached(mixture.noise, sample_rate), clean.size, mixture.seed)
+        noise = cut_noise(read_cached(mixture.noise, sample_rate), clean.size, mixture.seed)
         degraded = mix_at_snr(clean, noise, mixture.snr_db)
+    elif mixture.degradation:
+        degrade = (degradations or build_degradations([mixture], sample_rate))[_plugin_key(mixture)]
+        degraded = degrade(clean, np.random.default_rng(mixture.seed))
+        _check_degraded(mixture, clean, degraded)
     scale = min(1.0, PEAK_LIMIT / float(np.abs(degraded).max()))
     return degraded * scale, clean * scale
 
 
-def make_mixture(mixture: Mixture, path: Path, sample_rate: int) -> float:
+def build_degradations(mixtures: Iterable[Mixture], sample_rate: int) -> dict[str, Degrade]:
+    """Build the degradations of mixtures, without planned noises. Plugins that take ``sample_rate`` get it.
+
+    Raises
+    ------
+    PluginError
+        There is no such plugin, or it does not take such options.
+    """
+    planned = {_plugin_key(mixture): mixture for mixture in mixtures if mixture.degradation and mixture.noise is None}
+    degradations = {}
+    for key, mixture in planned.items():
+        plugin = f"degradation/{mixture.degradation}"
+        takes_rate = "sample_rate" in inspect.signature(find(plugin)).parameters
+        options = {"sample_rate": sample_rate} | mixture.options if takes_rate else mixture.options
+        degradations[key] = build(plugin, **options)
+    return degradations
+
+
+def _plugin_key(mixture: Mixture) -> str:
+    return json.dumps([mixture.degradation, mixture.options], sort_keys=True, default=str)
+
+
+def _check_degraded(mixture: Mixture, clean: np.ndarray, degraded: np.ndarray) -> None:
+    name = f"degradation/{mixture.degradation}"
+    if degraded.shape != clean.shape:
+        raise AudioError(f"{name} made {degraded.shape} of {clean.shape} samples. It must keep the length.")
+    if not np.isfinite(degraded).all() or not np.any(degraded):
+        raise AudioError(f"{name} made {mixture.speech} silent or not finite. Leave it out, or change its options.")
+
+
+def make_mixture(
+    mixture: Mixture, path: Path, sample_rate: int, degradations: dict[str, Degrade] | None = None
+) -> float:
     """Write one mixture as 16-bit WAV and return its duration in seconds.
 
     Raises
@@ -485,27 +309,15 @@ def make_mixture(mixture: Mixture, path: Path, sample_rate: int) -> float:
     AudioError
         The speech or the noise cannot be read or is silent.
     """
-    samples, _ = mix(mixture, sample_rate)
+    samples, _ = mix(mixture, sample_rate, degradations)
     audio.write(path, samples, sample_rate)
     return samples.size / sample_rate
-
-
-_cache: dict[tuple[Path, int], np.ndarray] = {}
-
-
-def _cached(path: Path, sample_rate: int) -> np.ndarray:
-    """A recording, kept in memory: a few files serve thousands of mixtures."""
-    if (path, sample_rate) not in _cache:
-        if sum(samples.size for samples in _cache.values()) > CACHE_SAMPLES:
-            _cache.clear()
-        _cache[path, sample_rate] = audio.read(path, sample_rate)
-    return _cache[path, sample_rate]
 
 
 def make_mixtures(
     mixtures: Sequence[Mixture], folder: str | Path, sample_rate: int, num_workers: int | None, progress: bool = True
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Write the mixtures that are not there yet as ``folder/<mixture_id>.wav``, in worker processes.
+    """Write missing mixtures as ``folder/<mixture_id>.wav``, in worker processes.
 
     Returns
     -------
@@ -517,19 +329,26 @@ def make_mixtures(
     Raises
     ------
     CorpusError
-        The disk is full or the folder cannot be written. What is made stays and is not made again.
+        The disk is full or the folder cannot be written. Finished files are kept and not made again.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    work = partial(_make_one, folder=folder, sample_rate=sample_rate)
+    degradations = build_degradations(mixtures, sample_rate)
+    # A plugin with a network may not run in forked processes.
+    alone = {key for key, degrade in degradations.items() if getattr(degrade, "in_one_process", False)}
+    forked = {key: degrade for key, degrade in degradations.items() if key not in alone}
+    here = [mixture for mixture in mixtures if mixture.noise is None and _plugin_key(mixture) in alone]
+    elsewhere = [mixture for mixture in mixtures if mixture.noise is not None or _plugin_key(mixture) not in alone]
     durations, rejected = {}, {}
-    results = map_in_processes(work, mixtures, num_workers, "mixing", progress, chunksize=16)
     try:
-        for mixture, (seconds, reason) in zip(mixtures, results, strict=True):
-            if reason:
-                rejected[mixture.mixture_id] = reason
-            else:
-                durations[mixture.mixture_id] = seconds
+        for members, built, workers in ((elsewhere, forked, num_workers), (here, degradations, 1)):
+            work = partial(_make_one, folder=folder, sample_rate=sample_rate, degradations=built)
+            results = map_in_processes(work, members, workers, "mixing", progress, chunksize=16)
+            for mixture, (seconds, reason) in zip(members, results, strict=True):
+                if reason:
+                    rejected[mixture.mixture_id] = reason
+                else:
+                    durations[mixture.mixture_id] = seconds
     except CorpusError as error:
         if not isinstance(error.__cause__, OSError) and "cannot be written" not in str(error):
             raise
@@ -540,6 +359,16 @@ def make_mixtures(
     return durations, rejected
 
 
+def _make_one(mixture: Mixture, folder: Path, sample_rate: int, degradations: dict[str, Degrade]) -> tuple[float, str]:
+    path = folder / f"{mixture.mixture_id}.wav"
+    try:
+        if path.exists():
+            return audio.duration(path), ""
+        return make_mixture(mixture, path, sample_rate, degradations), ""
+    except AudioError as error:
+        return 0.0, str(error)
+
+
 def enhance_mixtures(
     mixtures: Sequence[Mixture],
     folder: str | Path,
@@ -548,12 +377,13 @@ def enhance_mixtures(
     batch_size: int = 32,
     progress: bool = True,
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """As :func:`make_mixtures`, for files that are mixed and then enhanced, ``batch_size`` at a time, in this process.
+    """Mix and enhance, ``batch_size`` files at a time, in this process; otherwise like :func:`make_mixtures`.
 
-    What the model makes silent or not finite is rejected, with that reason.
+    A file that the model makes silent or not finite is rejected with that reason.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    degradations = build_degradations(mixtures, sample_rate)
     durations, rejected = {}, {}
     with progress_bar(None, "enhancing", len(mixtures), progress) as bar:
         for first in range(0, len(mixtures), batch_size):
@@ -564,12 +394,12 @@ def enhance_mixtures(
                     if path.exists():
                         durations[mixture.mixture_id] = audio.duration(path)
                     else:
-                        mixed[mixture.mixture_id], _ = mix(mixture, sample_rate)
+                        mixed[mixture.mixture_id], _ = mix(mixture, sample_rate, degradations)
                 except AudioError as error:
                     rejected[mixture.mixture_id] = str(error)
             for name, samples in zip(mixed, enhance(list(mixed.values())) if mixed else [], strict=True):
                 try:
-                    audio.check_signal(samples, f"What the enhancer made of {name}")
+                    audio.check_signal(samples, f"The enhancer's output for {name}")
                     # 16-bit audio: an enhanced file must not clip either.
                     samples = samples * min(1.0, PEAK_LIMIT / float(np.abs(samples).max()))
                     audio.write(folder / f"{name}.wav", samples, sample_rate)
@@ -578,18 +408,3 @@ def enhance_mixtures(
                     rejected[name] = str(error)
             bar.update(min(batch_size, len(mixtures) - first))
     return durations, rejected
-
-
-def _make_one(mixture: Mixture, folder: Path, sample_rate: int) -> tuple[float, str]:
-    path = folder / f"{mixture.mixture_id}.wav"
-    try:
-        if path.exists():
-            return audio.duration(path), ""
-        return make_mixture(mixture, path, sample_rate), ""
-    except AudioError as error:
-        return 0.0, str(error)
-
-
-def _some(names: Iterable[str], count: int = 12) -> str:
-    names = list(names)
-    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")

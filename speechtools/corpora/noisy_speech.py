@@ -24,8 +24,9 @@ from speechtools.core.files import fingerprint, write_aside
 from speechtools.core.jobs import map_in_processes
 from speechtools.corpora.builtin import builtin_noises
 from speechtools.corpora.reading import each_corpus, with_corpus
+from speechtools.corpora.splits import set_aside, split_noises, split_speakers
 from speechtools.corpora.utterance import Utterance
-from speechtools.degradations import mixing
+from speechtools.degradations.noise import NoiseTypes, read_noise_types
 from speechtools.measures import pesq as pesq_labels
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class NoisySpeech:
     valid_noises, enhancer_noises : sequence of str or int
         Noise types of the validation and of the enhancer: patterns, or how many to draw.
     test_noises : dict or sequence of str
-        Patterns of the test types, as :func:`speechtools.degradations.mixing.select_noises` takes them.
+        Patterns of the test types, as :func:`speechtools.corpora.splits.select_noises` takes them.
     sample_rate : int
         In Hz.
     seed : int
@@ -158,8 +159,8 @@ class NoisySpeech:
             usable = [u for u in utterances if pesq_labels.MIN_SECONDS <= u.duration <= pesq_labels.MAX_SECONDS]
             if self.min_range_db > 0:
                 usable = self._quiet_background(usable, num_workers)
-            divided = mixing.split_speakers(usable, self.heldout_share, self.valid_share, self.seed)
-            divided = mixing.set_aside(divided, self.enhancer_share, self.seed)
+            divided = split_speakers(usable, self.heldout_share, self.valid_share, self.seed)
+            divided = set_aside(divided, self.enhancer_share, self.seed)
             for split, members in divided.items():
                 groups.setdefault(split, []).extend(members)
         return groups
@@ -177,7 +178,7 @@ class NoisySpeech:
             )
         return kept
 
-    def noises(self) -> dict[str, mixing.NoiseTypes]:
+    def noises(self) -> dict[str, NoiseTypes]:
         """Noise types of ``train``, ``valid``, ``test`` and, with ``enhancer_noises``, ``enhancer``.
 
         Raises
@@ -187,8 +188,8 @@ class NoisySpeech:
         """
         folders = [self.noise_folder] if isinstance(self.noise_folder, str | Path) else self.noise_folder
         recorded = [folder for folder in folders if folder not in ("", "builtin")]
-        types = mixing.read_noise_types(recorded) if recorded else {}
-        generated = mixing.read_noise_types(builtin_noises())
+        types = read_noise_types(recorded) if recorded else {}
+        generated = read_noise_types(builtin_noises())
         if not recorded:
             types = generated
         elif len(recorded) < len(folders):
@@ -198,7 +199,7 @@ class NoisySpeech:
             types = dict(sorted(types.items()))
         test, test_types = self.test_noises, types
         if self.test_noise_folder:
-            test_types = mixing.read_noise_types(self.test_noise_folder)
+            test_types = read_noise_types(self.test_noise_folder)
         elif recorded and set(test) == set(TEST_NOISES) and not set(TEST_NOISES) & set(types):
             asked = [test[name] for name in TEST_NOISES] if isinstance(test, dict) else list(TEST_NOISES)
             if asked == list(TEST_NOISES):
@@ -209,7 +210,7 @@ class NoisySpeech:
                     recorded,
                     ", ".join(TEST_NOISES),
                 )
-        return mixing.split_noises(
+        return split_noises(
             types, test, self.valid_noises, self.num_train_noises, self.seed, test_types, self.enhancer_noises
         )
 
@@ -223,7 +224,7 @@ class NoisySpeech:
             "noises": sorted({"/".join(row.noise.parts[-2:]) for row in rows if row.noise}),
         }
 
-    def describe(self, noises: dict[str, mixing.NoiseTypes]) -> str:
+    def describe(self, noises: dict[str, NoiseTypes]) -> str:
         """Describe the sets for results: the corpora, and whether speech and noises are recorded or generated."""
         speech = " + ".join("built-in synthetic speech" if name == "builtin" else name for name in self.corpora)
         if not noises:
@@ -254,7 +255,7 @@ def _range_of(utterance: Utterance, sample_rate: int) -> float:
         return float("-inf")
 
 
-def _kind(types: mixing.NoiseTypes) -> str:
+def _kind(types: NoiseTypes) -> str:
     generated = builtin_noises()
     kinds = {"generated" if path.parent == generated else "recorded" for files in types.values() for path in files}
     return " and ".join(sorted(kinds, reverse=True))

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError
-from speechtools.measures import pesq as pesq_labels
+from speechtools.measures import find_measure
 
 #: Durations are written with three digits or more.
 TOLERANCE_SECONDS = 1e-3
-#: PESQ does not clip at the lower end of its scale; see :class:`speechtools.measures.pesq.Scale`.
+#: PESQ does not clip at the lower end of its scale; see :mod:`speechtools.measures.pesq`.
 BELOW_SCALE = 0.1
 #: Beyond this (dB), either speech or noise is inaudible, and the number most likely a typing error.
 MAX_SNR_DB = 100
@@ -29,7 +29,7 @@ def check_length(path: Path, duration: float) -> Iterator[str]:
 def check_score(score: float, measure: str) -> Iterator[str]:
     """Check that a score lies in the range of its measure."""
     try:
-        scale = pesq_labels.scale(measure)
+        scale = find_measure(measure)
     except ConfigError as error:
         yield f"measure={measure}: {error}"
         return

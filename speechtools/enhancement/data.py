@@ -4,23 +4,19 @@ Training and validation mixtures are only listed: they are mixed when they are r
 scored by PESQ and STOI once, so that any enhancer can be compared with them.
 """
 
-import functools
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from speechtools import audio
-from speechtools.core.errors import AudioError, CorpusError, SpeechtoolsError
-from speechtools.core.jobs import map_in_processes
-from speechtools.core.rows import Row, write_rows
+from speechtools.core.errors import CorpusError
+from speechtools.core.rows import Row, read_rows, write_rows
+from speechtools.corpora import mixtures as mixing
 from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.corpora.row_checks import check_length, check_score, check_snr
-from speechtools.degradations import mixing
-from speechtools.measures import pesq as pesq_labels
+from speechtools.degradations.noise import check_snrs
+from speechtools.measures import find_measure
+from speechtools.measures.labels import LabelJob, RejectedRow, add_rejected, label
 
 logger = logging.getLogger(__name__)
 
@@ -144,8 +140,8 @@ def prepare(
             "no noise for the enhancer. Give both, for example 0.5 and 10."
         )
     options = {key: value for key, value in locals().items() if key not in ("sources", "save_folder", "num_workers")}
-    pesq_labels.scale(scale)
-    mixing.check_snrs("snrs_db", snrs_db)
+    find_measure(scale)
+    check_snrs("snrs_db", snrs_db)
     noises = sources.noises()
     sets = sources.sets("enhancement", save_folder, ROW_MODELS, options, noises, VERSION)
     if sets.complete():
@@ -177,7 +173,7 @@ def prepare(
             heard=mixture.noise_type in noises["enhancer"],
             path=pairs[mixture.mixture_id][1],
             score=round(judged[mixture.mixture_id].pesq, 6),
-            measure=pesq_labels.scale(scale).name,
+            measure=find_measure(scale).name,
             stoi=round(judged[mixture.mixture_id].stoi, 6),
         )
         for mixture in plans["test"]
@@ -210,64 +206,24 @@ def judge(
     pairs : dict
         By id, the clean reference and the file to score, of the same length.
     labels_csv : Path
-        Where the PESQ labels go, as :func:`speechtools.measures.pesq.label` writes them. Files that PESQ or STOI
+        Where the PESQ labels go, as :func:`speechtools.measures.labels.label` writes them. Files that PESQ or STOI
         cannot score are not in the result; ``rejected.csv`` beside the labels lists the reasons.
     rejected : dict, optional
         Reasons by id of files that could not be made: they are listed with the others.
     """
     rejected = dict(rejected or {})
     pairs = {name: pair for name, pair in pairs.items() if name not in rejected}
-    jobs = [pesq_labels.LabelJob(name, reference, path) for name, (reference, path) in pairs.items()]
-    labels = pesq_labels.label(jobs, labels_csv, scale, num_workers)
-    work = functools.partial(_stoi_of, sample_rate=sample_rate)
-    outcomes = map_in_processes(work, [pairs[name] for name in labels], num_workers, "STOI")
-    judged: dict[str, Scores] = {}
-    for (name, pesq), outcome in zip(labels.items(), outcomes, strict=True):
-        if isinstance(outcome, str):
-            rejected[name] = outcome
-        else:
-            judged[name] = Scores(pesq, outcome)
-    pesq_labels.add_rejected(labels_csv.with_name("rejected.csv"), rejected)
+    jobs = [LabelJob(name, reference, path) for name, (reference, path) in pairs.items()]
+    labels = label(jobs, labels_csv, scale, num_workers)
+    stoi_csv, stoi_rejected = labels_csv.with_name("stoi.csv"), labels_csv.with_name("stoi-rejected.csv")
+    jobs = [job for job in jobs if job.item_id in labels]
+    stoi_of = label(jobs, stoi_csv, "stoi", num_workers, sample_rate=sample_rate, rejected_csv=stoi_rejected)
+    judged = {name: Scores(labels[name], value) for name, value in stoi_of.items()}
+    rejected |= {row.id: row.reason for row in read_rows(stoi_rejected, RejectedRow)}
+    add_rejected(labels_csv.with_name("rejected.csv"), rejected)
     for name, reason in rejected.items():
         logger.warning("%s is left out: %s", name, reason)
     return judged
-
-
-def stoi(clean: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
-    """Short-time objective intelligibility (Taal et al., 2011) of (samples,) against its clean original, up to 1.
-
-    Raises
-    ------
-    AudioError
-        There is less than about 0.4 s of speech, which the measure needs.
-    SpeechtoolsError
-        The package ``pystoi`` is not installed.
-    """
-    try:
-        import pystoi
-    except ImportError as error:
-        raise SpeechtoolsError(
-            f"STOI needs the package 'pystoi', which cannot be imported ({error}). It comes with: "
-            'pip install "speechtools[recipes]"'
-        ) from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)
-        try:
-            return float(pystoi.stoi(clean, degraded, sample_rate))
-        except (RuntimeWarning, ValueError) as error:
-            raise AudioError(
-                f"STOI cannot judge {len(clean) / sample_rate:.2f} s of audio ({str(error).split('.')[0]}): it needs "
-                "0.4 s of speech. Leave the file out."
-            ) from None
-
-
-def _stoi_of(pair: tuple[Path, Path], sample_rate: int) -> float | str:
-    """STOI of a file, or the reason why it has none; runs in a worker."""
-    try:
-        reference, path = pair
-        return stoi(audio.read(reference, sample_rate), audio.read(path, sample_rate), sample_rate)
-    except AudioError as error:
-        return str(error)
 
 
 def _noisy_only(mixtures: list[mixing.Mixture]) -> list[mixing.Mixture]:

@@ -1,1 +1,98 @@
-"""Measures of degraded speech against its clean reference: PESQ and others, and labels of whole corpora."""
+"""Measures of degraded speech against its clean reference: PESQ, STOI, SI-SDR, and labels of whole corpora.
+
+A measure is a plugin of the kind ``measure``: ``build("measure/stoi")(reference, degraded, sample_rate)`` returns a
+number. ``speechtools.measures.contract`` states what one takes, returns and tells of itself.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.registry import available, build, did_you_mean
+
+#: Names of the scales of PESQ, which recipes and exported models use, and their plugins.
+SCALE_PLUGINS = {"raw_nb": "pesq-raw", "nb": "pesq-nb", "wb": "pesq-wb"}
+
+
+class Measure(Protocol):
+    """What a plugin of the kind ``measure`` builds.
+
+    Attributes
+    ----------
+    name : str
+        Name of the plugin, without its kind.
+    minimum, maximum : float
+        Nominal range.
+    higher_is_better : bool
+        Direction: whether a signal scores the maximum against itself, or the minimum.
+    sample_rates : tuple of int or None
+        Rates that it takes in Hz; None for any.
+    """
+
+    name: str
+    minimum: float
+    maximum: float
+    higher_is_better: bool
+    sample_rates: tuple[int, ...] | None
+
+    def __call__(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float: ...
+
+
+def find_measure(name: str | Measure) -> Measure:
+    """Build the measure of that name: ``stoi``, ``measure/stoi``, or a scale of PESQ, ``raw_nb``, ``nb`` or ``wb``.
+
+    A measure that is already built is returned as it is.
+
+    Raises
+    ------
+    ConfigError
+        There is none.
+
+    Examples
+    --------
+    >>> find_measure("raw_nb").maximum
+    4.5
+    """
+    if callable(name):
+        return name
+    plugin = f"measure/{SCALE_PLUGINS.get(str(name), str(name).removeprefix('measure/'))}"
+    names = available("measure")
+    if plugin in names:
+        return build(plugin)
+    known = [*SCALE_PLUGINS, *(plugin.removeprefix("measure/") for plugin in names)]
+    raise ConfigError(
+        f"Unknown measure {name!r}.{did_you_mean(name, known)} Choose one of {', '.join(known)}; raw_nb is the raw "
+        "P.862 score of the Quality-Net paper."
+    )
+
+
+def check_pair(measure: Measure, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> None:
+    """Refuse signals that no measure can compare.
+
+    Raises
+    ------
+    AudioError
+        The measure does not take the sample rate, or the signals are not one-dimensional, not of one length, not finite
+        or silent.
+    """
+    rates = measure.sample_rates
+    if rates is not None and sample_rate not in rates:
+        raise AudioError(
+            f"measure/{measure.name} takes audio of {' or '.join(map(str, rates))} Hz; got {sample_rate} Hz. "
+            "Resample both signals."
+        )
+    signals = {"reference": reference, "degraded signal": degraded}
+    for role, signal in signals.items():
+        if signal.ndim != 1:
+            raise AudioError(f"The {role} has the shape {signal.shape}; expected one channel, (samples,).")
+    if len(reference) != len(degraded):
+        raise AudioError(
+            f"The reference has {len(reference)} samples and the degraded signal {len(degraded)}: the length mismatch "
+            "would be scored wrong. Cut or pad them to one length, aligned in time."
+        )
+    for role, signal in signals.items():
+        if signal.dtype.kind not in "fiu" or not np.isfinite(signal).all():
+            raise AudioError(f"The {role} holds NaN, infinite or complex samples. Fix its source, or leave it out.")
+        if not signal.any():
+            raise AudioError(f"The {role} is silent: all of its samples are zero. Leave the file out.")

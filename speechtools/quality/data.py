@@ -15,11 +15,13 @@ import numpy as np
 from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.core.registry import did_you_mean
 from speechtools.core.rows import Row, write_rows
+from speechtools.corpora import mixtures as mixing
 from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.corpora.row_checks import check_length, check_score, check_snr
 from speechtools.corpora.utterance import Utterance
-from speechtools.degradations import mixing
-from speechtools.measures import pesq as pesq_labels
+from speechtools.degradations.noise import check_snrs
+from speechtools.measures import find_measure
+from speechtools.measures.labels import LabelJob, add_rejected, label
 
 logger = logging.getLogger(__name__)
 
@@ -104,9 +106,9 @@ def prepare(
     save_folder : str or Path
         A folder named after the fingerprint of all these options is made in it.
     num_clean_train, mixtures_per_utterance, clean_copies, train_snrs_db
-        Of the training set, as :func:`speechtools.degradations.mixing.plan_training` takes them.
+        Of the training set, as :func:`speechtools.corpora.mixtures.plan_training` takes them.
     num_valid_utterances, num_test_utterances, test_snrs_db
-        Of the other sets, as :func:`speechtools.degradations.mixing.plan_test` takes them.
+        Of the other sets, as :func:`speechtools.corpora.mixtures.plan_test` takes them.
     enhanced_share : float
         Share of the noisy training utterances that are enhanced (the paper: half); above 0, every mixture of
         validation and test is enhanced as well.
@@ -214,9 +216,9 @@ def _make(
         durations, rejected = durations | enhanced, rejected | refused
     paths = {name: audio_folder / f"{name}.wav" for name in durations}
     made = [mixture for mixture in plan if mixture.mixture_id in durations]
-    jobs = [pesq_labels.LabelJob(mixture.mixture_id, mixture.speech, paths[mixture.mixture_id]) for mixture in made]
-    labels = pesq_labels.label(jobs, folder / "labels.csv", scale, num_workers)
-    pesq_labels.add_rejected(folder / "rejected.csv", rejected)
+    jobs = [LabelJob(mixture.mixture_id, mixture.speech, paths[mixture.mixture_id]) for mixture in made]
+    labels = label(jobs, folder / "labels.csv", scale, num_workers)
+    add_rejected(folder / "rejected.csv", rejected)
     if len(labels) < len(plan):
         logger.warning(
             "%d of %d files were rejected; %s/rejected.csv lists the reasons.",
@@ -234,7 +236,7 @@ def _make(
                 path=paths[name],
                 speech=mixture.speech,
                 score=round(labels[name], 6),
-                measure=pesq_labels.scale(scale).name,
+                measure=find_measure(scale).name,
                 subset=mixture.subset,
                 speaker=mixture.speaker,
                 noise_type=mixture.noise_type,
@@ -247,12 +249,12 @@ def _make(
 
 def _labelled(utterances: Sequence[Utterance], scale: str) -> list[QualityRow]:
     """Rows of the utterances that have a score."""
-    measure = pesq_labels.scale(scale).name
+    measure = find_measure(scale).name
     rows = []
     for utterance in utterances:
         if utterance.score is None:
             continue
-        if utterance.measure and pesq_labels.scale(utterance.measure).name != measure:
+        if utterance.measure and find_measure(utterance.measure).name != measure:
             raise ConfigError(
                 f"{utterance.utt_id} has a score of {utterance.measure}, but scale={scale}. Set scale to the measure "
                 "of the corpus."
@@ -287,9 +289,9 @@ def _digest(model: str | Path) -> str:
 
 
 def _check_options(options: dict) -> None:
-    pesq_labels.scale(options["scale"])
+    find_measure(options["scale"])
     for name in ("train_snrs_db", "test_snrs_db"):
-        mixing.check_snrs(name, options[name])
+        check_snrs(name, options[name])
     if options["mixtures_per_utterance"] < 1:
         raise ConfigError(
             f"mixtures_per_utterance={options['mixtures_per_utterance']} leaves no noisy speech to train on. "

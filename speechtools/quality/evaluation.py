@@ -15,7 +15,7 @@ from speechtools.core import metrics
 from speechtools.core.errors import ConfigError
 from speechtools.core.results import print_outputs, write_json
 from speechtools.core.rows import write_rows
-from speechtools.degradations import mixing
+from speechtools.degradations.noise import partly_noisy
 from speechtools.quality import localization, plots
 from speechtools.quality.data import QualityRow
 
@@ -162,10 +162,10 @@ def plot_test(folder: str | Path, predicted, true, rows: Sequence[QualityRow], n
     rate, examples = net.sample_rate, folder.parent / "examples"
     speech, noise = audio.read(clean[0].path, rate), audio.read(noisy[0].noise, rate)
     start, end = len(speech) // 3, 2 * len(speech) // 3
-    partly = mixing.partly_noisy(speech, noise, 0.0, start, end)
+    partly = partly_noisy(speech, noise, 0.0, start, end)
     audio.write(examples / "clean.wav", speech, rate)
     audio.write(examples / "partly_noisy.wav", partly, rate)
-    audio.write(examples / "noisy_0dB.wav", mixing.partly_noisy(speech, noise, 0.0, 0, len(speech)), rate)
+    audio.write(examples / "noisy_0dB.wav", partly_noisy(speech, noise, 0.0, 0, len(speech)), rate)
     name = f"{noisy[0].noise_type} noise at 0 dB inside the dashed frame"
     recordings = [
         (title, samples, net.assess_samples(samples)) for title, samples in (("clean speech", speech), (name, partly))

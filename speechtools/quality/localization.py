@@ -14,7 +14,7 @@ import numpy as np
 from speechtools import audio
 from speechtools.core import metrics
 from speechtools.core.errors import AudioError, ConfigError
-from speechtools.degradations import mixing
+from speechtools.degradations.noise import partly_noisy
 from speechtools.quality.data import QualityRow
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def partly_noisy_set(
             first, last = round(start * len(speech)), round(end * len(speech))
             if first == last:
                 raise AudioError(f"{row.path} has only {len(speech)} samples.")
-            noisy = mixing.partly_noisy(speech, noise, snr_db, first, last)
+            noisy = partly_noisy(speech, noise, snr_db, first, last)
         except AudioError as error:
             logger.warning("%s with the noise %s is left out: %s", row.ID, noise_path, error)
             continue

@@ -25,8 +25,8 @@ from speechtools.core.jobs import map_in_processes
 from speechtools.core.registry import build
 from speechtools.core.rows import Row, write_rows
 from speechtools.corpora.reading import each_corpus
+from speechtools.corpora.splits import split_speakers
 from speechtools.corpora.utterance import Utterance
-from speechtools.degradations import mixing
 from speechtools.speaker.index import SpeakerRow
 from speechtools.speaker.store import SpeakerStore
 
@@ -120,7 +120,7 @@ def prepare(
 
     groups: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
     for utterances in each_corpus(corpora, folders, corpus_options):
-        divided = mixing.split_speakers(utterances, heldout_share, valid_share, seed, valid_from="train")
+        divided = split_speakers(utterances, heldout_share, valid_share, seed, valid_from="train")
         for split, members in divided.items():
             groups[split] += members
     cutter = functools.partial(SpeechCutter, vad, min_seconds, sample_rate)

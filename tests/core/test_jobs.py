@@ -1,18 +1,23 @@
-"""Work in processes: results in order, a killed worker told, no orphans."""
+"""Work in processes: results in order, a pool that survives its workers, no orphans."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from speechtools.core.errors import CorpusError
-from speechtools.core.jobs import map_in_processes, run_with_us
+from speechtools.core.errors import AudioError, CorpusError
+from speechtools.core.jobs import map_in_processes, run_jobs, run_with_us
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def square(number):
+    if number < 0:
+        raise AudioError("negative")
     return number * number
 
 
@@ -26,23 +31,60 @@ def test_results_come_in_order(workers):
     assert list(results) == [n * n for n in range(100)]
 
 
-def test_a_killed_worker_is_told():
-    with pytest.raises(
-        CorpusError, match="dying: a worker process was killed.*start again, with a smaller num_workers"
-    ):
+def test_a_killed_worker_is_reported():
+    with pytest.raises(CorpusError, match="dying.*num_workers"):
         list(map_in_processes(die, range(100), 2, "dying", progress=False))
 
 
 def test_errors_of_the_function_come_through():
-    with pytest.raises(TypeError, match="unsupported operand"):
-        list(map_in_processes(square, [object()] * 50, 2, "failing", progress=False))
+    with pytest.raises(TypeError, match="not supported"):
+        list(map_in_processes(square, ["a"] * 50, 2, "failing", progress=False))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def run(numbers):
+    jobs = ((index, (number,)) for index, number in enumerate(numbers))
+    return {finished.index: finished.outcome for finished in run_jobs(square, jobs, 2, 20.0, "squaring")}
+
+
+def test_jobs_return_results_and_the_reasons_of_failures():
+    assert run([3, -1, 5]) == {0: 9, 1: "negative", 2: 25}
+
+
+def test_a_pool_that_breaks_is_replaced_and_loses_no_job(monkeypatch):
+    import pebble
+
+    schedule, calls = pebble.ProcessPool.schedule, []
+
+    def breaking(self, *args, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("Unexpected error within the Pool")
+        future = schedule(self, *args, **options)
+        if len(calls) == 6:
+            future.cancel()
+            future.result = lambda: (_ for _ in ()).throw(BrokenProcessPool("gone"))
+        return future
+
+    monkeypatch.setattr(pebble.ProcessPool, "schedule", breaking)
+    assert run(range(9)) == {number: number * number for number in range(9)}
+
+
+def test_a_pool_that_always_breaks_ends_in_one_error(monkeypatch):
+    import pebble
+
+    def breaking(*_, **__):
+        raise RuntimeError("Unexpected error within the Pool")
+
+    monkeypatch.setattr(pebble.ProcessPool, "schedule", breaking)
+    with pytest.raises(CorpusError, match="num_workers"):
+        run([1, 2])
+
+
+@linux_only
 def test_workers_end_when_their_parent_is_killed():
     script = """
 import os, time
-from speechtools.core.jobs import map_in_processes, run_with_us
+from speechtools.core.jobs import map_in_processes
 def work(n):
     os.write(1, b"%d\\n" % os.getpid())  # in one piece: both workers write at once
     time.sleep(60)
@@ -74,9 +116,9 @@ run_with_us([sys.executable, *sys.orig_argv[1:-1], str(depth - 1)]) if depth els
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@linux_only
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_what_was_run_with_us_ends_with_us(number):
+def test_processes_started_with_run_with_us_end_with_this_one(number):
     first = subprocess.Popen(
         [sys.executable, "-c", CHAIN, "2"],
         stdout=subprocess.PIPE,
@@ -91,7 +133,7 @@ def test_what_was_run_with_us_ends_with_us(number):
     assert_end(pids)
 
 
-def test_a_program_that_fails_is_told_and_keeps_its_environment():
+def test_a_failing_program_is_reported_and_keeps_its_environment():
     script = "import os, sys; sys.exit(int(os.environ['STATUS']))"
     run_with_us([sys.executable, "-c", script], env={"STATUS": "0"})
     with pytest.raises(subprocess.CalledProcessError, match="exit status 3"):

@@ -1,7 +1,6 @@
 """The sets of the enhancer: what is listed, what is judged, what is made again after a loss, and what is refused."""
 
 import csv
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +10,14 @@ import numpy as np
 import pytest
 
 from speechtools import audio
-from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
+from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.core.rows import check_manifest, read_rows, write_rows
+from speechtools.corpora import mixtures as mixing
 from speechtools.corpora.noisy_speech import NoisySpeech
-from speechtools.degradations import mixing
 from speechtools.enhancement import data as enhancement_data
 from speechtools.enhancement import evaluation as enhancement_evaluation
 from speechtools.enhancement.data import ROW_MODELS
+from speechtools.measures import labels
 from speechtools.measures import pesq as pesq_labels
 from tests.quality.test_data import prepare_with
 
@@ -133,14 +133,16 @@ def test_nothing_that_was_finished_is_made_again(made, monkeypatch):
     kept = {path: path.stat().st_mtime_ns for path in wavs if path != wavs[2]}
     wavs[2].unlink()
     sets.manifests["test"].unlink()
-    scored, label = [], pesq_labels._score_all
-    monkeypatch.setattr(
-        pesq_labels, "_score_all", lambda jobs, *rest: label((scored.append(job) or job for job in jobs), *rest)
-    )
+    scored, run_jobs = [], labels.run_jobs
+
+    def recorded(function, jobs, *options):
+        return run_jobs(function, (scored.append(Path(job[1][2]).name) or job for job in jobs), *options)
+
+    monkeypatch.setattr(labels, "run_jobs", recorded)
     assert prepare(folder) == sets
     assert {path: path.read_text() for path in sets.manifests.values()} == before
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert [job.degraded.name for _, job in scored] == [wavs[2].name]
+    assert scored == 2 * [wavs[2].name], "by PESQ and by STOI"
 
 
 @pytest.mark.parametrize(
@@ -186,33 +188,6 @@ def test_wrong_options(made, tmp_path, options, error, message):
 @pytest.fixture(scope="module")
 def speech(made):
     return audio.read(rows_of(made[1])["test"][0].speech)
-
-
-def test_stoi_is_1_of_the_same_and_falls_with_noise(speech):
-    noise = np.random.default_rng(0).standard_normal(len(speech)).astype(np.float32)
-    found = [enhancement_data.stoi(speech, mixing.mix_at_snr(speech, noise, snr), 16000) for snr in (30, 10, 0, -10)]
-    assert enhancement_data.stoi(speech, speech, 16000) == pytest.approx(1, abs=1e-6)
-    assert 1 > found[0] > found[1] > found[2] > found[3] > -1
-
-
-def test_stoi_knows_nothing_of_the_level(speech):
-    degraded = mixing.mix_at_snr(speech, np.sin(np.arange(len(speech))).astype(np.float32), 0)
-    expected = enhancement_data.stoi(speech, degraded, 16000)
-    assert enhancement_data.stoi(speech, 0.01 * degraded, 16000) == pytest.approx(expected, abs=1e-4)
-
-
-@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.2])
-def test_too_little_for_stoi(speech, seconds):
-    begin = 8000
-    short = speech[begin : begin + round(16000 * seconds)]
-    with pytest.raises(AudioError, match=rf"STOI cannot judge {seconds:.2f} s of audio .* needs 0.4 s of speech"):
-        enhancement_data.stoi(short, short, 16000)
-
-
-def test_without_the_package(monkeypatch, speech):
-    monkeypatch.setitem(sys.modules, "pystoi", None)
-    with pytest.raises(SpeechtoolsError, match=r"STOI needs the package 'pystoi'.*pip install .speechtools\[recipes\]"):
-        enhancement_data.stoi(speech, speech, 16000)
 
 
 def test_what_cannot_be_judged_is_missing_and_its_reason_kept(speech, tmp_path, caplog):

@@ -13,7 +13,7 @@ from speechtools.audio.noises import make_noise
 from speechtools.audio.recordings import pad
 from speechtools.audio.spectrum import Spectrum
 from speechtools.core.errors import AudioError, ConfigError
-from speechtools.degradations import mixing
+from speechtools.degradations.noise import cut_noise, mix_at_snr
 from speechtools.inference import SpeechEnhancer
 from speechtools.measures.pesq import pesq_score
 
@@ -242,7 +242,7 @@ def pesq_gain(enhancer, waveforms, noises, snr_db=5.0):
     """Return the mean gain in raw PESQ over all pairs of a waveform and a noise."""
     gains = []
     for clean, noise in itertools.product(waveforms, noises):
-        noisy = mixing.mix_at_snr(clean, mixing.cut_noise(noise, len(clean), seed=0), snr_db).astype(np.float32)
+        noisy = mix_at_snr(clean, cut_noise(noise, len(clean), seed=0), snr_db).astype(np.float32)
         (enhanced,) = enhancer.enhance_waveforms([noisy])
         gains.append(pesq_score(clean, enhanced, 16000) - pesq_score(clean, noisy, 16000))
     return np.mean(gains)

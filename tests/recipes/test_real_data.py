@@ -11,7 +11,7 @@ import pytest
 import speechtools
 from speechtools import audio
 from speechtools.corpora.noisy_speech import level_range_db
-from speechtools.degradations import mixing
+from speechtools.degradations.noise import partly_noisy, read_noise_types
 from speechtools.inference import QualityNet, SpeakerEncoder, SpeechEnhancer
 from speechtools.speaker.trials import make_trials
 from tests.enhancement.test_inference import pesq_gain
@@ -40,7 +40,7 @@ def test_librispeech():
 
 
 def test_noise_types_are_the_classes():
-    types = mixing.read_noise_types(DATA / "ESC-10")
+    types = read_noise_types(DATA / "ESC-10")
     assert len(types) == 10 and all(len(files) == 20 for files in types.values())
 
 
@@ -52,7 +52,7 @@ def test_the_bundled_model_hears_where_real_noise_is():
     for utterance in utterances[::25]:
         speech = audio.read(utterance.path)
         start, end = len(speech) // 3, 2 * len(speech) // 3
-        partly = net.assess_samples(mixing.partly_noisy(speech, noise, 0.0, start, end))
+        partly = net.assess_samples(partly_noisy(speech, noise, 0.0, start, end))
         inside = (partly.times > start / 16000) & (partly.times < end / 16000)
         lower.append(partly.frame_scores[inside].mean() < partly.frame_scores[~inside].mean() - 0.3)
         assert net.assess_samples(speech).score > partly.score

@@ -37,7 +37,7 @@ def test_at_normal_speed_nothing_changes():
 
 
 @pytest.mark.parametrize("speeds", [[], [100, 20], [300]])
-def test_speeds_that_cannot_be(speeds):
+def test_impossible_speeds(speeds):
     with pytest.raises(ConfigError, match="speeds="):
         augmentation.VoiceSpeed(speeds)
 
@@ -74,7 +74,7 @@ def noises(tmp_path_factory):
     return folder
 
 
-def test_noise_is_added_at_the_snr_that_was_asked_for(tmp_path, noises):
+def test_noise_is_added_at_its_snr(tmp_path, noises):
     torch.manual_seed(0)
     augment = augmentation.augmenter(
         tmp_path, noise_folder=noises, snr_low=10, snr_high=10, speeds=None, num_rooms=2, augment_prob=1.0
@@ -91,52 +91,15 @@ def test_noise_is_added_at_the_snr_that_was_asked_for(tmp_path, noises):
         assert float(snr) == pytest.approx(10, abs=1.0)
 
 
-def test_a_room_is_a_direct_path_and_a_tail_that_falls():
-    response = augmentation.room_response(np.random.default_rng(0), 0.3)
-    assert len(response) == 4800 and np.abs(response).argmax() == 0
-    early, late = response[1:800], response[-800:]
-    # 60 dB in 0.3 s: 50 dB from the first twentieth of a second to the last.
-    fall = 20 * np.log10(np.sqrt(np.mean(early**2)) / np.sqrt(np.mean(late**2)))
-    assert fall == pytest.approx(50, abs=2)
-
-
-def test_what_cannot_be_says_why(tmp_path):
+def test_snrs_out_of_order(tmp_path):
     with pytest.raises(ConfigError, match="snr_low=20"):
         augmentation.augmenter(tmp_path, snr_low=20, snr_high=10)
 
 
-def test_the_files_are_written_once(tmp_path, noises):
+def test_files_are_written_once(tmp_path, noises):
     options = {"noise_folder": noises, "num_rooms": 2}
     augmentation.augmenter(tmp_path, **options)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert len(written) >= 6
     augmentation.augmenter(tmp_path, **options)
     assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-
-
-def test_an_equalizer_is_the_same_over_time_smooth_in_frequency_and_within_its_bounds():
-    torch.manual_seed(0)
-    magnitudes = torch.rand(50, 7, 257) + 0.1
-    gains = 20 * torch.log10(augmentation.equalize(magnitudes, 4.0, level_db=2.0) / magnitudes)
-    assert gains.std(dim=1).max() < 1e-4
-    gains = gains[:, 0]
-    assert gains.abs().max() <= 6.0 and gains.abs().max() > 4.0
-    assert gains.std(dim=0).min() > 1.0, "every bin of every item has its own"
-    assert gains.diff(dim=1).abs()[:, 8:].max() < 0.6, "dB from bin to bin"
-
-
-def test_an_equalizer_of_logarithms_is_that_of_the_magnitudes():
-    magnitudes = 100 * torch.rand(3, 5, 257)
-    equalized = []
-    for log1p in (False, True):
-        torch.manual_seed(0)
-        given = magnitudes.log1p() if log1p else magnitudes
-        equalized.append(augmentation.equalize(given, 4.0, level_db=2.0, log1p=log1p))
-    torch.testing.assert_close(equalized[1], equalized[0].log1p())
-
-
-def test_an_equalizer_of_no_decibels_changes_nothing():
-    magnitudes = torch.rand(2, 5, 257)
-    torch.testing.assert_close(augmentation.equalize(magnitudes, 0.0), magnitudes)
-    level = augmentation.equalize(magnitudes, 0.0, level_db=3.0) / magnitudes
-    torch.testing.assert_close(level, level[:, :1, :1].expand_as(level), atol=1e-5, rtol=1e-5)

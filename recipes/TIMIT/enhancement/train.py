@@ -7,11 +7,11 @@ python train.py hparams/blstm.yaml --corpus=timit --data_folder=/corpora/TIMIT -
 from speechtools import training
 from speechtools.core.errors import ConfigError
 from speechtools.core.rows import read_rows
-from speechtools.degradations import mixing
+from speechtools.corpora.mixtures import mix
 from speechtools.enhancement import evaluation as enhancement_evaluation
 from speechtools.enhancement.data import ROW_MODELS
 from speechtools.inference import QualityNet, SpeechEnhancer
-from speechtools.measures.pesq import scale
+from speechtools.measures import find_measure
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split
@@ -47,7 +47,7 @@ class EnhancementBrain(training.RecipeBrain):
             # What is missing to the best score there is, by a Quality-Net whose weights stay.
             enhanced = self.hparams.spectrum.inverse(masks * noisy, wavs.shape[1])
             scores, _ = self.quality_net.assess_batch(enhanced, lens)
-            missing = torch.relu(scale(self.quality_net.scale).maximum - scores)
+            missing = torch.relu(find_measure(self.quality_net.scale).maximum - scores)
             loss = loss + self.hparams.quality_weight * missing.mean()
         if stage != sb.Stage.TRAIN:
             self.errors += [float(loss)] * len(batch)
@@ -72,7 +72,7 @@ def dataio_prepare(rows, sample_rate):
     @takes("mixture")
     @provides("noisy", "clean")
     def wav_pipeline(mixture):
-        for samples in mixing.mix(mixture, sample_rate):
+        for samples in mix(mixture, sample_rate):
             yield torch.from_numpy(samples)
 
     return {

@@ -5,15 +5,15 @@ python train.py hparams/qnet.yaml --corpus=timit --data_folder=/corpora/TIMIT --
 """
 
 from speechtools import audio, training
+from speechtools.audio.augmentation import equalize
 from speechtools.audio.frames import frame_counts
 from speechtools.audio.recurrent import limit_recurrent_norm
 from speechtools.core.rows import read_rows
 from speechtools.inference import QualityNet
-from speechtools.measures import pesq as pesq_labels
+from speechtools.measures import find_measure
 from speechtools.quality import data as quality_data
 from speechtools.quality import evaluation
 from speechtools.quality import stages as quality_stages
-from speechtools.speaker import augmentation
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split
@@ -34,7 +34,7 @@ class QualityBrain(training.RecipeBrain):
             feats = self.modules.features(wavs, lens)
             # (batch, time, 257)
             if stage == sb.Stage.TRAIN and self.hparams.equalizer_db:
-                feats = augmentation.equalize(
+                feats = equalize(
                     feats, self.hparams.equalizer_db, self.hparams.equalizer_db / 2, log1p=self.hparams.log1p
                 )
             feats = torch.nn.functional.dropout(feats, self.hparams.input_dropout, training=stage == sb.Stage.TRAIN)
@@ -48,7 +48,7 @@ class QualityBrain(training.RecipeBrain):
             counts = frame_counts(frame_scores, frame_lens).tolist()
             for name, score, frames, count in zip(batch.id, scores.tolist(), frame_scores, counts, strict=True):
                 self.tested[name] = score, float(frames[:count].var(unbiased=False))
-        q_max = pesq_labels.scale(self.hparams.scale).maximum
+        q_max = find_measure(self.hparams.scale).maximum
         return self.hparams.objective(scores, frame_scores, batch.score.to(scores), frame_lens, q_max)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):

@@ -1,0 +1,90 @@
+"""Augmentation of batches in training: other noises, other microphones. Draws are torch's own."""
+
+import torch
+from torch import Tensor
+
+from speechtools.audio.frames import frame_counts
+from speechtools.core.errors import ConfigError
+
+
+def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: float | None = 0.375) -> Tensor:
+    """Noisy speech with other noise at the same SNR: begun elsewhere, and coloured by a filter drawn for each item.
+
+    A few noises then stand for many. The filter has two zeros and two poles, with coefficients drawn from
+    ``[-max_coefficient, max_coefficient]``, as in RNNoise (Valin, MMSP 2018, which has 3/8). Draws are torch's own, so
+    that a resumed run goes on with the same.
+
+    Parameters
+    ----------
+    noisy, clean : Tensor
+        (batch, samples): speech with noise, and the same without, with relative lengths ``lens`` (batch,).
+    max_coefficient : float or None
+        0 leaves the colour alone: only where the noise begins is drawn. None: the noise stays as it is.
+
+    Returns
+    -------
+    Tensor
+        (batch, samples)
+
+    Raises
+    ------
+    ConfigError
+        The filter could be unstable.
+
+    Example
+    -------
+    >>> clean = torch.randn(2, 16000)
+    >>> other_noise(clean + 0.1 * torch.randn(2, 16000), clean, torch.ones(2)).shape
+    torch.Size([2, 16000])
+    """
+    if max_coefficient is None:
+        return noisy
+    if not 0 <= max_coefficient < 0.5:
+        raise ConfigError(
+            f"max_coefficient={max_coefficient} must lie between 0 and 0.5, from where on a filter may be unstable."
+        )
+    batch, samples = noisy.shape
+    counts = frame_counts(noisy, lens).unsqueeze(1)
+    # (batch, 1)
+    time = torch.arange(samples, device=noisy.device)
+    begins = (torch.rand(batch, 1, device=noisy.device) * counts).long()
+    noise = (noisy - clean).gather(1, torch.where(time < counts, (time + begins) % counts, time))
+    # (batch, samples)
+    coefficients = (2 * torch.rand(2, batch, 2, device=noisy.device) - 1) * max_coefficient
+    taps = torch.cat([torch.ones(2, batch, 1, device=noisy.device), coefficients], dim=2)
+    # (zeros and poles, batch, 3)
+    above, below = torch.fft.rfft(taps, samples)
+    coloured = torch.fft.irfft(torch.fft.rfft(noise) * above / below, samples) * (time < counts)
+    power, new_power = (each.square().sum(dim=1, keepdim=True) for each in (noise, coloured))
+    return clean + coloured * (power / new_power.clamp(min=1e-20)).sqrt()
+
+
+def equalize(
+    magnitudes: Tensor, max_db: float, level_db: float = 0.0, num_knots: int = 8, log1p: bool = False
+) -> Tensor:
+    """Spectrograms as another microphone might have them: gains that change smoothly with frequency, one draw an item.
+
+    The gain of the whole is drawn from ``[-level_db, level_db]`` dB, and those at ``num_knots`` frequencies, denser
+    below, from ``[-max_db, max_db]``; between them the decibels are linear. Speech and noise get the same gains, so
+    the SNR in every bin stays as it is. The idea is that of FilterAugment (Nam, Kim, Park: ICASSP 2022). With
+    ``log1p``, log(1 + magnitude) is given and returned; the gains are the magnitudes' all the same.
+
+    Shape
+    -----
+    magnitudes (batch, time, bins) -> (batch, time, bins)
+
+    Example
+    -------
+    >>> equalize(torch.ones(2, 5, 257), max_db=4.0).shape
+    torch.Size([2, 5, 257])
+    """
+    batch, _, bins = magnitudes.shape
+    knots = (2 * torch.rand(batch, num_knots, device=magnitudes.device) - 1) * max_db
+    level = (2 * torch.rand(batch, 1, device=magnitudes.device) - 1) * level_db
+    place = torch.linspace(0, 1, bins, device=magnitudes.device).sqrt() * (num_knots - 1)
+    # (bins,)
+    below = place.long().clamp(max=num_knots - 2)
+    gains = level + torch.lerp(knots[:, below], knots[:, below + 1], place - below)
+    # (batch, bins)
+    equalized = (magnitudes.expm1() if log1p else magnitudes) * (10 ** (gains / 20)).unsqueeze(1)
+    return equalized.log1p() if log1p else equalized

@@ -1,0 +1,202 @@
+"""Splits that share no speaker and no noise type: training, validation, test, and the enhancer's data."""
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.corpora.utterance import Utterance
+from speechtools.degradations.noise import NoiseTypes
+
+
+def select_noises(
+    types: NoiseTypes, patterns: dict[str, str | Sequence[str] | None] | Sequence[str], role: str
+) -> NoiseTypes:
+    """Select the types that match shell-style patterns. A mapping also groups and renames: ``{street: [n12, n13]}``.
+
+    A name without patterns (null) is left out, which removes an entry of a yaml from the command line.
+
+    Raises
+    ------
+    ConfigError
+        A pattern matches no type.
+    """
+    if isinstance(patterns, str):
+        patterns = [patterns]
+    if not isinstance(patterns, dict):
+        # A list keeps the types' own names; a pattern that matches none stays, to be reported below.
+        patterns = {
+            name: [name] for pattern in patterns for name in [n for n in types if fnmatchcase(n, pattern)] or [pattern]
+        }
+    chosen: NoiseTypes = {}
+    for name, group in patterns.items():
+        for pattern in [group] if isinstance(group, str) else group or []:
+            matching = [known for known in types if fnmatchcase(known, pattern)]
+            if not matching:
+                raise ConfigError(
+                    f"{role}: no noise type matches {pattern!r}. The noise folder has: {_some(types)}. Fix the pattern."
+                )
+            for known in matching:
+                chosen.setdefault(name, []).extend(types[known])
+    return chosen
+
+
+def split_noises(
+    types: NoiseTypes,
+    test: dict[str, str | Sequence[str] | None] | Sequence[str],
+    valid: Sequence[str] | int,
+    num_train: int | None,
+    seed: int,
+    test_types: NoiseTypes | None = None,
+    enhancer: Sequence[str] | int = 0,
+) -> dict[str, NoiseTypes]:
+    """Split noise types into training, validation, test and the enhancer's; no file is in two of them.
+
+    Parameters
+    ----------
+    types : dict
+        All types of the noise folder.
+    test : dict or list
+        Patterns of the test types, looked up in ``test_types`` (a folder of their own), or else in ``types``.
+    valid : list or int
+        Patterns of the validation types, or how many to draw.
+    num_train : int or None
+        How many recordings to train on, of types drawn from the rest; None takes all.
+    seed : int
+        Seed of the draws.
+    enhancer : list or int
+        Patterns of the types that the enhancer is trained with, or how many to draw; 0 for none.
+
+    Raises
+    ------
+    ConfigError
+        A pattern matches nothing, there are too few types, or a type would be in two splits.
+    """
+    source = types if test_types is None else test_types
+    chosen = {"test": select_noises(source, test, "test_noises")}
+    # By name too: the test's folder and that of training may both have the type.
+    taken = _names(chosen["test"], source)
+    rest = {name: files for name, files in types.items() if name not in taken}
+    names = [str(name) for name in np.random.default_rng([seed, 1]).permutation(list(rest))]
+    # Lists first: what they name is not drawn for the other.
+    requests = sorted((("valid", valid), ("enhancer", enhancer)), key=lambda request: isinstance(request[1], int))
+    for split, request in requests:
+        if split == "enhancer" and not request:
+            continue
+        if isinstance(request, int):
+            if not 0 < request < len(names):
+                raise ConfigError(
+                    f"{split}_noises={request}: {len(names)} noise types remain beside those of the other sets, and "
+                    "training needs at least one. Give more noises or a smaller number."
+                )
+            # Drawn from the end, so that the training types are the same whatever the number for validation.
+            chosen[split] = {name: rest[name] for name in sorted(names[-request:])}
+        else:
+            chosen[split] = select_noises(types, request, f"{split}_noises")
+            both = taken & _names(chosen[split], types)
+            if both:
+                others = "valid_noises or test_noises" if split == "enhancer" else "test_noises"
+                raise ConfigError(f"{split}_noises and {others} share {sorted(both)[0]!r}. Give them different types.")
+        taken |= _names(chosen[split], types)
+        names = [name for name in names if name not in taken]
+    if not names:
+        raise ConfigError("No noise type is left for training. Give more noises, or fewer to validation and test.")
+    left = sum(len(rest[name]) for name in names)
+    if num_train is not None and not 0 < num_train <= left:
+        raise ConfigError(
+            f"num_train_noises={num_train}, but {left} noise recordings remain beside the types of validation and "
+            "test. Give more noises or a smaller number."
+        )
+    missing = left if num_train is None else num_train
+    chosen["train"] = {}
+    for name in names:
+        if missing > 0:
+            chosen["train"][name] = rest[name][:missing]
+            missing -= len(rest[name])
+    chosen["train"] = dict(sorted(chosen["train"].items()))
+    return chosen
+
+
+def _names(chosen: NoiseTypes, types: NoiseTypes) -> set[str]:
+    """Names of the chosen types, and of the types that their files have in the folder."""
+    files = {path for group in chosen.values() for path in group}
+    return set(chosen) | {name for name, group in types.items() if files & set(group)}
+
+
+def split_speakers(
+    utterances: Iterable[Utterance], heldout_share: float, valid_share: float, seed: int, valid_from: str = "test"
+) -> dict[str, list[Utterance]]:
+    """Split utterances into training, validation and test; no speaker is in two of them.
+
+    A corpus's own division is kept. Where it has no test speakers, ``heldout_share`` of all speakers is drawn for
+    validation and test; where it has no validation speakers, ``valid_share`` of the test speakers is drawn for them,
+    or of the training speakers, but at least 2, with ``valid_from="train"``.
+
+    Raises
+    ------
+    CorpusError
+        A speaker is in two splits of the corpus, or a split would be empty.
+    """
+    by_speaker: dict[str, list[Utterance]] = {}
+    for utterance in utterances:
+        by_speaker.setdefault(utterance.speaker, []).append(utterance)
+    split_of = {}
+    for speaker, spoken in by_speaker.items():
+        splits = {utterance.split for utterance in spoken}
+        if len(splits) > 1:
+            raise CorpusError(
+                f"Speaker {speaker!r} is in several splits of the corpus ({', '.join(sorted(splits))}), so the test "
+                "would not be on new speakers. Fix the corpus's lists."
+            )
+        split_of[speaker] = splits.pop()
+    rng = np.random.default_rng([seed, 2])
+    if "test" not in split_of.values():
+        free = sorted(speaker for speaker, split in split_of.items() if split != "valid")
+        for speaker in rng.permutation(free)[: round(heldout_share * len(free))]:
+            split_of[str(speaker)] = "test"
+    if "valid" not in split_of.values():
+        pool = sorted(speaker for speaker, split in split_of.items() if (split or "train") == valid_from)
+        fewest = 2 if valid_from == "train" else 0
+        for speaker in rng.permutation(pool)[: max(fewest, round(valid_share * len(pool)))]:
+            split_of[str(speaker)] = "valid"
+    groups: dict[str, list[Utterance]] = {"train": [], "valid": [], "test": []}
+    for speaker, spoken in by_speaker.items():
+        groups[split_of[speaker] or "train"] += spoken
+    for split, members in groups.items():
+        if not members:
+            raise CorpusError(
+                f"The corpus has {len(by_speaker)} speakers, which leaves none for {split}. Use a corpus of more "
+                "speakers, or raise heldout_share."
+            )
+        members.sort(key=lambda utterance: utterance.utt_id)
+    return groups
+
+
+def set_aside(groups: dict[str, list[Utterance]], share: float, seed: int) -> dict[str, list[Utterance]]:
+    """Move a share of the test speakers of :func:`split_speakers` to one more group, ``enhancer``.
+
+    Raises
+    ------
+    ConfigError
+        The share leaves no test speaker or no speaker for the enhancer.
+    """
+    if share == 0:
+        return groups
+    speakers = sorted({utterance.speaker for utterance in groups["test"]})
+    count = round(share * len(speakers))
+    if not 0 < count < len(speakers):
+        raise ConfigError(
+            f"enhancer_share={share} of the {len(speakers)} test speakers is {count} of them, but the enhancer and the "
+            "test need at least one each. Give another share, or a corpus of more test speakers."
+        )
+    drawn = {str(name) for name in np.random.default_rng([seed, 7]).permutation(speakers)[:count]}
+    return groups | {
+        "test": [utterance for utterance in groups["test"] if utterance.speaker not in drawn],
+        "enhancer": [utterance for utterance in groups["test"] if utterance.speaker in drawn],
+    }
+
+
+def _some(names: Iterable[str], count: int = 12) -> str:
+    names = list(names)
+    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")

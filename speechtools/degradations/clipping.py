@@ -1,0 +1,26 @@
+"""Clipping: ``degradation/clipping``."""
+
+import numpy as np
+
+from speechtools.core.errors import ConfigError
+from speechtools.core.registry import plugin
+
+
+@plugin("degradation/clipping")
+class Clipping:
+    """Cut off samples beyond a level: ``(clean, rng) -> clipped``, both (samples,), at the level of ``clean``.
+
+    Parameters
+    ----------
+    min_level, max_level : float
+        The clipping level relative to the largest sample, drawn for every call.
+    """
+
+    def __init__(self, min_level: float = 0.05, max_level: float = 0.5):
+        if not 0 < min_level <= max_level <= 1:
+            raise ConfigError(f"min_level={min_level} and max_level={max_level} must be in order, in (0, 1].")
+        self.min_level, self.max_level = min_level, max_level
+
+    def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        level = np.float32(rng.uniform(self.min_level, self.max_level)) * np.abs(clean).max()
+        return np.clip(clean, -level, level)

@@ -1,0 +1,48 @@
+"""``degradation/enhancer``: noise, and then a trained enhancer, as in the Quality-Net paper (section 3.1)."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from speechtools.core.registry import plugin
+from speechtools.degradations.noise import AdditiveNoise
+
+
+@plugin("degradation/enhancer")
+class NoiseThenEnhancer(AdditiveNoise):
+    """Add noise at an SNR, and enhance: ``(clean, rng) -> enhanced``, both (samples,).
+
+    The speech keeps its level as far as the enhancer's mask leaves it.
+
+    Parameters
+    ----------
+    source : str
+        Folder or hub id of the enhancer; empty: the bundled one.
+    noise_folder, snrs_db, sample_rate
+        As ``degradation/noise`` has them.
+    """
+
+    #: Networks do not run in forked processes.
+    in_one_process = True
+
+    def __init__(
+        self,
+        source: str = "",
+        noise_folder: str = "",
+        snrs_db: Sequence[float] = (-5, 0, 5, 10, 15, 20),
+        sample_rate: int = 16000,
+    ):
+        super().__init__(noise_folder, snrs_db, sample_rate)
+        self.source = source
+
+    @functools.cached_property
+    def _enhancer(self):
+        from speechtools.enhancement.inference import SpeechEnhancer  # torch and SpeechBrain
+
+        enhancer = SpeechEnhancer.from_hparams(*([self.source] if self.source else []))
+        enhancer.check_rate(self.sample_rate)
+        return enhancer
+
+    def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return self._enhancer.enhance_waveforms([super().__call__(clean, rng)])[0]

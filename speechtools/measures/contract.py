@@ -1,0 +1,137 @@
+"""The contract of the kind ``measure``."""
+
+import math
+import pickle
+
+import numpy as np
+
+from speechtools.core.contract import Broken, Contract, Law, Slot, Subject, register_kind
+from speechtools.core.errors import AudioError
+from speechtools.core.laws import bursts
+
+_SNRS_DB = (30, 10, -5)
+
+
+def _rate(measure) -> int:
+    return 16000 if measure.sample_rates is None or 16000 in measure.sample_rates else max(measure.sample_rates)
+
+
+def _signals(measure) -> tuple[np.ndarray, np.ndarray]:
+    """Bursts and noise of the same power, both (samples,)."""
+    reference = bursts(3.0, _rate(measure))
+    noise = np.random.default_rng(1).standard_normal(len(reference)) * reference.std()
+    return reference, noise.astype(np.float32)
+
+
+def _scores(measure) -> list[float]:
+    """The scores of the reference itself, and with more and more noise."""
+    reference, noise = _signals(measure)
+    degraded = [reference, *(reference + np.float32(10 ** (-snr_db / 20)) * noise for snr_db in _SNRS_DB)]
+    return [measure(reference, signal, _rate(measure)) for signal in degraded]
+
+
+def _describes_itself(subject: Subject) -> None:
+    measure = subject.build()
+    for attribute in ("name", "minimum", "maximum", "higher_is_better", "sample_rates"):
+        if not hasattr(measure, attribute):
+            raise Broken(f"no attribute {attribute}")
+    if f"measure/{measure.name}" != subject.name:
+        raise Broken(f"name={measure.name!r}")
+    if not (math.isfinite(measure.minimum) and math.isfinite(measure.maximum) and measure.minimum < measure.maximum):
+        raise Broken(f"minimum={measure.minimum!r}, maximum={measure.maximum!r}")
+    if not isinstance(measure.higher_is_better, bool):
+        raise Broken(f"higher_is_better={measure.higher_is_better!r}")
+    if measure.sample_rates is not None and not measure.sample_rates:
+        raise Broken(f"sample_rates={measure.sample_rates!r}")
+
+
+def _scores_in_range(subject: Subject) -> None:
+    measure = subject.build()
+    margin = 0.05 * (measure.maximum - measure.minimum)
+    for score in _scores(measure):
+        if not isinstance(score, float):
+            raise Broken(f"a score of type {type(score).__name__}")
+        if not measure.minimum - margin <= score <= measure.maximum + margin:
+            raise Broken(f"{score:g} outside of {measure.minimum:g} to {measure.maximum:g}")
+
+
+def _itself_is_best(subject: Subject) -> None:
+    measure = subject.build()
+    best = measure.maximum if measure.higher_is_better else measure.minimum
+    score = _scores(measure)[0]
+    if not abs(score - best) <= 0.01 * (measure.maximum - measure.minimum):
+        raise Broken(f"{score:g} instead of {best:g}")
+
+
+def _noise_is_worse(subject: Subject) -> None:
+    measure = subject.build()
+    scores = _scores(measure)
+    if scores != sorted(set(scores), reverse=measure.higher_is_better):
+        shown = ", ".join(f"{score:g}" for score in scores)
+        raise Broken(f"scores {shown} without noise and at {', '.join(map(str, _SNRS_DB))} dB")
+
+
+def _pure(subject: Subject) -> None:
+    measure = subject.build()
+    reference, noise = _signals(measure)
+    before = reference.copy(), noise.copy()
+    first = measure(reference, noise, _rate(measure))
+    if not (np.array_equal(reference, before[0]) and np.array_equal(noise, before[1])):
+        raise Broken("a call changed its input")
+    second = pickle.loads(pickle.dumps(measure))(reference, noise, _rate(measure))
+    if first != second:
+        raise Broken(f"{first!r}, and {second!r} from a pickled copy")
+
+
+def _refuses(subject: Subject) -> None:
+    measure = subject.build()
+    reference, noise = _signals(measure)
+    for what, degraded in (
+        ("another length", noise[:-1]),
+        ("NaN", np.full_like(noise, np.nan)),
+        ("digital silence", np.zeros_like(noise)),
+    ):
+        try:
+            score = measure(reference, degraded, _rate(measure))
+        except AudioError:
+            continue
+        raise Broken(f"{score!r} for a degraded signal of {what}")
+
+
+register_kind(
+    "measure",
+    Contract(
+        "build(name)(reference, degraded, sample_rate): two (samples,) float arrays of one length, aligned in time -> "
+        "float; with name, minimum, maximum, higher_is_better and sample_rates (None: any)",
+        modules=("speechtools.measures.pesq", "speechtools.measures.stoi", "speechtools.measures.si_sdr"),
+        slot=Slot("TIMIT/quality", "qnet.yaml", "scale"),
+        laws=(
+            Law(
+                "name, a finite range, direction and sample rates are attributes",
+                _describes_itself,
+                "Set name, minimum, maximum, higher_is_better and sample_rates on the class.",
+            ),
+            Law(
+                "scores are floats within the range",
+                _scores_in_range,
+                "Return float(…), and clip, or correct minimum and maximum.",
+            ),
+            Law(
+                "a signal scores best against itself",
+                _itself_is_best,
+                "Correct maximum (minimum where lower is better), or the formula.",
+            ),
+            Law("more noise scores worse", _noise_is_worse, "Correct higher_is_better, or the formula."),
+            Law(
+                "a call changes nothing, and a pickled copy gives the same score",
+                _pure,
+                "Copy inputs before changing them, seed random draws, and keep only what can be pickled.",
+            ),
+            Law(
+                "signals of two lengths, NaN and silence raise AudioError",
+                _refuses,
+                "Call speechtools.measures.check_pair first.",
+            ),
+        ),
+    ),
+)

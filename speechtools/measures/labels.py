@@ -1,0 +1,217 @@
+"""Labels: the score of every degraded file of a corpus against its clean reference, by any measure."""
+
+import csv
+import errno
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from pathlib import Path
+
+from speechtools import audio
+from speechtools.core.errors import AudioError, ConfigError, CorpusError
+from speechtools.core.jobs import Journal, cpu_count, progress_bar, run_jobs
+from speechtools.core.rows import Row, read_rows, write_rows
+from speechtools.measures import Measure, find_measure
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRow(Row):
+    """A label: the id of a file, the name of the measure and the score."""
+
+    key = "id"
+
+    id: str
+    measure: str
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectedRow(Row):
+    """A file without a label, and why."""
+
+    key = "id"
+
+    id: str
+    degraded: Path | None = None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelJob:
+    """One file to score: its name in the result, the clean reference, and the degraded (or clean) file itself."""
+
+    item_id: str
+    reference: Path
+    degraded: Path
+
+
+def label(
+    jobs: Iterable[LabelJob],
+    output_csv: str | Path,
+    measure: str | Measure = "raw_nb",
+    num_workers: int | None = None,
+    timeout_s: float = 120.0,
+    progress: bool = True,
+    sample_rate: int = 16000,
+    rejected_csv: str | Path | None = None,
+) -> dict[str, float]:
+    """Score many files in worker processes, on all cores.
+
+    Writes ``output_csv`` (columns id, measure, score; in the order of the jobs) and ``rejected_csv`` (id, degraded,
+    reason). Both appear at the end. During the run each finished file is added to a journal,
+    ``<output_csv>.journal``; a run that was stopped or killed at any moment, and is started again, reads the journal
+    and continues with the rest. A line of the journal counts only for the same measure and the same two files,
+    unchanged in size and modification time. Rejected files are in the journal too: one that killed its process is not
+    tried again (delete its line, or the journal, to try it), and one that exceeded the time limit only with a longer
+    limit.
+
+    Parameters
+    ----------
+    jobs : iterable of LabelJob
+        The files; an ``item_id`` must not occur twice.
+    output_csv : str or Path
+        Where the labels go.
+    measure : str or Measure
+        A measure, or the name of one or of a scale of PESQ; see :func:`speechtools.measures.find_measure`.
+    num_workers : int, optional
+        Processes; None takes one for each core.
+    timeout_s : float
+        The time that one file may take in seconds.
+    progress : bool
+        Show a progress bar.
+    sample_rate : int
+        Rate in Hz at which files are read, where the measure takes it; otherwise its highest.
+    rejected_csv : str or Path, optional
+        Where the rejected files go; None: ``rejected.csv`` beside the labels.
+
+    Returns
+    -------
+    dict[str, float]
+        The score of each ``item_id`` that was not rejected, in the order of the jobs.
+
+    Raises
+    ------
+    ConfigError
+        Unknown measure, or ``num_workers`` or ``timeout_s`` is not positive.
+    CorpusError
+        An ``item_id`` occurs twice, or the labels cannot be written (a full disk); finished files are kept.
+    SpeechtoolsError
+        A package that the measure needs is not installed.
+    """
+    scorer = find_measure(measure)
+    num_workers = cpu_count() if num_workers is None else num_workers
+    if num_workers < 1 or not timeout_s > 0:
+        raise ConfigError(
+            f"Labelling needs at least one worker and a time limit above 0 s; got num_workers={num_workers}, "
+            f"timeout_s={timeout_s}. Leave num_workers out to use every core."
+        )
+    if scorer.sample_rates is not None and sample_rate not in scorer.sample_rates:
+        sample_rate = max(scorer.sample_rates)
+    jobs = list(jobs)
+    _check_unique(jobs)
+    output_csv = Path(output_csv)
+    journal_path = output_csv.with_name(output_csv.name + ".journal")
+    rejected_csv = output_csv.with_name("rejected.csv") if rejected_csv is None else Path(rejected_csv)
+
+    identity = [scorer.name, getattr(scorer, "version", ""), sample_rate]
+    keys = [_key(job, identity) for job in jobs]
+    known = Journal.read(journal_path, timeout_s)
+    outcomes = [known.get(key) for key in keys]  # a float, the reason of a rejection, or None where still to do
+    del known
+    to_do = [index for index, outcome in enumerate(outcomes) if outcome is None]
+    calls = ((index, (scorer, str(jobs[index].reference), str(jobs[index].degraded), sample_rate)) for index in to_do)
+    done = len(jobs) - len(to_do)
+
+    def labels() -> Iterator[LabelRow]:
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if not isinstance(outcome, str):
+                yield LabelRow(id=job.item_id, measure=scorer.name, score=outcome)
+
+    def rejected() -> Iterator[RejectedRow]:
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, str):
+                yield RejectedRow(id=job.item_id, degraded=job.degraded, reason=outcome)
+
+    try:
+        if to_do:
+            with (
+                Journal(journal_path) as journal,
+                progress_bar(None, scorer.name, len(jobs), progress, initial=done) as bar,
+                closing(run_jobs(_score_files, calls, min(num_workers, len(to_do)), timeout_s, scorer.name)) as run,
+            ):
+                for finished in run:
+                    if finished.lasting:
+                        journal.add(keys[finished.index], finished, id=jobs[finished.index].item_id)
+                    outcomes[finished.index] = finished.outcome
+                    done += 1
+                    bar.update()
+        _write_if_changed(output_csv, LabelRow, labels)
+        _write_if_changed(rejected_csv, RejectedRow, rejected)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise CorpusError(
+            f"Cannot write the labels beside {output_csv}: {'the disk is full' if full else error}. {done} of "
+            f"{len(jobs)} files are finished and kept in {journal_path.name}. "
+            f"{'Free some space' if full else 'Fix that'} and start again to continue."
+        ) from error
+    num_rejected = sum(isinstance(outcome, str) for outcome in outcomes)
+    if num_rejected:
+        logger.warning(
+            "%d of %d files got no %s label; the reasons are in %s", num_rejected, len(jobs), scorer.name, rejected_csv
+        )
+    return {row.id: row.score for row in labels()}
+
+
+def add_rejected(rejected_csv: str | Path, reasons: dict[str, str]) -> None:
+    """Add files that were never scored, by id, to the ``rejected.csv`` that :func:`label` has written."""
+    rows = read_rows(rejected_csv, RejectedRow)
+    rows += [RejectedRow(id=name, reason=reason) for name, reason in reasons.items()]
+    write_rows(rejected_csv, RejectedRow, rows)
+
+
+def _score_files(measure: Measure, reference: str, degraded: str, sample_rate: int) -> float:
+    """Score two files. Runs in a worker."""
+    limit = getattr(measure, "max_seconds", float("inf"))
+    for path in (degraded, reference):  # before an hour of audio is decoded
+        seconds = audio.duration(path)
+        if seconds > limit:
+            raise AudioError(
+                f"The audio lasts {seconds:.0f} s, and measure/{measure.name} takes at most {limit:g} s. Cut the files."
+            )
+    return float(measure(audio.read(reference, sample_rate), audio.read(degraded, sample_rate), sample_rate))
+
+
+def _key(job: LabelJob, identity: list) -> str:
+    """A fingerprint of the measure and of both files as they are now."""
+    parts = list(identity)
+    for path in (job.reference, job.degraded):
+        try:
+            stat = os.stat(path)
+            parts += [os.path.abspath(path), stat.st_size, stat.st_mtime_ns]
+        except OSError:
+            parts += [os.path.abspath(path), None, None]  # tried again once it is there
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def _check_unique(jobs: list[LabelJob]) -> None:
+    seen = set()
+    for job in jobs:
+        if job.item_id in seen:
+            raise CorpusError(f"Two files have the id {job.item_id!r}; the second is {job.degraded}. Use unique ids.")
+        seen.add(job.item_id)
+
+
+def _write_if_changed(path: Path, model: type[Row], make_rows: Callable[[], Iterator]) -> None:
+    if path.is_file():
+        with open(path, newline="", encoding="utf-8", errors="replace") as file:
+            expected = chain([model.columns()], (list(row.cells().values()) for row in make_rows()))
+            if all(row == other for row, other in zip_longest(csv.reader(file), expected)):
+                return
+    write_rows(path, model, make_rows())
