@@ -120,6 +120,7 @@ def new_plugin(name: str, folder: str | Path = ".") -> tuple[Path, Path]:
         f"{kind}/my-net": name,
         "encoder/my-net": name,
         "my-kind": kind,
+        '"my-net"': f'"{name.split("/")[1]}"',
         '"encoder"': f'"{kind}"',
         f"MyNet{suffix}": camel if camel.endswith(suffix) else camel + suffix,
         "my_net": module,

@@ -64,8 +64,8 @@ def _pickles(subject: Subject) -> None:
 register_kind(
     "degradation",
     Contract(
-        "build(name)(clean, rng): (samples,) float32 and a numpy Generator -> degraded (samples,) float32, aligned with "
-        "clean; the docstring says what becomes of the level, and samples may exceed full scale",
+        "build(name)(clean, rng): (samples,) float32 and a numpy Generator -> degraded (samples,) float32, aligned "
+        "with clean; the docstring says what becomes of the level, and samples may exceed full scale",
         modules=(
             "speechtools.degradations.noise",
             "speechtools.degradations.clipping",

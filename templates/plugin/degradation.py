@@ -1,0 +1,31 @@
+"""degradation/my-net: lost packets.
+
+THE CONTRACT
+"""
+
+import numpy as np
+
+from speechtools import plugin
+
+
+@plugin("degradation/my-net")
+class MyNetDegradation:
+    """Silence packets, each with the same probability. What remains keeps its level.
+
+    Parameters
+    ----------
+    loss : float
+        Probability that a packet is lost.
+    packet_ms : float
+        Length of a packet in milliseconds.
+    sample_rate : int
+        In Hz.
+    """
+
+    def __init__(self, loss: float = 0.1, packet_ms: float = 20.0, sample_rate: int = 16000):
+        self.loss, self.size = loss, round(packet_ms * sample_rate / 1000)
+
+    def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        kept = rng.random(-(-len(clean) // self.size)) >= self.loss
+        # (packets,)
+        return clean * np.repeat(kept, self.size)[: len(clean)]

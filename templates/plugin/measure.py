@@ -1,0 +1,41 @@
+"""measure/my-net: segmental signal-to-noise ratio.
+
+THE CONTRACT
+"""
+
+import numpy as np
+
+from speechtools import plugin
+from speechtools.measures import check_pair
+
+
+@plugin("measure/my-net")
+class MyNetMeasure:
+    """Mean SNR of frames with speech in dB (Hansen and Pellom: ICSLP 1998), each limited to -10 and 35 dB.
+
+    Parameters
+    ----------
+    frame_ms : float
+        Length of a frame in milliseconds.
+    """
+
+    name = "my-net"
+    minimum, maximum = -10.0, 35.0
+    higher_is_better = True
+    sample_rates = None  # any
+
+    def __init__(self, frame_ms: float = 32.0):
+        self.frame_ms = frame_ms
+
+    def __call__(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+        check_pair(self, reference, degraded, sample_rate)
+        size = round(self.frame_ms * sample_rate / 1000)
+        count = len(reference) // size
+        speech, noise = (
+            np.square(signal[: count * size].reshape(count, size)).sum(axis=1)
+            for signal in (reference, degraded - reference)
+        )
+        # (frames,)
+        spoken = speech > 1e-4 * speech.max()
+        snrs_db = 10 * np.log10(speech[spoken] / (noise[spoken] + 1e-10))
+        return float(np.clip(snrs_db, self.minimum, self.maximum).mean())
