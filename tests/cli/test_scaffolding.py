@@ -68,13 +68,6 @@ def test_the_plugin_of_every_kind_passes_its_test_and_states_its_contract(plugin
         assert not any(word in file for word in ("my-net", "my_net", "MyNet", "THE CONTRACT", "my-kind"))
 
 
-def test_plugins_are_written_in_the_style_of_this_repository(plugins):
-    config = ("--no-cache", "--config", ROOT / "pyproject.toml")
-    for command in (("check", "--ignore", "I001"), ("format", "--check")):  # I001: to ruff, speechtools is foreign here
-        done = runs.call([sys.executable, "-m", "ruff", *command, *config, plugins[0]])
-        assert done.returncode == 0, done.stdout
-
-
 def test_the_class_gets_the_name_of_the_plugin_once(tmp_path):
     module, test = scaffolding.new_plugin("encoder/tdnn-2-encoder", tmp_path / "new" / "folder")
     assert (module.name, test.name) == ("tdnn_2_encoder.py", "test_tdnn_2_encoder.py")
@@ -137,37 +130,12 @@ def test_a_file_that_exists_is_not_overwritten(tmp_path, capsys, taken):
 # ---- Plugins of a module
 
 
-@pytest.mark.parametrize(
-    "wrong, law, seen, remedy",
-    [
-        (
-            "nn.functional.normalize(self.linear(mean), dim=1)[:, None]",
-            "(batch, embedding_size)",
-            "(4, 1, 64)",
-            "normalize",
-        ),
-        ("self.linear(mean)", "of length 1", "the lengths of d-vectors and 1 differ by", "normalize"),
-        (
-            "nn.functional.normalize(self.linear(mean) + feats.mean(), dim=1)",
-            "padding",
-            "padded to 60, differ",
-            "round(lens * time)",
-        ),
-    ],
-)
-def test_check_names_the_law_that_a_module_breaks(tmp_path, capsys, wrong, law, seen, remedy):
-    module, _ = scaffolding.new_plugin("encoder/my-broken", tmp_path)
-    right = "nn.functional.normalize(self.linear(mean), dim=1)"
-    assert right in module.read_text()
-    module.write_text(module.read_text().replace(right, wrong))
-    assert cli.main(["check", "plugin", "encoder/my-broken", "--module", str(module)]) == 1
-    error = one_message(capsys)
-    assert f"encoder/my-broken ({module}:" in error and law in error and seen in error and remedy in error
-
-
 def test_all_commands_import_the_modules_of_the_user(tmp_path, monkeypatch, capsys):
     scaffolding.new_plugin("encoder/my-own", tmp_path)
     monkeypatch.chdir(tmp_path)
+    assert cli.main(["check", "plugin", "encoder/my-own"]) == 1
+    error = one_message(capsys)
+    assert "'encoder/my-own'" in error and "__plugins" in error and "--module my_own.py" in error
     assert cli.main(["list", "encoder", "--module", "my_own"]) == 0  # without its suffix, too
     assert "encoder/my-own" in capsys.readouterr().out
     assert cli.main(["show", "encoder/my-own", "--module", "my_own.py"]) == 0
@@ -177,32 +145,21 @@ def test_all_commands_import_the_modules_of_the_user(tmp_path, monkeypatch, caps
         assert "--module" in capsys.readouterr().out
 
 
-def test_without_its_module_a_plugin_is_unknown(capsys):
-    assert cli.main(["check", "plugin", "encoder/my-absent"]) == 1
-    error = one_message(capsys)
-    assert "'encoder/my-absent'" in error and "__plugins" in error and "--module" in error
-
-
 @pytest.mark.parametrize(
-    "name, text, imported, message",
+    "name, text, message",
     [
-        ("my_net.py", "", "my_nett.py", "Did you mean 'my_net.py'?"),
-        ("my_raises.py", "raise RuntimeError('no GPU.')", "my_raises.py", "my_raises.py: RuntimeError: no GPU."),
-        ("my_exits.py", "raise SystemExit", "my_exits.py", "my_exits.py: SystemExit"),
-        ("my_slip.py", "def f(:", "my_slip.py", "SyntaxError: invalid syntax (my_slip.py, line 1)"),
-        ("my_needs.py", "import my_nowhere", "my_needs.py", "ModuleNotFoundError: No module named 'my_nowhere'"),
-        ("json.py", "", "json.py", "another module has the name 'json'"),
-        (
-            "my_thief.py",
-            "from speechtools import plugin\n@plugin('encoder/lstm')\ndef lstm(): ...",
-            "my_thief.py",
-            "'encoder/lstm' is taken: ",
-        ),
+        ("my_raises.py", "raise RuntimeError('no GPU.')", "my_raises.py: RuntimeError: no GPU."),
+        ("my_exits.py", "raise SystemExit", "my_exits.py: SystemExit"),
+        ("my_needs.py", "import my_nowhere", "No module named 'my_nowhere'"),
+        ("my_nets.py", None, "Did you mean 'my_net.py'?"),
+        ("json.py", "", "another module has the name 'json'"),
     ],
 )
-def test_a_module_that_cannot_be_imported_is_one_message(tmp_path, capsys, name, text, imported, message):
-    (tmp_path / name).write_text(text)
-    assert cli.main(["list", "--module", str(tmp_path / imported)]) == 1
+def test_a_module_that_cannot_be_imported_is_one_message(tmp_path, capsys, name, text, message):
+    (tmp_path / "my_net.py").touch()
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    assert cli.main(["list", "--module", str(tmp_path / name)]) == 1
     error = one_message(capsys)
     assert message in error and str(tmp_path) in error
 

@@ -1,7 +1,4 @@
-"""The template of a recipe, from `speechtools new` to a voice verified; and every quick.yaml of a recipe.
-
-A recipe's row in these tests is its `hparams/quick.yaml`: it is trained, tested, exported and loaded again.
-"""
+"""Every recipe with a `hparams/quick.yaml` is trained, tested, exported and loaded; the printed commands work."""
 
 import contextlib
 import io
@@ -18,34 +15,16 @@ from speechtools import cli, training
 from speechtools.core.errors import PluginError
 
 ROOT = Path(__file__).parents[2]
-ROWS = sorted([*ROOT.glob("templates/recipe/*/hparams/quick.yaml"), *ROOT.glob("recipes/*/*/hparams/quick.yaml")])
+QUICK_YAMLS = sorted(
+    [*ROOT.glob("templates/recipe/*/hparams/quick.yaml"), *ROOT.glob("recipes/*/*/hparams/quick.yaml")]
+)
 
 
 def train(*arguments, cwd):
     return runs.succeeded(runs.run(*arguments, "--noprogressbar", cwd=cwd))
 
 
-#: Recipes without a quick.yaml, and the tests that train them.
-TESTED = {
-    "TIMIT/quality": "recipes/test_recipes.py",
-    "TIMIT/enhancement": "recipes/test_enhancement.py",
-    "TI-SV/GE2E": "recipes/test_ge2e.py",
-    "keyword/GE2E": "recipes/test_keyword.py",
-}
-
-
-def test_every_recipe_is_trained_by_a_test():
-    assert ROOT / "templates" / "recipe" / "task" / "hparams" / "quick.yaml" in ROWS
-    for script in ROOT.glob("recipes/*/*/train.py"):
-        name = "/".join(script.parts[-3:-1])
-        quick = script.parent / "hparams" / "quick.yaml"
-        assert (quick in ROWS) != (name in TESTED), f"give {name} a quick.yaml, or name its tests in TESTED"
-    for name, file in TESTED.items():
-        text = (ROOT / "tests" / file).read_text()
-        assert name in text or all(f'"{part}"' in text for part in name.split("/")), f"{file} does not train {name}"
-
-
-@pytest.mark.parametrize("yaml", ROWS, ids=lambda path: "/".join(path.parts[-4:-2]))
+@pytest.mark.parametrize("yaml", QUICK_YAMLS, ids=lambda path: "/".join(path.parts[-4:-2]))
 def test_a_recipe_trains_tests_exports_and_reloads(yaml, tmp_path, monkeypatch, builtin_cache):
     options = [f"--output_folder={tmp_path / 'run'}"]
     if any("\nprepared_folder:" in path.read_text() for path in yaml.parent.glob("*.yaml")):
@@ -63,7 +42,7 @@ def test_a_recipe_trains_tests_exports_and_reloads(yaml, tmp_path, monkeypatch, 
 
 @pytest.fixture(scope="module")
 def new_recipe(tmp_path_factory, builtin_cache):
-    """A recipe made and trained by the commands that `speechtools new recipe` prints, in the sizes of quick.yaml."""
+    """A recipe created and trained by the commands that `speechtools new recipe` prints, in the sizes of quick.yaml."""
     folder = tmp_path_factory.mktemp("new")
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -84,7 +63,7 @@ def test_the_new_recipe_verifies_a_voice_by_the_printed_command(new_recipe, monk
     assert -1 <= float(capsys.readouterr().out.split("score ")[1].split()[0]) < same <= 1
 
 
-def test_the_new_recipe_takes_a_new_part_with_one_file_and_one_line(new_recipe, monkeypatch, capsys):
+def test_a_new_plugin_trains_in_the_new_recipe(new_recipe, monkeypatch, capsys):
     recipe, verify = new_recipe
     before = {path: path.read_bytes() for path in recipe.rglob("*.*") if "results" not in path.parts}
     monkeypatch.chdir(recipe)
@@ -105,15 +84,6 @@ def test_the_new_recipe_takes_a_new_part_with_one_file_and_one_line(new_recipe, 
     assert all(path.read_bytes() == text for path, text in before.items())
 
 
-def test_a_module_that_cannot_be_imported_is_one_message(new_recipe):
-    recipe = new_recipe[0]
-    (recipe / "my_slip.py").write_text("nonsense")
-    runs.one_message(
-        runs.run("hparams/quick.yaml", "--name=none", "--__plugins=!module:my_slip", cwd=recipe),
-        "Cannot import the module my_slip: NameError: name 'nonsense' is not defined.",
-    )
-
-
 @pytest.mark.parametrize(
     "plugins, said",
     [
@@ -123,7 +93,7 @@ def test_a_module_that_cannot_be_imported_is_one_message(new_recipe):
     ],
 )
 def test_plugins_are_named_plainly_by_tag_or_in_a_list(plugins, said):
-    text, overrides = training.read_variant(ROWS[0], f"__plugins: {plugins}")
+    text, overrides = training.read_variant(QUICK_YAMLS[0], f"__plugins: {plugins}")
     with pytest.raises(PluginError, match=said):
         training._import_plugins(text, overrides)
     assert text.tell() == 0  # what reads it next finds it whole
@@ -131,6 +101,6 @@ def test_plugins_are_named_plainly_by_tag_or_in_a_list(plugins, said):
 
 def test_without_plugins_nothing_is_imported():
     before = set(sys.modules)
-    training._import_plugins(*training.read_variant(ROWS[0]))
-    training._import_plugins(*training.read_variant(ROWS[0], "__plugins: null"))
+    training._import_plugins(*training.read_variant(QUICK_YAMLS[0]))
+    training._import_plugins(*training.read_variant(QUICK_YAMLS[0], "__plugins: null"))
     assert set(sys.modules) == before
