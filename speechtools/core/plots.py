@@ -51,10 +51,10 @@ def set_title(axes: Axes, title: str, width: int = 60) -> None:
     axes.set_title(textwrap.fill(title, width), fontsize=10)
 
 
-def color_bar(axes: Axes, image: AxesImage, label: str) -> None:
+def color_bar(figure: Figure, axes: Axes, image: AxesImage, label: str) -> None:
     """Draw the colour bar of an image to the right of its panel, at the same height."""
-    width = 0.12 / axes.get_position().width / axes.get_figure().get_size_inches()[0]
-    axes.get_figure().colorbar(image, cax=axes.inset_axes((1 + width, 0, width, 1)), label=label)
+    width = 0.12 / axes.get_position().width / figure.get_size_inches()[0]
+    figure.colorbar(image, cax=axes.inset_axes((1 + width, 0, width, 1)), label=label)
 
 
 def shorten(name: str, length: int) -> str:
@@ -95,7 +95,7 @@ def spectrogram_panels(
         set_title(column[0], title)
         column[-1].set(xlabel="time (s)", xlim=(0, len(samples) / sample_rate))
     panels[0, 0].set_ylabel("frequency (kHz)")
-    color_bar(panels[0, -1], image, "level (dB below the peak)")
+    color_bar(figure, panels[0, -1], image, "level (dB re peak)")
     return figure, panels
 
 

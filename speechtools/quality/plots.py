@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,18 +13,12 @@ from speechtools.core import metrics
 from speechtools.core.plots import COLORS, LINE_COLORS, save, set_title, spectrogram_panels
 from speechtools.measures.pesq import SCALES
 
+if TYPE_CHECKING:
+    from speechtools.quality.inference import QualityReport
+
 #: Names of the scales on the axes.
 SCALE_NAMES = {"raw_nb": "raw PESQ (P.862)", "nb": "PESQ (P.862.1)", "wb": "wideband PESQ (P.862.2)"}
 Marks = Mapping[str, tuple[float, float]]
-
-
-class Report(Protocol):
-    """The attributes of a QualityReport that are drawn."""
-
-    score: float
-    frame_scores: np.ndarray
-    times: np.ndarray
-    scale: str
 
 
 def score_scatter(
@@ -58,7 +52,7 @@ def score_scatter(
 
 def frame_scores(
     path: str | Path,
-    recordings: Sequence[tuple[str, np.ndarray, Report]],
+    recordings: "Sequence[tuple[str, np.ndarray, QualityReport]]",
     sample_rate: int,
     marked: Marks | None = None,
 ) -> Path:
@@ -79,7 +73,7 @@ def frame_scores(
     """
     pairs = [(title, samples) for title, samples, _ in recordings]
     figure, panels = spectrogram_panels(pairs, sample_rate, height=5.0, rows=2)
-    _frame_sections(panels, [title for title, _ in pairs], marked)
+    _frame_sections(panels, [title for title, _ in pairs], marked or {})
     _score_axis(panels[1, 0], recordings[0][2].scale)
     for axes, (_, _, report) in zip(panels[1], recordings, strict=True):
         axes.plot(report.times, report.frame_scores, color=COLORS["noisy"], linewidth=1)
@@ -91,7 +85,7 @@ def frame_scores(
 
 def frame_score_curves(
     path: str | Path,
-    recordings: Sequence[tuple[str, np.ndarray, Mapping[str, Report]]],
+    recordings: "Sequence[tuple[str, np.ndarray, Mapping[str, QualityReport]]]",
     sample_rate: int,
     marked: Marks | None = None,
 ) -> Path:
@@ -110,7 +104,7 @@ def frame_score_curves(
     labels = list(dict.fromkeys(label for _, _, reports in recordings for label in reports))
     pairs = [(title, samples) for title, samples, _ in recordings]
     figure, panels = spectrogram_panels(pairs, sample_rate, height=5.0 + 0.22 * len(labels), rows=2)
-    _frame_sections(panels, [title for title, _ in pairs], marked)
+    _frame_sections(panels, [title for title, _ in pairs], marked or {})
     _score_axis(panels[1, 0], next(iter(recordings[0][2].values())).scale)
     for axes, (_, _, reports) in zip(panels[1], recordings, strict=True):
         for label, report in reports.items():
@@ -129,7 +123,7 @@ def _score_axis(axes: Axes, scale: str) -> None:
         axes.set_ylim(SCALES[scale].minimum, SCALES[scale].maximum)
 
 
-def _frame_sections(panels: np.ndarray, titles: list[str], marked: Marks | None) -> None:
+def _frame_sections(panels: np.ndarray, titles: list[str], marked: Marks) -> None:
     for column, title in zip(panels.T, titles, strict=True):
-        for axes in column if marked and title in marked else ():
+        for axes in column if title in marked else ():
             axes.axvspan(*marked[title], fill=False, edgecolor="black", linestyle="--", linewidth=1)

@@ -75,7 +75,7 @@ def eer_table(path: str | Path, rates: np.ndarray, keywords: Sequence[str], titl
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="verified with", ylabel="enrolled with")
     set_title(axes, title, 40)
-    color_bar(axes, image, "EER (%)")
+    color_bar(figure, axes, image, "EER (%)")
     return save(figure, path)
 
 
@@ -119,7 +119,7 @@ def similarity_matrix(
     axes.set_yticks(ends - counts / 2 - 0.5, texts, fontsize=7)
     axes.set(xlabel="utterances, by speaker", ylabel="utterances, by speaker")
     set_title(axes, title)
-    color_bar(axes, image, "cosine of the d-vectors")
+    color_bar(figure, axes, image, "cosine of the d-vectors")
     return save(figure, path)
 
 
@@ -145,8 +145,9 @@ def projection(
     axes = figure.add_subplot()
     for number, label in enumerate(labels):
         # With 8 markers and 10 colours, no two of 40 speakers look alike, and no two neighbours share either.
-        style = {"marker": MARKERS[number % 8], "color": f"C{number % 10}", "label": shorten(names[label], 14)}
-        axes.scatter(*points[speakers[members] == label].T, s=22, linewidths=0, alpha=0.8, **style)
+        marker, color, name = MARKERS[number % 8], f"C{number % 10}", shorten(names[label], 14)
+        x, y = points[speakers[members] == label].T
+        axes.scatter(x, y, s=22, marker=marker, color=color, linewidths=0, alpha=0.8, label=name)
     axes.set_xlabel(f"first principal component ({shares[0]:.0f} % of the variance)")
     axes.set_ylabel(f"second principal component ({shares[1]:.0f} %)")
     axes.set_aspect("equal", adjustable="datalim")  # distances count the same in all directions
