@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechtools.audio.features import Magnitude
 from speechtools.audio.io import blocks, duration, find_audio
 from speechtools.core.errors import AudioError, ConfigError
 
@@ -124,6 +125,25 @@ def chunks(path: str | Path, sample_rate: int, size: int, before: int = 0, after
         first += size
         begin = max(first - before, 0)
         buffer, start = buffer[begin - start :], begin
+
+
+def measure_level(path: str | Path, sample_rate: int, features: Magnitude) -> tuple[Tensor, int]:
+    """Return the level (1,) by which features divide a recording, and its number of samples, in bounded memory.
+
+    Raises
+    ------
+    AudioError
+        As in :func:`chunks`.
+    """
+    peak, samples, energies = 0.0, 0, []
+    for chunk in chunks(path, sample_rate, 1024 * features.n_fft):
+        peak, samples = max(peak, float(np.abs(chunk.samples).max())), samples + len(chunk.samples)
+        windows = np.pad(chunk.samples, (0, -len(chunk.samples) % features.n_fft)).reshape(-1, features.n_fft)
+        energies.append(np.square(windows).sum(axis=1))
+    level = torch.tensor([peak])
+    if features.level == "loud":
+        level = features.loud_level(torch.from_numpy(np.concatenate(energies))[None], torch.tensor([samples]))
+    return level.to(features.window.device), samples
 
 
 def map_recordings(

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechtools.audio.frames import frame_counts
 from speechtools.audio.io import check_signal, duration, read
-from speechtools.audio.recordings import Chunk, check_waveforms, chunks, map_recordings, pad
+from speechtools.audio.recordings import Chunk, check_waveforms, chunks, map_recordings, measure_level, pad
 from speechtools.core.errors import AudioError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 
@@ -163,7 +164,7 @@ class QualityNet(PretrainedModel):
         if samples.ndim != 1:
             raise AudioError(f"Expected mono samples (samples,), got shape {samples.shape}. Average the channels.")
         check_signal(samples, "The recording")
-        return self._assess([samples])[0]
+        return self._assess(*pad([samples]))[0]
 
     def assess_file(self, path: str | Path) -> QualityReport:
         """Score an audio file of any sample rate, number of channels, format and length.
@@ -173,9 +174,15 @@ class QualityNet(PretrainedModel):
         AudioError
             The file is missing, not audio, truncated, empty or silent; the message names it.
         """
-        if duration(path) > self.CHUNK_SECONDS:
-            return self._assess_long(path)
-        return self._assess([read(path, self.sample_rate, refuse_silence=True)])[0]
+        if duration(path) <= self.CHUNK_SECONDS:
+            return self._assess(*pad([read(path, self.sample_rate, refuse_silence=True)]))[0]
+        hop, n_fft = self.features.hop_length, self.features.n_fft
+        size = max(1, round(self.CHUNK_SECONDS * self.sample_rate / hop)) * hop
+        context = round(self.CONTEXT_SECONDS * self.sample_rate / hop) * hop
+        # Read twice, since its level is known only at its end.
+        level, samples = measure_level(path, self.sample_rate, self.features)
+        parts = chunks(path, self.sample_rate, size, before=context, after=context + n_fft - hop)
+        return self._assess_chunks(parts, size // hop, level, samples)
 
     def assess_files(
         self, paths: Iterable[str | Path], batch_size: int = 32
@@ -190,47 +197,28 @@ class QualityNet(PretrainedModel):
             The report, or the reason why this file has none.
         """
         load = partial(read, sample_rate=self.sample_rate, refuse_silence=True)
-        return map_recordings(paths, load, self._assess, self._assess_long, self.CHUNK_SECONDS, batch_size)
+        return map_recordings(
+            paths, load, lambda items: self._assess(*pad(items)), self.assess_file, self.CHUNK_SECONDS, batch_size
+        )
 
     @torch.inference_mode()
-    def _assess(self, waveforms: list[np.ndarray]) -> list[QualityReport]:
-        wavs, lens = pad(waveforms)
+    def _assess(self, wavs: Tensor, lens: Tensor) -> list[QualityReport]:
         scores, frame_scores = self.assess_batch(wavs, lens)
         return [
-            self._report(float(score), row[: self.features.num_frames(len(samples))].cpu().numpy().copy(), len(samples))
-            for score, row, samples in zip(scores, frame_scores, waveforms, strict=True)
+            self._report(float(score), row[: self.features.num_frames(count)].cpu().numpy().copy(), count)
+            for score, row, count in zip(scores, frame_scores, frame_counts(wavs, lens).tolist(), strict=True)
         ]
 
     @torch.inference_mode()
-    def _assess_long(self, path: str | Path) -> QualityReport:
-        """Score a file in chunks. It is read twice, since its level is known only at its end."""
-        hop, n_fft = self.features.hop_length, self.features.n_fft
-        level, samples = self._level(path)
-        num_frames = max(1, round(self.CHUNK_SECONDS * self.sample_rate / hop))
-        context = round(self.CONTEXT_SECONDS * self.sample_rate / hop) * hop
-
-        def chunk_scores(chunk: Chunk) -> np.ndarray:
+    def _assess_chunks(self, parts: Iterable[Chunk], num_frames: int, level: Tensor, samples: int) -> QualityReport:
+        """Score chunks of ``num_frames`` frames and their context; the last one may have more."""
+        scores = []
+        for chunk in parts:
             _, frame_scores = self.assess_batch(torch.from_numpy(chunk.samples), levels=level)
-            first = (chunk.first - chunk.start) // hop
-            return frame_scores[0, first : None if chunk.is_last else first + num_frames].cpu().numpy()
-
-        parts = chunks(path, self.sample_rate, num_frames * hop, before=context, after=context + n_fft - hop)
-        frame_scores = np.concatenate([chunk_scores(chunk) for chunk in parts])
-        return self._report(float(frame_scores.mean(dtype=np.float64)), frame_scores, samples)
-
-    def _level(self, path: str | Path) -> tuple[Tensor, int]:
-        """Level (1,) by which the features divide a whole file, and its number of samples."""
-        size = self.features.n_fft
-        peak, samples, energies = 0.0, 0, []
-        for chunk in chunks(path, self.sample_rate, 1024 * size):
-            peak, samples = max(peak, float(np.abs(chunk.samples).max())), samples + len(chunk.samples)
-            windows = np.pad(chunk.samples, (0, -len(chunk.samples) % size)).reshape(-1, size)
-            energies.append(np.square(windows).sum(axis=1))
-        if self.features.level != "loud":
-            return torch.tensor([peak], device=self.device), samples
-        energy = torch.from_numpy(np.concatenate(energies))[None]
-        # (1, windows)
-        return self.features.loud_level(energy, torch.tensor([samples])).to(self.device), samples
+            first = (chunk.first - chunk.start) // self.features.hop_length
+            scores.append(frame_scores[0, first : None if chunk.is_last else first + num_frames].cpu().numpy())
+        joined = np.concatenate(scores)
+        return self._report(float(joined.mean(dtype=np.float64)), joined, samples)
 
     def _report(self, score: float, frame_scores: np.ndarray, samples: int) -> QualityReport:
         hop, n_fft = self.features.hop_length, self.features.n_fft
