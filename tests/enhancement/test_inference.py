@@ -45,7 +45,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def enhancer(model):
-    return SpeechEnhancer.from_hparams(model, run_opts={"device": "cpu"})
+    return load(model)
 
 
 def write(path, samples, rate=16000, **options):
@@ -54,9 +54,8 @@ def write(path, samples, rate=16000, **options):
     return path
 
 
-def batch_of(tone, *seconds):
-    waveforms = [tone(length, seed=number) for number, length in enumerate(seconds)]
-    return waveforms, *pad(waveforms)
+def load(source=None):
+    return SpeechEnhancer.from_hparams(source, run_opts={"device": "cpu"})
 
 
 # ------------------------------------------------------------------------------------------------------------ batches
@@ -73,7 +72,8 @@ def test_steps_from_noisy_to_enhanced(enhancer, tone):
 
 
 def test_batch_equals_one_by_one_and_padding_changes_nothing(enhancer, tone):
-    waveforms, wavs, lens = batch_of(tone, 2.0, 1.3, 0.01)
+    waveforms = [tone(2.0), tone(1.3), tone(0.01)]
+    wavs, lens = pad(waveforms)
     together = enhancer.enhance_batch(wavs, lens)
     assert together.shape == wavs.shape
     spoiled = wavs.clone()
@@ -88,28 +88,17 @@ def test_batch_equals_one_by_one_and_padding_changes_nothing(enhancer, tone):
         np.testing.assert_allclose(enhanced, row[: len(enhanced)].detach().numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize("samples", [1, 255, 511, 512])
+@pytest.mark.parametrize("samples", [1, 511])
 def test_very_short_waveforms_keep_their_length(enhancer, samples):
     (enhanced,) = enhancer.enhance_waveforms([np.full(samples, 0.1, np.float32)])
     assert enhanced.shape == (samples,) and np.isfinite(enhanced).all()
 
 
-def test_lengths_of_long_recordings_are_kept_to_the_sample(enhancer):
-    counts = [61 * 16000, 61 * 16000 - 1, 7]
-    waveforms = enhancer.enhance_waveforms([np.full(count, 0.1, np.float32) for count in counts])
-    assert [len(samples) for samples in waveforms] == counts and all(samples[-1] for samples in waveforms)
-
-
-@pytest.mark.parametrize("factor", [0.01, 3.0])
-def test_what_is_louder_comes_out_louder_and_nothing_else_changes(enhancer, tone, factor):
-    wavs = torch.from_numpy(tone(1.0))[None]
-    torch.testing.assert_close(
-        enhancer.enhance_batch(factor * wavs), factor * enhancer.enhance_batch(wavs), atol=1e-5 * factor, rtol=1e-4
-    )
-
-
-def test_silence_stays_silent(enhancer):
-    assert (enhancer.enhance_batch(torch.zeros(2, 4000)) == 0).all()
+@pytest.mark.parametrize("factor", [0.0, 0.01, 3.0])
+def test_the_level_passes_through(enhancer, tone, factor):
+    wavs = torch.from_numpy(tone(1.0))
+    scaled = factor * enhancer.enhance_batch(wavs)
+    torch.testing.assert_close(enhancer.enhance_batch(factor * wavs), scaled, atol=1e-5 * factor, rtol=1e-4)
 
 
 def test_gradients_reach_the_waveform_and_not_the_frozen_parameters(enhancer, tone):
@@ -126,7 +115,7 @@ def test_gradients_reach_the_waveform_and_not_the_frozen_parameters(enhancer, to
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_gpu_makes_the_same(model, enhancer, tone):
-    _, wavs, lens = batch_of(tone, 2.0, 1.3)
+    wavs, lens = pad([tone(2.0), tone(1.3)])
     on_gpu = SpeechEnhancer.from_hparams(model, run_opts={"device": "cuda"})
     leaf = wavs.cuda().requires_grad_()
     enhanced = on_gpu.enhance_batch(leaf, lens)
@@ -139,16 +128,11 @@ def test_the_gpu_makes_the_same(model, enhancer, tone):
 
 
 def test_a_file_is_enhanced_as_its_samples_are(enhancer, tone, tmp_path):
+    """At any sample rate, with any channels."""
     path = write(tmp_path / "a.wav", tone(1.5), subtype="FLOAT")
     np.testing.assert_allclose(enhancer.enhance_file(str(path)), enhancer.enhance_waveforms([tone(1.5)])[0], atol=1e-6)
-
-
-def test_any_rate_and_channels(enhancer, tone, tmp_path):
     stereo = np.repeat(tone(1.5, 48000)[:, None], 2, axis=1)
-    enhanced = enhancer.enhance_file(write(tmp_path / "studio.flac", stereo, 48000))
-    assert enhanced.shape == (24000,)
-    mono = enhancer.enhance_file(write(tmp_path / "mono.wav", tone(1.5, 48000), 48000, subtype="FLOAT"))
-    np.testing.assert_allclose(enhanced, mono, atol=1e-3)
+    assert enhancer.enhance_file(write(tmp_path / "studio.flac", stereo, 48000)).shape == (24000,)
 
 
 @pytest.mark.parametrize("periods, chunks", [(6, 1), (8, 1), (9, 2), (18, 4)])
@@ -158,7 +142,7 @@ def test_long_files_are_enhanced_in_chunks_like_a_whole(enhancer, model, tmp_pat
     samples = np.tile(period, periods)
     path = write(tmp_path / "long.wav", samples, subtype="FLOAT")
     whole = enhancer.enhance_file(path)
-    chunked = SpeechEnhancer.from_hparams(model, run_opts={"device": "cpu"})
+    chunked = load(model)
     chunked.CHUNK_SECONDS, chunked.CONTEXT_SECONDS = 4 * 8192 / 16000, 2 * 8192 / 16000
     lengths, enhance = [], chunked.enhance_waveforms
     chunked.enhance_waveforms = lambda waveforms: lengths.append(len(waveforms[0])) or enhance(waveforms)
@@ -194,7 +178,7 @@ def test_chunks_are_cross_faded(enhancer, model, tmp_path):
     """Each chunk is scaled by another gain; the gains are cross-faded."""
     path = tmp_path / "long.wav"
     soundfile.write(path, np.full(16000 * 9, 0.25), 16000)
-    chunked = SpeechEnhancer.from_hparams(model, run_opts={"device": "cpu"})
+    chunked = load(model)
     chunked.CHUNK_SECONDS, chunked.CONTEXT_SECONDS = 2.0, 0.5
     gains = iter(range(1, 100))
     chunked.enhance_waveforms = lambda waveforms: [next(gains) * samples for samples in waveforms]
@@ -208,12 +192,7 @@ def test_chunks_are_cross_faded(enhancer, model, tmp_path):
 
 def test_an_enhancer_of_another_stft_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="does not take spectra of 129 bins, which n_fft=256 gives.*another STFT"):
-        SpeechEnhancer.from_hparams(write_model(tmp_path, n_fft=256, hop_length=128))
-
-
-def test_an_invalid_stft(tmp_path):
-    with pytest.raises(ConfigError, match="hop_length=500 must divide n_fft=512"):
-        SpeechEnhancer.from_hparams(write_model(tmp_path, hop_length=500))
+        load(write_model(tmp_path, n_fft=256, hop_length=128))
 
 
 def test_a_recipe_of_another_rate_or_stft_is_refused(enhancer):
@@ -224,15 +203,8 @@ def test_a_recipe_of_another_rate_or_stft_is_refused(enhancer):
         enhancer.check_matches(16000, Spectrum(512, 128))
 
 
-def test_models_of_other_kinds(model, pretrained):
-    with pytest.raises(ConfigError, match="lacks spectrum, modules: enhancer, which SpeechEnhancer needs"):
-        SpeechEnhancer.from_hparams(pretrained)
-    with pytest.raises(ConfigError, match="lacks features, scale, modules: quality, which QualityNet needs"):
-        speechtools.inference.QualityNet.from_hparams(model)
-
-
 def test_the_bundled_model_removes_white_noise():
-    bundled = SpeechEnhancer.from_hparams(run_opts={"device": "cpu"})
+    bundled = load()
     noise = np.random.default_rng(0).normal(0, 0.05, 3 * bundled.sample_rate).astype(np.float32)
     (enhanced,) = bundled.enhance_waveforms([noise])
     assert np.square(enhanced).mean() < 0.25 * np.square(noise).mean()
@@ -250,7 +222,6 @@ def pesq_gain(enhancer, waveforms, noises, snr_db=5.0):
 
 def test_the_bundled_model_raises_pesq_with_unseen_noises(builtin_cache):
     pytest.importorskip("espeakng_loader")
-    bundled = SpeechEnhancer.from_hparams(run_opts={"device": "cpu"})
     utterances = speechtools.build("corpus/builtin", num_train_speakers=2, num_test_speakers=1)
     waveforms = [audio.read(utterance.path) for utterance in utterances if utterance.split == "test"][:2]
-    assert pesq_gain(bundled, waveforms, [make_noise("engine"), make_noise("white")]) > 0.2
+    assert pesq_gain(load(), waveforms, [make_noise("engine"), make_noise("white")]) > 0.2

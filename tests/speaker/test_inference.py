@@ -106,8 +106,9 @@ def test_windows_have_times_in_order_within_the_recording(verifier):
 def test_a_pause_before_the_speech_moves_the_times(verifier):
     wav = voice(4.0)
     later = np.concatenate([np.zeros(2 * RATE, np.float32), wav])
-    starts, moved = verifier.encode_windows(wav).times[:, 0], verifier.encode_windows(later).times[:, 0]
-    assert np.allclose(moved, starts + 2.0, atol=0.03)
+    assert np.allclose(
+        verifier.encode_windows(later).times[:, 0], verifier.encode_windows(wav).times[:, 0] + 2, atol=0.03
+    )
 
 
 def test_files_of_any_rate_and_channels(verifier, tmp_path):
@@ -156,10 +157,8 @@ def test_enrolment_and_verification(verifier, recordings):
     mean = torch.stack([verifier.encode_file(path) for path in recordings[:3]]).mean(dim=0)
     assert torch.allclose(voiceprint, mean, atol=1e-5)
     score, accepted = verifier.verify("anna", recordings[3])
-    assert score == pytest.approx(
-        torch.nn.functional.cosine_similarity(mean, verifier.encode_file(recordings[3]), dim=0).item(), abs=1e-5
-    )
-    assert accepted == (score >= verifier.threshold)
+    cosine = torch.nn.functional.cosine_similarity(mean, verifier.encode_file(recordings[3]), dim=0)
+    assert score == pytest.approx(float(cosine), abs=1e-5) and accepted == (score >= verifier.threshold)
     assert verifier.verify("anna", recordings[3], threshold=-1.1).accepted
     assert not verifier.verify("anna", recordings[3], threshold=1.1).accepted
     assert verifier.verify_files(recordings[0], recordings[0]).score == pytest.approx(1.0, abs=1e-5)
@@ -247,11 +246,6 @@ def test_a_model_without_windows_or_segment_is_refused(tmp_path):
     yaml.write_text(yaml.read_text().replace("window_frames: 160", ""))
     with pytest.raises(ConfigError, match="neither a segment nor window_frames"):
         load(tmp_path)
-
-
-def test_a_quality_model_is_refused(pretrained):
-    with pytest.raises(ConfigError, match="lacks modules: encoder, which SpeakerEncoder needs"):
-        load(pretrained, SpeakerEncoder)
 
 
 def test_the_bundled_model_tells_voices_apart(recordings):
