@@ -1,8 +1,7 @@
-"""First steps, on recordings that are made on the spot: ``python -m speechtools.tour``.
+"""First steps with synthetic recordings: ``python -m speechtools.tour``.
 
-Scores three recordings, shows their frame scores, enrols two voices and verifies a third. The Python lines that it
-prints are the ones that it runs. The voices are synthetic (espeak-ng, extra ``recipes``); the models are those of the
-package. The recordings stay in the folder ``tour``, to be listened to and tried with the commands.
+Scores three recordings, enrolls two voices and verifies a third, with the bundled models. It runs the lines of Python
+that it prints. The recordings (espeak-ng, extra ``recipes``) stay in the folder ``tour``.
 """
 
 import argparse
@@ -22,7 +21,7 @@ import speechtools
 from speechtools.core.errors import SpeechtoolsError
 from speechtools.inference import QualityReport
 
-#: The voices, by their names in the built-in corpus of ``_SEED``: chosen to sound different.
+#: Voices that sound different, and their names in the built-in corpus of ``_SEED``.
 VOICES = {"anna": "fdfh0", "ben": "mefn0", "clara": "fgkl0"}
 RECORDINGS_OF_A_VOICE = 4
 _SEED = 6
@@ -38,7 +37,7 @@ for name in ["clean", "a_bit_noisy", "very_noisy"]:
 _REGIONS = """\
 regions = reports["very_noisy"].degraded_regions(below=2.5, min_duration=0.1)
 """
-_ENROL = """\
+_ENROLL = """\
 from speechtools.inference import SpeakerVerification
 
 verifier = SpeakerVerification.from_hparams()
@@ -54,15 +53,15 @@ for recording in ["anna_4", "ben_4", "clara_1"]:
 
 
 def write_recordings(folder: str | Path) -> Path:
-    """Write the recordings of the tour into a folder, and return it: 16 kHz WAV, the same bytes every time.
+    """Write the recordings of the tour into a folder, as 16 kHz WAV files, and return the folder.
 
-    ``clean.wav``, ``a_bit_noisy.wav`` (street noise at 15 dB throughout) and ``very_noisy.wav`` (at -5 dB after its
-    first third) are one sentence; ``anna_1.wav`` to ``clara_4.wav`` are four sentences of each voice.
+    ``clean.wav``, ``a_bit_noisy.wav`` (street noise at 15 dB) and ``very_noisy.wav`` (at -5 dB after the first third)
+    are one sentence; ``anna_1.wav`` to ``clara_4.wav`` are four sentences of each voice. They are the same every time.
 
     Raises
     ------
     SpeechtoolsError
-        The package espeakng-loader, of the extra ``recipes``, is not installed, or the folder cannot be written.
+        The package espeakng-loader is not installed, or the folder cannot be written.
     """
     from speechtools import audio
     from speechtools.audio.noises import make_noise
@@ -87,7 +86,7 @@ def write_recordings(folder: str | Path) -> Path:
 
 
 def frame_bars(report: QualityReport, width: int) -> Text:
-    """The frame scores of a recording as bars of eight heights, green above 3, yellow above 2, red below."""
+    """Draw frame scores as bars of eight heights: green above 3, yellow above 2, red below."""
     groups = np.array_split(report.frame_scores, min(width, len(report.frame_scores)))
     bars = Text()
     for score in map(np.mean, groups):
@@ -97,80 +96,81 @@ def frame_bars(report: QualityReport, width: int) -> Text:
 
 
 def tour(folder: str | Path = "tour", png: str | Path | None = None, console: Console | None = None) -> dict:
-    """Walk through the first steps on a console; what the printed lines have made is returned, by name.
+    """Run the first steps, print them, and return the variables of the printed lines.
 
     Parameters
     ----------
     folder : str or Path
-        Where the recordings are written.
-    png : str or Path
-        Draw the frame scores there, too.
+        Folder for the recordings.
+    png : str or Path, optional
+        File for a plot of the frame scores.
 
     Raises
     ------
     SpeechtoolsError
-        As :func:`write_recordings`.
+        As in :func:`write_recordings`.
     """
     console = console or Console(highlight=False)
-    made: dict = {}
+    variables: dict = {}
 
     def run(code: str) -> None:
         console.print(Syntax(code.rstrip(), "python", background_color="default", word_wrap=True))
-        exec(code, made)  # what is printed is what runs
+        exec(code, variables)
         console.print()
 
-    console.print("[bold]1. Recordings[/bold], spoken on the spot by synthetic voices")
+    console.print("[bold]1. Recordings[/bold] of synthetic voices")
     write_recordings(folder)
     console.print(f"{folder}: clean.wav, a_bit_noisy.wav, very_noisy.wav; anna_1.wav to clara_4.wav\n")
 
-    console.print("[bold]2. How good does it sound?[/bold] PESQ (−0.5 to 4.5), predicted without the original")
+    console.print("[bold]2. How good does it sound?[/bold] PESQ (−0.5 to 4.5), predicted without a reference")
     run(f"folder = {Path(folder).as_posix()!r}\n{_SCORE}")
     table = Table("recording", "score", "frame scores, from start to end", box=None)
-    for name, report in made["reports"].items():
+    for name, report in variables["reports"].items():
         table.add_row(name, f"{report.score:.2f}", frame_bars(report, max(console.width - 30, 20)))
     console.print(table)
-    console.print("\nWhere is it bad?")
+    console.print("\nWhere is the quality low?")
     run(_REGIONS)
-    for region in made["regions"]:
-        console.print(f"from {region.start:.2f} to {region.end:.2f} s, {region.score:.2f} there")
+    for region in variables["regions"]:
+        console.print(f"from {region.start:.2f} to {region.end:.2f} s: {region.score:.2f}")
     if png is not None:
         from speechtools import audio
         from speechtools.quality import plots
 
         recordings = [
-            (name, audio.read(Path(folder) / f"{name}.wav"), made["reports"][name]) for name in made["reports"]
+            (name, audio.read(Path(folder) / f"{name}.wav"), variables["reports"][name])
+            for name in variables["reports"]
         ]
-        console.print(f"Drawn: {plots.frame_scores(png, recordings, made['net'].sample_rate)}")
+        console.print(f"Plot: {plots.frame_scores(png, recordings, variables['net'].sample_rate)}")
 
-    console.print("\n[bold]3. Who is speaking?[/bold] Two voices are enrolled from three recordings each")
-    run(_ENROL)
-    console.print("Is it anna? A fourth recording of her, one of ben, and one of clara, who is not enrolled")
+    console.print("\n[bold]3. Who is speaking?[/bold] Enroll two voices from three recordings each")
+    run(_ENROLL)
+    console.print("Is it anna? Another recording of her, one of ben, and one of clara, who is not enrolled")
     run(_VERIFY)
-    table = Table("recording", "score", f"threshold {made['verifier'].threshold:.2f}", box=None)
-    for name, verdict in made["verdicts"].items():
+    table = Table("recording", "score", f"threshold {variables['verifier'].threshold:.2f}", box=None)
+    for name, verdict in variables["verdicts"].items():
         table.add_row(name, f"{verdict.score:.2f}", "accepted as anna" if verdict.accepted else "rejected")
     console.print(table)
 
-    console.print("\n[bold]4. Next[/bold], with recordings of your own:")
+    console.print("\n[bold]4. Next[/bold], with your own recordings:")
     for command in (
         f"speechtools score {folder}",
         f"speechtools enhance {folder}/very_noisy.wav enhanced.wav",
         f"speechtools verify {folder}/anna_1.wav {folder}/clara_1.wav",
     ):
         console.print(f"  {command}")
-    return made
+    return variables
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tour and return its exit status: 0, or 1 after an error message."""
+    """Run the tour and return its exit status: 0 or 1."""
     parser = argparse.ArgumentParser(prog="python -m speechtools.tour", description="First steps, in under a minute.")
-    parser.add_argument("--folder", default="tour", help="where the recordings are written (tour)")
-    parser.add_argument("--png", metavar="FILE", help="draw the frame scores there, over their spectrograms")
+    parser.add_argument("--folder", default="tour", help="folder for the recordings (tour)")
+    parser.add_argument("--png", metavar="FILE", help="plot the frame scores and the spectrograms")
     arguments = parser.parse_args(argv)
-    torch.set_num_threads(1)  # small nets run fastest so
+    torch.set_num_threads(1)  # fastest for small networks
     try:
         tour(arguments.folder, arguments.png)
-    except (SpeechtoolsError, OSError) as error:  # a full disk, a folder without permission
+    except (SpeechtoolsError, OSError) as error:  # such as a full disk
         print(f"speechtools: {error}", file=sys.stderr)
         return 1
     return 0

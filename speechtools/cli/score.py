@@ -71,12 +71,15 @@ def describe_scale(name: str) -> str:
     >>> describe_scale("raw_nb")
     'scale raw_nb: raw narrow-band PESQ, -0.5 (bad) to 4.5 (clean)'
     """
-    from speechtools.measures.pesq import SCALES
+    from speechtools.measures import find_measure
 
     meanings = {"raw_nb": "raw narrow-band PESQ", "nb": "narrow-band PESQ (MOS-LQO)", "wb": "wide-band PESQ (MOS-LQO)"}
-    if name not in meanings:
+    try:
+        measure = find_measure(name)
+    except ConfigError:  # a scale of another program
         return f"scale {name}"
-    return f"scale {name}: {meanings[name]}, {SCALES[name].minimum:.1f} (bad) to {SCALES[name].maximum:.1f} (clean)"
+    limits = sorted([measure.minimum, measure.maximum], reverse=not measure.higher_is_better)
+    return f"scale {name}: {meanings.get(name, measure.name)}, {limits[0]:.1f} (bad) to {limits[1]:.1f} (clean)"
 
 
 def score_rows(net: Any, paths: list[Path], batch_size: int, below: float, png: str | None) -> Iterator[dict[str, Any]]:

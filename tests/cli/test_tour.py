@@ -1,4 +1,4 @@
-"""The tour runs the lines that it prints, and what it says of its recordings is so."""
+"""The tour runs the lines that it prints."""
 
 import sys
 
@@ -12,19 +12,19 @@ from speechtools.inference import QualityReport
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory):
-    """A folder, what was made in it, and what was printed."""
+    """A folder, the variables of the printed lines, and the output."""
     folder = tmp_path_factory.mktemp("tour")
     console = Console(width=100, record=True, file=open(folder / "console.txt", "w", encoding="utf-8"))
-    made = tour.tour(folder / "tour", folder / "frames.png", console)
+    variables = tour.tour(folder / "tour", folder / "frames.png", console)
     console.file.close()
-    return folder, made, console.export_text()
+    return folder, variables, console.export_text()
 
 
-def test_noisier_scores_lower_and_the_bad_part_is_found(walked):
-    folder, made, printed = walked
-    clean, bit, very = (made["reports"][name] for name in ("clean", "a_bit_noisy", "very_noisy"))
+def test_noise_lowers_the_score_where_it_is(walked):
+    folder, variables, printed = walked
+    clean, bit, very = (variables["reports"][name] for name in ("clean", "a_bit_noisy", "very_noisy"))
     assert clean.score > bit.score + 0.5 and bit.score > very.score + 0.2
-    (region,) = made["regions"]
+    (region,) = variables["regions"]
     third = clean.duration / 3
     assert region.start == pytest.approx(third, abs=0.3) and region.end == very.duration
     assert f"very_noisy   {very.score:.2f}" in printed and f"from {region.start:.2f} to {region.end:.2f} s" in printed
@@ -32,17 +32,17 @@ def test_noisier_scores_lower_and_the_bad_part_is_found(walked):
 
 
 def test_the_enrolled_voice_is_accepted_and_the_others_are_rejected(walked):
-    _, made, printed = walked
-    assert {name: verdict.accepted for name, verdict in made["verdicts"].items()} == {
+    _, variables, printed = walked
+    assert {name: verdict.accepted for name, verdict in variables["verdicts"].items()} == {
         "anna_4": True,
         "ben_4": False,
         "clara_1": False,
     }
-    assert sorted(made["verifier"].voices) == ["anna", "ben"]
+    assert sorted(variables["verifier"].voices) == ["anna", "ben"]
     assert "accepted as anna" in printed and printed.count("rejected") == 2
 
 
-def test_the_recordings_are_what_they_are_said_to_be(walked):
+def test_noise_of_the_recordings(walked):
     folder = walked[0] / "tour"
     clean, bit, very = (audio.read(folder / f"{name}.wav") for name in ("clean", "a_bit_noisy", "very_noisy"))
     third = len(clean) // 3
