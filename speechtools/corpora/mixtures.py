@@ -77,7 +77,7 @@ def plan_training(
     seed: int,
     clean_copies: bool = False,
     enhanced_share: float = 0.0,
-    degradations: Sequence[str | dict] = (),
+    degradations: str | Sequence[str | dict] = (),
 ) -> list[Mixture]:
     """Plan every utterance once: ``num_clean`` stay clean, the others get one noise and one SNR each.
 
@@ -143,7 +143,7 @@ def plan_test(
     split: str,
     seed: int,
     enhanced: bool = False,
-    degradations: Sequence[str | dict] = (),
+    degradations: str | Sequence[str | dict] = (),
 ) -> list[Mixture]:
     """Plan ``num_utterances`` drawn utterances: each clean, and each with every noise type at every SNR.
 
@@ -178,7 +178,7 @@ def plan_test(
     return mixtures
 
 
-def parse_degradations(degradations: Sequence[str | dict]) -> list[tuple[str, dict]]:
+def parse_degradations(degradations: str | dict | Sequence[str | dict]) -> list[tuple[str, dict]]:
     """Read a list of degradations: names, or names with options, as in ``[clipping, {clipping: {max_level: 0.1}}]``.
 
     Raises

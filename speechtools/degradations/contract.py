@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 
-from speechtools.core.contract import Broken, Contract, Law, Subject, register_kind
+from speechtools.core.contract import Broken, Contract, Slot, Subject, law, register_kind
 from speechtools.core.errors import AudioError
 from speechtools.core.laws import bursts
 
@@ -13,6 +13,10 @@ def _degrade(degradation, clean: np.ndarray, seed: int) -> np.ndarray:
     return degradation(clean, np.random.default_rng(seed))
 
 
+@law(
+    "the result is finite float32 of the same length, and not silent",
+    "Cut or pad to clean.shape without shifting in time, and convert with astype(np.float32).",
+)
 def _keeps_length(subject: Subject) -> None:
     degradation = subject.build()
     for samples in (16000, 9001, 4097):
@@ -25,6 +29,10 @@ def _keeps_length(subject: Subject) -> None:
             raise Broken(f"silence, or samples that are not finite, for {samples} samples")
 
 
+@law(
+    "all draws come from rng, and clean is not changed",
+    "Use rng alone for random numbers, and copy before changing in place.",
+)
 def _is_reproducible(subject: Subject) -> None:
     clean = bursts(1.0)
     before = clean.copy()
@@ -36,6 +44,7 @@ def _is_reproducible(subject: Subject) -> None:
         raise Broken("other samples from a generator of the same seed")
 
 
+@law("speech is degraded", "Choose defaults that degrade.")
 def _degrades(subject: Subject) -> None:
     clean = bursts(1.0)
     degradation = subject.build()
@@ -43,6 +52,7 @@ def _degrades(subject: Subject) -> None:
         raise Broken("8 draws that return the speech as it was")
 
 
+@law("digital silence gives finite samples or AudioError", "Return silence as it is, or raise AudioError.")
 def _handles_silence(subject: Subject) -> None:
     try:
         degraded = _degrade(subject.build(), np.zeros(16000, dtype=np.float32), 0)
@@ -52,6 +62,10 @@ def _handles_silence(subject: Subject) -> None:
         raise Broken("samples that are not finite")
 
 
+@law(
+    "a pickled copy does the same, unless in_one_process is True",
+    "Keep only what can be pickled, or set in_one_process = True on the class.",
+)
 def _pickles(subject: Subject) -> None:
     degradation = subject.build()
     if getattr(degradation, "in_one_process", False):
@@ -71,28 +85,7 @@ register_kind(
             "speechtools.degradations.clipping",
             "speechtools.enhancement.degradation",
         ),
-        laws=(
-            Law(
-                "the result is finite float32 of the same length, and not silent",
-                _keeps_length,
-                "Cut or pad to clean.shape without shifting in time, and convert with astype(np.float32).",
-            ),
-            Law(
-                "all draws come from rng, and clean is not changed",
-                _is_reproducible,
-                "Use rng alone for random numbers, and copy before changing in place.",
-            ),
-            Law("speech is degraded", _degrades, "Choose defaults that degrade."),
-            Law(
-                "digital silence gives finite samples or AudioError",
-                _handles_silence,
-                "Return silence as it is, or raise AudioError.",
-            ),
-            Law(
-                "a pickled copy does the same, unless in_one_process is True",
-                _pickles,
-                "Keep only what can be pickled, or set in_one_process = True on the class.",
-            ),
-        ),
+        slot=Slot("TIMIT/quality", "qnet.yaml", "degradations"),
+        laws=(_keeps_length, _is_reproducible, _degrades, _handles_silence, _pickles),
     ),
 )

@@ -5,11 +5,15 @@ import pickle
 
 import numpy as np
 
-from speechtools.core.contract import Broken, Contract, Law, Slot, Subject, register_kind
+from speechtools.core.contract import Broken, Contract, Slot, Subject, law, register_kind
 from speechtools.core.errors import AudioError
 from speechtools.core.laws import bursts
 
 _SNRS_DB = (30, 10, -5)
+
+
+def _is_computed(subject: Subject) -> bool:
+    return not getattr(subject.build(), "from_listeners", False)
 
 
 def _rate(measure) -> int:
@@ -30,6 +34,10 @@ def _scores(measure) -> list[float]:
     return [measure(reference, signal, _rate(measure)) for signal in degraded]
 
 
+@law(
+    "name, a finite range, direction and sample rates are attributes",
+    "Set name, minimum, maximum, higher_is_better and sample_rates on the class.",
+)
 def _describes_itself(subject: Subject) -> None:
     measure = subject.build()
     for attribute in ("name", "minimum", "maximum", "higher_is_better", "sample_rates"):
@@ -45,6 +53,11 @@ def _describes_itself(subject: Subject) -> None:
         raise Broken(f"sample_rates={measure.sample_rates!r}")
 
 
+@law(
+    "scores are floats within the range",
+    "Return float(…), and clip, or correct minimum and maximum.",
+    applies=_is_computed,
+)
 def _scores_in_range(subject: Subject) -> None:
     measure = subject.build()
     margin = 0.05 * (measure.maximum - measure.minimum)
@@ -55,6 +68,11 @@ def _scores_in_range(subject: Subject) -> None:
             raise Broken(f"{score:g} outside of {measure.minimum:g} to {measure.maximum:g}")
 
 
+@law(
+    "a signal scores best against itself",
+    "Correct maximum (minimum where lower is better), or the formula.",
+    applies=_is_computed,
+)
 def _itself_is_best(subject: Subject) -> None:
     measure = subject.build()
     best = measure.maximum if measure.higher_is_better else measure.minimum
@@ -63,6 +81,7 @@ def _itself_is_best(subject: Subject) -> None:
         raise Broken(f"{score:g} instead of {best:g}")
 
 
+@law("more noise scores worse", "Correct higher_is_better, or the formula.", applies=_is_computed)
 def _noise_is_worse(subject: Subject) -> None:
     measure = subject.build()
     scores = _scores(measure)
@@ -71,6 +90,11 @@ def _noise_is_worse(subject: Subject) -> None:
         raise Broken(f"scores {shown} without noise and at {', '.join(map(str, _SNRS_DB))} dB")
 
 
+@law(
+    "a call changes nothing, and a pickled copy gives the same score",
+    "Copy inputs before changing them, seed random draws, and keep only what can be pickled.",
+    applies=_is_computed,
+)
 def _pure(subject: Subject) -> None:
     measure = subject.build()
     reference, noise = _signals(measure)
@@ -83,6 +107,11 @@ def _pure(subject: Subject) -> None:
         raise Broken(f"{first!r}, and {second!r} from a pickled copy")
 
 
+@law(
+    "signals of two lengths, NaN and silence raise AudioError",
+    "Call speechtools.measures.check_pair first.",
+    applies=_is_computed,
+)
 def _refuses(subject: Subject) -> None:
     measure = subject.build()
     reference, noise = _signals(measure)
@@ -102,36 +131,15 @@ register_kind(
     "measure",
     Contract(
         "build(name)(reference, degraded, sample_rate): two (samples,) float arrays of one length, aligned in time -> "
-        "float; with name, minimum, maximum, higher_is_better and sample_rates (None: any)",
-        modules=("speechtools.measures.pesq", "speechtools.measures.stoi", "speechtools.measures.si_sdr"),
-        slot=Slot("TIMIT/quality", "qnet.yaml", "scale"),
-        laws=(
-            Law(
-                "name, a finite range, direction and sample rates are attributes",
-                _describes_itself,
-                "Set name, minimum, maximum, higher_is_better and sample_rates on the class.",
-            ),
-            Law(
-                "scores are floats within the range",
-                _scores_in_range,
-                "Return float(…), and clip, or correct minimum and maximum.",
-            ),
-            Law(
-                "a signal scores best against itself",
-                _itself_is_best,
-                "Correct maximum (minimum where lower is better), or the formula.",
-            ),
-            Law("more noise scores worse", _noise_is_worse, "Correct higher_is_better, or the formula."),
-            Law(
-                "a call changes nothing, and a pickled copy gives the same score",
-                _pure,
-                "Copy inputs before changing them, seed random draws, and keep only what can be pickled.",
-            ),
-            Law(
-                "signals of two lengths, NaN and silence raise AudioError",
-                _refuses,
-                "Call speechtools.measures.check_pair first.",
-            ),
+        "float; with name, minimum, maximum, higher_is_better and sample_rates (None: any); from_listeners = True where "
+        "only listeners give scores",
+        modules=(
+            "speechtools.measures.pesq",
+            "speechtools.measures.stoi",
+            "speechtools.measures.si_sdr",
+            "speechtools.measures.mos",
         ),
+        slot=Slot("TIMIT/quality", "qnet.yaml", "scale"),
+        laws=(_describes_itself, _scores_in_range, _itself_is_best, _noise_is_worse, _pure, _refuses),
     ),
 )

@@ -106,6 +106,11 @@ def label(
         A package that the measure needs is not installed.
     """
     scorer = find_measure(measure)
+    if getattr(scorer, "from_listeners", False):
+        raise ConfigError(
+            f"measure/{scorer.name} cannot be computed: listeners give its scores. Use a corpus with scores (labels: "
+            "corpus), or another measure."
+        )
     num_workers = cpu_count() if num_workers is None else num_workers
     if num_workers < 1 or not timeout_s > 0:
         raise ConfigError(

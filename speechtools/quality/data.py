@@ -95,6 +95,7 @@ def prepare(
     enhance: mixing.Enhance | None = None,
     scale: str = "raw_nb",
     labels: str = "measure",
+    degradations: str | Sequence[str | dict] = (),
     num_workers: int | None = None,
 ) -> PreparedSets:
     """Make the training, validation and test sets, unless they exist.
@@ -120,6 +121,9 @@ def prepare(
     labels : str
         ``measure`` makes mixtures and labels them; ``corpus`` takes the recordings as they are, with the scores that
         their utterances carry, which must be on ``scale``.
+    degradations : str, dict or sequence
+        Plugins of the kind ``degradation`` besides the noises, as
+        :func:`speechtools.corpora.mixtures.parse_degradations` reads them.
     num_workers : int, optional
         Processes; None takes one for each core.
 
@@ -134,6 +138,8 @@ def prepare(
         if name not in ("sources", "save_folder", "num_workers", "enhance", "enhancer")
     }
     _check_options(options)
+    if not degradations:  # sets of earlier versions are used as they are
+        options.pop("degradations")
     if enhanced_share:
         if enhancer is None or enhance is None:
             raise ConfigError(
@@ -158,10 +164,18 @@ def prepare(
             sources.seed,
             clean_copies,
             enhanced_share,
+            degradations,
         )
         for split, count in (("valid", num_valid_utterances), ("test", num_test_utterances)):
             plan += mixing.plan_test(
-                groups[split], noises[split], test_snrs_db, count, split, sources.seed, enhanced=enhanced_share > 0
+                groups[split],
+                noises[split],
+                test_snrs_db,
+                count,
+                split,
+                sources.seed,
+                enhanced=enhanced_share > 0,
+                degradations=degradations,
             )
         rows = _make(plan, sets.folder, sources.sample_rate, scale, enhance, num_workers)
     for split in SPLITS:
@@ -290,6 +304,7 @@ def _digest(model: str | Path) -> str:
 
 def _check_options(options: dict) -> None:
     find_measure(options["scale"])
+    mixing.parse_degradations(options["degradations"])
     for name in ("train_snrs_db", "test_snrs_db"):
         check_snrs(name, options[name])
     if options["mixtures_per_utterance"] < 1:

@@ -43,12 +43,12 @@ def test_a_speaker_in_two_splits():
         Utterance("a", "anna", "train", Path("/a.wav"), 1.0),
         Utterance("b", "anna", "test", Path("/b.wav"), 1.0),
     ]
-    with pytest.raises(CorpusError, match="Speaker 'anna' is in several splits of the corpus .test, train."):
+    with pytest.raises(CorpusError, match="'anna'.*test, train"):
         split_speakers(spoken, 0.25, 0.25, 0)
 
 
 def test_too_few_speakers():
-    with pytest.raises(CorpusError, match="has 2 speakers, which leaves none for valid"):
+    with pytest.raises(CorpusError, match="none for valid"):
         split_speakers(utterances(2), 0.5, 0.25, 0)
 
 
@@ -69,10 +69,10 @@ def test_a_share_of_the_test_speakers_is_set_aside(share):
     assert set_aside(groups, 0, seed=0) == groups
 
 
-@pytest.mark.parametrize("share, count", [(0.01, 0), (0.99, 10), (1.5, 15), (-0.5, -5)])
-def test_shares_that_leave_nobody(share, count):
+@pytest.mark.parametrize("share", [0.01, 0.99, 1.5, -0.5])
+def test_shares_that_leave_nobody(share):
     groups = split_speakers(utterances(40), heldout_share=0.5, valid_share=0.5, seed=0)
-    with pytest.raises(ConfigError, match=f"enhancer_share={share} of the 10 test speakers is {count} of them, but"):
+    with pytest.raises(ConfigError, match=f"enhancer_share={share}"):
         set_aside(groups, share, seed=0)
 
 
@@ -142,17 +142,17 @@ def test_a_test_noise_left_out_with_null():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (dict(test=["engine"], valid=1, num_train=None), "test_noises: no noise type matches 'engine'"),
-        (dict(test=["n00"], valid=["n00"], num_train=None), "valid_noises and test_noises share"),
-        (dict(test=["n00"], valid=3, num_train=None), "valid_noises=3: 3 noise types remain"),
-        (dict(test=["n00"], valid=1, num_train=3), "num_train_noises=3, but 2 noise recordings remain"),
-        (dict(test=["n00"], valid=["n01", "n02", "n03"], num_train=None), "No noise type is left for training"),
-        (dict(test=["n00"], valid=1, num_train=None, enhancer=2), "enhancer_noises=2: 2 noise types remain"),
+        (dict(test=["engine"], valid=1, num_train=None), "test_noises.*'engine'"),
+        (dict(test=["n00"], valid=["n00"], num_train=None), "valid_noises and test_noises"),
+        (dict(test=["n00"], valid=3, num_train=None), "valid_noises=3"),
+        (dict(test=["n00"], valid=1, num_train=3), "num_train_noises=3"),
+        (dict(test=["n00"], valid=["n01", "n02", "n03"], num_train=None), "left for training"),
+        (dict(test=["n00"], valid=1, num_train=None, enhancer=2), "enhancer_noises=2"),
         (
             dict(test=["n00"], valid=["n01"], num_train=None, enhancer=["n01"]),
-            "enhancer_noises and valid_noises or test_noises share 'n01'",
+            "enhancer_noises.*'n01'",
         ),
-        (dict(test=["n00"], valid=1, num_train=None, enhancer=["n9"]), "enhancer_noises: no noise type matches 'n9'"),
+        (dict(test=["n00"], valid=1, num_train=None, enhancer=["n9"]), "enhancer_noises.*'n9'"),
     ],
 )
 def test_impossible_noise_splits(arguments, message):

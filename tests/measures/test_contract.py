@@ -4,6 +4,8 @@ import laws
 import numpy as np
 import pytest
 
+from speechtools.core.errors import ConfigError
+from speechtools.measures import find_measure
 from speechtools.measures.si_sdr import SISDR
 
 
@@ -86,3 +88,9 @@ def test_broken_measures_are_caught(measure, law, seen):
 def test_bundled_measures_keep_the_contract(name):
     pytest.importorskip("pesq")
     assert len(laws.contract.check(f"measure/{name}")) == 6
+
+
+def test_opinions_of_listeners_are_not_computed():
+    assert len(laws.contract.check("measure/mos")) == 1
+    with pytest.raises(ConfigError, match="Listeners"):
+        find_measure("mos")(np.ones(9), np.ones(9), 16000)

@@ -175,6 +175,7 @@ def test_an_unforeseen_error_is_tried_again_by_the_next_run(tmp_path):
     "options, error, token",
     [
         ({"measure": "raw"}, ConfigError, "raw_nb"),
+        ({"measure": "mos"}, ConfigError, "labels: corpus"),
         ({"num_workers": 0}, ConfigError, "num_workers=0"),
         ({"timeout_s": 0}, ConfigError, "timeout_s=0"),
     ],

@@ -104,7 +104,7 @@ COMMAND_LINE = [
     ("TIMIT/enhancement", ["--lr=-1"], "The optimizer Adam cannot work with lr=-1: Invalid learning rate: -1"),
     ("TI-SV/GE2E", ["--average_decay=2"], "hparams/ge2e.yaml with its options describes cannot be built: "),
     ("TI-SV/GE2E", ["--reduction=max"], "reduction='max' is unknown: it is 'sum' (equation 10) or 'mean'."),
-    ("TIMIT/quality", ["--scale=mos"], "Unknown measure 'mos'"),
+    ("TIMIT/quality", ["--scale=moss"], "Unknown measure 'moss'. Did you mean 'mos'?"),
     ("TIMIT/enhancement", ["--hop_length=0"], "hop_length=0 must divide n_fft=512"),
     ("TIMIT/enhancement", ["--quality_weight=1"], "start_from names none"),
     ("keyword/GE2E", ["--budget_seconds=long"], "--budget_seconds='long' cannot be: it is above 0."),
