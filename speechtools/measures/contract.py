@@ -131,7 +131,7 @@ register_kind(
     "measure",
     Contract(
         "build(name)(reference, degraded, sample_rate): two (samples,) float arrays of one length, aligned in time -> "
-        "float; with name, minimum, maximum, higher_is_better and sample_rates (None: any); from_listeners = True where "
+        "float; with name, minimum, maximum, higher_is_better and sample_rates (None: any); from_listeners = True if "
         "only listeners give scores",
         modules=(
             "speechtools.measures.pesq",
