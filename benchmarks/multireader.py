@@ -38,8 +38,8 @@ from torch.nn.utils.rnn import pad_sequence
 import speechtools
 from speechtools.keyword.multireader import Source
 from speechtools.speaker.batches import SpeakerBatches, StepSampler, speaker_loader
-from speechtools.speaker.data import SHARD_UTTERANCES
 from speechtools.speaker.index import SpeakerIndex, read_index, write_index
+from speechtools.speaker.shards import SHARD_UTTERANCES
 from speechtools.speaker.store import SpeakerStore
 from speechtools.training.allocation import keep_freed_memory
 

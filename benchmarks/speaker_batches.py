@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from speechtools.speaker.batches import SpeakerBatches
-from speechtools.speaker.data import SHARD_UTTERANCES
 from speechtools.speaker.index import SpeakerRow
+from speechtools.speaker.shards import SHARD_UTTERANCES
 from speechtools.speaker.store import SpeakerStore
 from speechtools.training.allocation import keep_freed_memory
 

@@ -1,7 +1,7 @@
 """Several sources of speech in one training (kind ``reader``): the MultiReader, and plain mixing (GE2E paper, 2.3).
 
-A reader is asked for step ``k``, for any k, and hands over the batches of that step: it depends on the seed and the
-step alone, so a run goes on exactly where it was, and any number of loader processes read ahead.
+``reader[k]`` returns the batches of step k, for any k. They depend only on the seed and the step, so a run resumes
+exactly, and any number of loader processes may read ahead.
 """
 
 import itertools
@@ -9,14 +9,14 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.core.registry import plugin
-from speechtools.speaker.batches import SpeakerBatch, SpeakerBatches
+from speechtools.speaker.batches import SpeakerBatch, SpeakerBatches, Store
 from speechtools.speaker.store import SpeakerStore
 
 logger = logging.getLogger(__name__)
@@ -24,19 +24,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """A store of speech as one of several sources D_k: its N, M and length of parts, and its weight α_k.
+    """One of several sources D_k of speech: a store, N, M and lengths of its batches, and its weight α_k.
 
     Attributes
     ----------
     name : str
-        What the log and errors call it.
+        Name in messages.
     store : SpeakerStore
     num_speakers, num_utterances : int
-        N and M, of each process.
+        N and M of each process.
     weight : float
-        α_k of equation 12; 0 silences the source.
+        α_k of equation 12; 0 disables the source.
     min_samples, max_samples, step_samples : int
-        Length of the parts, as in :class:`SpeakerBatches`: the paper's segments of 800 ms unless given.
+        Lengths, as in :class:`SpeakerBatches`; by default the paper's segments of 800 ms.
     """
 
     name: str
@@ -51,28 +51,28 @@ class Source:
 
 @dataclass
 class SourceBatches:
-    """The batches of one step, ``parts``, with the ``names`` and ``weights`` of the sources that they come from."""
+    """The batches of one step, ``parts``, and the ``names`` and ``weights`` of their sources."""
 
     names: tuple[str, ...]
     weights: tuple[float, ...]
     parts: tuple[SpeakerBatch, ...]
 
-    def to(self, device) -> "SourceBatches":
-        """The same on a device."""
+    def to(self, device: str | torch.device) -> "SourceBatches":
+        """Move to a device."""
         return SourceBatches(self.names, self.weights, tuple(part.to(device) for part in self.parts))
 
     def pin_memory(self) -> "SourceBatches":
-        """The same in memory from which a GPU copies fast."""
+        """Copy to page-locked memory, from which a GPU copies fast."""
         return SourceBatches(self.names, self.weights, tuple(part.pin_memory() for part in self.parts))
 
 
 @plugin("reader/multireader")
 class MultiReader(Dataset):
-    """One batch from every source at every step, however unequal their sizes (section 2.3).
+    """One batch of every source at every step, whatever their sizes (section 2.3).
 
-    The step's loss is Σ α_k L_k (equation 12 and its general form). Each source goes through its speakers in an order
-    of its own, and begins anew, in another order, whenever it ends. A source of weight 0 is not read. A single source
-    of weight 1 is :class:`SpeakerBatches`, to the bit.
+    The loss of a step is Σ α_k L_k (equation 12 and its general form). Each source goes through its speakers in its own
+    order, and starts again in another order when it ends. A source of weight 0 is not read. A single source of weight 1
+    gives the same batches as :class:`SpeakerBatches`.
 
     Parameters
     ----------
@@ -82,13 +82,13 @@ class MultiReader(Dataset):
     Raises
     ------
     ConfigError
-        No sources, two of one name, a weight that is negative or not finite, none above 0; or a source has fewer
-        speakers than its batch. The message names the source.
+        There are no sources, two have the same name, a weight is negative or not finite, all are 0, or a source has
+        fewer speakers than its batch. The message names the source.
     CorpusError
-        A source has no two speakers with two utterances.
+        A source has fewer than two speakers with two utterances.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import tempfile
     >>> import numpy as np
     >>> from speechtools.speaker.store import store_of
@@ -113,15 +113,15 @@ class MultiReader(Dataset):
 
 @plugin("reader/mixed")
 class MixedReader(Dataset):
-    """All sources in one pool: the simpler approach that the paper's table 1 compares with.
+    """All sources in one pool: the simpler approach that table 1 of the paper compares with.
 
-    A step has one batch, of as many speakers as those of all sources together, drawn from all speakers alike: of a
-    source that is 35 times as large, 35 times as many. Weights do not count, but a source of weight 0 is left out.
+    A step has one batch, with the number of speakers of all sources together, drawn uniformly from all speakers: from a
+    source that is 35 times as large, 35 times as many. Weights are ignored, except that 0 disables a source.
 
     Parameters
     ----------
     sources : sequence of Source
-        All of one M and one length of parts.
+        All with the same M and lengths.
     seed, rank, world_size : int
 
     Raises
@@ -129,8 +129,8 @@ class MixedReader(Dataset):
     ConfigError, CorpusError
         As :class:`MultiReader`; or M or the lengths differ.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import tempfile
     >>> import numpy as np
     >>> from speechtools.speaker.store import store_of
@@ -142,24 +142,22 @@ class MixedReader(Dataset):
 
     def __init__(self, sources: Sequence[Source], seed: int = 0, rank: int = 0, world_size: int = 1):
         pooled = [source for source in checked(sources) if source.weight > 0]
-        shapes = {
-            (each.num_utterances, each.min_samples, each.max_samples, each.step_samples): each.name for each in pooled
-        }
+        shapes = {(s.num_utterances, s.min_samples, s.max_samples, s.step_samples): s.name for s in pooled}
         if len(shapes) > 1:
-            told = "; ".join(f"{name}: {shape}" for shape, name in shapes.items())
+            values = "; ".join(f"{name}: {shape}" for shape, name in shapes.items())
             raise ConfigError(
-                "reader/mixed makes one batch of all sources, so their utterances a speaker and lengths must agree; "
-                f"(utterances, least, most, step in samples) are {told}. Make them equal, or use reader/multireader."
+                "reader/mixed needs the same num_utterances, min_samples, max_samples and step_samples in all sources; "
+                f"got {values}. Make them equal, or use reader/multireader."
             )
         num_speakers = sum(source.num_speakers for source in pooled)
         for one, other in itertools.combinations(pooled, 2):
             if shared := sorted(set(one.store.speakers) & set(other.store.speakers)):
                 logger.warning(
-                    "Speakers of one name are in the sources %s and %s: %d, such as %s. If they are the same people, "
-                    "make one source of both: the pool takes them for two voices, and learns to tell them apart.",
+                    "%d speakers of the sources %s and %s have the same names, such as %s, and are treated as "
+                    "different people. If they are not, make one source of both.",
+                    len(shared),
                     one.name,
                     other.name,
-                    len(shared),
                     shared[0],
                 )
         store = JoinedStore(pooled)
@@ -170,7 +168,7 @@ class MixedReader(Dataset):
 
 
 class JoinedStore:
-    """Several stores as one, with what :class:`SpeakerBatches` needs of it; speakers are called ``source/speaker``."""
+    """Several stores as one, for :class:`SpeakerBatches`; its speakers are named ``source/speaker``."""
 
     def __init__(self, sources: Sequence[Source]):
         self.stores = [source.store for source in sources]
@@ -188,37 +186,34 @@ class JoinedStore:
         return len(self.num_samples)
 
     def read(self, utterance: int, start: int = 0, samples: int | None = None) -> np.ndarray:
-        """As :meth:`SpeakerStore.read`."""
+        """See :meth:`SpeakerStore.read`."""
         place = int(np.searchsorted(self.offsets, utterance, side="right")) - 1
         return self.stores[place].read(int(utterance - self.offsets[place]), start, samples)
 
 
 def checked(sources: Sequence[Source]) -> Sequence[Source]:
-    """The sources, if their names and weights can be; raises ConfigError otherwise."""
+    """Return the sources; raise ConfigError if their names or weights are invalid."""
     if not sources:
-        raise ConfigError("A reader needs at least one source, and got none.")
+        raise ConfigError("A reader needs at least one source; got none.")
     names = [source.name for source in sources]
-    double = sorted({name for name in names if names.count(name) > 1})
-    if double:
-        raise ConfigError(f"Two sources are called {double[0]!r}, and the log could not tell them apart. Rename one.")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ConfigError(f"Two sources have the name {repeated[0]!r}. Rename one.")
     for source in sources:
         if not (isinstance(source.weight, int | float) and math.isfinite(source.weight) and source.weight >= 0):
             raise ConfigError(
-                f"The source {source.name!r} has the weight {source.weight!r}: a weight says how much its loss counts, "
-                "and is 0 (not at all) or a positive number."
+                f"The source {source.name!r} has the weight {source.weight!r}: give a positive number, or 0 to disable "
+                "it."
             )
     if not any(source.weight > 0 for source in sources):
-        raise ConfigError(
-            f"All sources ({', '.join(names)}) have the weight 0, so there is nothing to learn from. Give one a "
-            "positive weight."
-        )
+        raise ConfigError(f"All sources ({', '.join(names)}) have the weight 0. Give one a positive weight.")
     return sources
 
 
 def _batches(
-    name: str | Path, store, shape: Source, num_speakers: int, seed: int, rank: int, world_size: int
+    name: str, store: Store, shape: Source, num_speakers: int, seed: int, rank: int, world_size: int
 ) -> SpeakerBatches:
-    """Batches from a store in the shape of a source; what is wrong with them is told with the source's name."""
+    """Batches of a store in the shape of a source; errors name the source."""
     try:
         return SpeakerBatches(
             store,
@@ -232,4 +227,4 @@ def _batches(
             world_size,
         )
     except (ConfigError, CorpusError) as error:
-        raise type(error)(f"The source {str(name)!r}: {error} (In the yaml, of this source's entry.)") from error
+        raise type(error)(f"The source {name!r}: {error} (In the entry of this source.)") from error

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,62 +24,77 @@ _SCALE = 2.0**-15
 class SpeakerBatch:
     """Waveforms and the labels of their speakers.
 
-    ``wavs`` is (batch, samples) in training, speaker after speaker; of whole utterances it is a list of (samples,). The
-    loader has 16 bit integers, of which ``to`` makes floats from -1 to 1, on the device: half as much to be copied.
+    Attributes
+    ----------
+    wavs : Tensor or list of Tensor
+        In training (batch, samples), speaker after speaker; for whole utterances a list of (samples,). The loader
+        yields int16, which :meth:`to` converts to floats in [-1, 1) on the device: half as much to copy.
+    speakers : Tensor
+        Labels (speakers,), or (batch,) for whole utterances.
     """
 
     wavs: Tensor | list[Tensor]
     speakers: Tensor
 
-    def to(self, device) -> "SpeakerBatch":
-        """The same on a device, as floats."""
+    def to(self, device: str | torch.device) -> "SpeakerBatch":
+        """Move to a device, as floats."""
+        speakers = self.speakers.to(device, non_blocking=True)
         if isinstance(self.wavs, Tensor):
-            wavs = _floats(self.wavs.to(device, non_blocking=True))
-        else:
-            wavs = [_floats(wav.to(device, non_blocking=True)) for wav in self.wavs]
-        return SpeakerBatch(wavs, self.speakers.to(device, non_blocking=True))
+            return SpeakerBatch(_floats(self.wavs.to(device, non_blocking=True)), speakers)
+        return SpeakerBatch([_floats(wav.to(device, non_blocking=True)) for wav in self.wavs], speakers)
 
     def pin_memory(self) -> "SpeakerBatch":
-        """The same in memory from which a GPU copies fast."""
+        """Copy to page-locked memory, from which a GPU copies fast."""
         wavs = self.wavs.pin_memory() if isinstance(self.wavs, Tensor) else [wav.pin_memory() for wav in self.wavs]
         return SpeakerBatch(wavs, self.speakers.pin_memory())
 
 
 def _floats(samples: Tensor) -> Tensor:
-    """Samples of 16 bit as floats from -1 to 1; floats as they are."""
+    """int16 as floats in [-1, 1); floats unchanged."""
     return samples if samples.is_floating_point() else samples.float().mul_(_SCALE)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which parts of which utterances make a batch: (N * M,) utterances and starts, and their common length."""
+    """The partial utterances of a batch: (N * M,) utterances and first samples, and the common length."""
 
     utterances: np.ndarray
     starts: np.ndarray
     samples: int
 
 
+class Store(Protocol):
+    """The utterances that :class:`SpeakerBatches` draws from; see :class:`~speechtools.speaker.store.SpeakerStore`."""
+
+    manifest: Any  # a path or a name, for messages
+    speakers: list[str]
+    first: np.ndarray
+    num_samples: np.ndarray
+
+    def read(self, utterance: int, start: int = 0, samples: int | None = None) -> np.ndarray: ...
+
+
 class SpeakerBatches(Dataset):
-    """Batch number ``step``, for any step: N speakers, M partial utterances of each, all of one length.
+    """Batch number ``step``, for any step: M partial utterances of N speakers, all of the same length.
 
-    A batch depends on the seed and its number alone, so a run goes on exactly where it was; and drawing it costs the
-    same however large the corpus is. The rules:
+    A batch depends only on the seed and its number, so a run resumes exactly, and drawing one takes the same time in a
+    corpus of any size:
 
-    - a pass goes through all speakers in a drawn order, N at a time; those left over at its end, fewer than N, come in
-      other passes, for each has an order of its own;
-    - M utterances of each are drawn without replacement; a speaker with fewer than M has each of them before any a
-      second time, in other parts;
-    - the length is drawn once a batch, and each part's beginning uniformly from where the whole part fits;
-    - an utterance shorter than that is repeated, from a drawn place on, until the length is filled;
-    - with several processes, all go through the same order, ``world_size * N`` at a time, and each takes N of its own.
+    - A pass goes through all speakers in a random order, N at a time. Fewer than N that remain are skipped; they appear
+      in other passes, which have other orders.
+    - M utterances of each speaker are drawn without replacement. Of a speaker with fewer than M, none is drawn again
+      before all have been drawn, and then with another start.
+    - The length is drawn once a batch, the start of each partial utterance uniformly.
+    - A shorter utterance is repeated from a random start until the length is filled.
+    - Several processes share the order, ``world_size * N`` speakers at a time, of which each takes N.
 
     Parameters
     ----------
-    store : SpeakerStore
+    store : Store
     num_speakers, num_utterances : int
-        N and M, of each process (the paper: 64 and 10).
+        N and M of each process (64 and 10 in the paper).
     min_samples, max_samples, step_samples : int
-        The length of the parts: from, to and in steps of.
+        Lengths to draw from: shortest, longest and step.
     seed, rank, world_size : int
 
     Raises
@@ -91,7 +107,7 @@ class SpeakerBatches(Dataset):
 
     def __init__(
         self,
-        store: SpeakerStore,
+        store: Store,
         num_speakers: int = 64,
         num_utterances: int = 10,
         min_samples: int = 22640,
@@ -102,32 +118,28 @@ class SpeakerBatches(Dataset):
         world_size: int = 1,
     ):
         if num_speakers < 2:
-            raise ConfigError(
-                f"GE2E tells speakers from each other, so a batch needs at least 2; got {num_speakers}. "
-                "Raise speakers_per_batch."
-            )
+            raise ConfigError(f"A batch needs at least 2 speakers; got {num_speakers}. Raise speakers_per_batch.")
         if num_utterances < 2:
             raise ConfigError(
-                f"GE2E leaves one utterance out of its own centroid, so a speaker needs at least 2; got "
-                f"{num_utterances}. Raise utterances_per_speaker."
+                f"A speaker needs at least 2 utterances; got {num_utterances}. Raise utterances_per_speaker."
             )
         if not 0 < min_samples <= max_samples or step_samples < 1:
             raise ConfigError(
-                f"Partial utterances of {min_samples} to {max_samples} samples in steps of {step_samples} cannot be "
-                "drawn: give min_frames of at least 1 and max_frames no smaller."
+                f"Cannot draw lengths of {min_samples} to {max_samples} samples in steps of {step_samples}: give "
+                "min_frames of at least 1 and max_frames no smaller."
             )
         counts = np.diff(store.first)
         self.usable = np.flatnonzero(counts >= 2)
         if len(self.usable) < 2:
             raise CorpusError(
                 f"{store.manifest} has {len(counts)} speakers, of which {len(self.usable)} have two utterances or "
-                "more, and at least 2 such are needed to tell voices apart. Use a corpus of more speakers."
+                "more; at least 2 are needed. Use a corpus of more speakers."
             )
         single = len(counts) - len(self.usable)
         if single:
             some = [store.speakers[k] for k in np.flatnonzero(counts < 2)[:5]]
             logger.warning(
-                "%d of %d training speakers have a single utterance and are left out: %s%s",
+                "%d of %d training speakers have a single utterance and are skipped: %s%s",
                 single,
                 len(counts),
                 ", ".join(some),
@@ -135,17 +147,17 @@ class SpeakerBatches(Dataset):
             )
         if len(self.usable) < num_speakers * world_size:
             raise ConfigError(
-                f"{num_speakers} speakers a batch of each of {world_size} process(es), but the training set has only "
-                f"{len(self.usable)} speakers with two utterances or more. Lower speakers_per_batch."
+                f"{world_size} process(es) need {num_speakers} speakers each, but the training set has only "
+                f"{len(self.usable)} with two utterances or more. Lower speakers_per_batch."
             )
         self.store, self.seed, self.rank, self.world_size = store, seed, rank, world_size
         self.num_speakers, self.num_utterances = num_speakers, num_utterances
         self.min_samples, self.max_samples, self.step_samples = min_samples, max_samples, step_samples
-        self._order: tuple[int, np.ndarray] = (-1, self.usable)  # number of the latest pass, and its order
+        self._order: tuple[int, np.ndarray] = (-1, self.usable)  # number of the last pass, and its order
 
     @property
     def steps_per_pass(self) -> int:
-        """Steps in which every speaker comes at most once."""
+        """Steps of a pass, in which no speaker occurs twice."""
         return len(self.usable) // (self.num_speakers * self.world_size)
 
     def _speakers(self, step: int) -> np.ndarray:
@@ -157,7 +169,7 @@ class SpeakerBatches(Dataset):
         return self._order[1][first : first + self.num_speakers]
 
     def plan(self, step: int) -> Plan:
-        """What batch ``step`` of this process is made of."""
+        """Draw the partial utterances of batch ``step`` of this process."""
         rng = np.random.default_rng([self.seed, step])
         samples = self.min_samples + self.step_samples * int(
             rng.integers(0, (self.max_samples - self.min_samples) // self.step_samples + 1)
@@ -165,14 +177,15 @@ class SpeakerBatches(Dataset):
         rng = np.random.default_rng([self.seed, step, 1 + self.rank])
         utterances = np.concatenate([self._utterances(rng, speaker) for speaker in self._speakers(step)])
         # (speakers * utterances,)
-        held = self.store.num_samples[utterances]
-        # One place more than the last whole part; in short utterances any place.
-        places = np.where(held >= samples, held - samples + 1, held)
-        return Plan(utterances, rng.integers(0, places), samples)
+        lengths = self.store.num_samples[utterances]
+        # Number of possible starts; a short utterance is repeated and may start anywhere.
+        starts = np.where(lengths >= samples, lengths - samples + 1, lengths)
+        return Plan(utterances, rng.integers(0, starts), samples)
 
     def _utterances(self, rng: np.random.Generator, speaker: int) -> np.ndarray:
         first, count = int(self.store.first[speaker]), int(self.store.first[speaker + 1] - self.store.first[speaker])
-        needed, drawn = self.num_utterances, []
+        needed = self.num_utterances
+        drawn: list[np.ndarray] = []
         while needed:
             drawn.append(rng.choice(count, min(count, needed), replace=False))
             needed -= len(drawn[-1])
@@ -190,7 +203,7 @@ class SpeakerBatches(Dataset):
 
 
 class StepSampler(Sampler[int]):
-    """The numbers of an epoch's steps; ``set_position`` says which epoch, and how many of its steps are done."""
+    """The numbers of an epoch's steps; ``set_position`` sets the epoch and how many of its steps are done."""
 
     def __init__(self, steps_per_epoch: int):
         if steps_per_epoch < 1:
@@ -199,30 +212,31 @@ class StepSampler(Sampler[int]):
         self.set_position(epoch=1)
 
     def set_position(self, epoch: int, batches_done: int = 0) -> None:
-        """The next iteration is over ``epoch`` (from 1), without its first ``batches_done`` steps."""
+        """Set the next iteration to ``epoch`` (from 1) without its first ``batches_done`` steps."""
         self.epoch, self.batches_done = epoch, batches_done
 
     def __len__(self) -> int:
         return self.steps_per_epoch
 
     def __iter__(self) -> Iterator[int]:
-        # A generator begins with the first step that is asked for: a DataLoader with processes makes two, and uses one.
+        # A generator, which starts at its first step: a DataLoader with processes creates two and uses one.
         first = (self.epoch - 1) * self.steps_per_epoch
         done, self.batches_done = self.batches_done, 0
         yield from range(first + done, first + self.steps_per_epoch)
 
 
 class WholeUtterances(Dataset):
-    """All utterances of a store in batches of about ``batch_seconds``, in order; the last SpeakerBatches of a split."""
+    """All utterances of a store in order, in batches of about ``batch_seconds``."""
 
     def __init__(self, store: SpeakerStore, sample_rate: int = 16000, batch_seconds: float = 120.0):
-        self.store, self.groups, held = store, [[]], 0
+        self.store, length = store, 0
+        self.groups: list[list[int]] = [[]]
         for utterance in range(len(store)):
-            if held > batch_seconds * sample_rate:
+            if length > batch_seconds * sample_rate:
                 self.groups.append([])
-                held = 0
+                length = 0
             self.groups[-1].append(utterance)
-            held += int(store.num_samples[utterance])
+            length += int(store.num_samples[utterance])
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -236,9 +250,9 @@ class WholeUtterances(Dataset):
 def speaker_loader(
     batches: Dataset, steps: Sampler | None = None, num_workers: int = 0, spare_cores: int | None = None
 ) -> DataLoader:
-    """A DataLoader whose items are whole batches, read ahead in processes where cores are left for them.
+    """A DataLoader whose items are whole batches, read ahead by processes on spare cores.
 
-    ``spare_cores`` tells how many are left; unless given, those that torch has no thread for.
+    ``spare_cores`` is their number; by default the cores without a thread of torch.
     """
     if not torch.cuda.is_available():
         spare = cores_left(torch.get_num_threads()) if spare_cores is None else spare_cores

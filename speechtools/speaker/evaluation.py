@@ -1,9 +1,11 @@
-"""The test of a speaker encoder: trials, error rates, and what is left of them on the disk."""
+"""The test of a speaker encoder: trials, error rates, and the files of a report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 from rich.console import Console
 from rich.table import Table
 
@@ -16,19 +18,29 @@ from speechtools.speaker.trials import Trials, make_trials, read_trials
 
 @dataclass(frozen=True)
 class TrialSet:
-    """Trials over the utterances of a store, with what the figures need of it."""
+    """Trials over the utterances of a store, with the data of the store that plots need.
+
+    Attributes
+    ----------
+    trials : Trials
+    speakers : np.ndarray
+        (utterances,): labels.
+    names : list of str
+        Of the speakers, by label.
+    utt_ids : sequence of str
+    """
 
     trials: Trials
     speakers: np.ndarray
     names: list[str]
-    utt_ids: object
+    utt_ids: Sequence[str]
 
 
 @dataclass(frozen=True)
 class SpeakerResult:
-    """Scores (trials,) of the two kinds, the d-vectors (utterances, emb) that they come from, and the figures."""
+    """Metrics, the scores (trials,) of target and non-target trials, and the d-vectors (utterances, emb)."""
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     target_scores: np.ndarray
     nontarget_scores: np.ndarray
     dvectors: np.ndarray
@@ -42,9 +54,9 @@ def trials_of(
     published: str | Path | None = None,
     max_nontargets: int | None = None,
 ) -> TrialSet:
-    """The trials of a store: all against all, or those of a ``published`` list (see :mod:`speechtools.speaker.trials`).
+    """The trials of a store: all against all, or those of a ``published`` list.
 
-    ``max_nontargets`` draws so many of the non-target ones, for corpora of thousands of speakers.
+    See :mod:`speechtools.speaker.trials` for the form of a list and for the other parameters.
     """
     speakers = np.repeat(np.arange(len(store.speakers)), np.diff(store.first))
     # (utterances,)
@@ -55,18 +67,18 @@ def trials_of(
     return TrialSet(trials, speakers, store.speakers, store.utt_ids)
 
 
-def evaluate(dvectors, trial_set: TrialSet) -> SpeakerResult:
+def evaluate(dvectors: ArrayLike, trial_set: TrialSet) -> SpeakerResult:
     """Error rates of the d-vectors (utterances, emb) of a whole store.
 
-    ``figures`` holds ``eer`` and the ``eer_threshold`` at it, ``min_dcf`` (normalised, at 1 % targets), ``min_dcf_05``
-    (at 5 %), and the numbers of speakers and trials.
+    ``metrics`` has ``eer`` and its threshold ``eer_threshold``, ``min_dcf`` (normalised, at 1 % targets),
+    ``min_dcf_05`` (at 5 %), and the numbers of models and trials.
     """
     dvectors = np.asarray(dvectors, dtype=np.float64)
     trials = trial_set.trials
     scores = trials.scores(dvectors, trial_set.utt_ids)
     targets, nontargets = scores[trials.targets], scores[~trials.targets]
     rate, threshold = metrics.eer(targets, nontargets)
-    figures = {
+    values = {
         "eer": rate,
         "eer_threshold": threshold,
         "min_dcf": metrics.min_dcf(targets, nontargets, p_target=0.01),
@@ -75,19 +87,19 @@ def evaluate(dvectors, trial_set: TrialSet) -> SpeakerResult:
         "target_trials": len(targets),
         "nontarget_trials": len(nontargets),
     }
-    return SpeakerResult(figures, targets, nontargets, dvectors, trial_set)
+    return SpeakerResult(values, targets, nontargets, dvectors, trial_set)
 
 
 def report(run: str | Path, result: SpeakerResult, facts: dict) -> None:
-    """A table on the screen, and in ``run``: ``results.json``, the trials, their scores, and the figures.
+    """Print a table, and write ``results.json``, the trials and plots to ``run``.
 
-    ``facts`` say what was trained on what, and must hold ``trained_on``.
+    ``facts`` go to the results and must contain ``trained_on``.
     """
-    run, figures, trial_set = Path(run), result.figures, result.trial_set
-    write_json(run / "results.json", facts | figures)
+    run, values, trial_set = Path(run), result.metrics, result.trial_set
+    write_json(run / "results.json", facts | values)
     trial_set.trials.write(run, trial_set.utt_ids)
-    title = f"Test on {facts['trained_on']}, speakers not heard in training"
-    drawn = [
+    title = f"Test on {facts['trained_on']}, speakers not in training"
+    paths = [
         plots.det(run / "figures" / "det.png", {"test": (result.target_scores, result.nontarget_scores)}, title),
         plots.similarity_matrix(
             run / "figures" / "similarity.png", result.dvectors, trial_set.speakers, trial_set.names, title
@@ -97,13 +109,13 @@ def report(run: str | Path, result: SpeakerResult, facts: dict) -> None:
         ),
     ]
     table = Table(title=title, title_style="bold")
-    table.add_column("figure")
+    table.add_column("metric")
     table.add_column("value", justify="right")
-    table.add_row("EER", f"{100 * figures['eer']:.2f} %")
-    table.add_row("minDCF, 1 % targets (normalised)", f"{figures['min_dcf']:.3f}")
-    table.add_row("minDCF, 5 % targets (normalised)", f"{figures['min_dcf_05']:.3f}")
-    table.add_row("voiceprints", f"{figures['models']}")
-    table.add_row("target and non-target trials", f"{figures['target_trials']} + {figures['nontarget_trials']}")
+    table.add_row("EER", f"{100 * values['eer']:.2f} %")
+    table.add_row("minDCF, 1 % targets (normalised)", f"{values['min_dcf']:.3f}")
+    table.add_row("minDCF, 5 % targets (normalised)", f"{values['min_dcf_05']:.3f}")
+    table.add_row("voiceprints", f"{values['models']}")
+    table.add_row("target and non-target trials", f"{values['target_trials']} + {values['nontarget_trials']}")
     console = Console()
     console.print(table)
-    print_outputs(run, drawn, console)
+    print_outputs(run, paths, console)

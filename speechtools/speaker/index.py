@@ -106,7 +106,7 @@ def _shard_length(path: Path) -> int | str:
     return len(samples) if is_flat else "does not hold int16 samples (samples,)"
 
 
-class Texts:
+class Texts(Sequence[str]):
     """Many short texts as one block of bytes and their ends: a list of str would take five times the memory."""
 
     def __init__(self, texts: Iterable[str] = (), block: np.ndarray | None = None, ends: np.ndarray | None = None):

@@ -1,12 +1,13 @@
-"""Trials of speaker verification: voiceprints of a few utterances, and who is compared with whom (GE2E paper, 3).
+"""Trials of speaker verification: voiceprints of a few utterances and what to compare them with (GE2E paper, 3).
 
-Two forms of files are read: our own, ``model utterance target|nontarget``, with the enrolment of the models beside it;
-and VoxCeleb's, ``1 utterance utterance`` or ``0 …``, where a single utterance is the voiceprint. A line is divided at
-its tabs, so that names may hold spaces; where it has none, at its spaces.
+Lists have one of two forms: that of this toolkit, ``model utterance target|nontarget``, with the enrolment of the
+models beside it; or VoxCeleb's, ``1 utterance utterance`` or ``0 …``, where a single utterance is the voiceprint. A
+line is split at tabs, so that names may contain spaces, or, without tabs, at spaces.
 """
 
+import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from speechtools.core.registry import did_you_mean
 
 logger = logging.getLogger(__name__)
 
-#: Trials scored at a time, where they are few of all pairs.
+#: Trials scored at a time, if they are few of all pairs.
 _PAIRS_AT_A_TIME = 2**16
 
 
@@ -29,13 +30,13 @@ class Trials:
     Attributes
     ----------
     names : list of str
-        Of the models.
+        Names of the models.
     enrolments : list of np.ndarray
-        For each model the indices of its utterances.
+        The indices of the utterances of each model.
     models, tests : np.ndarray
-        (trials,): index of the model, and of the utterance that claims to be it.
+        (trials,): index of the model, and of the test utterance.
     targets : np.ndarray
-        (trials,) booleans: whether it is.
+        (trials,) booleans: whether the speaker is the same.
     """
 
     names: list[str]
@@ -45,23 +46,28 @@ class Trials:
     targets: np.ndarray
 
     def scores(self, dvectors: np.ndarray, utt_ids: Sequence[str] | None = None) -> np.ndarray:
-        """Cosines (trials,) of voiceprints and tests: all of them in one product. ``dvectors`` (utterances, emb).
+        """Cosines (trials,) of voiceprints and test utterances.
 
-        A long published list names few of all pairs of its many models and tests; then only these are computed.
-        ``utt_ids`` are what a message calls the utterances.
+        All pairs are computed in one product, except for a long published list that names few of them.
+
+        Parameters
+        ----------
+        dvectors : np.ndarray
+            (utterances, emb)
+        utt_ids : sequence of str, optional
+            Names of the utterances in messages.
 
         Raises
         ------
         CorpusError
-            A d-vector holds NaN or infinite values.
+            A d-vector is not finite.
         """
         dvectors = np.asarray(dvectors, dtype=np.float64)
         bad = np.flatnonzero(~np.isfinite(dvectors).all(axis=1))
         if bad.size:
             raise CorpusError(
-                f"{bad.size} of {len(dvectors)} d-vectors are NaN or infinite, the first that of utterance "
-                f"{bad[0] if utt_ids is None else repr(utt_ids[bad[0]])}: "
-                "no score made from them would mean anything. Mend the model."
+                f"{bad.size} of {len(dvectors)} d-vectors are NaN or infinite, such as that of utterance "
+                f"{bad[0] if utt_ids is None else repr(utt_ids[bad[0]])}. Check the model."
             )
         prints = _unit(np.stack([dvectors[members].mean(axis=0) for members in self.enrolments]))
         # (models, emb)
@@ -72,12 +78,12 @@ class Trials:
             return (prints @ tests.T)[self.models, place]
         scores = np.empty(len(place))
         for start in range(0, len(place), _PAIRS_AT_A_TIME):
-            chosen = slice(start, start + _PAIRS_AT_A_TIME)
-            scores[chosen] = np.einsum("te,te->t", prints[self.models[chosen]], tests[place[chosen]])
+            part = slice(start, start + _PAIRS_AT_A_TIME)
+            scores[part] = np.einsum("te,te->t", prints[self.models[part]], tests[place[part]])
         return scores
 
     def write(self, folder: str | Path, utt_ids: Sequence[str]) -> None:
-        """Write ``trials.txt`` and ``enrolments.txt``, as :func:`read_trials` reads them."""
+        """Write ``trials.txt`` and ``enrolments.txt`` for :func:`read_trials`."""
         with write_aside(Path(folder) / "enrolments.txt") as aside:
             lines = (
                 "\t".join([name, *(utt_ids[i] for i in members)])
@@ -96,66 +102,64 @@ def make_trials(
     seed: int = 0,
     max_nontargets: int | None = None,
 ) -> Trials:
-    """Every speaker enrolled from ``num_enrolment`` drawn utterances, against all the other utterances of everybody.
+    """Enrol every speaker with ``num_enrolment`` random utterances and test all with all other utterances.
 
     Parameters
     ----------
     speakers : np.ndarray
-        (utterances,): the label of each one's speaker.
+        (utterances,): the label of the speaker.
     names : sequence of str
         The speakers' names, by label.
     num_enrolment : int
-        k; a speaker with no more utterances than that is left out, with a warning.
+        Utterances per voiceprint; speakers without more than these are skipped with a warning.
     seed : int
-        Of the drawing.
-    max_nontargets : int
-        Draw so many of the non-target trials, where there are more; their number grows with the square of the corpus.
+        Seeds the draw.
+    max_nontargets : int, optional
+        Draw so many of the non-target trials if there are more; their number grows with the square of the corpus.
 
     Raises
     ------
     ConfigError
         ``num_enrolment`` or ``max_nontargets`` is less than 1, or fewer than two speakers have enough utterances.
 
-    Example
-    -------
+    Examples
+    --------
     >>> trials = make_trials(np.array([0, 0, 0, 1, 1, 1]), ["a", "b"], num_enrolment=2)
     >>> len(trials.targets), int(trials.targets.sum())
     (4, 2)
     """
     if num_enrolment < 1:
-        raise ConfigError(f"num_enrolment={num_enrolment}: a voiceprint needs at least 1 utterance.")
+        raise ConfigError(f"num_enrolment={num_enrolment} must be at least 1.")
     if max_nontargets is not None and max_nontargets < 1:
-        raise ConfigError(
-            f"max_nontargets={max_nontargets}: error rates need trials of both kinds. Give 1 or more, or None for all."
-        )
+        raise ConfigError(f"max_nontargets={max_nontargets} must be at least 1, or None for all.")
     rng = np.random.default_rng([seed, 3])
-    labels, enrolments, left_out = [], [], []
+    labels, enrolments, skipped = [], [], []
     for label in np.unique(speakers):
         members = np.flatnonzero(speakers == label)
         if len(members) <= num_enrolment:
-            left_out.append(names[label])
+            skipped.append(names[label])
             continue
         labels.append(label)
         enrolments.append(np.sort(rng.permutation(members)[:num_enrolment]))
-    if left_out:
+    if skipped:
         logger.warning(
             "%d speakers have no more than %d utterances, and are neither enrolled nor tested: %s%s",
-            len(left_out),
+            len(skipped),
             num_enrolment,
-            ", ".join(left_out[:5]),
-            " …" if len(left_out) > 5 else "",
+            ", ".join(skipped[:5]),
+            " …" if len(skipped) > 5 else "",
         )
     if len(labels) < 2:
         raise ConfigError(
             f"{len(labels)} of {len(np.unique(speakers))} speakers have more than num_enrolment={num_enrolment} "
-            "utterances, and verification needs at least 2 such. Lower num_enrolment, or use a larger corpus."
+            "utterances, but verification needs 2. Lower num_enrolment, or use a larger corpus."
         )
     tests = np.setdiff1d(np.flatnonzero(np.isin(speakers, labels)), np.concatenate(enrolments))
     size = len(labels) * len(tests)
     if max_nontargets is None or max_nontargets + len(tests) >= size:
         pairs = np.arange(size)
     else:
-        # Every test is one model's target. Among the drawn pairs are no more targets than there are tests.
+        # Every test is the target of one model, so the drawn pairs contain at most as many targets as tests.
         own = np.searchsorted(labels, speakers[tests]) * len(tests) + np.arange(len(tests))
         drawn = rng.choice(size, max_nontargets + len(tests), replace=False)
         pairs = np.sort(np.concatenate([own, drawn[~np.isin(drawn, own)][:max_nontargets]]))
@@ -165,21 +169,21 @@ def make_trials(
 
 
 def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
-    """Read a list of trials over known utterances.
+    """Read a list of trials.
 
     Parameters
     ----------
     path : str or Path
-        ``trials.txt`` as :meth:`Trials.write` makes it, ``enrolments.txt`` beside it; or a list in VoxCeleb's form.
+        ``trials.txt`` of :meth:`Trials.write`, with ``enrolments.txt`` beside it; or a list in VoxCeleb's form.
     utt_ids : sequence of str
-        The ids of the utterances at hand. Paths of a list are looked up as they are, without their
-        ending, and with hyphens for slashes, as ``corpus/voxceleb`` calls them.
+        The ids of the available utterances. Paths in a list are looked up as they are, without suffix, and with hyphens
+        for slashes, as in the ids of ``corpus/voxceleb``.
 
     Raises
     ------
     CorpusError
-        A file is missing or empty, has a line of another form, an unknown id, a model twice or without utterances, or
-        trials of one kind only.
+        A file is missing or empty, has a malformed line, an unknown id, a model twice or without utterances, or trials
+        of one kind only.
     """
     path = Path(path)
     place = {utt_id: index for index, utt_id in enumerate(utt_ids)}
@@ -191,10 +195,10 @@ def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
         enrolment = path.with_name("enrolments.txt")
         for number, (name, *members) in _lines(enrolment):
             if name in known or not members:
-                what = "a second time" if name in known else "without utterances"
+                problem = "a second time" if name in known else "without utterances"
                 raise CorpusError(
-                    f"Line {number} of {enrolment} names the model {name!r} {what}, and a voiceprint is "
-                    "`model utterance utterance …`, on one line. Mend the list."
+                    f"Line {number} of {enrolment} names the model {name!r} {problem}. Write each model on one "
+                    "line, as `model utterance utterance …`."
                 )
             known[name] = [_find(utt_id, place, enrolment, number) for utt_id in members]
     names: dict[str, int] = {}
@@ -203,15 +207,15 @@ def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
         target, model, test = ("", "", "") if len(line) != 3 else line if voxceleb else (line[2], line[0], line[1])
         if target not in ({"0", "1"} if voxceleb else {"target", "nontarget"}):
             raise CorpusError(
-                f"Line {number} of {path} reads {' '.join(line)!r}, and a trial is `model utterance target`, "
-                "`… nontarget`, or in VoxCeleb's form `1 utterance utterance`, `0 …`. Mend the list."
+                f"Line {number} of {path} is {' '.join(line)!r} instead of `model utterance target`, `… nontarget`, or "
+                "in VoxCeleb's form `1 utterance utterance`, `0 …`."
             )
         if voxceleb and model not in known:
             known[model] = [_find(model, place, path, number)]
         if model not in known:
             raise CorpusError(
-                f"Line {number} of {path} names the model {model!r}, which {path.with_name('enrolments.txt')} does not "
-                f"enrol.{_nearest(model, known)}"
+                f"Line {number} of {path} names the model {model!r}, which is not in "
+                f"{path.with_name('enrolments.txt')}.{_nearest(model, known)}"
             )
         models.append(names.setdefault(model, len(names)))
         tests.append(_find(test, place, path, number))
@@ -219,7 +223,7 @@ def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
     targets = np.array(answers)
     if targets.all() or not targets.any():
         raise CorpusError(
-            f"All {len(targets)} trials of {path} are {'target' if targets.all() else 'non-target'} trials, and error "
+            f"All {len(targets)} trials of {path} are {'target' if targets.all() else 'non-target'} trials. Error "
             "rates need both."
         )
     enrolments = [np.array(known[name]) for name in names]
@@ -227,13 +231,13 @@ def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """The number and the parts of every line that is not blank."""
+    """The number and the fields of every line that is not blank."""
     try:
         text = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"The list {path} cannot be read ({error}). Give the path of a list of trials.") from error
-    parts = (line.strip().split("\t") if "\t" in line.strip() else line.split() for line in text)
-    lines = [(number, line) for number, line in enumerate(parts, start=1) if any(line)]
+        raise CorpusError(f"The list {path} cannot be read: {error}. Give the path of a list of trials.") from error
+    fields = (line.strip().split("\t") if "\t" in line.strip() else line.split() for line in text)
+    lines = [(number, line) for number, line in enumerate(fields, start=1) if any(line)]
     if not lines:
         raise CorpusError(f"The list {path} is empty. Give a list of trials.")
     return lines
@@ -245,14 +249,14 @@ def _find(utt_id: str, place: dict[str, int], path: Path, number: int) -> int:
         if form in place:
             return place[form]
     raise CorpusError(
-        f"Line {number} of {path} names the utterance {utt_id!r}, which the test set does not hold."
-        f"{_nearest(utt_id, place)} Give a list of this corpus, or prepare the corpus that it belongs to; what the "
-        "preparation rejected is in rejected.csv there, and its trials must be taken out of the list."
+        f"Line {number} of {path} names the utterance {utt_id!r}, which is not in the test set."
+        f"{_nearest(utt_id, place)} Give a list of this corpus, and remove the trials of utterances that the "
+        "preparation rejected (rejected.csv)."
     )
 
 
-def _nearest(name: str, known) -> str:
-    return did_you_mean(name, list(known)[:20000])
+def _nearest(name: str, known: Iterable[str]) -> str:
+    return did_you_mean(name, itertools.islice(known, 20000))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -168,3 +168,20 @@ def test_the_eer_of_two_normal_distributions(distance):
 def test_invalid_costs_are_refused():
     with pytest.raises(SpeechtoolsError, match="p_target=0"):
         metrics.min_dcf([1.0], [0.0], p_target=0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_error_rates_are_those_counted_at_every_threshold(seed):
+    rng = np.random.default_rng(seed)
+    # Few distinct values, so that there are ties within and between the two groups.
+    targets = np.round(rng.normal(1, 1, rng.integers(1, 30)), 1)
+    nontargets = np.round(rng.normal(0, 1, rng.integers(1, 40)), 1)
+    points = [
+        (np.mean(targets < threshold), np.mean(nontargets >= threshold), threshold)
+        for threshold in [*sorted({*targets, *nontargets}), np.inf]
+    ]
+    p_miss, p_fa, thresholds = metrics.det_curve(targets, nontargets)
+    assert np.allclose(np.stack([p_miss, p_fa, thresholds], axis=1)[:-1], points[:-1])
+    assert (p_miss[-1], p_fa[-1], thresholds[-1]) == points[-1]
+    cost = min(0.1 * miss + 3 * 0.9 * alarm for miss, alarm, _ in points) / min(0.1, 3 * 0.9)
+    assert metrics.min_dcf(targets, nontargets, 0.1, c_fa=3) == pytest.approx(cost)

@@ -1,4 +1,4 @@
-"""Sources of keywords: their segments, who is in which set, and bad input, that is told or rejected with its reason."""
+"""The preparation of sources of keywords: segments, division of the speakers, bad input."""
 
 import logging
 from pathlib import Path
@@ -15,8 +15,8 @@ from speechtools.corpora.utterance import Utterance
 from speechtools.keyword import data as keyword_data
 from speechtools.keyword.data import SegmentCutter, prepare_sources, training_sources
 from speechtools.keyword.multireader import Source
-from speechtools.speaker.data import RejectedRow
 from speechtools.speaker.index import SpeakerRow
+from speechtools.speaker.shards import RejectedRow
 
 RATE = 16000
 WORDS = ("hey", "ok")
@@ -70,7 +70,7 @@ def rejected(sets):
 
 
 @pytest.mark.parametrize("seconds", [0.8, 0.6])
-def test_every_segment_is_of_the_length_and_holds_the_keyword(corpus, tmp_path, seconds):
+def test_every_segment_has_the_length_and_contains_the_keyword(corpus, tmp_path, seconds):
     sets = prepare(tmp_path, source(corpus), segment_seconds=seconds)["main"]
     found = 0
     for store in sets.open().values():
@@ -92,7 +92,7 @@ def test_no_speaker_is_in_two_sets_and_none_is_lost(corpus, tmp_path):
     assert sum(map(len, sets.values())) == 10 and all(len(each) >= 2 for each in sets.values())
 
 
-def test_another_source_of_the_same_corpus_leaves_the_heldout_speakers_out(corpus, tmp_path):
+def test_another_source_of_the_same_corpus_skips_the_heldout_speakers(corpus, tmp_path):
     (tmp_path / "link").symlink_to(corpus)
     others = source(corpus, keywords=["ok"]), source(tmp_path / "link", keywords=["hey"])
     sets = prepare(tmp_path / "made", source(corpus, keywords=["hey"]), *others)
@@ -104,7 +104,7 @@ def test_another_source_of_the_same_corpus_leaves_the_heldout_speakers_out(corpu
     assert len(speakers_of(sets["other"])["train"]) == 10  # namesakes
 
 
-def test_who_is_verified_trains_nowhere_though_the_corpus_has_grown(tmp_path):
+def test_verified_speakers_never_train_even_when_the_corpus_has_grown(tmp_path):
     root = put_speakers(tmp_path / "corpus", [f"s{k}" for k in range(10)])
     before = speakers_of(prepare(tmp_path / "made", source(root, keywords=["hey"]))["main"])
     put_speakers(root, [f"t{k}" for k in range(10)])
@@ -120,14 +120,14 @@ def test_a_source_of_weight_0_is_not_even_looked_for(corpus, tmp_path):
     assert list(prepare(tmp_path, source(corpus) | {"weight": 0}, source(corpus))) == ["main", "other"]
 
 
-def test_what_is_made_is_found_made(corpus, tmp_path, monkeypatch):
+def test_finished_stores_are_found(corpus, tmp_path, monkeypatch):
     sources = source(corpus), source(corpus, keywords=["ok"])
     first = prepare(tmp_path, *sources)
     monkeypatch.setattr(keyword_data, "make_stores", None)  # nothing is made again
     assert prepare(tmp_path, *sources) == first
 
 
-def test_what_a_killed_run_has_not_made_is_made(corpus, tmp_path):
+def test_after_a_kill_only_missing_stores_are_made(corpus, tmp_path):
     sets = prepare(tmp_path, source(corpus))["main"]
     before = {split: path.read_bytes() for split, path in sets.manifests.items()}
     sets.manifests["train"].unlink()
@@ -158,11 +158,11 @@ def test_where_the_keyword_ends_is_used_if_the_corpus_tells(tmp_path):
         start = segment(torch.from_numpy(whole), None if end is None else round(end * RATE))
         found = cutter(Utterance("a", "s", "", tmp_path / "a.wav", 3.0, "ok", end))
         assert np.array_equal(found, whole[start : start + 12800])
-    with pytest.raises(AudioError, match="said to end at sample 64000, but there are 48000"):
+    with pytest.raises(AudioError, match="64000.* 48000"):
         cutter(Utterance("a", "s", "", tmp_path / "a.wav", 3.0, "ok", 4.0))
     whole[:20000] = 0
     soundfile.write(tmp_path / "a.wav", whole, RATE)
-    with pytest.raises(AudioError, match=r"silence where the keyword should end \(0.9 s\)"):
+    with pytest.raises(AudioError, match=r"silent .*\(0.9 s\)"):
         cutter(Utterance("a", "s", "", tmp_path / "a.wav", 3.0, "ok", 0.9))
 
 
@@ -191,11 +191,11 @@ def test_the_splits_of_the_corpus_that_are_verified(tmp_path, test_splits, test)
     assert len(set.union(*sets.values())) == 8
 
 
-def test_without_speakers_to_validate_those_of_the_training_do(corpus, tmp_path, caplog):
+def test_without_speakers_for_validation_the_training_speakers_validate(corpus, tmp_path, caplog):
     sets = prepare(tmp_path, source(corpus), valid_share=0)["main"]
     assert sets.manifests["valid"] == sets.manifests["train"]
     assert not speakers_of(sets)["test"] & speakers_of(sets)["valid"]
-    assert "Source main: no speakers are left for validation" in caplog.text
+    assert "Source main has no speakers for validation" in caplog.text
 
 
 # Bad input ----------------------------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ def test_a_keyword_that_no_file_holds(corpus, tmp_path, name):
         prepare_sources(sources, tmp_path)
 
 
-def test_options_that_cannot_be_name_the_source(corpus, tmp_path):
+def test_errors_of_a_corpus_name_the_source(corpus, tmp_path):
     with pytest.raises(ConfigError, match="The source 'other': keywords='ok'"):
         prepare(tmp_path, source(corpus), source(corpus, keywords="ok"))
 
@@ -224,7 +224,7 @@ def test_recordings_that_hold_no_keyword_are_rejected_and_the_rest_goes_on(tmp_p
     assert reasons.keys() == {"hey-s0-short", "ok-s1-silent", "ok-s2-zeros", "ok-s3-nan"}
     for utt_id, reason in {
         "hey-s0-short": "0.700 s is shorter than the segment of 0.8 s",
-        "ok-s1-silent": "silence where the keyword should be",
+        "ok-s1-silent": "no speech",
         "ok-s2-zeros": "all of its 20000 samples are zero",
         "ok-s3-nan": "NaN",
     }.items():
@@ -256,7 +256,7 @@ def test_lists_that_name_missing_files(tmp_path):
 
 def test_a_corpus_without_keywords(tmp_path):
     put_speakers(tmp_path / "plain", ["a", "b", "c"], words=("",))
-    with pytest.raises(CorpusError, match="The source 'main': corpus/folder does not tell .* such as keyword-folder"):
+    with pytest.raises(CorpusError, match="'main': corpus/folder .*keyword-folder"):
         prepare(tmp_path, source(tmp_path / "plain", "folder"))
 
 
@@ -264,11 +264,11 @@ def test_a_corpus_of_sentences(tmp_path):
     for speaker in "abcdef":
         for number in range(3):
             put(tmp_path / "corpus" / f"it is {speaker} {number}" / speaker / "0.wav")
-    with pytest.raises(CorpusError, match="'main': no speaker says anything twice .* Use a corpus of keywords"):
+    with pytest.raises(CorpusError, match="'main': no speaker repeats"):
         prepare(tmp_path, source(tmp_path / "corpus"))
 
 
-@pytest.mark.parametrize("count, message", [(3, "none of them is left to train on"), (5, r"train set .* 1 speaker")])
+@pytest.mark.parametrize("count, message", [(3, "none remains for training"), (5, r"train set .* 1 speaker")])
 def test_a_main_source_of_few_speakers(tmp_path, count, message):
     root = put_speakers(tmp_path / "corpus", [f"s{k}" for k in range(count)])
     with pytest.raises(CorpusError, match=rf"{message}.*Use a corpus of more speakers") as caught:
@@ -284,7 +284,7 @@ def test_another_source_of_a_single_speaker(corpus, tmp_path):
 
 def test_a_source_with_fewer_speakers_than_its_batch(corpus, tmp_path):
     store = prepare(tmp_path, source(corpus))["main"].open()["train"]
-    with pytest.raises(ConfigError, match=f"The source 'main': 64 .* only {len(store.speakers)} speakers.*Lower"):
+    with pytest.raises(ConfigError, match=f"'main': .*64 .* only {len(store.speakers)} .*Lower"):
         build("reader/multireader", sources=[Source("main", store, 64, 2)])
 
 
@@ -318,13 +318,13 @@ def test_a_speaker_without_the_second_keyword_trains_and_is_verified_with_the_fi
         ({"main": source("")}, {}, PluginError, "The source 'main': .*data_folder"),
         ({"main": source("/nowhere")}, {}, CorpusError, "The source 'main': The folder /nowhere does not exist"),
         ({"main": source("x")}, {"segment": "enregy"}, PluginError, "Did you mean 'segment/energy'"),
-        ({"main": source("x")}, {"segment_seconds": -1}, ConfigError, "seconds=-1 is no length of a keyword"),
-        ({"main": source("x")}, {"heldout_share": 1.0}, ConfigError, "heldout_share=1.0 is a share"),
-        ({"main": source("x")}, {"valid_share": -0.1}, ConfigError, "valid_share=-0.1 is a share"),
-        ({"main": source("x")}, {"test_splits": ["tset"]}, ConfigError, "'tset' is no split. There are: train, valid"),
+        ({"main": source("x")}, {"segment_seconds": -1}, ConfigError, "seconds=-1"),
+        ({"main": source("x")}, {"heldout_share": 1.0}, ConfigError, "heldout_share=1.0"),
+        ({"main": source("x")}, {"valid_share": -0.1}, ConfigError, "valid_share=-0.1"),
+        ({"main": source("x")}, {"test_splits": ["tset"]}, ConfigError, "'tset'.*Did you mean 'test'"),
     ],
 )
-def test_options_that_cannot_be(tmp_path, sources, options, error, message):
+def test_impossible_options(tmp_path, sources, options, error, message):
     with pytest.raises(error, match=message):
         prepare_sources(sources, tmp_path, **options)
     assert not list(tmp_path.iterdir())
@@ -341,7 +341,7 @@ def test_sources_may_have_segments_of_other_lengths(corpus, tmp_path):
 
 
 @pytest.mark.parametrize("key", ["num_speakers", "num_utterances", "weight"])
-def test_a_source_that_does_not_say_how_it_trains(corpus, tmp_path, key):
+def test_a_source_without_a_shape(corpus, tmp_path, key):
     settings = {"third": source(corpus) | {"num_speakers": 4, "num_utterances": 2, "weight": 1.0}}
     stores = {name: each.open() for name, each in prepare_sources(settings, tmp_path, num_workers=1).items()}
     assert training_sources(settings, stores)[0].num_speakers == 4

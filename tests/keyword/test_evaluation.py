@@ -1,4 +1,4 @@
-"""The test on several keywords: who is compared with whom, error rates, and what is left of them on the disk."""
+"""The test on several keywords: trials, error rates, the report."""
 
 import csv
 import itertools
@@ -88,11 +88,11 @@ def test_a_voiceprint_is_the_same_for_every_verification_keyword_and_every_order
         (["yo", "yo", "ok"], ["yo", "ok", "hey"]),
     ],
 )
-def test_the_table_is_in_the_order_that_is_wished(store, wished, order):
+def test_the_order_of_the_table(store, wished, order):
     result = evaluate_pairs(np.random.default_rng(0).standard_normal((len(store), 4)), pair_trials(store, 2, 0, wished))
     assert result.keywords == order
     for (row, a), (column, b) in itertools.product(enumerate(order), repeat=2):
-        assert result.table()[row, column] == result.pairs[a, b].figures["eer"]
+        assert result.table()[row, column] == result.pairs[a, b].metrics["eer"]
 
 
 def test_keywords_may_be_numbers(tmp_path):
@@ -116,16 +116,16 @@ def test_who_says_a_keyword_too_seldom_is_left_out_of_its_pairs_with_one_warning
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"num_enrolment": 0}, "num_enrolment=0: a voiceprint needs at least 1"),
+        ({"num_enrolment": 0}, "num_enrolment=0"),
         ({"num_enrolment": 50}, "0 of 6 speakers .* num_enrolment=50 utterances of 'hey' .* Lower num_enrolment"),
         ({"num_enrolment": 7}, "1 of 6 speakers|0 of 6 speakers"),
         (
             {"num_enrolment": 2, "keywords": ["ok", "okk"]},
-            "Nobody says 'okk' in .*test.csv; said are: 'hey', 'ok', 'yo'",
+            "'okk' in .*Did you mean 'ok'.*hey, ok, yo",
         ),
     ],
 )
-def test_trials_that_cannot_be(store, arguments, message):
+def test_impossible_options(store, arguments, message):
     with pytest.raises(ConfigError, match=message):
         pair_trials(store, **arguments)
 
@@ -138,8 +138,8 @@ def test_dvectors_that_tell_the_speakers_make_no_errors(store):
     dvectors = np.eye(6)[np.unique(speakers, return_inverse=True)[1]]
     result = evaluate_pairs(dvectors, pair_trials(store, 2))
     assert (result.table() == 0).all() and result.table().shape == (3, 3)
-    assert result.figures["eer"] == result.figures["min_dcf"] == 0
-    assert 0 < result.figures["eer_threshold"] <= 1
+    assert result.metrics["eer"] == result.metrics["min_dcf"] == 0
+    assert 0 < result.metrics["eer_threshold"] <= 1
 
 
 def test_dvectors_that_tell_the_keyword_alone_are_no_better_than_chance(store):
@@ -157,33 +157,33 @@ def test_dvectors_that_tell_speakers_by_one_keyword_alone(store):
     dvectors = np.eye(6)[np.unique(speakers, return_inverse=True)[1]]
     dvectors[words != "ok"] = np.ones(6)
     result = evaluate_pairs(dvectors, pair_trials(store, 2))
-    assert result.pairs["ok", "ok"].figures["eer"] == 0
-    assert all(each.figures["eer"] == pytest.approx(0.5) for pair, each in result.pairs.items() if pair != ("ok", "ok"))
+    assert result.pairs["ok", "ok"].metrics["eer"] == 0
+    assert all(each.metrics["eer"] == pytest.approx(0.5) for pair, each in result.pairs.items() if pair != ("ok", "ok"))
 
 
-def test_the_figures_are_the_means_of_the_cells_and_one_threshold(store):
+def test_the_metrics_are_the_means_of_the_cells_and_one_threshold(store):
     speakers, _ = labels(store)
     rng = np.random.default_rng(0)
     dvectors = rng.standard_normal((6, 8))[np.unique(speakers, return_inverse=True)[1]]
     result = evaluate_pairs(dvectors + rng.standard_normal(dvectors.shape), pair_trials(store, 2))
     for key in ("eer", "min_dcf"):
-        cells = [each.figures[key] for each in result.pairs.values()]
-        assert result.figures[key] == pytest.approx(np.mean(cells)) and np.ptp(cells) > 0
-    assert result.table().mean() == pytest.approx(result.figures["eer"])
+        cells = [each.metrics[key] for each in result.pairs.values()]
+        assert result.metrics[key] == pytest.approx(np.mean(cells)) and np.ptp(cells) > 0
+    assert result.table().mean() == pytest.approx(result.metrics["eer"])
     scores = [
         np.concatenate([getattr(each, f"{kind}_scores") for each in result.pairs.values()])
         for kind in ("target", "nontarget")
     ]
-    assert result.figures["eer_threshold"] == metrics.eer(*scores)[1]
+    assert result.metrics["eer_threshold"] == metrics.eer(*scores)[1]
     for pair, each in result.pairs.items():  # the scale of the d-vectors does not matter
         scaled = evaluate_pairs(7 * result.pairs[pair].dvectors, {pair: each.trial_set})
-        assert scaled.pairs[pair].figures["eer"] == each.figures["eer"]
+        assert scaled.pairs[pair].metrics["eer"] == each.metrics["eer"]
 
 
 # What is left on the disk -------------------------------------------------------------------------------------------
 
 
-def test_a_report_leaves_the_figures_the_trials_and_two_pictures(tmp_path, capsys):
+def test_a_report_writes_results_trials_and_plots(tmp_path, capsys):
     words = ["OK Google", "Hey Google"]
     store = write_store(tmp_path / "store", {f"s{k}": dict.fromkeys(words, 4) for k in range(4)})
     dvectors = np.random.default_rng(0).standard_normal((len(store), 5))
@@ -191,10 +191,10 @@ def test_a_report_leaves_the_figures_the_trials_and_two_pictures(tmp_path, capsy
     report(tmp_path / "run", result, {"tested_on": "nothing", "seed": 7})
     found = json.loads((tmp_path / "run" / "results.json").read_text())
     assert found["tested_on"] == "nothing" and found["seed"] == 7
-    assert {key: found[key] for key in result.figures} == pytest.approx(result.figures)
+    assert {key: found[key] for key in result.metrics} == pytest.approx(result.metrics)
     assert list(found["pairs"]) == [f"{a} -> {b}" for a in words for b in words]
     for (a, b), each in result.pairs.items():
-        assert found["pairs"][f"{a} -> {b}"] == pytest.approx(each.figures)
+        assert found["pairs"][f"{a} -> {b}"] == pytest.approx(each.metrics)
         path = tmp_path / "run" / "trials" / f"{a}_to_{b}".replace(" ", "-") / "trials.txt"
         again = read_trials(path, store.utt_ids)
         assert np.array_equal(again.scores(dvectors), each.trial_set.trials.scores(dvectors))
@@ -202,6 +202,6 @@ def test_a_report_leaves_the_figures_the_trials_and_two_pictures(tmp_path, capsy
     for name in ("det", "eer_table"):
         assert (tmp_path / "run" / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     shown = capsys.readouterr().out
-    for rate in (*result.table().flatten(), result.figures["eer"]):
+    for rate in (*result.table().flatten(), result.metrics["eer"]):
         assert f"{100 * rate:.2f} %" in shown
-    assert "verified with" in shown and "speakers not heard in training" in shown
+    assert "verified with" in shown and "speakers not in training" in shown

@@ -11,7 +11,7 @@ import speechtools
 from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.keyword.multireader import JoinedStore, Source
 from speechtools.speaker.batches import SpeakerBatches, StepSampler, speaker_loader
-from tests.speaker.test_data import write_store
+from tests.speaker.stores import write_store
 
 SHAPE = {"min_samples": 800, "max_samples": 800}
 
@@ -32,7 +32,7 @@ def test_every_step_has_a_batch_of_every_source(sources):
         assert [len(set(part.speakers.tolist())) for part in found.parts] == [2, 8]
 
 
-def test_a_source_that_ends_starts_over_in_a_new_order_whatever_the_others_do(sources):
+def test_a_source_that_ends_starts_again_in_a_new_order_independently_of_the_others(sources):
     reader, alone = (speechtools.build("reader/multireader", sources=each) for each in (sources, sources[:1]))
     passes = []
     for first in range(0, 40, 2):  # 4 speakers, 2 a step
@@ -43,7 +43,7 @@ def test_a_source_that_ends_starts_over_in_a_new_order_whatever_the_others_do(so
     assert set(heard.values()) == {1} and len(heard) == 40
 
 
-def test_one_source_is_the_plain_batches_to_the_bit(sources):
+def test_one_source_gives_the_plain_batches(sources):
     one = replace(sources[1], weight=1.0)
     reader = speechtools.build("reader/multireader", sources=[one], seed=5)
     plain = SpeakerBatches(one.store, 8, 3, seed=5, **SHAPE)
@@ -54,7 +54,7 @@ def test_one_source_is_the_plain_batches_to_the_bit(sources):
 
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("name", ["reader/multireader", "reader/mixed"])
-def test_a_weight_of_nothing_silences_a_source_exactly(sources, name, place):
+def test_a_weight_of_0_disables_a_source_exactly(sources, name, place):
     silent = [replace(each, weight=0.0) if k == place else each for k, each in enumerate(sources)]
     absent = [each for k, each in enumerate(sources) if k != place]
     with_it, without = (speechtools.build(name, sources=each) for each in (silent, absent))
@@ -75,7 +75,7 @@ def test_processes_draw_other_speakers(sources, name):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_run_goes_on_where_it_was(sources, workers):
+def test_a_run_resumes_where_it_was(sources, workers):
     reader, steps = speechtools.build("reader/multireader", sources=sources), StepSampler(6)
     steps.set_position(2, 4)
     found = list(speaker_loader(reader, steps, workers))
@@ -115,7 +115,7 @@ def test_sources_may_differ_in_shape(sources):
     "change, message",
     [
         (lambda a, b: [], "got none"),
-        (lambda a, b: [a, replace(b, name="small")], "called 'small'"),
+        (lambda a, b: [a, replace(b, name="small")], "name 'small'"),
         (lambda a, b: [a, replace(b, weight=-1.0)], "'large' has the weight -1.0"),
         (lambda a, b: [a, replace(b, weight=float("nan"))], "'large' has the weight nan"),
         (lambda a, b: [a, replace(b, weight="much")], "'large' has the weight 'much'"),
@@ -124,7 +124,7 @@ def test_sources_may_differ_in_shape(sources):
         (lambda a, b: [replace(a, num_speakers=50), b], "small.*': .*Lower speakers_per_batch"),
     ],
 )
-def test_sources_that_cannot_be(sources, name, change, message):
+def test_impossible_sources(sources, name, change, message):
     with pytest.raises(ConfigError, match=message):
         speechtools.build(name, sources=change(*sources))
 
@@ -135,9 +135,9 @@ def test_a_source_without_two_speakers_is_named(sources, tmp_path):
         speechtools.build("reader/multireader", sources=[sources[0], poor])
 
 
-def test_mixing_tells_of_speakers_of_one_name_in_two_sources(sources, caplog):
+def test_mixing_warns_of_speakers_of_the_same_name_in_two_sources(sources, caplog):
     speechtools.build("reader/mixed", sources=[sources[0], replace(sources[0], name="again")])
-    assert "in the sources small and again: 4" in caplog.text
+    assert "4 speakers of the sources small and again" in caplog.text
     caplog.clear()
     speechtools.build("reader/multireader", sources=[sources[0], replace(sources[0], name="again")])
     assert not caplog.text

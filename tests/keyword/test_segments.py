@@ -53,17 +53,17 @@ def test_a_recording_as_long_as_the_segment_is_the_segment():
 @pytest.mark.parametrize(
     "wav, end, message",
     [
-        (recording(0.1, seconds=0.7), None, r"0.700 s is shorter than the segment of 0.8 s .*longer recording"),
-        (torch.zeros(2 * RATE), None, "silence where the keyword should be"),
-        (recording(0.1), 60000, "end at sample 60000, but there are 48000"),
+        (recording(0.1, seconds=0.7), None, "0.700 s .*0.8 s"),
+        (torch.zeros(2 * RATE), None, "no speech"),
+        (recording(0.1), 60000, "60000.* 48000"),
         (recording(0.1).unsqueeze(0), None, r"shape \(1, 48000\)"),
     ],
 )
-def test_recordings_that_hold_no_keyword(wav, end, message):
+def test_recordings_without_a_keyword(wav, end, message):
     with pytest.raises(AudioError, match=message):
         speechtools.build("segment/energy")(wav, end)
 
 
-def test_lengths_that_cannot_be():
+def test_impossible_lengths():
     with pytest.raises(ConfigError, match="seconds=0"):
         speechtools.build("segment/energy", seconds=0)

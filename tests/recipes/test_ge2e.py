@@ -96,7 +96,7 @@ def test_the_exported_model_gives_the_results_again(run):
         dvectors, evaluation.trials_of(SpeakerStore(manifest), 4, published=folder / "trials.txt")
     )
     results = json.loads((folder / "results.json").read_text())
-    assert result.figures["eer"] == pytest.approx(results["eer"], abs=0.02)
+    assert result.metrics["eer"] == pytest.approx(results["eer"], abs=0.02)
     assert verifier.threshold == pytest.approx(results["threshold"])
 
 

@@ -125,7 +125,7 @@ def test_the_exported_model_gives_the_results_again(run):
     for cell in CELLS:
         place = folder / "trials" / cell.replace(" -> ", "_to_").replace(" ", "-")
         trials = read_trials(place / "trials.txt", [row.utt_id for row in rows])
-        found = evaluate(dvectors, TrialSet(trials, None, None, None)).figures
+        found = evaluate(dvectors, TrialSet(trials, None, None, None)).metrics
         expected = results(folder)["pairs"][cell]
         assert found["eer_threshold"] == pytest.approx(expected["eer_threshold"], abs=0.01)
 

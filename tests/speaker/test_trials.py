@@ -1,14 +1,11 @@
-"""Trials, their lists, error rates and figures of speaker verification."""
+"""Trials of speaker verification and their lists."""
 
 import itertools
-import json
 
 import numpy as np
 import pytest
 
-from speechtools.core import metrics
-from speechtools.core.errors import ConfigError, CorpusError, SpeechtoolsError
-from speechtools.speaker import evaluation
+from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.speaker.trials import Trials, make_trials, read_trials
 
 SPEAKERS = np.repeat(np.arange(4), [5, 3, 6, 2])
@@ -35,9 +32,9 @@ def test_a_trial_scores_the_cosine_of_voiceprint_and_utterance():
         a, b = dvectors[trials.enrolments[model]].mean(axis=0), dvectors[test]
         assert score == pytest.approx(a @ b / np.sqrt((a @ a) * (b @ b)), abs=1e-12)
     dvectors[3, 2] = np.nan
-    with pytest.raises(CorpusError, match="1 of 16 d-vectors are NaN or infinite, the first that of utterance 3"):
+    with pytest.raises(CorpusError, match="1 of 16 .*utterance 3"):
         trials.scores(dvectors)
-    with pytest.raises(CorpusError, match="the first that of utterance 'anna-3'"):
+    with pytest.raises(CorpusError, match="utterance 'anna-3'"):
         trials.scores(dvectors, IDS)
 
 
@@ -116,22 +113,22 @@ def test_voxceleb_form(tmp_path):
     "text, message",
     [
         ("", "is empty"),
-        ("1 anna-0 anna-1\n0 anna-0 bobb-5\n", "Line 2 of .* names the utterance 'bobb-5'.*'bob-5'.*rejected.csv"),
-        ("1 anna-0 anna-1\n2 anna-0 bob-5\n", "Line 2 of .* reads '2 anna-0 bob-5'"),
-        ("1 anna-0 anna-1\n\n \n2 anna-0 bob-5\n", "Line 4 of .* reads '2 anna-0 bob-5'"),
-        ("1 anna-0\n", "reads '1 anna-0'"),
-        ("1 anna-0 anna-1\n1 bob-5 bob-6\n", "All 2 trials .* are target trials"),
-        ("0 anna-0 bob-5\n", "All 1 trials .* are non-target trials"),
+        ("1 anna-0 anna-1\n0 anna-0 bobb-5\n", "Line 2 of .* 'bobb-5'.*'bob-5'.*rejected.csv"),
+        ("1 anna-0 anna-1\n2 anna-0 bob-5\n", "Line 2 of .*'2 anna-0 bob-5'"),
+        ("1 anna-0 anna-1\n\n \n2 anna-0 bob-5\n", "Line 4 of .*'2 anna-0 bob-5'"),
+        ("1 anna-0\n", "'1 anna-0'"),
+        ("1 anna-0 anna-1\n1 bob-5 bob-6\n", "All 2 .* are target trials"),
+        ("0 anna-0 bob-5\n", "All 1 .* are non-target trials"),
     ],
 )
-def test_lists_that_cannot_be(tmp_path, text, message):
+def test_malformed_lists(tmp_path, text, message):
     path = tmp_path / "trials.txt"
     path.write_text(text)
     with pytest.raises(CorpusError, match=message):
         read_trials(path, IDS)
 
 
-def test_lists_without_their_enrolment(tmp_path):
+def test_malformed_enrolments(tmp_path):
     path = tmp_path / "trials.txt"
     path.write_text("anna anna-1 target\n")
     with pytest.raises(CorpusError, match="enrolments.txt cannot be read"):
@@ -149,90 +146,10 @@ def test_lists_without_their_enrolment(tmp_path):
         read_trials(tmp_path / "no.txt", IDS)
 
 
-def test_trials_that_cannot_be():
+def test_impossible_options():
     with pytest.raises(ConfigError, match="num_enrolment=0"):
         make_trials(SPEAKERS, NAMES, 0)
     with pytest.raises(ConfigError, match="max_nontargets=0"):
         make_trials(SPEAKERS, NAMES, 2, max_nontargets=0)
     with pytest.raises(ConfigError, match="1 of 4 speakers have more than num_enrolment=5"):
         make_trials(SPEAKERS, NAMES, 5)
-
-
-# --------------------------------------------------------------------------------------------------------- metrics
-
-
-def brute_force(targets, nontargets):
-    """Rates at every threshold, one by one."""
-    points = []
-    for threshold in [*sorted({*targets, *nontargets}), np.inf]:
-        miss = np.mean([score < threshold for score in targets])
-        alarm = np.mean([score >= threshold for score in nontargets])
-        points.append((miss, alarm, threshold))
-    return points
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_rates_are_those_counted_one_by_one(seed):
-    rng = np.random.default_rng(seed)
-    # Few distinct values, so that there are ties within and between the sides.
-    targets = np.round(rng.normal(1, 1, rng.integers(1, 30)), 1)
-    nontargets = np.round(rng.normal(0, 1, rng.integers(1, 40)), 1)
-    points = brute_force(targets, nontargets)
-    p_miss, p_fa, thresholds = metrics.det_curve(targets, nontargets)
-    assert np.allclose(np.stack([p_miss, p_fa], axis=1), [point[:2] for point in points])
-    assert thresholds.tolist() == [point[2] for point in points]
-    cost = min(0.1 * miss + 3 * 0.9 * alarm for miss, alarm, _ in points) / min(0.1, 3 * 0.9)
-    assert metrics.min_dcf(targets, nontargets, 0.1, c_fa=3) == pytest.approx(cost)
-    rate, _ = metrics.eer(targets, nontargets)
-    for (m0, a0, _), (m1, a1, _) in itertools.pairwise(points):
-        if m0 <= a0 and m1 >= a1:
-            assert min(m0, a1) - 1e-12 <= rate <= max(m1, a0) + 1e-12
-            break
-
-
-def test_laws_of_the_eer():
-    rng = np.random.default_rng(0)
-    targets, nontargets = rng.normal(1, 1, 200), rng.normal(0, 1, 300)
-    rate, threshold = metrics.eer(targets, nontargets)
-    assert metrics.eer(np.exp(targets), np.exp(nontargets))[0] == pytest.approx(rate)
-    assert metrics.eer(-nontargets, -targets)[0] == pytest.approx(rate, abs=0.01)
-    assert metrics.eer(targets, targets)[0] == pytest.approx(0.5, abs=0.005)
-    assert abs(np.mean(targets < threshold) - np.mean(nontargets >= threshold)) < 0.01
-    assert metrics.eer([2, 3], [0, 1]) == (0.0, pytest.approx(2.0, abs=1.0))
-    assert metrics.eer([0, 1], [2, 3])[0] == 1.0
-    assert metrics.min_dcf([0, 1], [2, 3]) == 1.0
-
-
-@pytest.mark.parametrize(
-    "targets, nontargets, message",
-    [([], [1.0], "no target trials"), ([1.0], [], "no non-target"), ([np.nan], [1.0], "1 of 1 target scores are NaN")],
-)
-def test_scores_that_cannot_be(targets, nontargets, message):
-    for function in (metrics.eer, metrics.min_dcf, metrics.det_curve):
-        with pytest.raises(SpeechtoolsError, match=message):
-            function(targets, nontargets)
-    with pytest.raises(SpeechtoolsError, match="p_target=2"):
-        metrics.min_dcf([1.0], [0.0], p_target=2)
-
-
-# ------------------------------------------------------------------------------------------------------- evaluation
-
-
-class Store:
-    speakers, first, utt_ids = NAMES, np.array([0, 5, 8, 14, 16]), IDS
-
-
-def test_a_report_leaves_its_figures(tmp_path, capsys):
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((4, 8))
-    dvectors = centres[SPEAKERS] + 0.1 * rng.standard_normal((len(SPEAKERS), 8))
-    result = evaluation.evaluate(dvectors, evaluation.trials_of(Store(), 2))
-    assert result.figures["eer"] == 0.0 and result.figures["min_dcf"] == 0.0 and result.figures["models"] == 3
-    evaluation.report(tmp_path, result, {"trained_on": "built-in synthetic speech"})
-    saved = json.loads((tmp_path / "results.json").read_text())
-    assert saved["eer"] == 0.0 and saved["trained_on"] == "built-in synthetic speech"
-    for name in ("det", "similarity", "projection"):
-        assert (tmp_path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert "synthetic" in capsys.readouterr().out
-    again = evaluation.evaluate(dvectors, evaluation.trials_of(Store(), 2, published=tmp_path / "trials.txt"))
-    assert again.figures == result.figures

@@ -73,7 +73,7 @@ class KeywordBrain(training.DVectorBrain):
     def validate(self, stage):
         split = "test" if stage == sb.Stage.TEST else "valid"
         self.result = keyword_evaluation.evaluate_pairs(torch.cat(self.embedded), self.trials[split])
-        return self.result.figures
+        return self.result.metrics
 
 
 if __name__ == "__main__":

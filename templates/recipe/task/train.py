@@ -49,7 +49,7 @@ class SpeakerBrain(training.RecipeBrain):
     def validate(self, stage):
         split = "test" if stage == sb.Stage.TEST else "valid"
         self.result = evaluation.evaluate(torch.cat(self.embedded), self.trials[split])
-        return {key: self.result.figures[key] for key in ("eer", "min_dcf", "eer_threshold")}
+        return {key: self.result.metrics[key] for key in ("eer", "min_dcf", "eer_threshold")}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,175 @@
+"""Stores of speech and their index."""
+
+import os
+import resource
+
+import numpy as np
+import pytest
+import torch
+
+from speechtools.core.errors import CorpusError
+from speechtools.speaker import index as speaker_index
+from speechtools.speaker import store as speaker_store
+from speechtools.speaker.batches import SpeakerBatches, StepSampler, speaker_loader
+from speechtools.speaker.index import Texts
+from speechtools.speaker.store import SpeakerStore
+from tests.speaker.stores import row, write_manifest, write_store, write_utterances
+
+
+@pytest.fixture
+def store(tmp_path):
+    return write_store(tmp_path / "store", [5, 2, 9, 3, 4, 6, 7, 8])
+
+
+def write_shards(folder, count, length=50):
+    """A manifest of ``count`` files of two utterances each, of one speaker."""
+    folder.mkdir(exist_ok=True)
+    rng, rows = np.random.default_rng(0), []
+    for k in range(count):
+        np.save(folder / f"{k}.npy", rng.integers(-9999, 9999, length).astype(np.int16))
+        rows += [row(f"u{k}-{n}", f"s{k:03d}", 20 * n, 20 + 10 * n, f"{k}.npy") for n in range(2)]
+    return write_manifest(folder, rows)
+
+
+def test_speakers_utterances_and_samples(store):
+    assert store.speakers == [f"s{k}" for k in range(8)] and len(store) == 44
+    assert [store.utt_ids[i] for i in (0, 5, 43)] == ["s0-0", "s1-0", "s7-7"]
+    assert [store.speaker_of(i) for i in (0, 4, 5, 6, 7, 43)] == [0, 0, 1, 1, 2, 7]
+    assert (store.read(6) == 101).all() and len(store.read(6)) == 1610
+    assert (store.read(6, 5, 20) == 101).all() and len(store.read(6, 5, 20)) == 20
+    with pytest.raises(ValueError, match="read-only"):
+        store.read(0)[0] = 1
+
+
+def test_short_utterances_are_repeated(tmp_path):
+    samples = np.arange(7, dtype=np.int16)
+    store = write_utterances(tmp_path, [("u", "a", samples[:3]), ("v", "b", samples[3:])])
+    assert store.read(1, 2, 9).tolist() == [5, 6, 3, 4, 5, 6, 3, 4, 5]
+    assert store.read(0, 0, 3).tolist() == [0, 1, 2]
+
+
+def test_damaged_stores(tmp_path, store):
+    with pytest.raises(CorpusError, match="no.csv"):
+        SpeakerStore(tmp_path / "no.csv")
+    audio, manifest = tmp_path / "store" / "a.npy", tmp_path / "store" / "train.csv"
+    whole = audio.read_bytes()
+    for content, message in (
+        (np.zeros(10, np.int16), "a.npy has 10 samples"),
+        (np.zeros(10**5, np.float32), "float32"),
+        (whole[:50], "a.npy is damaged"),
+        (None, "a.npy is missing"),
+    ):
+        if content is None:
+            audio.unlink()
+        elif isinstance(content, bytes):
+            audio.write_bytes(content)
+        else:
+            np.save(audio, content)
+        with pytest.raises(CorpusError, match=message):
+            SpeakerStore(manifest)
+    manifest.write_text("utt_id,speaker\nx,y\n")
+    with pytest.raises(CorpusError, match="no column"):
+        SpeakerStore(manifest)
+
+
+def test_a_store_may_have_more_shards_than_a_process_may_have_open_files(tmp_path):
+    manifest = write_shards(tmp_path, 100)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first_free = os.dup(0)
+    os.close(first_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (first_free + 20, hard))
+    try:
+        store = SpeakerStore(manifest)
+        assert [len(store.read(number)) for number in range(200)] == [20, 30] * 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_many_shards_are_read_like_few(tmp_path, monkeypatch):
+    manifest = write_shards(tmp_path, 10)
+    few = SpeakerStore(manifest)
+    monkeypatch.setattr(speaker_store, "MAX_MAPS", 3)
+    many = SpeakerStore(manifest)
+    for utterance in [*range(20), 9, 0, 19]:
+        for part in ((), (3, 12), (5, 40)):
+            assert np.array_equal(many.read(utterance, *part), few.read(utterance, *part))
+        assert not many._maps and len(many._files) <= speaker_store.MAX_OPEN
+    with pytest.raises(ValueError, match="read-only"):
+        many.read(0)[0] = 1
+    batches = [SpeakerBatches(store, 4, 2, 10, 25, 5) for store in (few, many)]
+    loaders = [speaker_loader(b, StepSampler(6), workers) for b, workers in zip(batches, (0, 1), strict=True)]
+    for one, other in zip(*loaders, strict=True):
+        assert torch.equal(one.wavs, other.wavs)
+
+
+def test_a_damaged_one_of_many_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(speaker_store, "MAX_MAPS", 3)
+    store = SpeakerStore(write_shards(tmp_path, 10))
+    np.save(tmp_path / "8.npy", np.zeros(10, np.int16))
+    with pytest.raises(CorpusError, match="8.npy has 10 samples"):
+        store.read(16)
+    (tmp_path / "8.npy").write_bytes(b"torn")
+    with pytest.raises(CorpusError, match="8.npy is damaged"):
+        store.read(16)
+    (tmp_path / "8.npy").unlink()
+    with pytest.raises(CorpusError, match="8.npy is missing"):
+        store.read(16)
+
+
+def test_the_index_is_compact(tmp_path):
+    names = [f"speaker{k:05d}/video/utterance-{k:07d}" for k in range(1000)] + ["ä ß", ""]
+    texts = Texts(names)
+    assert [texts[i] for i in range(len(texts))] == names and texts.nbytes < 60 * len(names)
+    names = [f"id{n // 20:05d}/a-video-of-some-interview/{n:07d}" for n in range(2000)]
+    manifest = write_manifest(tmp_path, [row(name, name[:7], 0, 9) for name in names])
+    assert SpeakerStore(manifest).index_bytes <= 200 * len(names)
+
+
+def test_the_index_follows_its_manifest(tmp_path):
+    rows = [row("u0", "s0", 0, 9), row("u1", "s1", 9, 50)]
+    manifest = write_manifest(tmp_path, rows[:1])
+    assert len(SpeakerStore(manifest)) == 1
+    modified = (tmp_path / "train.index" / "about.json").stat().st_mtime_ns
+    assert len(SpeakerStore(manifest)) == 1
+    assert (tmp_path / "train.index" / "about.json").stat().st_mtime_ns == modified
+    write_manifest(tmp_path, rows)
+    store = SpeakerStore(manifest)
+    assert store.speakers == ["s0", "s1"] and store.read(1)[0] == 9 and store.utt_ids[1] == "u1"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    (tmp_path / "train.index" / "start.bin").unlink()  # torn by a crash
+    assert SpeakerStore(manifest).read(1)[0] == 9
+
+
+def test_a_manifest_in_a_read_only_folder(tmp_path, monkeypatch):
+    manifest = write_manifest(tmp_path, [row("u0", "s0", 3, 9)])
+    mkdtemp = speaker_index.tempfile.mkdtemp
+
+    def refuse(suffix=None, prefix=None, dir=None):
+        if dir == manifest.parent:
+            raise PermissionError(13, "Permission denied")
+        return mkdtemp(suffix, prefix, dir)
+
+    monkeypatch.setattr(speaker_index.tempfile, "mkdtemp", refuse)
+    store = SpeakerStore(manifest)
+    assert store.read(0).tolist() == list(range(3, 12)) and not (tmp_path / "train.index").exists()
+
+
+def test_rows_that_are_not_sorted_by_speaker(tmp_path):
+    with pytest.raises(CorpusError, match="not sorted by speaker"):
+        SpeakerStore(write_manifest(tmp_path, [row(f"u{k}", f"s{k % 2}", 0, 9) for k in range(3)]))
+
+
+def test_keywords(tmp_path):
+    words = ["hey", "ok", "hey"]
+    store = SpeakerStore(write_manifest(tmp_path, [row(f"u{k}", "s", 0, 9, keyword=w) for k, w in enumerate(words)]))
+    assert [store.keywords[k] for k in store.keyword] == words
+
+
+def test_the_index_does_not_depend_on_the_size_of_chunks(tmp_path, monkeypatch):
+    indices = []
+    for chunk in (1, 3, 7, 1000):
+        monkeypatch.setattr(speaker_index, "_CHUNK", chunk)
+        manifest = write_shards(tmp_path / str(chunk), 10)
+        SpeakerStore(manifest)
+        indices.append({path.name: path.read_bytes() for path in manifest.with_suffix(".index").glob("*.bin")})
+    assert indices[0]["samples.bin"] and all(index == indices[0] for index in indices)
