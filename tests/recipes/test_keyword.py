@@ -165,7 +165,7 @@ MISTAKES = {
     ),
     "negative": (["--weight=-1"], "The source 'main' has the weight -1"),
     "nan": (["--other_weight=.nan"], "--other_weight=nan cannot be: it is a number"),
-    "large": (["--speakers_per_batch=64"], "The source 'main': 64 speakers a batch"),
+    "large": (["--speakers_per_batch=64"], "The source 'main': 1 process(es) need 64 speakers"),
     "reader": (["--reader_name=multireeder"], "Did you mean 'reader/multireader'"),
     "enrolment": (["--num_enrolment=50"], "Lower num_enrolment"),
     "double": ([], 'found duplicate key "main"'),  # of a yaml with two sources of one name
