@@ -52,8 +52,10 @@ def new_recipe(name: str, folder: str | Path | None = None, template: str = "tas
         )
     source = templates_folder() / "recipe" / template
     if not source.is_dir():
-        names = sorted(path.name for path in source.parent.iterdir())
-        raise ConfigError(f"Unknown template {template!r}.{registry.did_you_mean(template, names)} Templates: {names}.")
+        templates = sorted(path.name for path in source.parent.iterdir())
+        raise ConfigError(
+            f"Unknown template {template!r}.{registry.did_you_mean(template, templates)} Templates: {templates}."
+        )
     root = _recipes_folder() if folder is None else Path(folder).expanduser()
     if root.is_file():
         raise ConfigError(f"--folder={root} is a file. Pass a folder.")
