@@ -14,6 +14,12 @@ class Clipping:
     ----------
     min_level, max_level : float
         The clipping level relative to the largest sample, drawn for every call.
+
+    Examples
+    --------
+    >>> clean = np.array([0.1, -0.5, 1.0], dtype=np.float32)
+    >>> Clipping(0.5, 0.5)(clean, np.random.default_rng(0)).tolist()[1:]
+    [-0.5, 0.5]
     """
 
     def __init__(self, min_level: float = 0.05, max_level: float = 0.5):

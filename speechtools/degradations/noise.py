@@ -43,6 +43,12 @@ class AdditiveNoise:
         SNRs in dB to draw from.
     sample_rate : int
         In Hz.
+
+    Examples
+    --------
+    >>> clean = np.sin(np.arange(16000, dtype=np.float32) / 5)
+    >>> AdditiveNoise()(clean, np.random.default_rng(0)).shape
+    (16000,)
     """
 
     def __init__(

@@ -21,6 +21,12 @@ class NoiseThenEnhancer(AdditiveNoise):
         Folder or hub id of the enhancer; empty: the bundled one.
     noise_folder, snrs_db, sample_rate
         As ``degradation/noise`` has them.
+
+    Examples
+    --------
+    >>> clean = np.sin(np.arange(16000, dtype=np.float32) / 5)
+    >>> NoiseThenEnhancer()(clean, np.random.default_rng(0)).shape
+    (16000,)
     """
 
     #: Networks do not run in forked processes.

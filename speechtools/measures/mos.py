@@ -8,7 +8,13 @@ from speechtools.core.registry import plugin
 
 @plugin("measure/mos")
 class MeanOpinionScore:
-    """Mean opinion of listeners, 1 (bad) to 5 (excellent): names the scale of a corpus. Calling it raises."""
+    """Mean opinion of listeners, 1 (bad) to 5 (excellent): names the scale of a corpus. Calling it raises.
+
+    Examples
+    --------
+    >>> MeanOpinionScore().maximum
+    5.0
+    """
 
     name = "mos"
     minimum, maximum = 1.0, 5.0

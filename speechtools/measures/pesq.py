@@ -118,7 +118,13 @@ class _PESQ:
 
 @plugin("measure/pesq-raw")
 class RawPESQ(_PESQ):
-    """Raw narrow-band score, ITU-T P.862 (2001): scale ``raw_nb``, labels of the Quality-Net paper."""
+    """Raw narrow-band score, ITU-T P.862 (2001): scale ``raw_nb``, labels of the Quality-Net paper.
+
+    Examples
+    --------
+    >>> RawPESQ().maximum  # the score of a signal against itself
+    4.5
+    """
 
     name, minimum, maximum = "pesq-raw", -0.5, 4.5
 
@@ -128,14 +134,26 @@ class RawPESQ(_PESQ):
 
 @plugin("measure/pesq-nb")
 class NarrowbandPESQ(_PESQ):
-    """Narrow-band MOS-LQO, ITU-T P.862.1 (2003): scale ``nb``."""
+    """Narrow-band MOS-LQO, ITU-T P.862.1 (2003): scale ``nb``.
+
+    Examples
+    --------
+    >>> NarrowbandPESQ().maximum  # the score of a signal against itself
+    4.549
+    """
 
     name, minimum, maximum = "pesq-nb", 1.017, 4.549
 
 
 @plugin("measure/pesq-wb")
 class WidebandPESQ(_PESQ):
-    """Wide-band MOS-LQO, ITU-T P.862.2 (2007), of audio at 16 kHz: scale ``wb``."""
+    """Wide-band MOS-LQO, ITU-T P.862.2 (2007), of audio at 16 kHz: scale ``wb``.
+
+    Examples
+    --------
+    >>> WidebandPESQ().maximum  # the score of a signal against itself
+    4.644
+    """
 
     name, minimum, maximum = "pesq-wb", 1.043, 4.644
     sample_rates = (16000,)
