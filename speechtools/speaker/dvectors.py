@@ -1,6 +1,6 @@
 """d-vectors of whole utterances: sliding windows, the encoder, L2 norm, mean (GE2E paper, section 3.2 and figure 4).
 
-Features are computed once an utterance, and the windows of many utterances go through the encoder in one batch.
+Features are computed once per utterance, and the windows of many utterances are encoded in one batch.
 """
 
 import math
@@ -11,30 +11,30 @@ from torch import Tensor
 
 from speechtools.core.errors import ConfigError
 
-#: Windows that go through the encoder at a time: enough to keep a GPU busy, and some 60 MB with 40 features a frame.
+#: Windows encoded at a time: enough to keep a GPU busy, and about 60 MB with 40 features a frame.
 BATCH_WINDOWS = 512
 
 
 def window_starts(num_frames: int, window_frames: int = 160, hop_frames: int = 80) -> list[int]:
     """First frames of the windows over an utterance.
 
-    A window every ``hop_frames``; where frames are left at the end, one more that ends with the utterance, so that
-    every frame is heard. An utterance shorter than a window is one window, as long as it is.
+    A window starts every ``hop_frames``; if frames remain at the end, one more window ends with the utterance. An
+    utterance shorter than a window is a single shorter window.
 
     Raises
     ------
     ConfigError
-        A length is not positive, or the step is longer than the window, so that frames would be skipped.
+        A length is not positive, or the step is longer than the window, which would skip frames.
 
-    Example
-    -------
+    Examples
+    --------
     >>> window_starts(400), window_starts(170), window_starts(100)
     ([0, 80, 160, 240], [0, 10], [0])
     """
     if not 1 <= hop_frames <= window_frames or num_frames < 1:
         raise ConfigError(
             f"Windows of {window_frames} frames every {hop_frames} cannot cover {num_frames} frames: all must be at "
-            "least 1, and the step no longer than the window, or frames would be skipped."
+            "least 1, and the step no longer than the window."
         )
     last = max(num_frames - window_frames, 0)
     starts = list(range(0, last + 1, hop_frames))
@@ -54,23 +54,23 @@ def window_dvectors(
     Parameters
     ----------
     encoder : callable
-        ``encoder(feats, lens)`` -> d-vectors, as every part of the kind ``encoder``.
+        ``encoder(feats, lens)`` -> d-vectors, such as every plugin of the kind ``encoder``.
     feats : sequence of Tensor
         Features of each utterance, (frames, size), on the encoder's device.
     window_frames, hop_frames : int
-        Length of a window and step to the next: 160 and 80 in the paper, (lb + ub) / 2 with 50 % overlap.
+        Length and step of the windows: 160 and 80 in the paper, (lb + ub) / 2 with 50 % overlap.
     batch_windows : int
-        Windows a batch: bounds the memory, changes no result.
+        Windows per batch, which bounds the memory and does not change the result.
 
     Returns
     -------
     list of Tensor
         (windows, embedding_size) for each utterance.
 
-    Example
-    -------
+    Examples
+    --------
     >>> encoder = lambda feats, lens: feats.mean(dim=1)  # any (batch, time, size) -> (batch, emb)
-    >>> [len(each) for each in window_dvectors(encoder, [torch.rand(320, 40), torch.rand(90, 40)])]
+    >>> [len(windows) for windows in window_dvectors(encoder, [torch.rand(320, 40), torch.rand(90, 40)])]
     [3, 1]
     """
     places = [
@@ -78,17 +78,17 @@ def window_dvectors(
         for number, frames in enumerate(feats)
         for start in window_starts(len(frames), window_frames, hop_frames)
     ]
-    # Windows of similar length together: only utterances shorter than a window have shorter ones.
+    # Windows of similar length together: only short utterances have shorter ones.
     order = sorted(range(len(places)), key=lambda i: -len(feats[places[i][0]]))
     parts: list[Tensor | None] = [None] * len(places)
     for first in range(0, len(order), batch_windows):
-        chosen = order[first : first + batch_windows]
-        windows = [feats[number][start : start + window_frames] for number, start in (places[i] for i in chosen)]
+        indices = order[first : first + batch_windows]
+        windows = [feats[number][start : start + window_frames] for number, start in (places[i] for i in indices)]
         longest = len(windows[0])
         batch = torch.nn.utils.rnn.pad_sequence(windows, batch_first=True)
         # (windows, longest, size)
         lens = torch.tensor([len(window) / longest for window in windows], device=batch.device)
-        for index, dvector in zip(chosen, unit(encoder(batch, lens)), strict=True):
+        for index, dvector in zip(indices, unit(encoder(batch, lens)), strict=True):
             parts[index] = dvector
     counts = [len(window_starts(len(frames), window_frames, hop_frames)) for frames in feats]
     return [torch.stack(group) for group in _grouped(parts, counts)]
@@ -110,9 +110,9 @@ def unit(vectors: Tensor) -> Tensor:
 
 
 def utterance_dvector(windows: Tensor) -> Tensor:
-    """The d-vector of an utterance: the mean of its windows' unit d-vectors, (windows, emb) -> (emb,).
+    """The d-vector of an utterance: the mean of the unit d-vectors of its windows, (windows, emb) -> (emb,).
 
-    The paper averages and does not normalise again; a cosine does not notice.
+    As in the paper, the mean is not normalised again, which does not matter for cosines.
 
     >>> utterance_dvector(torch.tensor([[2.0, 0.0], [0.0, 5.0]]))
     tensor([0.5000, 0.5000])
@@ -127,10 +127,10 @@ def probe(
     sample_rate: int,
     device: str | torch.device = "cpu",
 ) -> list[float]:
-    """The first numbers (at most 16) of the d-vector of a fixed second of sound.
+    """The first values (at most 16) of the d-vector of a fixed second of sound.
 
-    Exported with a model, they tell whether features and encoder are those that were trained together: features of
-    another kind but of the same size would give d-vectors that mean nothing.
+    Exported with a model, they show whether features and encoder are those that were trained together. Other features
+    of the same size would give meaningless d-vectors.
 
     >>> from speechtools import build
     >>> len(probe(build("features/log-mel"), build("encoder/lstm", hidden_size=8, embedding_size=4).eval(), 16000))

@@ -1,7 +1,7 @@
-"""Encoders (kind ``encoder``): from features to d-vectors, unit vectors that stand for a voice (GE2E paper, 2.1).
+"""Encoders (kind ``encoder``): from features to d-vectors, unit vectors that represent a voice (GE2E paper, 2.1).
 
-``(batch, time, input_size) -> (batch, embedding_size)``. The LSTMs read from the first frame to the last, and the
-d-vector comes from an item's own last frame: padding on the right changes nothing.
+``(batch, time, input_size) -> (batch, embedding_size)``. The LSTMs are unidirectional, and the d-vector comes from the
+last valid frame of an item: padding on the right changes nothing.
 """
 
 from typing import Any
@@ -30,25 +30,25 @@ def last_frames(sequence: Tensor, lens: Tensor | None) -> Tensor:
 class LSTMP(nn.Module):
     """LSTM layers with projection, a linear layer on the last frame, L2 norm (section 3; equation 4).
 
-    The d-vector is as large as the projection. The paper takes 768 nodes and a projection of 256 for free text, 128
-    and 64 for keywords, and scales the gradient of the projection by 0.5.
+    The d-vector has the size of the projection. The paper uses 768 nodes and a projection of 256 for free text, 128 and
+    64 for keywords, and scales the gradient of the projection by 0.5.
 
     Parameters
     ----------
     input_size, hidden_size, proj_size, num_layers : int
-        As of ``torch.nn.LSTM``.
+        As in ``torch.nn.LSTM``.
     projection_gradient_scale : float
         Factor on the gradients of the projection matrices.
     forget_gate_bias : float
-        What the forget gates start at. The paper says nothing of it; at 1 the last frame, which the d-vector is read
-        off, still knows of earlier ones in the first steps, and training sets off sooner.
+        Initial bias of the forget gates, which the paper does not specify. At 1, the last frame, from which the d-vector
+        is computed, depends on earlier ones from the start, and training progresses sooner.
 
     Shape
     -----
     feats (batch, time, input_size), lens (batch,) -> (batch, proj_size), each row of length 1
 
-    Example
-    -------
+    Examples
+    --------
     >>> LSTMP(40, 128, 64)(torch.randn(2, 160, 40)).norm(dim=1).allclose(torch.ones(2))
     True
     """
@@ -75,14 +75,14 @@ class LSTMP(nn.Module):
         return self.linear.out_features
 
     def __setstate__(self, state: dict) -> None:
-        # Hooks belong to the parameters and are not copied with them.
+        # Hooks belong to the parameters, and are lost in copies.
         super().__setstate__(state)
         self._scale_projection_gradients()
 
     def _scale_projection_gradients(self) -> None:
         for name, parameter in self.lstm.named_parameters():
             if name.startswith("weight_hr"):
-                # A copy of a frozen encoder takes no hook, but is to have one when it is trained again.
+                # A frozen parameter accepts no hook, but needs one when it is trained again.
                 trained = parameter.requires_grad
                 parameter.requires_grad_(True).register_hook(self._scaled)
                 parameter.requires_grad_(trained)
@@ -100,26 +100,26 @@ class LSTMP(nn.Module):
 class LSTMEncoder(nn.Module):
     """LSTM layers without projection, a linear layer on the last frame, an optional ReLU, L2 norm.
 
-    The form of much public GE2E code, whose checkpoints :func:`convert_ge2e_state` makes loadable; and faster on a CPU
-    than a projection LSTM, for which there is no fast path.
+    Much public GE2E code has this form; :func:`convert_ge2e_state` converts its checkpoints. It is faster on a CPU than
+    an LSTM with projection, for which PyTorch has no fast path.
 
     Parameters
     ----------
     input_size, hidden_size, num_layers : int
-        As of ``torch.nn.LSTM``.
+        As in ``torch.nn.LSTM``.
     embedding_size : int
         Size of the d-vector.
     relu : bool
-        Apply a ReLU before the L2 norm, as that code does: all cosines are then positive.
+        Apply a ReLU before the L2 norm, as that code does, which makes all cosines positive.
     forget_gate_bias : float
-        What the forget gates start at; see :class:`LSTMP`.
+        Initial bias of the forget gates; see :class:`LSTMP`.
 
     Shape
     -----
     feats (batch, time, input_size), lens (batch,) -> (batch, embedding_size), each row of length 1
 
-    Example
-    -------
+    Examples
+    --------
     >>> LSTMEncoder(embedding_size=64)(torch.randn(2, 160, 40)).shape
     torch.Size([2, 64])
     """
@@ -152,10 +152,10 @@ class LSTMEncoder(nn.Module):
 
 
 def convert_ge2e_state(state: dict[str, Any]) -> dict[str, Tensor]:
-    """Weights of other GE2E code as ``encoder/lstm`` with ``relu=True`` loads them.
+    """Convert weights of other GE2E code for ``encoder/lstm`` with ``relu=True``.
 
-    Such checkpoints hold ``lstm.*`` and ``linear.*``, often inside ``model_state``, and beside them the scale and
-    offset of the loss (``similarity_weight``, ``similarity_bias``), which an encoder has no use for.
+    Such checkpoints hold ``lstm.*`` and ``linear.*``, often inside ``model_state``, and the scale and offset of the
+    loss (``similarity_weight``, ``similarity_bias``), which the encoder does not need.
 
     >>> state = {"linear.bias": torch.zeros(4), "similarity_weight": torch.ones(1)}
     >>> list(convert_ge2e_state({"model_state": state}))
@@ -166,14 +166,14 @@ def convert_ge2e_state(state: dict[str, Any]) -> dict[str, Tensor]:
 
 
 class FoldedLSTMP(nn.Module):
-    """A projection LSTM for inference on a CPU, as LSTMs without projection: the same function, on the fast path.
+    """An :class:`LSTMP` for inference on a CPU, as LSTMs without projection: the same function on the fast path.
 
-    Layer ``l`` with state ``r = P h`` computes its gates from ``W x + U r``. With ``U P`` in the place of ``U``, and
-    the next layer's ``W P`` in the place of its ``W``, the projection is never made; the last one goes into the
-    linear layer. It is :func:`folded` that makes one.
+    Layer ``l`` with state ``r = P h`` computes its gates from ``W x + U r``. With ``U P`` instead of ``U``, and
+    ``W P`` instead of the ``W`` of the next layer, the projection is never computed; the last one is merged with the
+    linear layer.
 
-    Example
-    -------
+    Examples
+    --------
     >>> encoder, feats = LSTMP(40, 16, 8).eval(), torch.randn(2, 50, 40)
     >>> torch.allclose(FoldedLSTMP(encoder)(feats), encoder(feats), atol=1e-6)
     True
@@ -187,7 +187,7 @@ class FoldedLSTMP(nn.Module):
         source = encoder.lstm
         self.embedding_size = encoder.embedding_size
         self.layers = nn.ModuleList()
-        before: Tensor | None = None  # the projection of the layer before
+        before: Tensor | None = None  # the projection of the previous layer
         with torch.no_grad():
             for layer in range(source.num_layers):
                 names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
@@ -210,7 +210,7 @@ class FoldedLSTMP(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
-        """As of :class:`LSTMP`: feats (batch, time, input_size), lens (batch,) -> (batch, embedding_size)."""
+        """feats (batch, time, input_size), lens (batch,) -> (batch, embedding_size); see :class:`LSTMP`."""
         hidden = feats
         for layer in self.layers:
             hidden, _ = layer(hidden)
@@ -220,7 +220,7 @@ class FoldedLSTMP(nn.Module):
 
 
 def folded(encoder: LSTMP) -> FoldedLSTMP:
-    """``encoder`` for inference, its projections folded into the other weights.
+    """Fold the projections of ``encoder`` into the other weights, for inference.
 
     >>> encoder = LSTMP(40, 32, 16)
     >>> feats = torch.randn(2, 50, 40)

@@ -8,7 +8,7 @@ from speechtools.speaker import dvectors
 
 
 class MeanEncoder(torch.nn.Module):
-    """The unit mean of the valid frames: what padding must not change, and what is easily computed otherwise."""
+    """The unit mean of the valid frames, which padding must not change."""
 
     def forward(self, feats, lens):
         counts = (lens * feats.shape[1]).round().unsqueeze(1)
@@ -17,12 +17,12 @@ class MeanEncoder(torch.nn.Module):
 
 
 @pytest.mark.parametrize("num_frames", [1, 79, 80, 159, 160, 161, 239, 240, 241, 1000, 1001])
-def test_every_frame_is_heard_and_no_window_reaches_beyond(num_frames):
+def test_windows_cover_every_frame_and_end_within_the_utterance(num_frames):
     starts = dvectors.window_starts(num_frames, 160, 80)
-    heard = set()
+    covered = set()
     for start in starts:
-        heard.update(range(start, min(start + 160, num_frames)))
-    assert heard == set(range(num_frames))
+        covered.update(range(start, min(start + 160, num_frames)))
+    assert covered == set(range(num_frames))
     assert starts == sorted(set(starts))
     assert max(starts) + 160 <= max(num_frames, 160)
     assert all(later - earlier <= 80 for earlier, later in zip(starts, starts[1:], strict=False))

@@ -1,4 +1,4 @@
-"""Encoders: the projection's gradient, folding, and other code's checkpoints. Their contract is tested elsewhere."""
+"""Encoders: gradient of the projection, folding, checkpoints of other code; see also the contract of the kind."""
 
 import copy
 import pickle
@@ -17,7 +17,7 @@ def gradients(encoder):
 
 
 def copied_while_frozen(encoder):
-    """As the pretrained interfaces hold it; trained again afterwards."""
+    """Copied as in the pretrained interfaces, and trained again afterwards."""
     copied = copy.deepcopy(encoder.requires_grad_(False))
     assert not any(parameter.requires_grad for parameter in copied.parameters())
     return copied.requires_grad_(True)
@@ -31,10 +31,10 @@ def test_only_the_gradients_of_the_projections_are_halved(through):
     half = LSTMP(5, 8, 4, 2)
     full = LSTMP(5, 8, 4, 2, projection_gradient_scale=1.0)
     full.load_state_dict(half.state_dict())
-    ours, plain = gradients(through(half)), gradients(full)
+    halved, plain = gradients(through(half)), gradients(full)
     for name in plain:
         factor = 0.5 if "weight_hr" in name else 1.0
-        assert torch.allclose(ours[name], factor * plain[name], rtol=1e-5), name
+        assert torch.allclose(halved[name], factor * plain[name], rtol=1e-5), name
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
