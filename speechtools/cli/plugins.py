@@ -119,12 +119,8 @@ def check_recipe(folder: str) -> int:
     scripts = sorted(glob.glob("*/train.py", root_dir=folder) + glob.glob("*/*/train.py", root_dir=folder))
     if os.path.exists(os.path.join(folder, "train.py")) or not scripts:
         scripts = ["train.py"]
-    problems = [
-        problem
-        for script in scripts
-        for problem in consistency.check_recipe(os.path.join(folder, os.path.dirname(script)))
-    ]
-    return _print_result(folder, problems)
+    folders = [os.path.join(folder, os.path.dirname(script)) for script in scripts]
+    return _print_result(folder, [problem for path in folders for problem in consistency.check_recipe(path)])
 
 
 @check.command("manifest")
@@ -178,11 +174,5 @@ def new_plugin(name: str, folder: str | None) -> int:
 def _wrap(text: str, indent: str, first_indent: str | None = None) -> str:
     width = min(shutil.get_terminal_size().columns, 120)
     first_indent = indent if first_indent is None else first_indent
-    return textwrap.fill(
-        text,
-        width,
-        initial_indent=first_indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    wrapper = textwrap.TextWrapper(width, first_indent, indent, break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(text)
