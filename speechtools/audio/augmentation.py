@@ -8,18 +8,17 @@ from speechtools.core.errors import ConfigError
 
 
 def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: float | None = 0.375) -> Tensor:
-    """Noisy speech with other noise at the same SNR: begun elsewhere, and coloured by a filter drawn for each item.
+    """Shift and colour the noise of noisy speech at the same SNR, so that a few noises stand for many.
 
-    A few noises then stand for many. The filter has two zeros and two poles, with coefficients drawn from
-    ``[-max_coefficient, max_coefficient]``, as in RNNoise (Valin, MMSP 2018, which has 3/8). Draws are torch's own, so
-    that a resumed run goes on with the same.
+    The noise begins at a drawn offset, and passes a filter of two zeros and two poles with coefficients drawn from
+    ``[-max_coefficient, max_coefficient]`` for each item, as in RNNoise (Valin: MMSP 2018, which has 3/8).
 
     Parameters
     ----------
     noisy, clean : Tensor
-        (batch, samples): speech with noise, and the same without, with relative lengths ``lens`` (batch,).
+        (batch, samples): speech with and without noise, with relative lengths ``lens`` (batch,).
     max_coefficient : float or None
-        0 leaves the colour alone: only where the noise begins is drawn. None: the noise stays as it is.
+        0 keeps the colour and draws only the offset; None keeps the noise.
 
     Returns
     -------
@@ -31,8 +30,8 @@ def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: flo
     ConfigError
         The filter could be unstable.
 
-    Example
-    -------
+    Examples
+    --------
     >>> clean = torch.randn(2, 16000)
     >>> other_noise(clean + 0.1 * torch.randn(2, 16000), clean, torch.ones(2)).shape
     torch.Size([2, 16000])
@@ -40,9 +39,7 @@ def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: flo
     if max_coefficient is None:
         return noisy
     if not 0 <= max_coefficient < 0.5:
-        raise ConfigError(
-            f"max_coefficient={max_coefficient} must lie between 0 and 0.5, from where on a filter may be unstable."
-        )
+        raise ConfigError(f"max_coefficient={max_coefficient} must be in [0, 0.5): beyond, a filter may be unstable.")
     batch, samples = noisy.shape
     counts = frame_counts(noisy, lens).unsqueeze(1)
     # (batch, 1)
@@ -55,26 +52,25 @@ def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: flo
     # (zeros and poles, batch, 3)
     above, below = torch.fft.rfft(taps, samples)
     coloured = torch.fft.irfft(torch.fft.rfft(noise) * above / below, samples) * (time < counts)
-    power, new_power = (each.square().sum(dim=1, keepdim=True) for each in (noise, coloured))
+    power, new_power = (signal.square().sum(dim=1, keepdim=True) for signal in (noise, coloured))
     return clean + coloured * (power / new_power.clamp(min=1e-20)).sqrt()
 
 
 def equalize(
     magnitudes: Tensor, max_db: float, level_db: float = 0.0, num_knots: int = 8, log1p: bool = False
 ) -> Tensor:
-    """Spectrograms as another microphone might have them: gains that change smoothly with frequency, one draw an item.
+    """Change the frequency response of spectrograms smoothly, one draw an item, as another microphone would.
 
-    The gain of the whole is drawn from ``[-level_db, level_db]`` dB, and those at ``num_knots`` frequencies, denser
-    below, from ``[-max_db, max_db]``; between them the decibels are linear. Speech and noise get the same gains, so
-    the SNR in every bin stays as it is. The idea is that of FilterAugment (Nam, Kim, Park: ICASSP 2022). With
-    ``log1p``, log(1 + magnitude) is given and returned; the gains are the magnitudes' all the same.
+    A level is drawn from ``[-level_db, level_db]`` dB, and gains at ``num_knots`` frequencies, denser at low ones, from
+    ``[-max_db, max_db]``, linear in dB between them. The SNR in every bin stays the same. After FilterAugment (Nam,
+    Kim, Park: ICASSP 2022). With ``log1p``, input and output are log(1 + magnitude).
 
     Shape
     -----
     magnitudes (batch, time, bins) -> (batch, time, bins)
 
-    Example
-    -------
+    Examples
+    --------
     >>> equalize(torch.ones(2, 5, 257), max_db=4.0).shape
     torch.Size([2, 5, 257])
     """

@@ -105,8 +105,8 @@ class Finished(NamedTuple):
 
     Attributes
     ----------
-    index : int
-        The number of the job.
+    number : int
+        Of the job.
     outcome : Any
         What the function returned, or, as text, the reason why it returned nothing.
     lasting : bool
@@ -115,7 +115,7 @@ class Finished(NamedTuple):
         The time limit that the job exceeded.
     """
 
-    index: int
+    number: int
     outcome: Any
     lasting: bool = True
     limit_s: float | None = None
@@ -134,7 +134,7 @@ def run_jobs(
     function : callable
         Must return anything but text, which stands for the reason of a failure.
     jobs : iterator
-        ``(index, arguments)``; few are read ahead.
+        ``(number, arguments)``; few are read ahead.
     num_workers : int
         Processes.
     timeout_s : float
@@ -193,24 +193,24 @@ def _attempt(function: Callable, *arguments) -> Any:
         return str(error)
 
 
-def _finished(future: Future, index: int, timeout_s: float, pebble: ModuleType) -> Finished:
+def _finished(future: Future, number: int, timeout_s: float, pebble: ModuleType) -> Finished:
     try:
-        return Finished(index, future.result())
+        return Finished(number, future.result())
     except pebble.ProcessExpired as error:
         code = error.exitcode
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
         return Finished(
-            index,
+            number,
             f"The worker process died ({how}) on this file. Listen to it; for signal 9, the system may have been out "
             "of memory: use fewer workers.",
         )
     except FutureTimeoutError:
         reason = f"The file took longer than {timeout_s:g} s. Raise timeout_s, or leave the file out."
-        return Finished(index, reason, limit_s=timeout_s)
+        return Finished(number, reason, limit_s=timeout_s)
     except (BrokenProcessPool, SpeechtoolsError):
         raise
     except Exception as error:  # perhaps no fault of the file, such as a lack of memory
-        return Finished(index, f"{type(error).__name__}: {error}. Start again to retry this file.", lasting=False)
+        return Finished(number, f"{type(error).__name__}: {error}. Start again to retry this file.", lasting=False)
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def plan_training(
         if other is None:
             mixture = _noisy("train", utterances[i], noise_type, noise, snr_db, number, seed)
         else:
-            mixture = _degraded("train", utterances[i], *other, number, seed)
+            mixture = _degraded("train", utterances[i], other[0], other[1], number, seed)
         mixtures.append(_enhanced(mixture) if i in enhanced else mixture)
     if clean_copies:
         mixtures += [_clean("train", utterances[i]) for i in np.sort(order[num_clean:])]

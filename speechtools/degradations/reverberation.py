@@ -4,7 +4,7 @@ import numpy as np
 
 
 def room_response(rng: np.random.Generator, rt60: float, sample_rate: int = 16000) -> np.ndarray:
-    """A room impulse response (samples,): a direct path, and noise that falls by 60 dB in ``rt60`` seconds after it."""
+    """Draw a room impulse response (samples,): a direct path, then noise that falls by 60 dB in ``rt60`` seconds."""
     time = np.arange(round(rt60 * sample_rate)) / sample_rate
     tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / rt60)
     # The direct path is 0 to 10 dB stronger than all that follows.

@@ -34,7 +34,9 @@ class Measure(Protocol):
     minimum: float
     maximum: float
     higher_is_better: bool
-    sample_rates: tuple[int, ...] | None
+
+    @property
+    def sample_rates(self) -> tuple[int, ...] | None: ...
 
     def __call__(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float: ...
 

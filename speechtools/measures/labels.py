@@ -136,7 +136,7 @@ def label(
 
     def labels() -> Iterator[LabelRow]:
         for job, outcome in zip(jobs, outcomes, strict=True):
-            if not isinstance(outcome, str):
+            if isinstance(outcome, float):
                 yield LabelRow(id=job.item_id, measure=scorer.name, score=outcome)
 
     def rejected() -> Iterator[RejectedRow]:
@@ -153,8 +153,8 @@ def label(
             ):
                 for finished in run:
                     if finished.lasting:
-                        journal.add(keys[finished.index], finished, id=jobs[finished.index].item_id)
-                    outcomes[finished.index] = finished.outcome
+                        journal.add(keys[finished.number], finished, id=jobs[finished.number].item_id)
+                    outcomes[finished.number] = finished.outcome
                     done += 1
                     bar.update()
         _write_if_changed(output_csv, LabelRow, labels)

@@ -1,5 +1,6 @@
-"""Augmentation for small corpora: SpeechBrain's augmenters, and the voices, noises and rooms that they work with."""
+"""Augmentation for small corpora: SpeechBrain's augmenters, and their voices, noises and rooms."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +13,31 @@ from torch import Tensor, nn
 from speechtools import audio
 from speechtools.core.errors import ConfigError
 from speechtools.core.files import fingerprint
-from speechtools.core.rows import write_rows
+from speechtools.core.rows import Row, write_rows
 from speechtools.corpora.builtin import builtin_noises
 from speechtools.degradations.noise import cut_noise, read_noise_types
 from speechtools.degradations.reverberation import room_response
 
-#: Seconds of a cut of noise: longer than any partial utterance, short enough to be read for every step.
+#: Seconds of a cut of noise: longer than any partial utterance, short enough to read one for every step.
 CUT_SECONDS = 2.5
 
 
+@dataclass(frozen=True, kw_only=True)
+class _RecordingRow(Row):
+    """A row of a manifest that SpeechBrain's augmenters read."""
+
+    ID: str
+    duration: float
+    wav: Path
+    wav_format: str = "wav"
+    wav_opts: str = ""
+
+
 class VoiceSpeed(nn.Module):
-    """One speed for all utterances of a speaker, drawn anew for every batch: with its pitch and formants another voice.
+    """Draw one speed for all utterances of a speaker in a batch, which changes pitch and formants: another voice.
 
     ``(speakers * utterances, samples) -> (speakers * utterances, samples / fastest speed)``: all are cut to the length
-    of the fastest. Within a batch, which is all that GE2E compares, this multiplies the speakers by the speeds.
+    of the fastest. GE2E compares within a batch only, so this multiplies the number of speakers.
 
     Parameters
     ----------
@@ -33,8 +45,8 @@ class VoiceSpeed(nn.Module):
         In percent.
     sample_rate : int
 
-    Example
-    -------
+    Examples
+    --------
     >>> VoiceSpeed([90, 110])(torch.randn(4, 22000), num_utterances=2).shape
     torch.Size([4, 20000])
     """
@@ -42,44 +54,44 @@ class VoiceSpeed(nn.Module):
     def __init__(self, speeds=(90, 100, 110), sample_rate: int = 16000):
         super().__init__()
         if not speeds or min(speeds) < 50 or max(speeds) > 200:
-            raise ConfigError(f"speeds={list(speeds)} cannot be: give percents between 50 and 200, 100 among them.")
+            raise ConfigError(f"speeds={list(speeds)} must be percents between 50 and 200.")
         self.fastest = max(speeds)
         self.changes = nn.ModuleList(SpeedPerturb(sample_rate, [speed]) for speed in speeds)
 
     def forward(self, wavs: Tensor, num_utterances: int) -> Tensor:
-        """Waveforms (batch, samples), ``num_utterances`` of each speaker in turn -> (batch, no more samples)."""
+        """Change the speed of wavs (batch, samples), with ``num_utterances`` of each speaker in turn."""
         samples = wavs.shape[1] * 100 // self.fastest
         by_speaker = wavs.view(-1, num_utterances, wavs.shape[1])
         # (speakers, utterances, samples)
         changed = by_speaker[:, :, :samples].clone()
         drawn = torch.randint(len(self.changes), (len(by_speaker),))
         for number, change in enumerate(self.changes):
-            of_speed = torch.nonzero(drawn == number).flatten().to(wavs.device)
-            if len(of_speed):
-                at_speed = change(by_speaker[of_speed].flatten(0, 1))[:, :samples]
-                changed[of_speed] = at_speed.view(len(of_speed), num_utterances, samples)
+            rows = torch.nonzero(drawn == number).flatten().to(wavs.device)
+            if len(rows):
+                at_speed = change(by_speaker[rows].flatten(0, 1))[:, :samples]
+                changed[rows] = at_speed.view(len(rows), num_utterances, samples)
         return changed.flatten(0, 1)
 
 
 class WaveformAugmenter(nn.Module):
-    """Speeds of speakers, then some of noise and reverberation: (batch, samples) -> (batch, fewer samples)."""
+    """Change the speed of speakers, then add noise or reverberation: (batch, samples) -> (batch, fewer samples)."""
 
     def __init__(self, voice_speed: VoiceSpeed | None, others: Augmenter):
         super().__init__()
         self.voice_speed, self.others = voice_speed, others
 
     def forward(self, wavs: Tensor, num_utterances: int) -> Tensor:
-        """Waveforms (batch, samples), ``num_utterances`` of each speaker in turn -> (batch, no more samples)."""
+        """Augment wavs (batch, samples), with ``num_utterances`` of each speaker in turn."""
         if self.voice_speed is not None:
             wavs = self.voice_speed(wavs, num_utterances)
         return self.others(wavs, torch.ones(len(wavs), device=wavs.device))[0]
 
 
 class FeatureAugmenter(nn.Module):
-    """SpecAugment: stretches of frames, and bands of filters, set to 0 (the mean, where features have it taken out).
+    """SpecAugment (Park et al.: Interspeech 2019): set stretches of frames and bands of filters to 0.
 
-    ``(batch, time, size)`` features; up to three stretches of at most ``max_frames``, and up to two bands of at most
-    ``max_filters``, as many for the whole batch, each utterance's in its own places.
+    For features (batch, time, size): up to three stretches of at most ``max_frames``, and up to two bands of at most
+    ``max_filters``, as many for the whole batch, at places drawn for each utterance.
     """
 
     def __init__(self, max_frames: int = 20, max_filters: int = 6):
@@ -91,12 +103,12 @@ class FeatureAugmenter(nn.Module):
         self.drops = Augmenter(concat_original=False, min_augmentations=1, max_augmentations=2, augmentations=drops)
 
     def forward(self, feats: Tensor) -> Tensor:
-        """Features with frames and bands left out: (batch, time, size) -> (batch, time, size)."""
+        """Leave out frames and bands: (batch, time, size) -> (batch, time, size)."""
         return self.drops(feats, torch.ones(len(feats), device=feats.device))[0]
 
 
 def spec_augmenter(enabled: bool = True, **options) -> FeatureAugmenter | None:
-    """A :class:`FeatureAugmenter`, or None where it is not ``enabled``."""
+    """Build a :class:`FeatureAugmenter`, or None if it is not ``enabled``."""
     return FeatureAugmenter(**options) if enabled else None
 
 
@@ -113,35 +125,35 @@ def augmenter(
     sample_rate: int = 16000,
     seed: int = 0,
 ) -> WaveformAugmenter | None:
-    """A speed for every speaker of a batch, noise and reverberation, drawn anew; None where it is not ``enabled``.
+    """Build an augmenter of speeds, noise and reverberation, or None if it is not ``enabled``.
 
     Parameters
     ----------
     save_folder : str or Path
-        Cuts of noise and room impulse responses are written here once.
+        Where cuts of noise and room impulse responses are written once.
     noise_folder : str or Path
-        Noise recordings; empty means the built-in, generated ones.
+        Noise recordings; empty: the built-in, generated ones.
     snr_low, snr_high : float
         SNR in dB, drawn for each utterance.
     speeds : tuple of int
-        In percent; see :class:`VoiceSpeed`. None: as they are.
+        In percent; see :class:`VoiceSpeed`. None changes no speed.
     num_rooms, max_rt60 : int, float
-        Number of room responses, exponentially decaying noise behind a direct path, and the longest time in seconds
-        in which they fall by 60 dB.
+        Number of :func:`room responses <speechtools.degradations.reverberation.room_response>`, and the longest time
+        in seconds in which they fall by 60 dB.
     augment_prob : float
-        The share of batches that get noise, reverberation or both.
+        Share of the batches that get noise, reverberation or both.
 
     Raises
     ------
     ConfigError
-        An SNR range, a speed or a number is impossible, or the noise folder holds no audio.
+        An option is out of range, or the noise folder holds no audio.
     """
     if not enabled:
         return None
     if snr_low > snr_high or num_rooms < 1 or max_rt60 <= 0.1:
         raise ConfigError(
-            f"snr_low={snr_low}, snr_high={snr_high}, num_rooms={num_rooms}, max_rt60={max_rt60} cannot be: the SNRs "
-            "must be in order, at least one room is needed, and max_rt60 must be longer than 0.1 s."
+            f"snr_low={snr_low}, snr_high={snr_high}, num_rooms={num_rooms}, max_rt60={max_rt60}: the SNRs must be in "
+            "order, num_rooms at least 1, and max_rt60 above 0.1 s."
         )
     options = {"noise": str(noise_folder), "rooms": num_rooms, "rt60": max_rt60, "rate": sample_rate, "seed": seed}
     folder = Path(save_folder).absolute() / f"augmentation-{fingerprint(options)}"
@@ -169,8 +181,8 @@ def _write_noises(manifest: Path, noise_folder, sample_rate: int, seed: int) -> 
         for cut in range(max(1, min(4, len(samples) // size))):
             target = manifest.parent / "noises" / f"{number}_{cut}.wav"
             audio.write(target, cut_noise(samples, size, seed + 1000 * number + cut), sample_rate)
-            rows.append(_row(target, CUT_SECONDS))
-    _write_manifest(manifest, rows)
+            rows.append(_RecordingRow(ID=target.stem, duration=CUT_SECONDS, wav=target))
+    write_rows(manifest, _RecordingRow, rows)
 
 
 def _write_rooms(manifest: Path, num_rooms: int, max_rt60: float, sample_rate: int, seed: int) -> None:
@@ -179,13 +191,5 @@ def _write_rooms(manifest: Path, num_rooms: int, max_rt60: float, sample_rate: i
         rt60 = rng.uniform(0.1, max_rt60)
         target = manifest.parent / "rooms" / f"{number}.wav"
         audio.write(target, room_response(rng, rt60, sample_rate), sample_rate)
-        rows.append(_row(target, rt60))
-    _write_manifest(manifest, rows)
-
-
-def _row(path: Path, seconds: float) -> dict:
-    return {"ID": path.stem, "duration": f"{seconds:.3f}", "wav": str(path), "wav_format": "wav", "wav_opts": ""}
-
-
-def _write_manifest(path: Path, rows: list[dict]) -> None:
-    write_rows(path, ["ID", "duration", "wav", "wav_format", "wav_opts"], rows)
+        rows.append(_RecordingRow(ID=target.stem, duration=rt60, wav=target))
+    write_rows(manifest, _RecordingRow, rows)

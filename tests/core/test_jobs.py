@@ -43,7 +43,7 @@ def test_errors_of_the_function_come_through():
 
 def run(numbers):
     jobs = ((index, (number,)) for index, number in enumerate(numbers))
-    return {finished.index: finished.outcome for finished in run_jobs(square, jobs, 2, 20.0, "squaring")}
+    return {finished.number: finished.outcome for finished in run_jobs(square, jobs, 2, 20.0, "squaring")}
 
 
 def test_jobs_return_results_and_the_reasons_of_failures():
