@@ -5,17 +5,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from speechtools.audio.features import Magnitude
-from speechtools.audio.io import blocks, duration, find_audio
+from speechtools.audio.io import blocks, duration, find_audio, read
 from speechtools.core.errors import AudioError, ConfigError
 
-Item = TypeVar("Item", bound=Sized)
 Result = TypeVar("Result")
 
 
@@ -148,22 +147,24 @@ def measure_level(path: str | Path, sample_rate: int, features: Magnitude) -> tu
 
 def map_recordings(
     paths: Iterable[str | Path],
-    load: Callable[[Path], Item],
-    process: Callable[[list[Item]], Sequence[Result]],
+    sample_rate: int,
+    process: Callable[[list[Any]], Sequence[Result]],
     process_long: Callable[[Path], Result],
     max_seconds: float,
     batch_size: int = 32,
+    prepare: Callable[[np.ndarray, Path], Sized] | None = None,
 ) -> Iterator[tuple[Path, Result | AudioError]]:
-    """Process many recordings in batches of similar length, while the next ones are loaded, in bounded memory.
+    """Process many recordings in batches of similar length, while the next ones are read, in bounded memory.
 
     Parameters
     ----------
-    load : callable
-        Load a recording of at most ``max_seconds``, in a thread. The length of what it returns sorts the batches.
     process : callable
-        Process a batch of loaded recordings; one result each.
+        Process a batch of recordings of at most ``max_seconds``, and return a list of results. A recording is an array
+        (samples,), or what ``prepare`` returns.
     process_long : callable
-        Process a longer recording by itself.
+        Process a longer recording.
+    prepare : callable, optional
+        Prepare a recording in the thread that reads it. The length of what it returns sorts the batches.
 
     Yields
     ------
@@ -180,11 +181,14 @@ def map_recordings(
     if batch_size < 1:
         raise ConfigError(f"Invalid batch_size={batch_size}: it must be at least 1.")
 
-    def load_short(path: Path) -> Item | None:
-        return None if duration(path) > max_seconds else load(path)
+    def load(path: Path) -> Sized | None:
+        if duration(path) > max_seconds:
+            return None
+        samples = read(path, sample_rate, refuse_silence=True)
+        return samples if prepare is None else prepare(samples, path)
 
     def read_ahead() -> list[tuple[Path, Future]]:
-        return [(path, pool.submit(load_short, path)) for path in islice(remaining, 2 * batch_size)]
+        return [(path, pool.submit(load, path)) for path in islice(remaining, 2 * batch_size)]
 
     remaining = map(Path, paths)
     pool = ThreadPoolExecutor(2)
@@ -199,12 +203,12 @@ def map_recordings(
 
 def _process_group(
     group: list[tuple[Path, Future]],
-    process: Callable[[list[Item]], Sequence[Result]],
+    process: Callable[[list[Any]], Sequence[Result]],
     process_long: Callable[[Path], Result],
     batch_size: int,
 ) -> Iterator[tuple[Path, Result | AudioError]]:
     results: dict[int, Result | AudioError] = {}
-    loaded: list[tuple[int, Item]] = []
+    loaded: list[tuple[int, Sized]] = []
     for number, (path, future) in enumerate(group):
         try:
             item = future.result()

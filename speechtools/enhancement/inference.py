@@ -1,7 +1,6 @@
 """Enhance speech with a trained model."""
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +144,9 @@ class SpeechEnhancer(PretrainedModel):
         """
         files = list(files)
         paths, outputs = [path for path, _ in files], [output for _, output in files]
-        load = partial(audio.read, sample_rate=self.sample_rate, refuse_silence=True)
-        results = map_recordings(paths, load, self.enhance_waveforms, self.enhance_file, self.CHUNK_SECONDS, batch_size)
+        results = map_recordings(
+            paths, self.sample_rate, self.enhance_waveforms, self.enhance_file, self.CHUNK_SECONDS, batch_size
+        )
         for (path, result), output in zip(results, outputs, strict=True):
             error = result if isinstance(result, AudioError) else None
             try:

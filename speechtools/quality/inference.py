@@ -8,7 +8,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,10 +195,11 @@ class QualityNet(PretrainedModel):
         result : QualityReport or AudioError
             The report, or the reason why this file has none.
         """
-        load = partial(read, sample_rate=self.sample_rate, refuse_silence=True)
-        return map_recordings(
-            paths, load, lambda items: self._assess(*pad(items)), self.assess_file, self.CHUNK_SECONDS, batch_size
-        )
+
+        def assess(waveforms: list[np.ndarray]) -> list[QualityReport]:
+            return self._assess(*pad(waveforms))
+
+        return map_recordings(paths, self.sample_rate, assess, self.assess_file, self.CHUNK_SECONDS, batch_size)
 
     @torch.inference_mode()
     def _assess(self, wavs: Tensor, lens: Tensor) -> list[QualityReport]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from speechtools.audio.frames import frame_counts
-from speechtools.audio.io import duration, read
+from speechtools.audio.io import duration
 from speechtools.audio.recordings import check_waveforms, chunks, map_recordings
 from speechtools.audio.vad import speech_samples
 from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError
@@ -202,11 +202,12 @@ class SpeakerEncoder(PretrainedModel):
             The d-vector (embedding_size,), or the reason why this file has none.
         """
 
-        def load(path: Path) -> Tensor:
-            wav = torch.from_numpy(read(path, self.sample_rate, refuse_silence=True))
-            return self._speech_feats(wav, str(path))[0]
+        def prepare(samples: np.ndarray, path: Path) -> Tensor:
+            return self._speech_feats(torch.from_numpy(samples), str(path))[0]
 
-        return map_recordings(paths, load, self._embed, self.encode_file, self.CHUNK_SECONDS, batch_size)
+        return map_recordings(
+            paths, self.sample_rate, self._embed, self.encode_file, self.CHUNK_SECONDS, batch_size, prepare
+        )
 
     @torch.inference_mode()
     def _embed(self, feats: list[Tensor]) -> list[Tensor]:
