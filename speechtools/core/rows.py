@@ -88,11 +88,6 @@ class Row:
 def write_rows(path: str | Path, model: type[RowType], rows: Iterable[RowType]) -> None:
     """Write a CSV manifest with a header, atomically."""
     with write_aside(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
-        if not isinstance(model, type):  # to be removed: names of columns, and dicts
-            dict_writer = csv.DictWriter(file, model)
-            dict_writer.writeheader()
-            dict_writer.writerows(rows)
-            return
         writer, columns = csv.writer(file), model.columns()
         writer.writerow(columns)
         writer.writerows([_text(getattr(row, name)) for name in columns] for row in rows)
@@ -115,8 +110,6 @@ def read_rows(path: str | Path, model: type[RowType], check: bool = False) -> li
         The manifest is missing or is not CSV, lacks a column, or has a row that is torn or has a wrong value. The
         message names the first such row, its column and value.
     """
-    if not isinstance(model, type):
-        return _read_dicts(path, model)
     rows = list(iterate_rows(path, model))
     if check:
         for index, problem in model.check_all(rows, Path(path).parent):
@@ -272,7 +265,12 @@ def _model_of(path: Path) -> str:
         importlib.import_module(module)
     with _open_csv(path) as reader:
         header = next(reader, [])
-    name = min(MODELS, key=lambda name: (len(_missing(MODELS[name], header)), -len(_columns(MODELS[name]))))
+
+    def distance(name: str) -> tuple:
+        missing, former = _missing(MODELS[name], header), set(MODELS[name].former_columns) & set(header)
+        return bool(missing), not former, len(missing), -len(_columns(MODELS[name]))
+
+    name = min(MODELS, key=distance)
     if missing := _missing(MODELS[name], header):
         raise CorpusError(
             f"{path} has the columns {', '.join(header) or '(none)'}, which fit no known manifest "
@@ -283,11 +281,6 @@ def _model_of(path: Path) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------ former names
-
-
-def _read_dicts(path, fields):
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        return list(csv.DictReader(file))
 
 
 _HOMES = {

@@ -1,11 +1,14 @@
 """Checks that the rows of several manifests of degraded speech share; each yields what is wrong, a sentence each."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.measures import find_measure
+
+_find_measure = functools.cache(find_measure)  # rows by the hundred thousand have the same one
 
 #: Durations are written with three digits or more.
 TOLERANCE_SECONDS = 1e-3
@@ -29,7 +32,7 @@ def check_length(path: Path, duration: float) -> Iterator[str]:
 def check_score(score: float, measure: str) -> Iterator[str]:
     """Check that a score lies in the range of its measure."""
     try:
-        scale = find_measure(measure)
+        scale = _find_measure(measure)
     except ConfigError as error:
         yield f"measure={measure}: {error}"
         return

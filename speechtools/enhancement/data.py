@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 #: Raise it by one when a change of the code makes other files from the same options.
 VERSION = 2
+_MIXTURE_COLUMNS = ("speech", "speaker", "noise_type", "noise", "snr_db", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,18 +63,8 @@ class MixtureRow(Row, manifest="enhancement"):
 
     def mixture(self) -> mixing.Mixture:
         """The mixture to make, without its split and utterance."""
-        return mixing.Mixture(
-            self.ID,
-            "",
-            "noisy",
-            "",
-            self.speaker,
-            self.speech,
-            self.noise_type,
-            self.noise,
-            self.snr_db,
-            self.seed,
-        )
+        columns = {name: getattr(self, name) for name in _MIXTURE_COLUMNS}
+        return mixing.Mixture(mixture_id=self.ID, split="", subset="noisy", utt_id="", degradation="noise", **columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +141,11 @@ def prepare(
     folder, groups = sets.folder, sources.speech(num_workers)
     durations = {utterance.path: utterance.duration for members in groups.values() for utterance in members}
     plans = {
-        split: _noisy_only(mixing.plan_test(groups[group], types, snrs_db, count, split, sources.seed))
+        split: [
+            mixture
+            for mixture in mixing.plan_test(groups[group], types, snrs_db, count, split, sources.seed)
+            if mixture.subset == "noisy"
+        ]
         for split, group, types, count in (
             ("train", "enhancer", noises["enhancer"], num_train_utterances),
             ("valid", "valid", noises["valid"], num_valid_utterances),
@@ -167,18 +162,18 @@ def prepare(
     for split in ("train", "valid"):
         rows = [MixtureRow(**_columns(mixture, durations)) for mixture in plans[split]]
         write_rows(sets.manifests[split], MixtureRow, rows)
-    judged_rows = [
-        JudgedRow(
-            **_columns(mixture, durations),
-            heard=mixture.noise_type in noises["enhancer"],
-            path=pairs[mixture.mixture_id][1],
-            score=round(judged[mixture.mixture_id].pesq, 6),
-            measure=find_measure(scale).name,
-            stoi=round(judged[mixture.mixture_id].stoi, 6),
-        )
-        for mixture in plans["test"]
-        if mixture.mixture_id in judged
-    ]
+    measure, judged_rows = find_measure(scale).name, []
+    for mixture in plans["test"]:
+        if scores := judged.get(mixture.mixture_id):
+            row = JudgedRow(
+                **_columns(mixture, durations),
+                heard=mixture.noise_type in noises["enhancer"],
+                path=pairs[mixture.mixture_id][1],
+                score=round(scores.pesq, 6),
+                measure=measure,
+                stoi=round(scores.stoi, 6),
+            )
+            judged_rows.append(row)
     write_rows(sets.manifests["test"], JudgedRow, judged_rows)
     return sets
 
@@ -226,11 +221,6 @@ def judge(
     return judged
 
 
-def _noisy_only(mixtures: list[mixing.Mixture]) -> list[mixing.Mixture]:
-    return [mixture for mixture in mixtures if mixture.subset == "noisy"]
-
-
 def _columns(mixture: mixing.Mixture, durations: dict[Path, float]) -> dict:
-    names = ("speech", "speaker", "noise_type", "noise", "snr_db", "seed")
-    columns = {name: getattr(mixture, name) for name in names}
+    columns = {name: getattr(mixture, name) for name in _MIXTURE_COLUMNS}
     return {"ID": mixture.mixture_id, "duration": round(durations[mixture.speech], 6), **columns}

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 SPLITS = ("train", "valid", "test")
 #: Where labels come from.
 LABELS = ("measure", "corpus")
+_MIXTURE_COLUMNS = ("speech", "subset", "speaker", "noise_type", "noise", "snr_db")
 #: Raise it by one when a change of the code makes other files from the same options.
 VERSION = 2
 
@@ -167,15 +168,9 @@ def prepare(
             degradations,
         )
         for split, count in (("valid", num_valid_utterances), ("test", num_test_utterances)):
+            enhanced, seed = enhanced_share > 0, sources.seed
             plan += mixing.plan_test(
-                groups[split],
-                noises[split],
-                test_snrs_db,
-                count,
-                split,
-                sources.seed,
-                enhanced=enhanced_share > 0,
-                degradations=degradations,
+                groups[split], noises[split], test_snrs_db, count, split, seed, enhanced, degradations
             )
         rows = _make(plan, sets.folder, sources.sample_rate, scale, enhance, num_workers)
     for split in SPLITS:
@@ -233,30 +228,16 @@ def _make(
     jobs = [LabelJob(mixture.mixture_id, mixture.speech, paths[mixture.mixture_id]) for mixture in made]
     labels = label(jobs, folder / "labels.csv", scale, num_workers)
     add_rejected(folder / "rejected.csv", rejected)
-    if len(labels) < len(plan):
-        logger.warning(
-            "%d of %d files were rejected; %s/rejected.csv lists the reasons.",
-            len(plan) - len(labels),
-            len(plan),
-            folder,
-        )
+    if lost := len(plan) - len(labels):
+        logger.warning("%d of %d files were rejected; %s/rejected.csv lists the reasons.", lost, len(plan), folder)
     rows: dict[str, list[QualityRow]] = {split: [] for split in SPLITS}
+    measure = find_measure(scale).name
     for mixture in made:
         name = mixture.mixture_id
         if name in labels:
-            row = QualityRow(
-                ID=name,
-                duration=round(durations[name], 6),
-                path=paths[name],
-                speech=mixture.speech,
-                score=round(labels[name], 6),
-                measure=find_measure(scale).name,
-                subset=mixture.subset,
-                speaker=mixture.speaker,
-                noise_type=mixture.noise_type,
-                noise=mixture.noise,
-                snr_db=mixture.snr_db,
-            )
+            columns = {column: getattr(mixture, column) for column in _MIXTURE_COLUMNS}
+            duration, score = round(durations[name], 6), round(labels[name], 6)
+            row = QualityRow(ID=name, duration=duration, path=paths[name], score=score, measure=measure, **columns)
             rows[mixture.split].append(row)
     return rows
 
@@ -284,10 +265,8 @@ def _labelled(utterances: Sequence[Utterance], scale: str) -> list[QualityRow]:
             speaker=utterance.speaker,
         )
         rows.append(row)
-    if len(rows) < len(utterances):
-        logger.warning(
-            "%d of %d utterances have no score and are left out.", len(utterances) - len(rows), len(utterances)
-        )
+    if missing := len(utterances) - len(rows):
+        logger.warning("%d of %d utterances have no score and are left out.", missing, len(utterances))
     return rows
 
 

@@ -19,7 +19,7 @@ def judged_row(**columns):
     """A row of a test manifest, but for some columns."""
     paths = {name: Path(f"{name}.wav") for name in ("speech", "noise", "path")}
     defaults = {"ID": "a", "duration": 1.0, "speaker": "anna", "noise_type": "white", "snr_db": 8.0, "seed": 0}
-    scores = {"score": 2.0, "measure": "raw_nb", "stoi": 0.8}
+    scores = {"score": 2.0, "measure": "pesq-raw", "stoi": 0.8}
     return JudgedRow(**defaults | paths | scores | {"heard": False} | columns)
 
 

@@ -33,7 +33,7 @@ SMALL = dict(
 def quality_row(**columns):
     """A row of a clean file, but for some columns."""
     path = columns.get("path", Path("a.wav"))
-    defaults = {"ID": "a", "duration": 1.0, "path": path, "speech": path, "score": 4.5, "measure": "raw_nb"}
+    defaults = {"ID": "a", "duration": 1.0, "path": path, "speech": path, "score": 4.5, "measure": "pesq-raw"}
     return QualityRow(**defaults | {"subset": "clean", "speaker": "anna"} | columns)
 
 
@@ -131,7 +131,7 @@ def test_a_lost_file_is_made_again_and_labelled_again(made):
         ({}, ""),
         ({"path": Path("/nowhere/b.wav")}, "/nowhere/b.wav does not exist"),
         ({"duration": 2.5}, "duration=2.5, but .* is 1.000 s long"),
-        ({"score": 4.8}, "score=4.8 is outside the range of raw_nb, -0.5 to 4.5"),
+        ({"score": 4.8}, "score=4.8 is outside the range of pesq-raw, -0.5 to 4.5"),
         ({"measure": "loudness"}, "measure=loudness"),
         ({"ID": "a"}, "ID 'a' is also in row 2"),
         ({"subset": "noisy", "snr_db": None}, "noise_type or snr_db is empty"),
