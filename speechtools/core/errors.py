@@ -1,29 +1,28 @@
-"""Errors meant for the person at the keyboard.
+"""Exceptions for the user: a message says what is wrong with which value, and what to do.
 
-Every message says three things: what was given, why it cannot be, and what to do. The command line prints them
-without a traceback; in Python they are ordinary ``ValueError`` s.
+The command line prints the message without a traceback; in Python they are ``ValueError`` s.
 """
 
 
 class SpeechtoolsError(ValueError):
-    """The base of every error that this toolkit raises on purpose."""
+    """Base class of the exceptions of this toolkit."""
 
 
 class PluginError(SpeechtoolsError):
-    """A plugin's name, arguments or contract is wrong."""
+    """The name or the arguments of a plugin are wrong, or it breaks its contract."""
 
 
 class AudioError(SpeechtoolsError):
-    """An audio file or signal cannot be used; the message names it and gives the reason."""
+    """An audio file or signal cannot be used."""
 
 
 class CorpusError(SpeechtoolsError):
-    """A corpus, noise folder or manifest is missing, empty or laid out otherwise than its reader expects."""
+    """A corpus, noise folder or manifest is missing, empty, or has another layout than its reader expects."""
 
 
 class ConfigError(SpeechtoolsError):
-    """An option of a recipe or command is unknown or has a value that cannot be."""
+    """An option of a recipe or command is unknown or has an invalid value."""
 
 
 class InstallationError(SpeechtoolsError, ImportError):
-    """A package that this toolkit needs is installed in a version that does not load."""
+    """A required package is installed in a version that does not load."""
