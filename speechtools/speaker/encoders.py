@@ -40,8 +40,8 @@ class LSTMP(nn.Module):
     projection_gradient_scale : float
         Factor on the gradients of the projection matrices.
     forget_gate_bias : float
-        Initial bias of the forget gates, which the paper does not specify. At 1, the last frame, from which the d-vector
-        is computed, depends on earlier ones from the start, and training progresses sooner.
+        Initial bias of the forget gates, which the paper does not specify. At 1, the last frame, from which the
+        d-vector is computed, depends on earlier ones from the start, and training progresses sooner.
 
     Shape
     -----
