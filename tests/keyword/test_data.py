@@ -1,6 +1,5 @@
 """The preparation of sources of keywords: segments, division of the speakers, bad input."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from speechtools.core.rows import read_rows
 from speechtools.corpora.utterance import Utterance
 from speechtools.keyword import data as keyword_data
 from speechtools.keyword.data import SegmentCutter, prepare_sources, training_sources
-from speechtools.keyword.multireader import Source
 from speechtools.speaker.index import SpeakerRow
 from speechtools.speaker.shards import RejectedRow
 
@@ -208,11 +206,6 @@ def test_a_keyword_that_no_file_holds(corpus, tmp_path, name):
         prepare_sources(sources, tmp_path)
 
 
-def test_errors_of_a_corpus_name_the_source(corpus, tmp_path):
-    with pytest.raises(ConfigError, match="The source 'other': keywords='ok'"):
-        prepare(tmp_path, source(corpus), source(corpus, keywords="ok"))
-
-
 def test_recordings_that_hold_no_keyword_are_rejected_and_the_rest_goes_on(tmp_path, caplog):
     root = put_speakers(tmp_path / "corpus", [f"s{k}" for k in range(10)])
     put(root / "hey" / "s0" / "short.wav", place=0.1, seconds=0.7)
@@ -246,14 +239,6 @@ def test_recordings_that_are_all_too_short(tmp_path):
     assert sum(map(len, sets.open().values())) == 16
 
 
-def test_lists_that_name_missing_files(tmp_path):
-    root = speech_commands(tmp_path / "corpus", (2, 3), (4, 5))
-    (root / "ok" / "00000004_nohash_1.wav").unlink()
-    with pytest.warns(UserWarning, match=r"1 of 16 files .* ok/00000004_nohash_1\.wav"):
-        sets = prepare(tmp_path, source(root, "speech-commands"))["main"]
-    assert sum(map(len, sets.open().values())) == 31
-
-
 def test_a_corpus_without_keywords(tmp_path):
     put_speakers(tmp_path / "plain", ["a", "b", "c"], words=("",))
     with pytest.raises(CorpusError, match="'main': corpus/folder .*keyword-folder"):
@@ -274,38 +259,6 @@ def test_a_main_source_of_few_speakers(tmp_path, count, message):
     with pytest.raises(CorpusError, match=rf"{message}.*Use a corpus of more speakers") as caught:
         prepare(tmp_path, source(root))
     assert "main" in str(caught.value)
-
-
-def test_another_source_of_a_single_speaker(corpus, tmp_path):
-    root = put_speakers(tmp_path / "corpus", ["alone"])
-    with pytest.raises(CorpusError, match=r"train set of keyword-folder \(other\) has 1 speaker.*more speakers"):
-        prepare(tmp_path, source(corpus), source(root))
-
-
-def test_a_source_with_fewer_speakers_than_its_batch(corpus, tmp_path):
-    store = prepare(tmp_path, source(corpus))["main"].open()["train"]
-    with pytest.raises(ConfigError, match=f"'main': .*64 .* only {len(store.speakers)} .*Lower"):
-        build("reader/multireader", sources=[Source("main", store, 64, 2)])
-
-
-def test_a_speaker_without_the_second_keyword_trains_and_is_verified_with_the_first(corpus, tmp_path, caplog):
-    from speechtools.keyword.evaluation import pair_trials
-
-    root = put_speakers(tmp_path / "corpus", [f"s{k}" for k in range(10)])
-    one_worded = [f"o{k}" for k in range(10)]
-    put_speakers(root, one_worded, words=("hey",))
-    sets = prepare(tmp_path, source(root), heldout_share=0.4)["main"]
-    assert len(set.union(*speakers_of(sets).values())) == 20
-    store = sets.open()["test"]
-    absent = set(one_worded) & set(store.speakers)
-    assert 0 < len(absent) < len(store.speakers) - 1
-    with caplog.at_level(logging.WARNING):
-        pairs = pair_trials(store, 1)
-    for pair, trial_set in pairs.items():
-        left_out = absent if "ok" in pair else set()
-        assert set(trial_set.trials.names) == set(store.speakers) - left_out
-    (told,) = [record.getMessage() for record in caplog.records if "utterances of 'ok'" in record.getMessage()]
-    assert f"{len(absent)} of {len(store.speakers)} speakers" in told and f"{min(absent)} (0)" in told
 
 
 @pytest.mark.parametrize(
