@@ -32,7 +32,7 @@ from speechtools.corpora.builtin import builtin
 from speechtools.quality.net import QualityBLSTM
 from speechtools.quality.objective import quality_objective
 from speechtools.training.allocation import keep_freed_memory
-from speechtools.training.batches import LengthBatchSampler
+from speechtools.training.loaders import LengthBatchSampler
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "TIMIT" / "quality" / "train.py"
 RATE = 16000

@@ -14,7 +14,7 @@ MOVED = {
     "contracts": "core.contract",
     "data.audio": "audio.io",
     "data.augmentation": "speaker.augmentation",
-    "data.batches": "training.batches",
+    "data.batches": "training.loaders",
     "data.corpora": "corpora",
     "data.enhancement_data": "enhancement.data",
     "data.espeak": "corpora.espeak",

@@ -43,7 +43,7 @@ from speechtools.core.files import write_aside
 from speechtools.core.jobs import cores_left, end_with_starter
 from speechtools.training import options
 from speechtools.training.allocation import keep_freed_memory
-from speechtools.training.batches import LengthBatchSampler
+from speechtools.training.loaders import LengthBatchSampler
 from speechtools.training.distributed import end_distributed
 from speechtools.training.threads import use_free_cores
 

@@ -188,7 +188,7 @@ def test_the_yaml_left_out():
 
 def test_no_utterance_at_a_time():
     with pytest.raises(ConfigError, match="batch_size=0 makes no batches"):
-        training.batches_by_length([1.0, 2.0], 0)
+        training.loaders_by_length([1.0, 2.0], 0)
 
 
 def test_a_classifier_where_the_sources_have_speakers_of_their_own():

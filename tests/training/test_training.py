@@ -298,7 +298,7 @@ def test_export_overwrites_only_when_it_succeeds(tmp_path, monkeypatch):
 
 
 def test_batches_by_length_hold_every_index_once():
-    batches = training.batches_by_length([3.0, 1.0, 2.0, 5.0, 4.0], 2)
+    batches = training.loaders_by_length([3.0, 1.0, 2.0, 5.0, 4.0], 2)
     assert batches == [[3, 4], [0, 2], [1]]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from speechtools.core.errors import ConfigError
-from speechtools.training.batches import LengthBatchSampler
+from speechtools.training.loaders import LengthBatchSampler
 
 DURATIONS = np.random.default_rng(0).uniform(1, 9, 333)
 
