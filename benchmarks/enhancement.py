@@ -14,10 +14,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from speechtools.audio.frames import frame_counts
 from speechtools.audio.spectrum import Spectrum
+from speechtools.core.memory import keep_freed_memory
 from speechtools.enhancement.net import EnhancerBLSTM
 from speechtools.enhancement.objective import enhancement_objective
 from speechtools.inference import SpeechEnhancer
-from speechtools.training.allocation import keep_freed_memory
 
 RATE = 16000
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import speechtools
-from speechtools.training.allocation import keep_freed_memory
+from speechtools.core.memory import keep_freed_memory
 
 #: (speakers, utterances, size): the time to reach, as a share of the plain form's
 SHAPES = {(64, 10, 256): 0.8, (256, 10, 256): 0.9}

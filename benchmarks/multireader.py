@@ -36,12 +36,12 @@ from rich.table import Table
 from torch.nn.utils.rnn import pad_sequence
 
 import speechtools
+from speechtools.core.memory import keep_freed_memory
 from speechtools.keyword.multireader import Source
 from speechtools.speaker.batches import SpeakerBatches, StepSampler, speaker_loader
 from speechtools.speaker.index import SpeakerIndex, read_index, write_index
 from speechtools.speaker.shards import SHARD_UTTERANCES
 from speechtools.speaker.store import SpeakerStore
-from speechtools.training.allocation import keep_freed_memory
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "keyword" / "GE2E"
 KEYWORDS = ["OK Google", "Hey Google"]

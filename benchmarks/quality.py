@@ -28,10 +28,10 @@ from torch.optim.swa_utils import AveragedModel
 from speechtools import training
 from speechtools.audio.features import Magnitude
 from speechtools.audio.frames import frame_counts, length_mask
+from speechtools.core.memory import keep_freed_memory
 from speechtools.corpora.builtin import builtin
 from speechtools.quality.net import QualityBLSTM
 from speechtools.quality.objective import quality_objective
-from speechtools.training.allocation import keep_freed_memory
 from speechtools.training.loaders import LengthBatchSampler
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "TIMIT" / "quality" / "train.py"

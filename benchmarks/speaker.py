@@ -22,11 +22,11 @@ from rich.table import Table
 from speaker_batches import SMALL, write_audio, write_manifest
 
 from speechtools.audio.features import LogMel
+from speechtools.core.memory import keep_freed_memory
 from speechtools.speaker import dvectors
 from speechtools.speaker.batches import SpeakerBatches, StepSampler, speaker_loader
 from speechtools.speaker.encoders import LSTMP, folded
 from speechtools.speaker.store import SpeakerStore
-from speechtools.training.allocation import keep_freed_memory
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "TI-SV" / "GE2E"
 #: hidden nodes, projection, and how many utterances, for the paper's encoders of keywords and of free text (section 3)

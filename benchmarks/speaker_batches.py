@@ -21,11 +21,11 @@ from quality import in_turns
 from rich.console import Console
 from rich.table import Table
 
+from speechtools.core.memory import keep_freed_memory
 from speechtools.speaker.batches import SpeakerBatches
 from speechtools.speaker.index import SpeakerRow
 from speechtools.speaker.shards import SHARD_UTTERANCES
 from speechtools.speaker.store import SpeakerStore
-from speechtools.training.allocation import keep_freed_memory
 
 PER_SPEAKER = 20
 SAMPLES = 48000  # 3 s

@@ -219,6 +219,14 @@ def torchrun(*command, processes=2):
     return ("-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={free_port()}", *command)
 
 
+def copy_hparams(recipe, folder):
+    """Copy the yaml files of a recipe into another folder, from which they still find what they include."""
+    hparams = Path(__file__).parents[1] / "hparams"
+    (folder / "hparams").mkdir(parents=True)
+    for path in (recipe / "hparams").glob("*.yaml"):
+        (folder / "hparams" / path.name).write_text(path.read_text().replace("../../../../hparams", str(hparams)))
+
+
 def free_port():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -41,7 +41,7 @@ def module_option(command: Callable[..., int]) -> Callable[..., int]:
 def load_model(interface: str, model: str | None, device: str | None) -> Any:
     """Load a model with the class ``interface`` of :mod:`speechtools.inference`."""
     from speechtools import inference
-    from speechtools.training.allocation import keep_freed_memory
+    from speechtools.core.memory import keep_freed_memory
 
     keep_freed_memory()
     return getattr(inference, interface).from_hparams(model, run_opts={"device": device} if device else None)

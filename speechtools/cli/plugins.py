@@ -113,14 +113,14 @@ def check_plugin(name: str, data_folder: str | None) -> int:
 @click.argument("folder")
 @module_option
 def check_recipe(folder: str) -> int:
-    """Check that the yaml files of a recipe, or of all recipes in a folder, agree with its script."""
-    from speechtools.training import consistency
+    """Check that the yaml files of a recipe, or of all recipes in a folder, resolve and build."""
+    from speechtools import training
 
     scripts = sorted(glob.glob("*/train.py", root_dir=folder) + glob.glob("*/*/train.py", root_dir=folder))
     if os.path.exists(os.path.join(folder, "train.py")) or not scripts:
         scripts = ["train.py"]
     folders = [os.path.join(folder, os.path.dirname(script)) for script in scripts]
-    return _print_result(folder, [problem for path in folders for problem in consistency.check_recipe(path)])
+    return _print_result(folder, [problem for path in folders for problem in training.check_recipe(path)])
 
 
 @check.command("manifest")

@@ -1,7 +1,7 @@
-"""torchaudio that does not load with the installed torch: one message that names both and the line that fixes it.
+"""One message for a torchaudio that does not load with the installed torch, with the command that fixes it.
 
-The packages' metadata allow pairs that fail at import ("Could not load this library"), and torchaudio is imported by
-SpeechBrain too, from many places. So its import itself is watched, whoever asks for it.
+The metadata of both packages allow pairs that fail at import ("Could not load this library"). SpeechBrain imports
+torchaudio too, from many places, so the import itself is watched.
 """
 
 import importlib.metadata
@@ -9,27 +9,26 @@ import sys
 from importlib.machinery import ModuleSpec, PathFinder
 
 from speechtools.core.errors import InstallationError
+from speechtools.core.excepthook import show_messages_only
 
 
 class TorchaudioFinder:
-    """Finds torchaudio where it is installed; where it fails to load, its import raises InstallationError."""
+    """Finder of torchaudio whose import raises InstallationError if the package fails to load."""
 
     @staticmethod
     def find_spec(fullname, path=None, target=None) -> ModuleSpec | None:
-        """The spec of torchaudio, whose loader reports a failure; None for other modules."""
+        """Return the spec of torchaudio, whose loader explains a failure; None for other modules."""
         spec = PathFinder.find_spec(fullname, path, target) if fullname == "torchaudio" else None
         if spec is None or spec.loader is None:
             return None
         loader = spec.loader
 
         def execute_or_explain(module):
-            del loader.exec_module  # from here on it is the loader that Python made
+            del loader.exec_module  # restores the loader's own method
             try:
                 loader.exec_module(module)
             except Exception as error:  # an unknown symbol, another CUDA version, a name that torch no longer has
-                if sys.excepthook is not _message_alone:
-                    _hooks.append(sys.excepthook)
-                    sys.excepthook = _message_alone
+                show_messages_only(InstallationError)
                 raise InstallationError(_explanation(error, spec.origin)) from error
 
         loader.exec_module = execute_or_explain  # type: ignore[method-assign]
@@ -37,21 +36,9 @@ class TorchaudioFinder:
 
 
 def watch_torchaudio() -> None:
-    """Let every later import of torchaudio in this process report a pair that does not load."""
+    """Let every later import of torchaudio in this process explain a pair that does not load."""
     if not any(getattr(finder, "__name__", "") == TorchaudioFinder.__name__ for finder in sys.meta_path):
         sys.meta_path.insert(0, TorchaudioFinder)
-
-
-#: What _message_alone stands in for.
-_hooks: list = []
-
-
-def _message_alone(kind, error, traceback) -> None:
-    """An excepthook that shows an InstallationError as its message, and hands every other error on."""
-    if issubclass(kind, InstallationError):
-        print(f"error: {error}", file=sys.stderr)
-    else:
-        _hooks[-1](kind, error, traceback)
 
 
 def _explanation(error: Exception, origin: str | None) -> str:
@@ -70,18 +57,19 @@ def _version(name: str) -> str:
 
 
 def _remedy() -> str:
-    """The command that installs a pair that this package asks for."""
+    """The command that installs a pair within this package's requirements."""
     from packaging.requirements import Requirement
 
     try:
         required = [Requirement(line) for line in importlib.metadata.requires("speechtools") or []]
     except importlib.metadata.PackageNotFoundError:  # a source tree that was never installed
         return "Install a pair that does: pip install . in the checkout of speechtools."
-    pair = [each for each in required if each.name in ("torch", "torchaudio")]
-    line = " ".join(f'"{each}"' for each in pair)
-    if all(each.specifier.contains(_version(each.name).strip("()"), prereleases=True) for each in pair):
+    pair = [requirement for requirement in required if requirement.name in ("torch", "torchaudio")]
+    line = " ".join(f'"{requirement}"' for requirement in pair)
+    versions = [_version(requirement.name).strip("()") for requirement in pair]
+    if all(requirement.specifier.contains(v, prereleases=True) for requirement, v in zip(pair, versions, strict=True)):
         return (
-            "These versions go together, so one of them is damaged or built for another device (CPU, CUDA). Install "
-            f"both anew: pip install --force-reinstall {line}"
+            "These versions belong together, so one of them is damaged or built for another device (CPU, CUDA). "
+            f"Reinstall both: pip install --force-reinstall {line}"
         )
     return f"Install a pair that does: pip install {line}"

@@ -9,7 +9,7 @@ import warnings
 
 #: Former name and the present one, below ``speechtools``.
 MOVED = {
-    "allocation": "training.allocation",
+    "allocation": "core.memory",
     "autoencoder": "quality.autoencoder",
     "contracts": "core.contract",
     "data.audio": "audio.io",

@@ -19,6 +19,7 @@ import numpy as np
 
 from speechtools import audio
 from speechtools.audio.noises import TEST_NOISES
+from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import fingerprint, write_aside
 from speechtools.core.jobs import map_in_processes
@@ -118,6 +119,9 @@ class NoisySpeech:
     seed: int = 0
 
     def __post_init__(self):
+        for name in ("heldout_share", "valid_share", "enhancer_share"):
+            check_number(name, getattr(self, name), 0, 1)
+        check_number("data_seed", self.seed, 0, whole=True)
         for name in ("data_folder", "noise_folder", "test_noise_folder"):
             # A relative path would mean another folder when the run is started from elsewhere.
             object.__setattr__(self, name, _absolute(getattr(self, name)))

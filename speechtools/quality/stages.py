@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from speechtools import training
+from speechtools.core.checks import check_number
 from speechtools.core.rows import read_rows
 from speechtools.corpora.noisy_speech import PreparedSets
 from speechtools.enhancement.inference import SpeechEnhancer
@@ -116,6 +117,7 @@ def fit_features(quality: nn.Module, dataset, features: nn.Module, num_frames: i
     """
     if not hasattr(quality, "fit_features"):
         return
+    check_number("num_frames", num_frames, 1)
     frames_per_utterance = 200  # about
 
     def fit():

@@ -1,7 +1,6 @@
 """Batches of N speakers with M utterances each (GE2E paper, sections 2.1 and 3.2, figure 3)."""
 
 import logging
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from speechtools.core.errors import ConfigError, CorpusError
-from speechtools.core.jobs import cores_left
 from speechtools.speaker.store import SpeakerStore
 
 logger = logging.getLogger(__name__)
@@ -250,22 +248,7 @@ class WholeUtterances(Dataset):
 def speaker_loader(
     batches: Dataset, steps: Sampler | None = None, num_workers: int = 0, spare_cores: int | None = None
 ) -> DataLoader:
-    """A DataLoader whose items are whole batches, read ahead by processes on spare cores.
+    """Make a DataLoader whose items are whole batches: :func:`speechtools.training.make_loader`."""
+    from speechtools.training.loaders import make_loader
 
-    ``spare_cores`` is their number; by default the cores without a thread of torch.
-    """
-    if not torch.cuda.is_available():
-        spare = cores_left(torch.get_num_threads()) if spare_cores is None else spare_cores
-        num_workers = max(0, min(num_workers, spare))
-    if sys.platform != "linux":
-        num_workers = 0
-    return DataLoader(
-        batches,
-        batch_size=None,
-        sampler=steps,
-        num_workers=num_workers,
-        multiprocessing_context="fork" if num_workers else None,
-        persistent_workers=num_workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),
-    )
+    return make_loader(batches, num_workers=num_workers, steps=steps, spare_cores=spare_cores)

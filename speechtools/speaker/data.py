@@ -15,6 +15,7 @@ import torch
 
 from speechtools import audio
 from speechtools.audio.vad import speech_samples
+from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import fingerprint
 from speechtools.core.registry import build
@@ -96,6 +97,7 @@ def prepare(
         return sets
     if min_seconds <= 0:
         raise ConfigError(f"min_seconds={min_seconds} must be positive.")
+    check_number("data_seed", seed, 0, whole=True)
     check_shares(heldout_share=heldout_share, valid_share=valid_share)
     build(f"vad/{vad}", offered={"sample_rate": sample_rate})  # reports a wrong name before the corpus is read
     logger.info("Preparing the sets in %s: %s", folder, sets.origin)

@@ -1,415 +1,402 @@
-"""The options of a recipe's run, before anything is built from them: their names, their types, what a yaml refers to.
+"""The options of a run, on their way from the command line to the objects that they build.
 
-Whatever is wrong with the command line or with a yaml is a ConfigError that names the place to mend.
+``parse`` reads the command line, ``merge`` updates the recipe's yaml with its variants and the typed options (each is
+checked against ``check``), ``resolve`` replaces references, and ``build`` makes the objects. Nothing is built, and no
+folder is touched, before ``build``. Every mistake raises a ConfigError that names the option or the key in its file.
 """
 
 import contextlib
+import copy
 import datetime
-import functools
 import inspect
 import io
-import math
-import pydoc
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ruamel.yaml
 import speechbrain as sb
 import torch
-from hyperpyyaml import resolve_references
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+from hyperpyyaml.core import recursive_update
+from ruamel.yaml.comments import CommentedMap
 from speechbrain.utils.run_opts import HELP_TEXTS
 
-from speechtools.core.errors import ConfigError
-from speechtools.core.registry import did_you_mean, misfits
+from speechtools.core import registry
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.registry import did_you_mean
+from speechtools.training.trees import dump, load_yaml, nodes, plain, problem, references, tag
 
-#: SpeechBrain's own options of the command line; these two take several words.
-_OF_MODULES = {"jit_module_keys", "compile_module_keys"}
-THEIRS = set(HELP_TEXTS) | _OF_MODULES
-#: Those of them that change what is computed: a run is to be continued with the same ones.
-COMPUTING = {
-    "auto_mix_prec",
-    "bfloat16_mix_prec",
-    "eval_precision",
-    "grad_accumulation_factor",
-    "max_grad_norm",
-    "precision",
-    "remove_vector_weight_decay",
-    "skip_nonfinite_grads",
-}
+#: SpeechBrain's own options; those for modules take several words.
+_FOR_MODULES = {"jit_module_keys", "compile_module_keys"}
+RUN_OPTIONS = frozenset(HELP_TEXTS) | _FOR_MODULES
+
+# ------------------------------------------------------------------------------------- which options identify a run
+
+#: SpeechBrain's options that change the result of a training.
+COMPUTING = frozenset(
+    {
+        "auto_mix_prec",
+        "bfloat16_mix_prec",
+        "eval_precision",
+        "grad_accumulation_factor",
+        "max_grad_norm",
+        "precision",
+        "remove_vector_weight_decay",
+        "skip_nonfinite_grads",
+    }
+)
+#: Options that change where and how fast a run computes, but not its result.
+OF_THE_MACHINE = frozenset({"device", "prepared_folder", "num_workers", "noprogressbar"})
+#: Options that may change when a run is continued. ``trials`` lets a finished run be tested on another list.
+FREE_TO_CHANGE = frozenset(
+    {"number_of_epochs", "num_workers", "ckpt_interval_steps", "ckpt_interval_minutes", "noprogressbar", "trials"}
+)
 
 
-def read_command_line(argv: Sequence[str]) -> tuple[Path, sb.core.RunOptions, dict, dict[str, str]]:
-    """The recipe's yaml, SpeechBrain's options and those of the recipe, of ``train.py hparams/x.yaml --key=value``.
+def identity(resolved: str) -> dict[str, Any]:
+    """Return the options of a resolved yaml that must be the same when a run is continued."""
+    defaults = {key: getattr(sb.core.RunOptions, key) for key in COMPUTING}
+    return {key: value for key, value in (defaults | plain(resolved)).items() if key not in FREE_TO_CHANGE}
 
-    Those of the recipe come twice: as values, and as they were typed.
+
+# ------------------------------------------------------------------------------------------------------- command line
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """The words after ``train.py``.
+
+    Attributes
+    ----------
+    yaml : Path
+        The recipe's yaml.
+    options : dict
+        Options of the yaml as Python values.
+    typed : dict
+        The same as they were typed.
+    run_opts : RunOptions
+        SpeechBrain's options.
+    """
+
+    yaml: Path
+    options: dict[str, Any]
+    typed: dict[str, str]
+    run_opts: sb.core.RunOptions
+
+
+def parse(argv: Sequence[str]) -> CommandLine:
+    """Parse ``hparams/x.yaml --key=value …``.
 
     Raises
     ------
     ConfigError
-        No yaml; an option without a value or given twice; a value that is no valid yaml; a word that belongs to no
-        option; a value that SpeechBrain's option cannot have, or a device that this machine does not have.
+        The yaml is missing; an option has no value, is repeated or has a value that is not valid yaml; a word belongs
+        to no option; or SpeechBrain or this machine does not accept one of SpeechBrain's options.
 
-    Example
-    -------
-    >>> path, run_opts, given, typed = read_command_line(["hparams/ge2e.yaml", "--lr=0.10", "--device", "cpu"])
-    >>> path.name, run_opts.device, given, typed
-    ('ge2e.yaml', 'cpu', {'lr': 0.1}, {'lr': '0.10'})
+    Examples
+    --------
+    >>> command_line = parse(["hparams/ge2e.yaml", "--lr=0.10", "--device", "cpu"])
+    >>> command_line.yaml.name, command_line.options, command_line.typed, command_line.run_opts.device
+    ('ge2e.yaml', {'lr': 0.1}, {'lr': '0.10'}, 'cpu')
     """
-    words, paths, theirs, given, typed = list(argv), [], [], {}, {}
+    words, paths, run_words, options, typed = list(argv), [], [], {}, {}
     while words:
         word = words.pop(0)
-        key, equals, value = word.lstrip("-").partition("=")
+        key, equals, text = word.lstrip("-").partition("=")
         if word in ("-h", "--help"):
-            theirs.append(word)
+            run_words.append(word)
         elif re.match(r"-[a-zA-Z]", word):
-            raise ConfigError(f"{word} begins with one dash, and options with two: write --{key}={value or '…'}.")
+            raise ConfigError(f"Options begin with two dashes. Write --{key}={text or '…'} instead of {word}.")
         elif not word.startswith("--"):
             paths.append(word)
-        elif key in THEIRS:
-            theirs.append(word)
-            count = (
-                0 if equals or getattr(sb.core.RunOptions, key) is False else len(words) if key in _OF_MODULES else 1
-            )
+        elif key in RUN_OPTIONS:
+            run_words.append(word)
+            is_flag = getattr(sb.core.RunOptions, key) is False
+            count = 0 if equals or is_flag else len(words) if key in _FOR_MODULES else 1
             while count and words and not words[0].startswith("--"):
-                theirs.append(words.pop(0))
+                run_words.append(words.pop(0))
                 count -= 1
         else:
             if not equals:
                 if not words or re.match(r"--?[a-zA-Z]", words[0]):
-                    raise ConfigError(f"--{key} has no value. Write --{key}=…, or leave it out.")
-                value = words.pop(0)
+                    raise ConfigError(f"--{key} has no value. Write --{key}=….")
+                text = words.pop(0)
             if key in typed:
-                raise ConfigError(f"--{key} is given twice. Leave one of them out.")
-            given[key], typed[key] = _value(key, value), value
-    if not paths and not theirs[:1] == ["--help"]:
-        raise ConfigError(
-            "The recipe's yaml is missing. Name it first, as in: python train.py hparams/<name>.yaml --key=value."
-        )
+                raise ConfigError(f"--{key} is repeated. Give it once.")
+            try:
+                options[key], typed[key] = ruamel.yaml.YAML().load(text) if text else "", text
+            except ruamel.yaml.error.YAMLError as error:
+                raise ConfigError(f"Invalid value for --{key}: {text} is not valid yaml: {problem(error)}.") from error
+    if not paths and run_words[:1] not in (["-h"], ["--help"]):
+        raise ConfigError("The recipe's yaml is missing: python train.py hparams/<name>.yaml --key=value.")
     if len(paths) > 1:
         raise ConfigError(
-            f"{paths[1]!r} belongs to no option: {paths[0]} is the yaml, and options read --key=value. A value with "
-            "spaces stands in quotes."
+            f"{paths[1]!r} belongs to no option. Options read --key=value; quote values that contain spaces."
         )
-    return Path(*paths), _run_options([*paths, *theirs]), given, typed
-
-
-def _value(key: str, text: str):
-    try:
-        return ruamel.yaml.YAML().load(text) if text else ""
-    except ruamel.yaml.error.YAMLError as error:
-        raise ConfigError(
-            f"--{key}={text} is no valid yaml: {problem(error)}. Mend it; in quotes, where the shell would change it."
-        ) from error
+    return CommandLine(Path(*paths), options, typed, _run_options([*paths, *run_words]))
 
 
 def _run_options(argv: list[str]) -> sb.core.RunOptions:
-    said = io.StringIO()
+    """Let SpeechBrain parse its options."""
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(output):
             _, run_opts, _ = sb.core.RunOptions.from_command_line_args(argv)
     except SystemExit as end:
         if not end.code:  # --help
             print("\nand every key of the yaml: --key=value")
             raise
-        raise ConfigError(f"{said.getvalue().rpartition('error: ')[2].strip()}. Mend it or leave it out.") from end
+        raise ConfigError(f"{output.getvalue().rpartition('error: ')[2].strip()}.") from end
     if run_opts.device is not None:
         check_device(run_opts.device)
     return run_opts
 
 
 def check_device(device: str) -> None:
-    """Whether this machine has a device.
-
-    Raises
-    ------
-    ConfigError
-        torch knows no such device, or finds none here.
-
-    Example
-    -------
-    >>> check_device("cpu")
-    """
+    """Raise ConfigError unless torch can compute on a device of this machine."""
     try:
-        asked = torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError(f"--device={device} is no device. Give cpu, cuda or cuda:1.") from error
-    if asked.type == "cpu" and asked.index:
-        raise ConfigError(f"--device={device}, but the CPU is one device. Give --device=cpu.")
-    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
+        torch.zeros(1, device=device).item()
+        usable = torch.device(device).type != "cpu" or not torch.device(device).index
+    except (RuntimeError, AssertionError, ModuleNotFoundError) as error:  # meta tensors hold no numbers
+        reason = str(error).partition(". ")[0].splitlines()[0].rstrip(".")
         raise ConfigError(
-            f"--device={device}, but torch finds {torch.cuda.device_count() or 'no'} GPU here. Leave it out, or give "
-            "--device=cpu."
-        )
-    try:
-        torch.zeros(1, device=asked).item()
-    except (RuntimeError, AssertionError, ModuleNotFoundError) as error:  # meta has no numbers: a RuntimeError, too
-        said = str(error).partition(". ")[0].rstrip(".")
-        raise ConfigError(
-            f"--device={device} cannot compute here: {said}. Leave it out, or give --device=cpu."
+            f"Cannot compute on --device={device}: {reason}. It has {torch.cuda.device_count()} GPUs; without "
+            "the option, the first GPU or the CPU is used."
         ) from error
+    if not usable:
+        raise ConfigError(f"--device={device} does not exist: the CPU is one device. Give --device=cpu.")
 
 
-def problem(error: Exception) -> str:
-    """What a yaml parser complains of, in one line, with the line in the file where it tells."""
-    if isinstance(error, ruamel.yaml.error.MarkedYAMLError) and error.problem and error.problem_mark:
-        return f"{error.problem} (line {error.problem_mark.line + 1})"
-    return " ".join(str(error).split())
+# --------------------------------------------------------------------------------------------- variants and checks
 
 
-def load_yaml(path: Path) -> Any:
-    """What a yaml file holds, its comments and tags kept.
-
-    Raises
-    ------
-    ConfigError
-        It cannot be read, or is no yaml.
-    """
-    try:
-        return ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}. Mend it there.") from error
-    except ruamel.yaml.error.YAMLError as error:
-        raise ConfigError(f"{path} is no valid yaml: {problem(error)}. Mend it there.") from error
-
-
-def keys(text: io.StringIO) -> dict:
-    """The keys of a yaml with what stands there; the stream is left at its beginning."""
-    tree = ruamel.yaml.YAML().load(text)
-    text.seek(0)
-    return tree
-
-
-# --------------------------------------------------------------------------------------------------- names and types
+def _layers(path: Path, derived: tuple[Path, ...] = ()) -> list[tuple[Path, CommentedMap]]:
+    """Load a yaml and those that it builds on, the outermost base first, with what they include."""
+    content = load_yaml(path)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold a mapping (key: value).")
+    for key, value in content.items():
+        if tag(value).startswith("!include:"):
+            content[key] = load_yaml(_beside(path, tag(value).removeprefix("!include:")))
+    position = 0
+    for name in content.pop("include", []):
+        (_, fragment), *_ = _layers(_beside(path, name))
+        for key in [key for key in fragment if key not in content]:
+            content.insert(position, key, fragment[key])
+            content.ca.items.update({key: fragment.ca.items[key]} if key in fragment.ca.items else {})
+            position += 1
+    if "base" not in content:
+        return [(path, content)]
+    base, derived = _beside(path, str(content.pop("base"))), (*derived, path.resolve())
+    if base.resolve() in derived:
+        raise ConfigError(f"{path} has base: {base.name}, which itself builds on {path.name}. Change one of them.")
+    return [*_layers(base, derived), (path, content)]
 
 
-def check(
-    text: io.StringIO,
-    overrides: dict,
-    path: Path,
-    typed: dict[str, str],
-    run_opts: sb.core.RunOptions | None = None,
-) -> dict:
-    """What a variant and the command line change of a yaml, if it can be so.
+def _beside(path: Path, name: str) -> Path:
+    """The file that a yaml names, relative to its own folder."""
+    file = path.parent / name
+    if not file.is_file():
+        files = [each.name for each in file.parent.glob("*.yaml") if each.name != path.name]
+        hint = did_you_mean(file.name, files, quoted=False)
+        raise ConfigError(f"{path} refers to {name}, which does not exist.{hint}")
+    return file
 
-    An option keeps the type that the yaml gives it; where it goes to a function or class that says what it takes, as
-    ``int | None``, that counts instead.
 
-    Parameters
-    ----------
-    text : StringIO
-        The yaml on which the others build; it is left at its beginning.
-    overrides : dict
-        What the variants and the command line change.
-    path : Path
-        The yaml that was asked for: so that a message can tell where the mistake stands.
-    typed : dict
-        The options of the command line, as they were typed.
-    run_opts : RunOptions, optional
-        SpeechBrain's options of the command line. Those that the yaml has, too, are among what is returned.
+def merge(command_line: CommandLine) -> CommentedMap:
+    """Merge a recipe's yaml with its base and the options of the command line.
+
+    A yaml that begins with ``base: other.yaml`` is a variant and holds only what differs; the base may itself be a
+    variant. ``include: [fragment.yaml]`` puts the keys of files that several recipes share in front of a yaml's own.
+    A single value may come from a file too, as in ``valid_noises: !include:noises.yaml``.
 
     Returns
     -------
-    dict
-        The overrides; a number or date that stands for text (a name, a folder) has become the text that was typed.
+    CommentedMap
+        The tree of the yaml, its references not yet resolved.
 
     Raises
     ------
     ConfigError
-        An option is not in the yaml, is of another type, or lies outside its range.
+        A file is missing or not valid, or an option is unknown or of the wrong type.
     """
-    tree = keys(text)
-    base, checked = Path(text.name).name, {}
-    theirs = {key: getattr(run_opts, key) for key in sorted(run_opts.overridden_args)} if run_opts else {}
-    resolved = functools.cache(functools.partial(_resolved, text))  # takes a while, and few options need it
-
-    def place(key: str, sign: str = "") -> str:
-        if key in typed or key in theirs:
-            return f"--{key}{sign and '='}"
-        return f"{key} in {_holder(path, key)}{sign and ': '}"
-
-    for key, value in overrides.items():
-        if key not in tree:
-            known = [str(name) for name in tree if not str(name).startswith("__")]
-            if key in typed:
-                near = did_you_mean(f"--{key}", [f"--{name}" for name in (*known, *THEIRS)], quoted=False)
-            else:
-                near = did_you_mean(key, known, quoted=False)
-            raise ConfigError(f"{place(key)} is no option of {base}.{near or ' It has: ' + ', '.join(known) + '.'}")
-        if key == "__plugins":  # one module or several, whatever the yaml has
-            checked[key] = value
-            continue
-        expected = _misfit(tree, resolved, key, value)
-        if expected and isinstance(value, int | float | datetime.date):
-            as_text = typed.get(key, str(value))
-            if not _misfit(tree, resolved, key, as_text):
-                value, expected = as_text, ""
-        if expected:
-            raise ConfigError(f"{place(key, '=')}{value!r} cannot be: {expected}")
-        checked[key] = value
-    checked |= {key: value for key, value in theirs.items() if key in tree}
-    for key, value in {**tree, **theirs, **checked}.items():
-        expected = _outside(str(key), value)
-        if expected:
-            raise ConfigError(f"{place(key, '=')}{value!r} cannot be: {expected}.")
-    return checked
+    path = command_line.yaml
+    (base, defaults), *variants = _layers(path)
+    tree = copy.deepcopy(defaults)
+    for file, values in variants:
+        for key, value in values.items():
+            values[key] = check(defaults, key, value, str(value), f"{key} in {file}", base.name)
+        _update(tree, values)
+    run_opts = {key: getattr(command_line.run_opts, key) for key in sorted(command_line.run_opts.overridden_args)}
+    options = command_line.options | {key: value for key, value in run_opts.items() if key in tree}
+    for key, value in options.items():
+        options[key] = check(defaults, key, value, command_line.typed.get(key, ""), f"--{key}", base.name)
+    _update(tree, options | {key: value for key, value in run_opts.items() if key in COMPUTING})
+    for key, node in tree.items():
+        for name in references(node):
+            if name not in tree:
+                hint = did_you_mean(name, tree, quoted=False)
+                raise ConfigError(f"{key} in {path} refers to <{name}>, which is not a key.{hint}")
+    return tree
 
 
-def _holder(path: Path, key: str) -> Path:
-    """The variant that holds a key: the one asked for, or one on which it builds."""
-    content = load_yaml(path)
-    return path if key in content or "base" not in content else _holder(path.parent / content["base"], key)
+def _update(tree: CommentedMap, values: dict) -> None:
+    for key in [key for key in values if key not in tree]:  # plugins are imported ahead of what they build
+        tree.insert(0, key, values[key])
+    recursive_update(tree, values)
 
 
-def _outside(key: str, value: Any) -> str:
-    """What an option must be, where its name has a range and ``value`` lies outside; empty where all is well."""
-    low, high = next((bounds for end, bounds in _RANGES.items() if key.endswith(end)), (-math.inf, math.inf))
-    if value is None or _tag(value) or (not isinstance(value, int | float) and low == -math.inf):
-        return ""
-    if isinstance(value, int | float) and low <= value <= high:
-        return ""
-    if low == -math.inf:
-        return "it is a number"
-    if low == _ABOVE_0:
-        return "it is above 0" + (f", and {high} at most" if high < math.inf else "")
-    return f"it lies between {low} and {high}" if high < math.inf else f"it is {low} or more"
+def check(defaults: dict, key: str, value: Any, typed: str, place: str, base: str) -> Any:
+    """Check the name and the type of an option against the yaml's default; ranges are checked by what takes them.
 
+    Parameters
+    ----------
+    defaults : dict
+        The tree of the outermost base.
+    key, value, typed : str
+        The option, as a Python value and as text.
+    place, base : str
+        Where the option stands and the name of the base, for messages.
 
-def _misfit(tree: dict, resolved: Callable[[], dict], key: str, value: Any) -> str:
-    """What an option must be, where ``value`` cannot be its value; empty where it can."""
-    default, found = tree[key], False
-    tag = _tag(default)
-    # What is included, or what a !ref of the variant gives, only the result tells.
-    if tag == "!PLACEHOLDER" or tag.startswith("!include:") or any(map(_tag, nodes(value))):
-        return ""
-    for function, parameter in _receivers(tree, key):
-        hints = misfits(function, {parameter: value})
-        if hints:
-            owner = f"{function.__module__}.{function.__qualname__}"
-            return f"{owner} takes {hints[parameter]}.{_example(key, default)}"
-        found = found or parameter in inspect.signature(function).parameters
-    if tag == "!ref":
-        default = resolved().get(key)
-        if isinstance(default, str) and value == "":  # a folder or a name, from which others are made
-            return "it is text, and not empty."
-    elif _replaces(default, value):
-        made = f"it is made by {tag}" if tag else "it is made of other options"
-        return f"{made}. Change the options that go into it instead."
-    if found or default is None:
-        return ""
-    for kind, name in _KINDS.items():
-        if isinstance(default, kind):
-            fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
-            if fits and (kind is bool or not isinstance(value, bool)):
-                return ""
-            return f"it is {name}.{_example(key, default)}"
-    return ""
-
-
-def _replaces(default: Any, value: Any) -> bool:
-    """Whether a plain value changes an object, or a mapping of nothing but objects, that a yaml makes."""
-    if _tag(default) or (isinstance(default, dict) and default and all(map(_tag, default.values()))):
-        return True
-    if not isinstance(default, dict):
-        return False
-    if not isinstance(value, dict):
-        return any(map(_tag, nodes(default)))
-    return any(_replaces(default[key], value[key]) for key in value if isinstance(default.get(key), dict))
-
-
-_ABOVE_0 = math.ulp(0.0)
-#: Options whose names end so, and between what they lie.
-_RANGES = {
-    "seed": (0, 2**32 - 1),
-    "share": (0, 1),
-    "dropout": (0, 1),
-    "compression": (_ABOVE_0, 1),
-    "sample_rate": (1, 1_000_000),
-    "number_of_epochs": (1, math.inf),
-    "batch_size": (1, math.inf),
-    "num_frames": (1, math.inf),
-    "grad_accumulation_factor": (1, math.inf),
-    "max_grad_norm": (_ABOVE_0, math.inf),
-    "budget_seconds": (_ABOVE_0, math.inf),
-    "halve_every": (_ABOVE_0, math.inf),
-}
-#: bool first, since True is an int as well.
-_KINDS = {
-    bool: "True or False",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    list: "a list, as in [a, b]",
-    dict: "a mapping, as in {a: 1}",
-}
-
-
-def _example(key: str, default) -> str:
-    return f" The yaml has {key}: {default}." if isinstance(default, int | float) else ""
-
-
-def _receivers(tree: dict, key: str) -> Iterator[tuple[Callable, str]]:
-    """Functions and classes with the parameter that gets the value of a key as it is, where its type is told.
-
-    Those of parts are left to ``speechtools.build``, which knows the chosen part.
-    """
-    for node in nodes(tree):
-        kind, _, name = _tag(node).partition(":")
-        if kind not in ("!new", "!name", "!apply") or not isinstance(node, dict) or name == "speechtools.build":
-            continue
-        for parameter, value in node.items():
-            if _tag(value) == "!ref" and value.value == f"<{key}>":
-                with contextlib.suppress(pydoc.ErrorDuringImport, ValueError):  # told when it is built; a builtin
-                    function = pydoc.locate(name)
-                    if callable(function) and parameter in _annotated(function):
-                        yield function, parameter
-
-
-def _annotated(function) -> set[str]:
-    parameters = inspect.signature(function).parameters.values()
-    return {each.name for each in parameters if each.annotation is not each.empty}
-
-
-# ------------------------------------------------------------------------------------------------- inside of a yaml
-
-
-def _tag(node: Any) -> str:
-    return getattr(getattr(node, "tag", None), "value", None) or ""
-
-
-def _resolved(text: io.StringIO) -> dict:
-    """The values of a yaml with its references resolved; none where it cannot be, which is told later."""
-    try:
-        return ruamel.yaml.YAML().load(resolve_references(text))
-    except (ValueError, TypeError, OSError):
-        return {}
-    finally:
-        text.seek(0)
-
-
-def nodes(node: Any) -> Iterator[Any]:
-    """A yaml tree's nodes, from the outermost on."""
-    yield node
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from nodes(child)
-
-
-def references(node: Any, line: int = 1) -> Iterator[tuple[str, int]]:
-    """The keys that the ``!ref`` and ``!copy`` of a yaml tree name, each with its line.
-
-    Example
+    Returns
     -------
-    >>> list(references(ruamel.yaml.YAML().load("a: 1\\nb: !ref <a>/x\\nc: !copy <d[e]>")))
-    [('a', 2), ('d', 3)]
+    object
+        The value; the text, if the option is text and the value was read as a number or a date.
     """
-    if isinstance(node, dict | list):
-        places = (
-            getattr(getattr(node, "lc", None), "data", None) or {}
-        )  # not told of what a flow style or a merge holds
-        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-            place = places.get(key)
-            yield from references(value, place[-2] + 1 if place else line)
-    elif _tag(node) in ("!ref", "!copy"):
-        for name in re.findall(r"<([^>]*)>", node.value):
-            yield re.split(r"[.\[]", name)[0], line
+    if str(key).startswith("__"):
+        return value
+    if key not in defaults:
+        known = [str(name) for name in defaults if not str(name).startswith("__")]
+        dashes = "--" if place.startswith("--") else ""
+        hint = did_you_mean(f"{dashes}{key}", [dashes + name for name in (*known, *sorted(RUN_OPTIONS))], quoted=False)
+        raise ConfigError(f"Unknown option {place}.{hint or f' {base} has: ' + ', '.join(known) + '.'}")
+    default = defaults[key]
+    is_text = isinstance(default, str) or (tag(default) == "!ref" and re.search("[a-z]", _outside(default.value)))
+    if is_text and isinstance(value, int | float | datetime.date) and not isinstance(value, bool):
+        return typed
+    if is_text and default != "" and value == "":
+        raise ConfigError(f"Invalid value for {place}: it is empty.")
+    expected = _mismatch(defaults, default, value)
+    if expected:
+        raise ConfigError(f"Invalid value for {place}: {value!r} is not {expected}.")
+    return value
+
+
+def _outside(reference: str) -> str:
+    return re.sub("<[^>]*>", "", reference)
+
+
+#: bool first, since True is an int as well.
+_TYPES = {bool: "True or False", int: "a whole number", float: "a number", str: "text", list: "a list, as in [a, b]"}
+
+
+def _mismatch(defaults: dict, default: Any, value: Any) -> str:
+    """What a value must be to replace a default; empty if it fits. Null and lists are left to what takes them."""
+    while tag(default) == "!ref" and re.fullmatch("<[^>.[]*>", default.value):
+        default = defaults.get(default.value[1:-1])
+    made_by = tag(default)
+    if any(map(tag, nodes(value))) or default is None or made_by in ("!ref", "!PLACEHOLDER"):
+        return ""
+    if made_by:
+        return f"allowed, because {made_by} makes this object. Change the options that it is made of"
+    if isinstance(default, dict):
+        if not isinstance(value, dict):
+            return "a mapping, as in {a: 1}"
+        if default and all(map(tag, default.values())) and not value.keys() <= default.keys():
+            return f"allowed: it has the keys {', '.join(default)}"
+        return next(filter(None, (_mismatch(defaults, default.get(key), each) for key, each in value.items())), "")
+    if isinstance(value, list | None) and not isinstance(default, bool | list):
+        return ""
+    kind, name = next((kind, name) for kind, name in _TYPES.items() if isinstance(default, kind))
+    fits = isinstance(value, int | float if kind is float else kind) and value == value
+    return "" if fits and (kind is bool or not isinstance(value, bool)) else name
+
+
+# -------------------------------------------------------------------------------------------------- resolve and build
+
+
+def resolve(tree: CommentedMap, command_line: CommandLine) -> str:
+    """Import the plugins of a merged tree, replace its references, and return the yaml text.
+
+    Raises
+    ------
+    ConfigError
+        A reference is circular or not valid, a ``!PLACEHOLDER`` is left, or a typed option has no effect.
+    PluginError
+        A module of ``__plugins`` cannot be imported.
+    """
+    import_plugins(tree)
+    path = command_line.yaml
+    text = io.StringIO(dump(tree))
+    text.name = str(path)  # hyperpyyaml looks up !include beside this file
+    try:
+        resolved = resolve_references(text).getvalue()
+    except RecursionError as error:
+        raise ConfigError(f"Cannot resolve {path}: a !ref refers to itself.") from error
+    except (ValueError, TypeError, OSError) as error:
+        reason = "".join(str(each) for each in error.args) if isinstance(error, ValueError) else error
+        raise ConfigError(f"Cannot resolve {path}: {reason}.") from error
+    check_offered(tree, resolved, command_line.typed)
+    return resolved
+
+
+def import_plugins(tree: dict) -> None:
+    """Import the modules that ``__plugins`` names: ``!module:my_net``, ``my_net``, or a list of names."""
+    modules = tree.get("__plugins") or []
+    for module in modules if isinstance(modules, list) else [modules]:
+        registry.import_module(tag(module).removeprefix("!module:") or str(module))
+
+
+def check_offered(tree: dict, resolved: str, typed: dict[str, str]) -> None:
+    """Raise ConfigError if an option was typed that is only offered to plugins, and no chosen plugin takes it."""
+
+    def parameters_of(plugin: str):
+        return inspect.signature(registry.find(plugin)).parameters
+
+    chosen = ruamel.yaml.YAML().load(resolved)
+    used, unused = set(), {}
+    for slot, node in tree.items():
+        if tag(node) != "!apply:speechtools.build" or "offered" not in node:
+            used |= set(references(node))
+            continue
+        used |= {name for key, value in node.items() if key != "offered" for name in references(value)}
+        parameters = parameters_of(chosen[slot]["plugin"])
+        for parameter, value in node["offered"].items():
+            for key in references(value):
+                if parameter in parameters:
+                    used.add(key)
+                else:
+                    unused.setdefault(key, []).append((chosen[slot]["plugin"], parameter))
+    for key in typed:
+        if key in unused and key not in used:
+            plugin, parameter = unused[key][0]
+            kind = plugin.split("/")[0]
+            others = [
+                name
+                for name in registry.available(kind)
+                if parameter in inspect.signature(registry.find(name)).parameters
+            ]
+            raise ConfigError(
+                f"--{key}={typed[key]} has no effect: {plugin} has no parameter {parameter}. Leave it out, or choose "
+                f"a plugin that has it: {', '.join(others) or 'none does'}."
+            )
+
+
+def build(resolved: str, name: Path | str) -> dict[str, Any]:
+    """Build the objects that a resolved yaml describes.
+
+    Raises
+    ------
+    ConfigError
+        A class does not exist, or does not accept its arguments.
+    """
+    try:
+        return load_hyperpyyaml(resolved)
+    except SpeechtoolsError:
+        raise
+    except Exception as error:  # from any class or function that the yaml names
+        reason = ": ".join(str(each) for each in error.args) or type(error).__name__
+        raise ConfigError(f"Cannot build {name}: {reason}. The traceback is in the log of the run.") from error

@@ -1,4 +1,4 @@
-"""Runs of a recipe that make a table of a paper, or a model that another recipe needs: each is trained once."""
+"""Runs that make a table of a paper or a model that another recipe needs; each is trained once."""
 
 import argparse
 import json
@@ -15,128 +15,127 @@ from speechtools.core.jobs import run_with_us
 from speechtools.core.registry import did_you_mean
 from speechtools.core.results import write_json
 from speechtools.training import options as recipe_options
-from speechtools.training import read_variant
+from speechtools.training.trees import dump
 
 logger = logging.getLogger(__name__)
 
-#: Options that change where and how a run works, but not what comes out of it.
-_MACHINE = ("--device", "--prepared_folder", "--num_workers", "--noprogressbar")
+_MACHINE = tuple(f"--{key}" for key in sorted(recipe_options.OF_THE_MACHINE))
 
 
 def with_defaults(options: Sequence[str], defaults: Mapping[str, object]) -> list[str]:
-    """Options of a command line, with ``defaults`` for what they do not give.
+    """Prepend defaults to the options of a command line that do not set them.
 
     >>> with_defaults(["--lr=0.1"], {"lr": 0.01, "patience": 5})
     ['--patience=5', '--lr=0.1']
     """
-    given = {option.split("=")[0].lstrip("-") for option in options}
-    return [f"--{key}={value}" for key, value in defaults.items() if key not in given] + list(options)
+    names = {option.split("=")[0].lstrip("-") for option in options}
+    return [f"--{key}={value}" for key, value in defaults.items() if key not in names] + list(options)
 
 
-def check_options(parser: argparse.ArgumentParser, given: Sequence[str], yaml: Path) -> None:
-    """End with the parser's usage where ``train.py`` would refuse what a reproduction hands on to it.
+def check_options(parser: argparse.ArgumentParser, options: Sequence[str], yaml: Path) -> None:
+    """Exit with the parser's usage if ``train.py`` would not accept the options that a reproduction passes on to it.
 
     Parameters
     ----------
     parser : ArgumentParser
-        Of the reproduction's own options.
-    given : sequence of str
-        What the parser did not know.
+        Parser of the reproduction's own options.
+    options : sequence of str
+        The words that it does not know.
     yaml : Path
         The recipe's yaml.
     """
     try:
-        text, _ = read_variant(yaml)
-        theirs = {f"--{key}" for key in (*recipe_options.keys(text), *recipe_options.THEIRS)}
-        for name in (option.partition("=")[0] for option in given if option.startswith("--")):
-            if name not in theirs:
-                near = did_you_mean(name, sorted(theirs | set(parser._option_string_actions)), quoted=False)
-                parser.error(f"{name} is no option of it, nor of {yaml.name}.{near}")
-        _, run_opts, values, typed = recipe_options.read_command_line([str(yaml), *given])
-        recipe_options.check(*read_variant(yaml, values), yaml, typed, run_opts)
+        keys = recipe_options.merge(recipe_options.parse([str(yaml)])).keys() | recipe_options.RUN_OPTIONS
+        known = {f"--{key}" for key in keys}
+        for name in (option.partition("=")[0] for option in options if option.startswith("--")):
+            if name not in known:
+                hint = did_you_mean(name, sorted(known | set(parser._option_string_actions)), quoted=False)
+                parser.error(f"Unknown option {name}.{hint}")
+        recipe_options.merge(recipe_options.parse([str(yaml), *options]))
     except ConfigError as error:
         parser.error(str(error))
 
 
 def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
-    """What ``results.json`` of a run says; trains it first where there is none. The training ends with this process.
+    """Return what ``results.json`` of a run contains; train first if it does not exist.
+
+    The training ends when this process ends.
 
     Parameters
     ----------
     run : Path
-        Folder of the run. What was asked for is kept in it, in ``asked.json``.
+        Folder of the run. Its ``asked.json`` records the command.
     command : sequence of str
-        Python, train.py, its yaml and its options, but for ``--output_folder``.
+        Python, train.py, its yaml and its options without ``--output_folder``.
     **arguments
-        Of ``subprocess.Popen``.
+        Passed to ``subprocess.Popen``.
 
     Raises
     ------
     ConfigError
         The folder holds a finished run of another command.
     subprocess.CalledProcessError
-        The run failed, and has said why.
+        The training failed; its output has the reason.
     """
-    asked = sorted(part for part in command[1:] if not part.startswith(_MACHINE))
-    told, finished = run / "asked.json", (run / "results.json").is_file()
-    before = json.loads(told.read_text(encoding="utf-8")) if finished and told.is_file() else asked
+    asked = sorted(word for word in command[1:] if not word.startswith(_MACHINE))
+    record, finished = run / "asked.json", (run / "results.json").is_file()
+    before = json.loads(record.read_text(encoding="utf-8")) if finished and record.is_file() else asked
     if before != asked:
-        ours, theirs = (" ".join(sorted(set(a) - set(b))) or "nothing" for a, b in ((asked, before), (before, asked)))
+        now, then = (" ".join(sorted(set(a) - set(b))) or "nothing" for a, b in ((asked, before), (before, asked)))
         raise ConfigError(
-            f"{run} holds a finished run with {theirs}, and now {ours} is asked for instead. Give this table a folder "
-            "of its own (--output_folder=…), or delete that one."
+            f"{run} holds a finished run with {then} instead of {now}. Choose another folder (--output_folder=…), or "
+            "delete that one."
         )
     if not finished:
-        write_json(told, asked)
+        write_json(record, asked)
         run_with_us([*command, f"--output_folder={run}"], **arguments)
     return json.loads((run / "results.json").read_text(encoding="utf-8"))
 
 
 def earlier_stage(recipe: str | Path, yaml: str, folder: str | Path, options: Mapping[str, object]) -> Path:
-    """The ``pretrained`` folder of a model that another recipe trains; trains it first where it is not there.
+    """Return the ``pretrained`` folder of a model of another recipe; train it first if it does not exist.
 
     Parameters
     ----------
     recipe : str or Path
         Folder of the other recipe.
     yaml : str
-        Its yaml, seen from there.
+        Its yaml, relative to that folder.
     folder : str or Path
-        The run goes into a subfolder of it, named after the recipe and the fingerprint of its options. A run that was
-        interrupted is gone on with.
+        Parent folder. The run goes into a subfolder named after the recipe and the fingerprint of its options. An
+        interrupted run is continued.
     options : mapping
         Options of its command line, as Python values.
 
     Raises
     ------
     ConfigError
-        There is no such recipe.
+        The recipe does not exist.
     SpeechtoolsError
         Its training failed.
     """
     recipe = Path(recipe).absolute()
     if not (recipe / "train.py").is_file() or not (recipe / yaml).is_file():
-        raise ConfigError(f"There is no train.py with {yaml} in {recipe}. Give the folder of a recipe, and its yaml.")
-    # JSON is valid yaml, whatever the value holds. SpeechBrain's own options, such as --device, are no yaml.
-    given = [
-        f"--{key}={value if f'--{key}' in _MACHINE else json.dumps(value, default=str)}"
+        raise ConfigError(f"{recipe} has no train.py or no {yaml}. Give the folder of a recipe, and its yaml.")
+    # JSON is valid yaml. The options of the machine, such as --device, are not read as yaml.
+    words = [
+        f"--{key}={value if key in recipe_options.OF_THE_MACHINE else json.dumps(value, default=str)}"
         for key, value in options.items()
     ]
-    lasting = [yaml, *(option for option in given if not option.startswith(_MACHINE))]
+    lasting = [yaml, *(word for word in words if not word.startswith(_MACHINE))]
     # The yaml may be edited: another one makes another model.
-    text, variant = read_variant(recipe / yaml)
-    asked = {"options": lasting, "yaml": text.read(), "variant": {key: str(value) for key, value in variant.items()}}
+    asked = {"options": lasting, "yaml": dump(recipe_options.merge(recipe_options.parse([str(recipe / yaml)])))}
     run = Path(folder).absolute() / f"{recipe.name}-{fingerprint(asked)}"
     if not (run / "results.json").is_file():
-        logger.info("The model of %s that is needed is not there yet. It is trained first, in %s", recipe, run)
-    # torchrun's variables would make the other recipe one of its processes.
-    ours = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+        logger.info("The required model of %s does not exist yet. It is trained first, in %s", recipe, run)
+    # With torchrun's variables, the other recipe would join this group of processes.
+    prefixes = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
     try:
-        run_once(run, [sys.executable, "train.py", yaml, *given], cwd=recipe, env=environment)
+        run_once(run, [sys.executable, "train.py", yaml, *words], cwd=recipe, env=environment)
     except subprocess.CalledProcessError as error:
         raise SpeechtoolsError(
-            f"The training of {recipe / yaml} ended with status {error.returncode}; what it says stands above. Mend "
-            "that and start again: it goes on where it was."
+            f"The training of {recipe / yaml} ended with status {error.returncode}; its output is above. Fix the "
+            "problem and start again: the training continues where it stopped."
         ) from error
     return run / "pretrained"

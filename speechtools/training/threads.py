@@ -1,4 +1,4 @@
-"""How many threads torch computes with in a training: as many as there are free cores."""
+"""Number of threads of a training on CPUs."""
 
 import logging
 import os
@@ -14,19 +14,25 @@ logger = logging.getLogger(__name__)
 
 
 def use_free_cores(folder: str | Path) -> int:
-    """Let torch compute on the cores that other programs leave free, and return the number of threads.
+    """Let torch compute on the cores that other programs leave free.
 
-    Threads of one operation wait for each other. Where one of them has to share its core with another program, all of
-    them wait: a training on two threads then takes two to ten times as long as on one.
+    Threads of one operation wait for each other. If one of them shares its core with another program, all of them
+    wait: a training on two threads then takes two to ten times as long as on one.
 
     Parameters
     ----------
     folder : str or Path
-        The run's. A run that is resumed keeps the number that it began with, which ``num_threads.txt`` holds: sums of
-        another number of threads can differ in their last bits. OMP_NUM_THREADS, where it is set, comes first.
+        Folder of the run. A resumed run keeps its number of threads, which ``num_threads.txt`` records, because sums
+        over another number of threads can differ in their last bits. The variable OMP_NUM_THREADS has precedence.
+
+    Returns
+    -------
+    int
+        The number of threads.
     """
     record = Path(folder) / "num_threads.txt"
-    before = _number(record.read_text(errors="replace")) if record.is_file() and _is_resumed(folder) else None
+    is_resumed = record.is_file() and any(Path(folder).glob("save/CKPT*"))
+    before = _number(record.read_text(errors="replace")) if is_resumed else None
     default = torch.get_num_threads()
     if _number(os.environ.get("OMP_NUM_THREADS", "")):
         threads = default
@@ -37,14 +43,14 @@ def use_free_cores(folder: str | Path) -> int:
         if threads < default:
             leave_cores(default - threads)
             logger.info(
-                "Computing on %d of %d cores, since the others are busy. Set OMP_NUM_THREADS for another number.",
+                "Computing on %d of %d cores because the others are busy. Set OMP_NUM_THREADS to change this.",
                 threads,
                 default,
             )
     if before and before != threads:
         logger.warning(
-            "This run began on %d threads and goes on with %d: its weights may differ in their last bits from those of "
-            "an undisturbed run.",
+            "This run began on %d threads and continues on %d. Its weights may differ in their last bits from those of "
+            "an uninterrupted run.",
             before,
             threads,
         )
@@ -56,14 +62,10 @@ def use_free_cores(folder: str | Path) -> int:
 
 
 def free_cores(seconds: float = 0.5) -> float:
-    """The share of this process's cores that was idle during the next ``seconds``, summed over the cores."""
+    """Measure for ``seconds`` how much of this process's cores is idle: the sum of their idle shares."""
     percent = psutil.cpu_percent(interval=seconds, percpu=True)
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(percent))
     return sum(1 - percent[core] / 100 for core in affinity if core < len(percent))
-
-
-def _is_resumed(folder: str | Path) -> bool:
-    return any(Path(folder).glob("save/CKPT*"))
 
 
 def _number(text: str) -> int | None:

@@ -153,7 +153,7 @@ def test_keeping_freed_memory_spares_page_faults():
     script = """
 import resource, sys
 import torch
-from speechtools.training.allocation import keep_freed_memory
+from speechtools.core.memory import keep_freed_memory
 done = keep_freed_memory() if sys.argv[1] == "yes" else True
 for _ in range(10):  # the heap takes some rounds to settle, more or fewer from run to run
     torch.ones(12_000_000)

@@ -1,5 +1,6 @@
 """Division of speech and noises: no speaker and no noise is in two splits, for either recipe."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +9,14 @@ import pytest
 from hyperpyyaml import load_hyperpyyaml
 
 import speechtools
-from speechtools import audio, training
+from speechtools import audio
 from speechtools.audio.noises import TEST_NOISES
 from speechtools.core import registry
 from speechtools.core.errors import ConfigError
 from speechtools.corpora import noisy_speech
 from speechtools.corpora.noisy_speech import NoisySpeech
 from speechtools.corpora.utterance import Utterance
+from speechtools.training import options
 
 TIMIT = Path(__file__).parents[2] / "recipes" / "TIMIT"
 
@@ -107,10 +109,11 @@ def test_the_number_of_training_noises_changes_no_other_split(sources):
     assert all(some[split] == all_noises[split] for split in ("valid", "test", "enhancer"))
 
 
-def sources_of(recipe, yaml, **options):
+def sources_of(recipe, yaml, **values):
     """The division of a recipe's yaml, without the options of corpora that it does not read."""
-    text, overrides = training.read_variant(TIMIT / recipe / "hparams" / yaml, options)
-    sources = load_hyperpyyaml(text, overrides)["sources"]
+    words = [f"--{key}={json.dumps(value)}" for key, value in values.items()]
+    command_line = options.parse([str(TIMIT / recipe / "hparams" / yaml), *words])
+    sources = load_hyperpyyaml(options.resolve(options.merge(command_line), command_line))["sources"]
     used = {name: arguments for name, arguments in sources.corpus_options.items() if name in sources.corpus}
     return replace(sources, corpus_options=used)
 

@@ -227,7 +227,7 @@ def test_fine_tuning_with_a_quality_net(run, prepared, pretrained, tmp_path):
 def killed_stage(run, prepared, tmp_path_factory):
     """The first start of the paper's protocol, in which the enhancer's training was killed."""
     folder = tmp_path_factory.mktemp("recipe") / "enhancement"
-    shutil.copytree(TIMIT / "enhancement" / "hparams", folder / "hparams")
+    runs.copy_hparams(TIMIT / "enhancement", folder)
     # The stage runs this instead, which kills it in its second epoch.
     script = KILLED.format(
         steps=4, tests=str(Path(__file__).parents[1]), script=str(TIMIT / "enhancement" / "train.py")
@@ -252,8 +252,8 @@ def stage(paper, prepared):
 
 def test_a_stage_that_was_killed_is_told_of(killed_stage, prepared):
     done, _ = killed_stage
-    assert "is not there yet. It is trained first" in done.stdout + done.stderr
-    one_message(done, f"ended with status {-signal.SIGKILL}; what it says stands above. Mend that and start again")
+    assert "does not exist yet. It is trained first" in done.stdout + done.stderr
+    one_message(done, f"ended with status {-signal.SIGKILL}")
 
 
 def test_the_stages_run_in_order_by_themselves_and_say_so(paper):
@@ -351,5 +351,5 @@ def test_an_enhancer_of_another_sample_rate(run, prepared, tmp_path):
 def test_a_stage_that_cannot_be_trained(run, prepared, tmp_path):
     one_message(
         assess(tmp_path / "run", prepared, {"enhancer_recipe": "/nowhere"}),
-        "There is no train.py with hparams/blstm.yaml in /nowhere",
+        "/nowhere has no train.py",
     )

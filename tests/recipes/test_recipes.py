@@ -121,4 +121,4 @@ def test_a_finished_run_is_only_tested_again(run):
 
 
 def test_another_run_does_not_continue_this_one(run):
-    runs.one_message(train(run[0], run[1], "--alpha=0"), "holds a run with alpha=1.0, and this one has alpha=0")
+    runs.one_message(train(run[0], run[1], "--alpha=0"), "holds a run with alpha=1.0")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import runs as harness
 import soundfile
 
 from speechtools.core.errors import ConfigError, SpeechtoolsError
@@ -142,7 +143,7 @@ def test_the_baseline_is_that_of_its_yaml(reproduce, asked, tmp_path, monkeypatc
 
 
 def test_the_error_of_a_failed_run_has_the_end_of_its_output(reproduce, tmp_path, monkeypatch):
-    shutil.copytree(SCRIPT.parent / "hparams", tmp_path / "hparams")
+    harness.copy_hparams(SCRIPT.parent, tmp_path)
     (tmp_path / "train.py").write_text("import sys; sys.exit('error: the corpus is gone')")
     monkeypatch.setattr(reproduce, "HERE", tmp_path)
     with pytest.raises(SpeechtoolsError, match="constraint with seed 1 failed.*(?s:.)*error: the corpus is gone"):
@@ -166,7 +167,7 @@ results = {"overall": {"lcc": 0.5, "mse": 1.0}, "train_utterances": 40}
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_ctrl_c_ends_all_trainings_at_once(tmp_path):
     shutil.copy(SCRIPT, tmp_path)
-    shutil.copytree(SCRIPT.parent / "hparams", tmp_path / "hparams")
+    harness.copy_hparams(SCRIPT.parent, tmp_path)
     (tmp_path / "train.py").write_text(TRAIN)
     script = subprocess.Popen(
         [sys.executable, tmp_path / "reproduce.py", "--quick", "--jobs=2"],

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ import runs
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
-from speechtools import cli, training
-from speechtools.core.errors import PluginError
+from speechtools import cli
 
 ROOT = Path(__file__).parents[2]
 QUICK_YAMLS = sorted(
@@ -84,23 +82,10 @@ def test_a_new_plugin_trains_in_the_new_recipe(new_recipe, monkeypatch, capsys):
     assert all(path.read_bytes() == text for path, text in before.items())
 
 
-@pytest.mark.parametrize(
-    "plugins, said",
-    [
-        ("my_nett", "'my_nett'"),
-        ("!module:my_nett", "'my_nett'"),
-        ("[json, my_nett]", "'my_nett'"),
-    ],
-)
-def test_plugins_are_named_plainly_by_tag_or_in_a_list(plugins, said):
-    text, overrides = training.read_variant(QUICK_YAMLS[0], f"__plugins: {plugins}")
-    with pytest.raises(PluginError, match=said):
-        training._import_plugins(text, overrides)
-    assert text.tell() == 0  # what reads it next finds it whole
-
-
-def test_without_plugins_nothing_is_imported():
-    before = set(sys.modules)
-    training._import_plugins(*training.read_variant(QUICK_YAMLS[0]))
-    training._import_plugins(*training.read_variant(QUICK_YAMLS[0], "__plugins: null"))
-    assert set(sys.modules) == before
+def test_a_module_that_cannot_be_imported_is_one_message(new_recipe):
+    recipe = new_recipe[0]
+    (recipe / "my_slip.py").write_text("nonsense")
+    runs.one_message(
+        runs.run("hparams/quick.yaml", "--name=none", "--__plugins=!module:my_slip", cwd=recipe),
+        "Cannot import the module my_slip: NameError: name 'nonsense' is not defined.",
+    )

@@ -11,11 +11,45 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from speechtools.training.distributed import end_distributed
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.training.distributed import end_distributed, on_main_first
 
 
 def test_without_a_group_nothing_is_ended_and_the_only_process_is_the_first():
     assert end_distributed() and end_distributed(wait=False)
+
+
+def prepare_together(rank, folder):
+    """What each of two processes does: prepares what succeeds, what fails, and what succeeds again."""
+    os.environ["RANK"] = str(rank)
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    results = {"called": []}
+
+    def prepare(name):
+        results["called"].append(name)
+        if name == "bad":
+            raise ConfigError("The corpus is gone. Mend its path.")
+        found = (folder / name).exists()
+        (folder / name).touch()
+        return found
+
+    for name in ("good", "bad", "again"):
+        try:
+            results[name] = on_main_first(lambda name=name: prepare(name))
+        except SpeechtoolsError as error:
+            results[name] = error
+    torch.save(results, folder / f"{rank}.pt")
+    end_distributed()
+
+
+@pytest.mark.processes
+def test_what_fails_on_the_first_process_fails_on_all(tmp_path):
+    runs.start_together(prepare_together, (tmp_path,), 2)
+    first, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2))
+    assert (first["good"], other["good"]) == (first["again"], other["again"]) == (False, True), "the first came first"
+    assert isinstance(first["bad"], ConfigError) and str(first["bad"]) == "The corpus is gone. Mend its path."
+    assert "Process 1" in str(other["bad"]) and "ConfigError: The corpus is gone" in str(other["bad"])
+    assert first["called"] == ["good", "bad", "again"] and other["called"] == ["good", "again"]
 
 
 def release(rank, folder):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from speechtools.core.errors import ConfigError
-from speechtools.training.loaders import LengthBatchSampler
+from speechtools.training.loaders import LengthBatchSampler, batches_by_length
 
 DURATIONS = np.random.default_rng(0).uniform(1, 9, 333)
 
@@ -50,9 +50,15 @@ def test_processes_share_nothing_and_have_equally_many_batches():
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
-    [(([], 4), "of 0 utterances"), (([1.0], 0), "batch_size=0"), (([1.0], 4, 0, 20, 0, 2), "fewer batches of 4 than")],
+    "arguments, token",
+    [(([], 4), "no utterances"), (([1.0], 0), "batch_size"), (([1.0], 4, 0, 20, 0, 2), "fewer batches")],
 )
-def test_impossible_batches(arguments, message):
-    with pytest.raises(ConfigError, match=message):
+def test_impossible_batches(arguments, token):
+    with pytest.raises(ConfigError, match=token):
         LengthBatchSampler(*arguments)
+
+
+@pytest.mark.parametrize("size", [0, None, 2.5, [1]])
+def test_a_batch_size_that_is_none(size):
+    with pytest.raises(ConfigError, match="batch_size"):
+        batches_by_length([1.0, 2.0], size)

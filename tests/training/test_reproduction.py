@@ -1,14 +1,17 @@
 """A run of a table is trained once, and never passed off as another."""
 
 import json
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from speechtools.core.errors import ConfigError
 from speechtools.training.reproduction import run_once, with_defaults
 
+RECIPES = Path(__file__).parents[2] / "recipes"
 TRAIN = """
 import pathlib, sys
 folder = pathlib.Path(sys.argv[-1].removeprefix("--output_folder="))
@@ -35,9 +38,9 @@ def test_a_run_is_trained_once_whatever_machine_asks_again(command, tmp_path):
 @pytest.mark.parametrize(
     "other, told",
     [
-        (["--lr=0.2"], "a finished run with --lr=0.1, and now --lr=0.2 is asked"),
-        ([], "a finished run with --lr=0.1, and now nothing is asked"),
-        (["--lr=0.1", "--corpus=timit"], "a finished run with nothing, and now --corpus=timit is asked"),
+        (["--lr=0.2"], "--lr=0.1 instead of --lr=0.2"),
+        ([], "--lr=0.1 instead of nothing"),
+        (["--lr=0.1", "--corpus=timit"], "nothing instead of --corpus=timit"),
     ],
 )
 def test_another_run_is_refused_and_kept(command, tmp_path, other, told):
@@ -56,3 +59,18 @@ def test_a_run_that_failed_may_be_started_with_other_options(command, tmp_path):
 def test_options_of_the_command_line_stand_above_the_defaults():
     given = ["--lr=1", "--debug"]
     assert with_defaults(given, {"lr": 2, "debug": False, "seed": 3}) == ["--seed=3", *given]
+
+
+@pytest.mark.parametrize(
+    "recipe, word, token",
+    [
+        ("TIMIT/quality", "--quik", "Did you mean --quick?"),
+        ("TI-SV/GE2E", "--lr=fast", "--lr: 'fast' is not a number"),
+        ("keyword/GE2E", "--seeed=2", "Did you mean --seed?"),
+    ],
+)
+def test_a_reproduction_starts_nothing_with_a_wrong_option(tmp_path, monkeypatch, capsys, recipe, word, token):
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", word, f"--output_folder={tmp_path}/tables"])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(RECIPES / recipe / "reproduce.py"), run_name="__main__")
+    assert token in capsys.readouterr().err and not (tmp_path / "tables").exists()

@@ -7,7 +7,7 @@ python train.py hparams/ge2e.yaml --corpus=librispeech --data_folder=/corpora/Li
 from speechtools import training
 from speechtools.inference import SpeakerVerification
 from speechtools.speaker import dvectors, evaluation
-from speechtools.speaker.batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
+from speechtools.speaker.batches import SpeakerBatches, StepSampler, WholeUtterances
 from speechtools.speaker.gathering import gather_dvectors
 
 # speechtools comes first, since it explains a torchaudio that does not load.
@@ -75,9 +75,10 @@ if __name__ == "__main__":
         **training.rank_and_size(),
     )
     steps = StepSampler(hparams["steps_per_epoch"])
-    train_loader = speaker_loader(batches, steps, hparams["num_workers"])
+    train_loader = training.make_loader(batches, num_workers=hparams["num_workers"], steps=steps)
     whole = {
-        split: speaker_loader(WholeUtterances(stores[split], hparams["sample_rate"])) for split in ("valid", "test")
+        split: training.make_loader(WholeUtterances(stores[split], hparams["sample_rate"]))
+        for split in ("valid", "test")
     }
     if hasattr(hparams["loss"], "set_speakers"):
         hparams["loss"].set_speakers(len(stores["train"].speakers), hparams["encoder"].embedding_size)

@@ -37,7 +37,7 @@ class QualityBrain(training.RecipeBrain):
                 feats = equalize(
                     feats, self.hparams.equalizer_db, self.hparams.equalizer_db / 2, log1p=self.hparams.log1p
                 )
-            feats = torch.nn.functional.dropout(feats, self.hparams.input_dropout, training=stage == sb.Stage.TRAIN)
+            feats = self.modules.drop_inputs(feats)
         frame_lens = self.hparams.features.frame_lens(lens, wavs.shape[1])
         quality = self.modules.quality if stage == sb.Stage.TRAIN else self.hparams.averaged
         return *quality(feats, frame_lens), frame_lens

@@ -10,7 +10,7 @@ from speechtools.inference import SpeakerVerification
 from speechtools.keyword import data as keyword_data
 from speechtools.keyword import evaluation as keyword_evaluation
 from speechtools.speaker import dvectors
-from speechtools.speaker.batches import StepSampler, WholeUtterances, speaker_loader
+from speechtools.speaker.batches import StepSampler, WholeUtterances
 from speechtools.speaker.gathering import gather_dvectors
 
 # speechtools comes first, since it explains a torchaudio that does not load.
@@ -87,8 +87,10 @@ if __name__ == "__main__":
         f"reader/{hparams['reader_name']}", sources=sources, seed=hparams["seed"], **training.rank_and_size()
     )
     steps = StepSampler(hparams["steps_per_epoch"])
-    train_loader = speaker_loader(reader, steps, hparams["num_workers"])
-    whole = {split: speaker_loader(WholeUtterances(main[split], hparams["sample_rate"])) for split in ("valid", "test")}
+    train_loader = training.make_loader(reader, num_workers=hparams["num_workers"], steps=steps)
+    whole = {
+        split: training.make_loader(WholeUtterances(main[split], hparams["sample_rate"])) for split in ("valid", "test")
+    }
 
     brain = KeywordBrain(
         hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"], train_batches=steps

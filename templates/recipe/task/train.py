@@ -9,7 +9,7 @@ from pathlib import Path
 from speechtools import audio, training
 from speechtools.inference import SpeakerVerification
 from speechtools.speaker import dvectors, evaluation
-from speechtools.speaker.batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
+from speechtools.speaker.batches import SpeakerBatches, StepSampler, WholeUtterances
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split
@@ -68,13 +68,15 @@ if __name__ == "__main__":
         **training.rank_and_size(),
     )
     steps = StepSampler(hparams["steps_per_epoch"])
-    valid, test = (speaker_loader(WholeUtterances(stores[each], hparams["sample_rate"])) for each in ("valid", "test"))
+    valid, test = (
+        training.make_loader(WholeUtterances(stores[each], hparams["sample_rate"])) for each in ("valid", "test")
+    )
 
     brain = SpeakerBrain(
         hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"], train_batches=steps
     )
     brain.trials = {split: evaluation.trials_of(stores[split], hparams["num_enrolment"]) for split in ("valid", "test")}
-    brain.fit(hparams["epoch_counter"], speaker_loader(batches, steps), valid)
+    brain.fit(hparams["epoch_counter"], training.make_loader(batches, steps=steps), valid)
     reached = brain.evaluate_best(test)
 
     if training.end_distributed():  # the first process goes on alone

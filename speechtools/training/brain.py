@@ -1,0 +1,241 @@
+"""The training loop that recipes share: logging, model selection, early stopping and exact resume."""
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import speechbrain as sb
+import torch
+from speechbrain.utils.epoch_loop import EpochCounterWithStopper
+
+from speechtools.core.checks import check_number
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.files import write_aside
+from speechtools.core.registry import did_you_mean
+from speechtools.training.checkpoints import RandomState, Stopwatch
+from speechtools.training.distributed import on_main_first
+
+logger = logging.getLogger(__name__)
+
+
+class RecipeBrain(sb.Brain):
+    """A SpeechBrain Brain that logs, keeps the best checkpoint, stops early and resumes exactly.
+
+    A subclass defines ``compute_forward``, ``compute_objectives`` and ``validate``. Its ``train_batches`` is the batch
+    sampler, whose order must depend on ``set_position(epoch, batches_done)`` alone, so that a killed run continues with
+    the batches that it would have seen. If the yaml has a ``budget_seconds``, training ends with the epoch in which
+    that much training time is over.
+
+    Attributes
+    ----------
+    selection_key : str
+        The metric that selects the checkpoint; lower is better.
+    """
+
+    selection_key = "mse"
+
+    def __init__(self, *args, train_batches=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.train_batches = train_batches
+        self.writer = None
+        self.stopwatch = Stopwatch()
+        self.budget_seconds = getattr(self.hparams, "budget_seconds", None)
+        if self.budget_seconds is not None:
+            check_number("budget_seconds", self.budget_seconds, 0, above=True)
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable("random_state", RandomState())
+            self.checkpointer.add_recoverable("stopwatch", self.stopwatch)
+
+    def validate(self, stage: sb.Stage) -> dict[str, float]:
+        """Return the metrics of the validation or test that has just run."""
+        raise SpeechtoolsError(f"{type(self).__name__} does not define validate(stage). Add it to the recipe's Brain.")
+
+    def on_stage_start(self, stage, epoch=None):
+        """Set the position of the sampler: the start of the epoch, or the batches that a resumed run has done."""
+        self.stage_began = time.time()
+        if stage == sb.Stage.TRAIN and self.train_batches is not None:
+            self.train_batches.set_position(epoch, self.step)
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of all parameters."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Log; after a validation, also save a checkpoint and keep the best and the last one."""
+        if stage == sb.Stage.TRAIN:
+            self.stopwatch.seconds += time.time() - self.stage_began
+            self.train_stats = {"loss": float(stage_loss), "seconds": self.stopwatch.seconds}
+            return
+        metrics = {key: float(value) for key, value in self.validate(stage).items()}
+        if stage == sb.Stage.TEST:
+            self.test_metrics = metrics
+            return
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.hparams.train_logger.log_stats(
+            {"epoch": epoch, "lr": rate},
+            train_stats=self.train_stats,
+            valid_stats={"loss": float(stage_loss)} | metrics,
+        )
+        self._tensorboard(epoch, {"loss/train": self.train_stats["loss"], "loss/valid": float(stage_loss), "lr": rate})
+        self._tensorboard(epoch, {f"valid/{key}": value for key, value in metrics.items()})
+        counter = self.hparams.epoch_counter
+        if hasattr(counter, "update_metric"):
+            counter.update_metric(metrics[self.selection_key])
+            if self.budget_seconds and self.stopwatch.seconds >= self.budget_seconds:
+                counter.should_stop = True
+        self.checkpointer.save_and_keep_only(
+            meta={"epoch": epoch, **metrics}, min_keys=[self.selection_key], num_to_keep=1, keep_recent=True
+        )
+
+    def evaluate_best(self, test_loader) -> dict[str, float]:
+        """Test the checkpoint with the best validation.
+
+        Returns
+        -------
+        dict
+            The metrics of the test, and the ``epoch`` of the checkpoint. ``self.validated`` holds those of its
+            validation.
+        """
+        checkpoint = self.checkpointer.find_checkpoint(min_key=self.selection_key)
+        if checkpoint is None:
+            raise ConfigError(
+                f"No checkpoint in {self.checkpointer.checkpoints_dir} has a validated {self.selection_key}. Train "
+                "first, with number_of_epochs of at least 1 and without --test_only."
+            )
+        logger.info("Testing the checkpoint of epoch %d", checkpoint.meta["epoch"])
+        self.evaluate(test_loader, min_key=self.selection_key)
+        self.validated = dict(checkpoint.meta)
+        self.test_metrics["epoch"] = checkpoint.meta["epoch"]
+        return self.test_metrics
+
+    @sb.utils.distributed.main_process_only
+    def _tensorboard(self, epoch: int, values: dict[str, float]) -> None:
+        if self.writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # Purge the events that a killed run wrote after the epoch from which this one resumes.
+            self.writer = SummaryWriter(Path(self.hparams.output_folder) / "tensorboard", purge_step=epoch)
+        for tag, value in values.items():
+            self.writer.add_scalar(tag, value, epoch)
+        self.writer.flush()
+
+
+class DVectorBrain(RecipeBrain):
+    """A Brain for d-vectors: the learning rate is halved regularly, and a running average of the encoder is kept.
+
+    The yaml has ``lr``, ``halve_every`` (steps; GE2E paper, section 3), ``encoder`` and ``averaged``. The subclass
+    appends the d-vectors of a validation or test to ``embedded``, from which ``validate`` computes the EER.
+    """
+
+    selection_key = "eer"
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        check_number("halve_every", self.hparams.halve_every, 0, above=True)
+
+    def on_fit_batch_start(self, batch, should_step):
+        """Set the learning rate of this step."""
+        halvings = self.optimizer_step // self.hparams.halve_every
+        self.set_rate(self.hparams.lr * 0.5**halvings)
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """Update the running average of the weights."""
+        self.hparams.averaged.update_parameters(self.hparams.encoder)
+
+    def on_stage_start(self, stage, epoch=None):
+        """Begin without d-vectors."""
+        super().on_stage_start(stage, epoch)
+        self.embedded = []
+
+
+# ----------------------------------------------------------------------------------------- what a recipe's yaml builds
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the generators of Python, numpy and torch. SpeechBrain takes seeds out of range for 0; this refuses them."""
+    check_number("seed", seed, 0, 2**32 - 1, whole=True)
+    sb.utils.seed_everything(seed, verbose=False)
+
+
+def epoch_counter(number_of_epochs: int, patience: int) -> EpochCounterWithStopper:
+    """Count epochs, and stop after ``patience`` epochs without a better validation."""
+    check_number("number_of_epochs", number_of_epochs, 1, whole=True)
+    check_number("patience", patience, 0, whole=True)
+    return EpochCounterWithStopper(number_of_epochs, patience, limit_warmup=0, direction="min")
+
+
+def running_average(model: torch.nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel:
+    """Make a copy of a model with an exponential moving average of its weights; with decay 0, the last weights."""
+    check_number("average_decay", decay, 0, 1)
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
+    return torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=average)
+
+
+def optimizer(name: str, lr: float, **arguments) -> Callable:
+    """Look up an optimizer of ``torch.optim`` by its name: a function of the parameters, as a Brain takes it.
+
+    Raises
+    ------
+    ConfigError
+        torch has no such optimizer, or it does not accept the learning rate or the arguments.
+
+    Examples
+    --------
+    >>> optimizer("SGD", lr=0.1)([torch.nn.Parameter(torch.zeros(2))]).param_groups[0]["lr"]
+    0.1
+    """
+    known = [key for key, value in vars(torch.optim).items() if isinstance(value, type) and key != "Optimizer"]
+    if name not in known:
+        raise ConfigError(
+            f"Unknown optimizer {name!r}.{did_you_mean(name, known, quoted=False)} torch.optim has: {', '.join(known)}."
+        )
+    chosen = functools.partial(getattr(torch.optim, name), lr=lr, **arguments)
+    try:
+        trial = torch.nn.Parameter(torch.zeros(1))
+        trial.grad = torch.zeros(1)
+        chosen([trial]).step()
+    except (TypeError, ValueError, RuntimeError) as error:
+        settings = ", ".join(f"{key}={value!r}" for key, value in {"lr": lr, **arguments}.items())
+        raise ConfigError(f"The optimizer {name} does not accept {settings}: {error}.") from error
+    return chosen
+
+
+# ------------------------------------------------------------------------------------------------ weights to begin with
+
+
+def take_weights(module: torch.nn.Module, trained: torch.nn.Module, option: str) -> None:
+    """Copy the weights of a trained model, which the yaml's ``option`` names, into a module.
+
+    Raises
+    ------
+    ConfigError
+        The two have different parameters or sizes.
+    """
+    try:
+        module.load_state_dict(trained.state_dict())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"The model that {option} names does not fit this one: {str(error).splitlines()[-1].strip()} Use the "
+            f"options that it was trained with, or leave {option} out."
+        ) from error
+
+
+def fit_once(module: torch.nn.Module, path: str | Path, fit: Callable[[], None]) -> None:
+    """Run the first stage of a two-stage training: call ``fit``, which trains ``module``, and save the weights.
+
+    If ``path`` exists, the weights are loaded from there instead, so a resumed run does not repeat the stage.
+    """
+    path = Path(path)
+
+    def stage():
+        if path.is_file():
+            module.load_state_dict(torch.load(path, weights_only=True))
+            return
+        fit()
+        with write_aside(path) as aside:
+            torch.save(module.state_dict(), aside)
+
+    on_main_first(stage)

@@ -1,0 +1,45 @@
+"""Uncaught errors of the toolkit are printed as one message."""
+
+import sys
+
+import pytest
+
+from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.excepthook import show_messages_only
+
+
+@pytest.fixture
+def hook(monkeypatch):
+    passed_on = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, traceback: passed_on.append(error))
+    show_messages_only(ValueError, OSError, RuntimeError)
+    installed = sys.excepthook
+    show_messages_only(ValueError, OSError, RuntimeError)
+    assert sys.excepthook is installed
+    return lambda error: installed(type(error), error, None) or passed_on
+
+
+@pytest.mark.parametrize(
+    "error, message",
+    [
+        (ConfigError("Too few."), "error: Too few.\n"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (CorpusError("Caught.\nOriginal Traceback (most recent call last):\nCorpusError: Gone."), "error: Gone.\n"),
+    ],
+)
+def test_one_message(hook, capsys, error, message):
+    assert hook(error) == []
+    text = capsys.readouterr().err
+    assert message in text and "Traceback" not in text
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("CUDA error"), ValueError("of somebody else")])
+def test_other_errors_are_passed_on(hook, capsys, error):
+    assert hook(error) == [error] and capsys.readouterr().err == ""
+
+
+def test_a_lost_connection(hook, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert hook(RuntimeError("Connection closed by peer")) == []
+    assert "Process 1 lost the connection" in capsys.readouterr().err

@@ -1,0 +1,165 @@
+"""The folder of a run: one process at a time, and never continued with other options."""
+
+import fcntl
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import runs
+
+from speechtools import training
+from speechtools.core.errors import ConfigError
+from speechtools.training import options
+
+start = sys.modules["speechtools.training.start"]
+ROOT = Path(__file__).parents[2]
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def yaml(tmp_path):
+    (tmp_path / "run.yaml").write_text("seed: 1\noutput_folder: results\n")
+    return tmp_path / "run.yaml"
+
+
+def test_a_run_with_other_options_is_not_continued(tmp_path):
+    (tmp_path / "save" / "CKPT+1").mkdir(parents=True)
+    before = "corpus: builtin\nnumber_of_epochs: 3\nnet: !new:torch.nn.ReLU {}\n"
+    (tmp_path / "hyperparams.yaml").write_text(before)
+    start._claim(tmp_path, options.identity(before.replace("epochs: 3", "epochs: 9")))
+    for change in ("corpus: timit\n", "corpus: builtin\nprecision: bf16\n"):
+        with pytest.raises(ConfigError, match="(corpus='builtin'.*'timit'|precision='fp32'.*'bf16')"):
+            start._claim(tmp_path, options.identity(change))
+
+
+def started(arguments, pipe):
+    """Start a run and fork a loader process, whose number is sent; or send the message of the error."""
+    try:
+        for _ in range(2):  # one process may start its run again
+            training.start(arguments)
+    except ConfigError as error:
+        pipe.send(str(error))
+        return
+    loader = FORK.Process(target=time.sleep, args=(60,))
+    loader.start()
+    pipe.send(loader.pid)
+    time.sleep(60)
+
+
+@pytest.fixture
+def run(yaml):
+    """``run(options)`` starts a run in its own process, and returns the process and what it sent."""
+    processes = []
+
+    def begin(*words):
+        ours, theirs = FORK.Pipe()
+        process = FORK.Process(target=started, args=([str(yaml), *words], theirs))
+        process.start()
+        processes.append(process.pid)
+        assert ours.poll(60)
+        sent = ours.recv()
+        if isinstance(sent, int):
+            processes.append(sent)
+        return process, sent
+
+    yield begin
+    for pid in processes:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def test_two_processes_do_not_train_in_one_folder(run, tmp_path):
+    folder, other = (f"--output_folder={tmp_path / name}" for name in ("run", "other"))
+    first, loader = run(folder)
+    assert isinstance(loader, int)
+    before = (tmp_path / "run" / "hyperparams.yaml").read_text()
+    message = run(folder, "--seed=2")[1]
+    assert f"pid {first.pid} on" in message and "--output_folder=" in message
+    assert (tmp_path / "run" / "hyperparams.yaml").read_text() == before
+    assert isinstance(run(other)[1], int), "another folder is free"
+    # A killed run is continued at once, even if its loader still lives.
+    first.kill()
+    first.join(20)
+    os.kill(loader, 0)
+    assert isinstance(run(folder)[1], int)
+
+
+def test_a_file_system_without_locks_is_logged(tmp_path, monkeypatch, caplog):
+    def without_locks(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    assert start.lock(tmp_path / "run") is None
+    assert "Cannot lock" in caplog.text and "Function not implemented" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "word, token",
+    [
+        ("--max_grad_norm=-1", "max_grad_norm"),
+        ("--max_grad_norm=nan", "max_grad_norm"),
+        ("--grad_accumulation_factor=0", "grad_accumulation_factor"),
+        ("--output_folder=[a]", "output_folder"),
+    ],
+)
+def test_values_that_speechbrain_would_accept(yaml, monkeypatch, word, token):
+    monkeypatch.chdir(yaml.parent)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(ConfigError, match=token):
+        training.start([str(yaml), word])
+    assert not (yaml.parent / "results").exists()
+
+
+#: A value that the toolkit's classes refuse while the yaml is built, so before any data is prepared.
+REFUSED = [
+    ("TIMIT/quality", "qnet.yaml", "seed", -1),
+    ("TIMIT/quality", "qnet.yaml", "number_of_epochs", 0),
+    ("TIMIT/quality", "qnet.yaml", "patience", "null"),
+    ("TIMIT/quality", "qnet.yaml", "dropout", 2),
+    ("TIMIT/quality", "qnet.yaml", "input_dropout", 2),
+    ("TIMIT/quality", "qnet.yaml", "average_decay", 2),
+    ("TIMIT/quality", "qnet.yaml", "valid_share", -1),
+    ("TIMIT/quality", "qnet.yaml", "data_seed", -1),
+    ("TIMIT/quality", "qnet.yaml", "hidden_size", 0),
+    ("TIMIT/quality", "qnet.yaml", "quality_name", "blst"),
+    ("TIMIT/enhancement", "blstm.yaml", "lr", -1),
+    ("TIMIT/enhancement", "blstm.yaml", "hop_length", 0),
+    ("TI-SV/GE2E", "ge2e.yaml", "optimizer_name", "adam"),
+    ("TI-SV/GE2E", "ge2e.yaml", "optimizer_name", "LBFGS"),
+    ("TI-SV/GE2E", "ge2e.yaml", "reduction", "max"),
+    ("keyword/GE2E", "multireader.yaml", "num_layers", "null"),
+]
+
+
+@pytest.mark.parametrize("recipe, yaml, option, value", REFUSED)
+def test_values_out_of_range_are_refused_before_preparation(recipe, yaml, option, value):
+    path = ROOT / "recipes" / recipe / "hparams" / yaml
+    command_line = options.parse([str(path), f"--{option}={value}"])
+    with pytest.raises(ValueError, match=f"{option}|{str(value).strip('-')}") as caught:
+        options.build(options.resolve(options.merge(command_line), command_line), path)
+    assert type(caught.value).__module__ == "speechtools.core.errors" and "\n" not in str(caught.value)
+
+
+def test_the_message_stands_alone_on_the_screen(tmp_path):
+    """No traceback, nothing twice, status 1; the log of the run has the traceback."""
+    command = [sys.executable, "train.py", "hparams/ge2e.yaml", f"--output_folder={tmp_path}/run", "--reduction=max"]
+    done = runs.call(command, cwd=ROOT / "recipes/TI-SV/GE2E", env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and "reduction" in done.stderr and done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stdout and "quirks" not in done.stdout and "torchvision" not in done.stdout
+    assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_the_resolved_options_are_written_and_the_script_is_copied(yaml, tmp_path):
+    (tmp_path / "train.py").write_text("from speechtools import training\ntraining.start()\n")
+    runs.succeeded(runs.run("run.yaml", "--seed=5", "--precision=bf16", cwd=tmp_path))
+    assert (tmp_path / "results" / "train.py").is_file() and not (tmp_path / "results" / "start.py").exists()
+    values = options.identity((tmp_path / "results" / "hyperparams.yaml").read_text())
+    assert values["seed"] == 5 and values["precision"] == "bf16" and json.dumps(values)
