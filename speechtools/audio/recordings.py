@@ -126,8 +126,8 @@ def chunks(path: str | Path, sample_rate: int, size: int, before: int = 0, after
         buffer, start = buffer[begin - start :], begin
 
 
-def measure_level(path: str | Path, sample_rate: int, features: Magnitude) -> tuple[Tensor, int]:
-    """Return the level (1,) by which features divide a recording, and its number of samples, in bounded memory.
+def measure_level(path: str | Path, sample_rate: int, features: Magnitude) -> Tensor:
+    """Return the level (1,) by which features divide a recording, in bounded memory.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def measure_level(path: str | Path, sample_rate: int, features: Magnitude) -> tu
     level = torch.tensor([peak])
     if features.level == "loud":
         level = features.loud_level(torch.from_numpy(np.concatenate(energies))[None], torch.tensor([samples]))
-    return level.to(features.window.device), samples
+    return level.to(features.window.device)
 
 
 def map_recordings(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from speechtools.audio.frames import frame_counts
-from speechtools.audio.io import check_signal, duration, read
+from speechtools.audio.io import check_signal, duration
 from speechtools.audio.recordings import Chunk, check_waveforms, chunks, map_recordings, measure_level, pad
 from speechtools.core.errors import AudioError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
@@ -163,7 +163,7 @@ class QualityNet(PretrainedModel):
         if samples.ndim != 1:
             raise AudioError(f"Expected mono samples (samples,), got shape {samples.shape}. Average the channels.")
         check_signal(samples, "The recording")
-        return self._assess(*pad([samples]))[0]
+        return self._assess_chunks([Chunk(samples, 0, 0, True)])
 
     def assess_file(self, path: str | Path) -> QualityReport:
         """Score an audio file of any sample rate, number of channels, format and length.
@@ -173,15 +173,14 @@ class QualityNet(PretrainedModel):
         AudioError
             The file is missing, not audio, truncated, empty or silent; the message names it.
         """
-        if duration(path) <= self.CHUNK_SECONDS:
-            return self._assess(*pad([read(path, self.sample_rate, refuse_silence=True)]))[0]
         hop, n_fft = self.features.hop_length, self.features.n_fft
         size = max(1, round(self.CHUNK_SECONDS * self.sample_rate / hop)) * hop
         context = round(self.CONTEXT_SECONDS * self.sample_rate / hop) * hop
-        # Read twice, since its level is known only at its end.
-        level, samples = measure_level(path, self.sample_rate, self.features)
+        # A long file is read twice, since its level is known only at its end.
+        is_long = duration(path) > self.CHUNK_SECONDS
+        level = measure_level(path, self.sample_rate, self.features) if is_long else None
         parts = chunks(path, self.sample_rate, size, before=context, after=context + n_fft - hop)
-        return self._assess_chunks(parts, size // hop, level, samples)
+        return self._assess_chunks(parts, size // hop, level)
 
     def assess_files(
         self, paths: Iterable[str | Path], batch_size: int = 32
@@ -210,13 +209,14 @@ class QualityNet(PretrainedModel):
         ]
 
     @torch.inference_mode()
-    def _assess_chunks(self, parts: Iterable[Chunk], num_frames: int, level: Tensor, samples: int) -> QualityReport:
-        """Score chunks of ``num_frames`` frames and their context; the last one may have more."""
-        scores = []
+    def _assess_chunks(self, parts: Iterable[Chunk], num_frames: int = 0, level: Tensor | None = None) -> QualityReport:
+        """Score a recording in chunks of ``num_frames`` frames and their context; the last one may have more."""
+        scores, samples = [], 0
         for chunk in parts:
             _, frame_scores = self.assess_batch(torch.from_numpy(chunk.samples), levels=level)
             first = (chunk.first - chunk.start) // self.features.hop_length
             scores.append(frame_scores[0, first : None if chunk.is_last else first + num_frames].cpu().numpy())
+            samples = chunk.start + len(chunk.samples)
         joined = np.concatenate(scores)
         return self._report(float(joined.mean(dtype=np.float64)), joined, samples)
 
