@@ -35,7 +35,7 @@ _VERSION = 1  # part of the folder's fingerprint: raise it whenever the samples 
 
 _README = """\
 SYNTHETIC SPEECH. Nobody ever said this: espeak-ng spoke it for the toolkit speechtools, as {speakers} pseudo-speakers.
-Figures measured on it say nothing about real speech, and must be labelled as synthetic.
+Numbers measured on it say nothing about real speech, and must be labelled as synthetic.
 
 Layout: as in TIMIT, TRAIN|TEST/DR<accent>/<speaker>/<sentence>.WAV (16 kHz, 16 bit) and .TXT (first sample, last
 sample, sentence). SA: said by every speaker. SX: by several. SI: by one. A speaker's first letter, F or M, tells a

@@ -36,7 +36,7 @@ _BANDS = (0, 250, 600, 1200, 2200, 3800, 8000)  # Hz
 _README = """\
 SYNTHETIC SPEECH. Nobody ever said this: espeak-ng spoke it for the toolkit speechtools, as {speakers} pseudo-speakers,
 each saying {keywords} {renditions} times, those of the test {test_renditions} times.
-Figures measured on it say nothing about real speech, and must be labelled as synthetic.
+Numbers measured on it say nothing about real speech, and must be labelled as synthetic.
 
 Layout: <keyword>/<speaker>/<rendition>.wav (16 kHz, 16 bit), the keyword somewhere in a recording of one or two
 seconds. manifest.csv lists all utterances; it is written last, when all the others are there.

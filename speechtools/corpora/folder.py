@@ -38,9 +38,9 @@ def folder(data_folder: str | Path) -> Iterator[Utterance]:
     utterances = []
     for path, name in names.items():
         split = _layout.SPLITS.get(name.parts[0].lower()) if divided else ""
-        speaker, *rest = name.parts[1:] if divided else name.parts
         if split is None:
             raise CorpusError(f"{name} is outside the splits ({', '.join(_layout.SPLITS)}) of {root}. Move it.")
+        speaker, *rest = name.parts[1:] if divided else name.parts
         if not rest:
             raise CorpusError(f"{name} is not in a speaker's folder in {root}. Move it.")
         utterances.append(Utterance("-".join(name.with_suffix("").parts), speaker, split, path, duration=0.0))

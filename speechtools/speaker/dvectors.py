@@ -80,7 +80,7 @@ def window_dvectors(
     ]
     # Windows of similar length together: only short utterances have shorter ones.
     order = sorted(range(len(places)), key=lambda i: -len(feats[places[i][0]]))
-    parts: list[Tensor | None] = [None] * len(places)
+    dvectors: list[Tensor | None] = [None] * len(places)
     for first in range(0, len(order), batch_windows):
         indices = order[first : first + batch_windows]
         windows = [feats[number][start : start + window_frames] for number, start in (places[i] for i in indices)]
@@ -89,9 +89,9 @@ def window_dvectors(
         # (windows, longest, size)
         lens = torch.tensor([len(window) / longest for window in windows], device=batch.device)
         for index, dvector in zip(indices, unit(encoder(batch, lens)), strict=True):
-            parts[index] = dvector
+            dvectors[index] = dvector
     counts = [len(window_starts(len(frames), window_frames, hop_frames)) for frames in feats]
-    return [torch.stack(group) for group in _grouped(parts, counts)]
+    return [torch.stack(group) for group in _grouped(dvectors, counts)]
 
 
 def _grouped(items: Iterable, counts: Iterable[int]) -> Iterator[list]:

@@ -30,6 +30,7 @@ def test_without_splits(tmp_path):
     [
         (["stray.wav"], "<speaker>/<utterance>.wav .*stray.wav"),
         (["stray.wav", "anna/001.wav"], "stray.wav is not in a speaker's folder"),
+        (["test/clara/001.wav", "stray.wav"], "stray.wav is outside the splits"),
         (["test/clara/001.wav", "anna/001.wav"], "anna/001.wav is outside the splits"),
         (["test/clara/001.wav", "test/001.wav"], "test/001.wav is not in a speaker's folder"),
     ],

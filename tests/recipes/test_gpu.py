@@ -8,7 +8,7 @@ import torch
 
 import speechtools
 from speechtools.inference import SpeechEnhancer
-from speechtools.speaker import dvectors
+from speechtools.speaker.dvectors import window_dvectors
 from tests.recipes import test_enhancement as test_recipe_enhancement
 from tests.recipes.test_ge2e import train
 
@@ -22,29 +22,29 @@ VISIBLE = {"CUDA_VISIBLE_DEVICES": "0"}
 @pytest.mark.parametrize("name", ["ge2e-softmax", "ge2e-contrast"])
 def test_losses_and_their_gradients(name):
     torch.manual_seed(0)
-    given = torch.nn.functional.normalize(torch.randn(64, 10, 256), dim=2)
-    found = {}
+    dvectors = torch.nn.functional.normalize(torch.randn(64, 10, 256), dim=2)
+    results = {}
     for device in ("cpu", "cuda"):
         loss = speechtools.build(f"speaker-loss/{name}").to(device)
-        embedded = given.to(device).requires_grad_()
+        embedded = dvectors.to(device).requires_grad_()
         value = loss(embedded)
         value.backward()
-        found[device] = value.detach().cpu(), embedded.grad.cpu()
-    for one, other in zip(*found.values(), strict=True):
+        results[device] = value.detach().cpu(), embedded.grad.cpu()
+    for one, other in zip(*results.values(), strict=True):
         assert float((one - other).norm() / one.norm()) < 1e-5
 
 
 def test_features_and_sliding_windows():
     torch.manual_seed(0)
     wavs = 0.1 * torch.randn(3, 40000)
-    found = {}
+    results = {}
     encoder = speechtools.build("encoder/lstmp", input_size=40, hidden_size=64, proj_size=32).eval()
     for device in ("cpu", "cuda"):
         feats = speechtools.build("features/log-mel").to(device)(wavs.to(device))
         with torch.no_grad():
-            windows = dvectors.window_dvectors(encoder.to(device), list(feats))
-        found[device] = torch.cat(windows).cpu()
-    assert torch.allclose(found["cpu"], found["cuda"], atol=1e-3)
+            windows = window_dvectors(encoder.to(device), list(feats))
+        results[device] = torch.cat(windows).cpu()
+    assert torch.allclose(results["cpu"], results["cuda"], atol=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
@@ -66,10 +66,12 @@ def test_masks():
 @pytest.mark.parametrize("processes, precision", [(1, "fp32"), (1, "bf16"), (2, "fp32")])
 def test_the_enhancement_recipe(tmp_path, builtin_cache, processes, precision):
     """Two processes share the GPU, with gloo between them."""
-    given = test_recipe_enhancement.arguments("enhancement", "blstm.yaml", tmp_path / "run", tmp_path / "prepared", {})
+    arguments = test_recipe_enhancement.arguments(
+        "enhancement", "blstm.yaml", tmp_path / "run", tmp_path / "prepared", {}
+    )
     options = ("--device=cuda", f"--precision={precision}", "--distributed_backend=gloo")
     folder = test_recipe_enhancement.TIMIT / "enhancement"
-    for done in runs.run_processes(processes, *given, *options, cwd=folder, variables=VISIBLE):
+    for done in runs.run_processes(processes, *arguments, *options, cwd=folder, variables=VISIBLE):
         runs.succeeded(done)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     for kind, files in (("unheard", 4), ("heard", 2)):

@@ -44,7 +44,7 @@ def test_noise_types_are_the_classes():
     assert len(types) == 10 and all(len(files) == 20 for files in types.values())
 
 
-def test_the_bundled_model_hears_where_real_noise_is():
+def test_the_bundled_model_localizes_real_noise():
     net = QualityNet.from_hparams()
     utterances = list(speechtools.build("corpus/librispeech", data_folder=DATA / "LibriSpeech-dev-clean-15"))
     noise = audio.read(DATA / "noise-misc/max-audio-classifier/car_engine.flac")
@@ -59,12 +59,12 @@ def test_the_bundled_model_hears_where_real_noise_is():
     assert np.mean(lower) >= 0.8
 
 
-def test_the_bundled_enhancer_raises_pesq_with_voices_and_noise_that_it_has_not_heard():
+def test_the_bundled_enhancer_raises_pesq_of_new_voices_and_noise():
     bundled = SpeechEnhancer.from_hparams(run_opts={"device": "cpu"})
     utterances = speechtools.build("corpus/librispeech", data_folder=DATA / "LibriSpeech-dev-clean-15")
-    unheard = [each for each in utterances if f"librispeech-{each.speaker}" not in bundled.hparams.heard["speakers"]]
+    unheard = [u for u in utterances if f"librispeech-{u.speaker}" not in bundled.hparams.heard["speakers"]]
     noise = audio.read(DATA / "noise-misc/max-audio-classifier/car_engine.flac")
-    assert pesq_gain(bundled, [audio.read(each.path) for each in unheard[::40]], [noise]) > 0.2
+    assert pesq_gain(bundled, [audio.read(u.path) for u in unheard[::40]], [noise]) > 0.2
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_the_bundled_enhancer_raises_pesq_with_voices_and_noise_that_it_has_not_
         ("corpus/librispeech", "LibriSpeech-dev-clean-15", None, 0.19),  # 16 %
     ],
 )
-def test_the_bundled_speaker_encoder_tells_unheard_speakers_apart(reader, folder, split, bound):
+def test_the_bundled_speaker_encoder_separates_new_speakers(reader, folder, split, bound):
     utterances = speechtools.build(reader, data_folder=DATA / folder)
     utterances = [utterance for utterance in utterances if split in (None, utterance.split)]
     names, speakers = np.unique([utterance.speaker for utterance in utterances], return_inverse=True)
