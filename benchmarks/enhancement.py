@@ -1,14 +1,13 @@
 """Speed of the enhancer: ``python benchmarks/enhancement.py``.
 
-Enhancing is told in times of real time, on one thread; a training step against the same net over packed sequences, as
-everyone writes it, in turns in one run: other work on the machine only adds to the best time of each.
+Enhancement on one thread against real time, and a training step against the same network over packed sequences. Both
+sides are timed in turns, and the best time of each counts.
 """
 
 import argparse
 
 import torch
-from quality import in_turns
-from rich.console import Console
+from timing import in_turns, print_table
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -34,7 +33,7 @@ class PackedEnhancer(nn.Module):
         self.output = net.output
 
     def forward(self, feats, lens):
-        """Masks of padded magnitudes; the statistics of the level are left out, which is to its advantage."""
+        """Masks of padded magnitudes; without the normalisation of the level, which favours them."""
         counts = frame_counts(feats, lens)
         packed = pack_padded_sequence(torch.log(feats + 0.01), counts, batch_first=True, enforce_sorted=False)
         hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=feats.shape[1])
@@ -42,21 +41,20 @@ class PackedEnhancer(nn.Module):
 
 
 def main() -> None:
-    """Print both figures."""
+    """Run both benchmarks and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="a `pretrained` folder; default: the model of the package")
+    parser.add_argument("--model", help="a `pretrained` folder; default: the bundled model")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    console = Console(soft_wrap=True)
 
     enhancer = SpeechEnhancer.from_hparams(*[arguments.model] * bool(arguments.model))
     seconds = 30
     samples = torch.randn(seconds * RATE).numpy()
     (took,) = in_turns(lambda: enhancer.enhance_waveforms([samples]), repeats=arguments.repeats)
-    console.print(f"enhancing {seconds} s on 1 thread: {took:.3f} s, {seconds / took:.0f} times faster than real time")
+    rows = [(f"enhancing {seconds} s", "", f"{took:.3f} s", f"{seconds / took:.0f}× real time", "")]
 
     spectrum, net = Spectrum(), EnhancerBLSTM()
     lens = torch.linspace(0.6, 1.0, 16)
@@ -68,8 +66,9 @@ def main() -> None:
         enhancement_objective(model(noisy.abs(), frame_lens), clean, noisy, frame_lens).backward()
 
     packed = PackedEnhancer(net)
-    ours, theirs = in_turns(lambda: step(net), lambda: step(packed), repeats=arguments.repeats)
-    console.print(f"training step, 16 x 4 s: {ours:.3f} s, packed {theirs:.3f} s: {theirs / ours:.2f} times as fast")
+    ours, plain = in_turns(lambda: step(net), lambda: step(packed), repeats=arguments.repeats)
+    rows.append(("training step, 16 × 4 s", f"{plain:.3f} s packed", f"{ours:.3f} s", f"{plain / ours:.2f}×", ""))
+    print_table(f"torch {torch.__version__}, 1 thread", rows)
 
 
 if __name__ == "__main__":

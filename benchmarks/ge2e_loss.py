@@ -1,28 +1,25 @@
 """Speed of the GE2E losses, forward and backward, against a plain reference: ``python benchmarks/ge2e_loss.py``.
 
-The plain form is vectorised, too: a tensor of the centroids with one utterance left out, one product with all
-centroids, ``where`` on the diagonal, as a careful reader of equations 8 and 9 writes it. The sides are timed in turns
-and the best time of each is taken: other work on the machine only adds. ``--threads`` is 1 unless given.
+The reference is vectorised, too: a tensor of the centroids without the utterance, one product with all centroids, and
+``where`` on the diagonal (equations 8 and 9). Both sides are timed in turns, and the best time of each counts.
 """
 
 import argparse
 from functools import partial
 
 import torch
-from quality import in_turns
-from rich.console import Console
-from rich.table import Table
+from timing import in_turns, print_table
 from torch import Tensor, nn
 
 import speechtools
 from speechtools.core.memory import keep_freed_memory
 
-#: (speakers, utterances, size): the time to reach, as a share of the plain form's
+#: (speakers, utterances, size): target, as a share of the time of the reference
 SHAPES = {(64, 10, 256): 0.8, (256, 10, 256): 0.9}
 
 
 class Plain(nn.Module):
-    """Equations 5 to 10 with every centroid that leaves one out made in full; w and b as parameters."""
+    """Equations 5 to 10 with a centroid for each utterance left out; w and b as parameters."""
 
     def __init__(self, contrast: bool):
         super().__init__()
@@ -57,7 +54,7 @@ def step(loss: nn.Module, dvectors: Tensor) -> None:
 
 
 def bench(shape: tuple[int, int, int], name: str, repeats: int) -> tuple[float, float, float]:
-    """Seconds of the plain form and of ours, and the relative difference of the two gradients."""
+    """Seconds of the reference and of the toolkit, and the relative difference of their gradients."""
     torch.manual_seed(0)
     dvectors = nn.functional.normalize(torch.randn(shape), dim=2).requires_grad_()
     plain, ours = Plain(contrast=name == "ge2e-contrast"), speechtools.build(f"speaker-loss/{name}")
@@ -65,7 +62,7 @@ def bench(shape: tuple[int, int, int], name: str, repeats: int) -> tuple[float, 
     for loss in (plain, ours):
         step(loss, dvectors)
         gradients.append(dvectors.grad)
-    # The plain form takes lengths of 1 for granted, which spoils its gradient along the d-vectors themselves.
+    # The reference assumes length 1, which changes its gradient along the d-vectors.
     along = dvectors.detach()
     one, other = (each - (each * along).sum(dim=2, keepdim=True) * along for each in gradients)
     difference = float((other - one).norm() / one.norm())
@@ -79,18 +76,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=100)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    keep_freed_memory()  # as training.start() does
-    table = Table(title=f"torch {torch.__version__}, {arguments.threads} thread(s)")
-    for column in ("forward and backward", "plain", "ours", "ratio", "to reach"):
-        table.add_column(column)
+    keep_freed_memory()  # as in training.start()
+    rows = []
     for shape, reach in SHAPES.items():
         for name in ("ge2e-softmax", "ge2e-contrast"):
             plain, ours, difference = bench(shape, name, arguments.repeats)
             size = " × ".join(map(str, shape))
             what = f"speaker-loss/{name}, {size}; gradients differ by {difference:.0e}"
             sides = f"{1000 * plain:.2f} ms", f"{1000 * ours:.2f} ms", f"{ours / plain:.2f}×"
-            table.add_row(what, *sides, f"≤ {reach}×")
-    Console(width=150).print(table)
+            rows.append((what, *sides, f"≤ {reach}×"))
+    print_table(f"torch {torch.__version__}, {arguments.threads} thread(s)", rows)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
 """Speed of the MultiReader and of a very large index of speech: ``python benchmarks/multireader.py``.
 
-``step``: a step of the MultiReader with two sources, as ``multireader.yaml`` has them, against two plain loaders taken
-in turn: the reading alone, and with the training (ours: one forward of both batches and one step of the optimiser;
-plain: a step for each). Both sides in turns, medians. ``delivery``: steps a second that two loader processes hand over
-while nothing else runs, against those that the net of the recipe can take: features, encoder, loss and backward. The
-best of each: other work on the machine only adds.
+``step``: a step of the MultiReader with the two sources of ``multireader.yaml`` against two plain loaders in turn:
+first the reading alone, then with the training (MultiReader: one forward pass of both batches and one optimiser step;
+plain: one step per source). Medians, both sides in turns. ``delivery``: steps per second that two loader processes
+deliver, against those that the network of the recipe can process (features, encoder, loss, backward); the best of
+each.
 
-``index``: an index of 630,000 speakers and 150 million utterances, written by streaming and mapped into memory, and
-batches of 64 × 10 segments of 0.8 s from it. A batch is all that a loader process does: draw, look up, and read the
-audio, of 16 bits, which becomes floats on the device. The audio is a few files of noise, under one name for each file
-that the preparation would make. "of one file" reads all of it from a single one, so no time goes into opening; "of its
-own files" opens about a hundred for every batch, as none is likely to be used soon again. Everything lies in the page
-cache: no disk is timed. That
-takes minutes and gigabytes of disk in ``--folder``, and ``--speakers 6300 --utterances 1500000`` gives a quick idea.
+``index``: an index of 630,000 speakers and 150 million utterances, written as a stream and mapped into memory, and
+batches of 64 × 10 segments of 0.8 s from it. A batch is the whole work of a loader process: draw, look up, and read
+16-bit audio. The audio is a few files of noise, linked under the name of each file that the preparation would write.
+"audio in one file" opens no further files; "audio in its own files" opens about a hundred per batch. Everything is in
+the page cache, so no disk is timed. This takes minutes and gigabytes of disk in ``--folder``; ``--speakers 6300
+--utterances 1500000`` gives a quick estimate.
 """
 
 import argparse
@@ -30,9 +29,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from hyperpyyaml import load_hyperpyyaml
-from quality import in_turns
-from rich.console import Console
-from rich.table import Table
+from timing import in_turns, medians, print_table
 from torch.nn.utils.rnn import pad_sequence
 
 import speechtools
@@ -56,14 +53,14 @@ BATCHES = 200
 # -------------------------------------------------------------------------------------------------- simulated corpora
 
 
-def rows(num_speakers: int, num_utterances: int) -> Iterator[tuple]:
-    """The rows of an index: every speaker has as many utterances as the next, or one more."""
-    each, more = divmod(num_utterances, num_speakers)
-    suffixes = [f"-{number:05d}" for number in range(each + 1)]
+def index_rows(num_speakers: int, num_utterances: int) -> Iterator[tuple]:
+    """Generate the rows of an index: all speakers have the same number of utterances, or one more."""
+    fewest, more = divmod(num_utterances, num_speakers)
+    suffixes = [f"-{number:05d}" for number in range(fewest + 1)]
     shard, place, path = 0, 0, _shard(0)
     for number in range(num_speakers):
         speaker, word = f"id{number:06d}", KEYWORDS[number % 2]
-        for suffix in suffixes[: each + (number < more)]:
+        for suffix in suffixes[: fewest + (number < more)]:
             if place == SHARD_UTTERANCES:
                 shard, place = shard + 1, 0
                 path = _shard(shard)
@@ -76,10 +73,10 @@ def _shard(number: int) -> str:
 
 
 def simulate(folder: Path, num_speakers: int, num_utterances: int) -> None:
-    """An index and its audio: noise under as many names as there would be files."""
+    """Write an index and its audio: noise under as many names as there would be files."""
     (folder / "index").mkdir(parents=True)
     (folder / "shards").mkdir()
-    write_index(folder / "index", rows(num_speakers, num_utterances), ORIGIN)
+    write_index(folder / "index", index_rows(num_speakers, num_utterances), ORIGIN)
     num_shards = -(-num_utterances // SHARD_UTTERANCES)
     files = min(num_shards, max(MIN_FILES, -(-num_shards // MAX_NAMES)))
     rng = np.random.default_rng(0)
@@ -92,13 +89,13 @@ def simulate(folder: Path, num_speakers: int, num_utterances: int) -> None:
 
 
 def simulated(folder: Path, kind: type[SpeakerStore] = SpeakerStore) -> SpeakerStore:
-    """The store that :func:`simulate` made."""
+    """Open the store that :func:`simulate` wrote."""
     index: SpeakerIndex = read_index(folder / "index", ORIGIN)
     return kind(folder / "train.csv", index)
 
 
 class OfOneFile(SpeakerStore):
-    """Reads the audio of all shards from the first one, mapped as those of a smaller store are."""
+    """Reads the audio of all shards from the first one."""
 
     def _piece(self, shard: int, first: int, samples: int) -> np.ndarray:
         if not self._maps:
@@ -110,7 +107,7 @@ class OfOneFile(SpeakerStore):
 
 
 class Recipe:
-    """The reader, the plain loaders and the net of ``multireader.yaml``, on simulated sources of its sizes."""
+    """The reader, the plain loaders and the network of ``multireader.yaml``, on simulated sources of their sizes."""
 
     def __init__(self, folder: Path):
         with open(RECIPE / "hparams" / "multireader.yaml", encoding="utf-8") as stream:
@@ -128,48 +125,37 @@ class Recipe:
         self.optimizer = self.hparams["opt_class"]([*self.encoder.parameters(), *self.loss.parameters()])
 
     def plain_loaders(self) -> list[Iterator]:
-        """One for each source, as they are without the MultiReader."""
+        """Return a loader for each source, as without the MultiReader."""
         return [
             iter(speaker_loader(SpeakerBatches(*shape, SAMPLES, SAMPLES), StepSampler(10**6)))
-            for shape in ((each.store, each.num_speakers, each.num_utterances) for each in self.sources)
+            for shape in ((source.store, source.num_speakers, source.num_utterances) for source in self.sources)
         ]
 
     def backward(self, parts, weights) -> None:
-        """Forward, loss and backward of a step (equation 12), as the recipe does it."""
+        """Forward, loss and backward of a step (equation 12), as in the recipe."""
         with torch.no_grad():
             feats = [self.features(part.to("cpu").wavs) for part in parts]
         # for each source (speakers * utterances, frames, mels)
-        frames = [each.shape[1] for each in feats]
-        padded = pad_sequence([frame for each in feats for frame in each], batch_first=True)
-        lens = torch.cat([padded.new_full((len(e),), n / max(frames)) for e, n in zip(feats, frames, strict=True)])
-        embedded = self.encoder(padded, lens).split([len(each) for each in feats])
+        frames = [batch.shape[1] for batch in feats]
+        padded = pad_sequence([item for batch in feats for item in batch], batch_first=True)
+        lens = torch.cat([padded.new_full((len(b),), n / max(frames)) for b, n in zip(feats, frames, strict=True)])
+        dvectors = self.encoder(padded, lens).split([len(batch) for batch in feats])
         losses = (
-            self.loss(each.view(len(part.speakers), -1, each.shape[1]), part.speakers)
-            for each, part in zip(embedded, parts, strict=True)
+            self.loss(batch.view(len(part.speakers), -1, batch.shape[1]), part.speakers)
+            for batch, part in zip(dvectors, parts, strict=True)
         )
         self.optimizer.zero_grad()
         sum(weight * loss for weight, loss in zip(weights, losses, strict=True)).backward()
 
     def train(self, parts, weights) -> None:
-        """A whole step, without the reading."""
+        """Train a step, without the reading."""
         self.backward(parts, weights)
         torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), self.hparams["max_grad_norm"])
         self.optimizer.step()
 
 
-def medians(*functions, repeats: int) -> list[float]:
-    """The median time (s) of each function; they are called in turns, after a round that is not timed."""
-    times = [[] for _ in functions]
-    for _ in range(repeats + 1):
-        for each, function in zip(times, functions, strict=True):
-            began = time.perf_counter()
-            function()
-            each.append(time.perf_counter() - began)
-    return [statistics.median(each[1:]) for each in times]
-
-
 def bench_step(recipe: Recipe) -> Iterator[tuple]:
-    """Rows: two plain loaders in turn and the MultiReader, without and with the training."""
+    """Yield rows: two plain loaders in turn and the MultiReader, without and with the training."""
     ours, plain = iter(speaker_loader(recipe.reader, StepSampler(10**6))), recipe.plain_loaders()
 
     def read_plain():
@@ -187,7 +173,7 @@ def bench_step(recipe: Recipe) -> Iterator[tuple]:
         batches = next(ours)
         recipe.train(batches.parts, batches.weights)
 
-    shapes = " and ".join(f"{each.num_speakers} × {each.num_utterances}" for each in recipe.sources)
+    shapes = " and ".join(f"{source.num_speakers} × {source.num_utterances}" for source in recipe.sources)
     for what, functions, repeats in (
         ("reading a step", (read_plain, read_ours), 300),
         ("reading and training a step", (train_plain, train_ours), 30),
@@ -197,30 +183,30 @@ def bench_step(recipe: Recipe) -> Iterator[tuple]:
 
 
 def bench_delivery(recipe: Recipe, repeats: int, num_steps: int = 200) -> tuple:
-    """A row: the steps a second that the net needs, and those that two loader processes deliver."""
+    """Return a row: steps per second that the network processes, and that two loader processes deliver."""
     batches = recipe.reader[0]
     (step,) = in_turns(lambda: recipe.backward(batches.parts, batches.weights), repeats=repeats)
     steps = StepSampler(num_steps)
     loader = speaker_loader(recipe.reader, steps, num_workers=2, spare_cores=2)
-    found = []
+    rates = []
     for epoch in range(1, repeats + 1):
         steps.set_position(epoch)
         delivered = iter(loader)
-        for _ in range(8):  # what was read ahead before the clock began
+        for _ in range(8):  # read ahead before the clock started
             next(delivered)
         began = time.perf_counter()
         count = sum(1 for _ in delivered)
-        found.append(count / (time.perf_counter() - began))
-    what = "steps a second: taken by the net 128/64, delivered by 2 loader processes"
-    return what, f"{1 / step:.1f}", f"{max(found):.0f}", f"{max(found) * step:.1f}×", "≥ 3×"
+        rates.append(count / (time.perf_counter() - began))
+    what = "steps per second: the network 128/64, and 2 loader processes"
+    return what, f"{1 / step:.1f}", f"{max(rates):.0f}", f"{max(rates) * step:.1f}×", "≥ 3×"
 
 
 # --------------------------------------------------------------------------------------- an index of 150 million
 
 
 def memory() -> dict[str, float]:
-    """Resident memory of this process, of that the part which is not mapped files, and its peak, in GiB."""
-    # Not ru_maxrss: a process inherits the one of that which started it.
+    """Return the resident memory of this process in GiB: all, without mapped files, and its peak."""
+    # Not ru_maxrss, which a process inherits from its parent.
     with open("/proc/self/status", encoding="ascii") as stream:
         fields = dict(line.split(":", 1) for line in stream)
     kinds = {"resident": "VmRSS", "own": "RssAnon", "peak": "VmHWM"}
@@ -228,16 +214,16 @@ def memory() -> dict[str, float]:
 
 
 def build(folder: Path, num_speakers: int, num_utterances: int) -> None:
-    """In a process of its own: write the index and print time and memory as JSON."""
+    """Write the index, and print time and memory as JSON (in a process of its own)."""
     began = time.perf_counter()
     simulate(folder, num_speakers, num_utterances)
     print(json.dumps({"seconds": time.perf_counter() - began, **memory()}))
 
 
 def draw(folder: Path) -> None:
-    """In a process of its own: open the index, draw batches, and print times (s) and memory as JSON."""
+    """Open the index, draw batches, and print times (s) and memory as JSON (in a process of its own)."""
     torch.set_num_threads(1)
-    keep_freed_memory()  # as training.start() does
+    keep_freed_memory()  # as in training.start()
     before = memory()
     began = time.perf_counter()
     store = simulated(folder)
@@ -268,8 +254,8 @@ def draw(folder: Path) -> None:
 
 
 def bench_index(folder: Path, num_speakers: int, num_utterances: int) -> Iterator[tuple]:
-    """Rows: writing, opening and drawing from a large index, each in a process of its own."""
-    # An utterance: 18 bytes of numbers, an id of 14 and its end; a file of audio has a name of its own.
+    """Yield rows: writing, opening and drawing from a large index, each in a process of its own."""
+    # Per utterance 18 bytes of numbers and an id of 14 bytes and its end; per audio file a name.
     needed = 45 * num_utterances + 100 * num_utterances // SHARD_UTTERANCES + 2 * MIN_FILES * SHARD_UTTERANCES * SAMPLES
     free = shutil.disk_usage(folder).free
     if free < 1.1 * needed:
@@ -288,61 +274,56 @@ def bench_index(folder: Path, num_speakers: int, num_utterances: int) -> Iterato
     yield "on disk", "", f"{size / 1e9:.2f} GB, {size / num_utterances:.1f} bytes an utterance", "", ""
     yield "opening it", "", f"{drawn['opening']:.1f} s", "", ""
     for key, text, reach in (
-        ("one_file", "a batch of 64 × 10 × 0.8 s, its audio of one file", "≤ 5 ms"),
+        ("one_file", "a batch of 64 × 10 × 0.8 s, audio in one file", "≤ 5 ms"),
         ("plan", "of that, drawing it", ""),
-        ("own_files", "the same, its audio of its own files", ""),
+        ("own_files", "the same, audio in its own files", ""),
     ):
         best, median = (1000 * seconds for seconds in drawn[key])
         yield f"{text}: best, median of {BATCHES}", "", f"{best:.2f}, {median:.2f} ms", "", reach
-    yield "the first of a pass, which orders the speakers anew", "", f"{1000 * drawn['first']:.0f} ms", "", ""
+    yield "the first batch of a pass, which shuffles the speakers", "", f"{1000 * drawn['first']:.0f} ms", "", ""
     before, after = drawn["before"], drawn["after"]
     sizes = f"{after['resident']:.2f} GiB ({after['own']:.2f}; {before['resident']:.2f} at the start)"
     yield f"memory after {BATCHES} batches (without mapped files)", "", sizes, "", "≤ 8 GiB"
 
 
 def in_a_process(*arguments) -> dict:
-    """What this file prints when called with these arguments."""
+    """Run this file with these arguments and return what it prints."""
     command = [sys.executable, __file__, *map(str, arguments)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
 def main() -> None:
-    """Run what was asked for and print a table."""
+    """Run the selected benchmarks and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = ["step", "delivery", "index"]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2, help="of the net")
+    parser.add_argument("--threads", type=int, default=2, help="of the network")
     parser.add_argument("--speakers", type=int, default=630_000)
     parser.add_argument("--utterances", type=int, default=150_000_000)
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where there is disk")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="with free disk space")
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--draw", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.speakers < 64 or arguments.utterances < 2 * arguments.speakers:
-        parser.error("a batch takes 64 --speakers, and each has at least 2 --utterances")
+        parser.error("--speakers must be at least 64, and --utterances at least twice as many")
     if not arguments.folder.is_dir():
-        parser.error(f"--folder {arguments.folder} is no folder: make it first")
+        parser.error(f"--folder {arguments.folder} does not exist")
     if arguments.build:
         return build(arguments.build, arguments.speakers, arguments.utterances)
     if arguments.draw:
         return draw(arguments.draw)
     torch.set_num_threads(arguments.threads)
-    keep_freed_memory()  # as training.start() does
-    table = Table(title=f"torch {torch.__version__}, {arguments.threads} thread(s)")
-    for column in ("what", "plain", "ours", "ratio", "to reach"):
-        table.add_column(column)
-    found = []
+    keep_freed_memory()  # as in training.start()
+    rows: list[tuple] = []
     if {"step", "delivery"} & set(arguments.only):
         with tempfile.TemporaryDirectory() as name:
             recipe = Recipe(Path(name))
-            found += bench_step(recipe) if "step" in arguments.only else []
-            found += [bench_delivery(recipe, arguments.repeats)] if "delivery" in arguments.only else []
+            rows += bench_step(recipe) if "step" in arguments.only else []
+            rows += [bench_delivery(recipe, arguments.repeats)] if "delivery" in arguments.only else []
     if "index" in arguments.only:
-        found += bench_index(arguments.folder, arguments.speakers, arguments.utterances)
-    for cells in found:
-        table.add_row(*cells)
-    Console(width=150).print(table)
+        rows += bench_index(arguments.folder, arguments.speakers, arguments.utterances)
+    print_table(f"torch {torch.__version__}, {arguments.threads} thread(s)", rows)
 
 
 if __name__ == "__main__":

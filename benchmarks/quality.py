@@ -1,7 +1,6 @@
 """Speed and memory of Quality-Net, each against a plain reference in the same run: ``python benchmarks/quality.py``.
 
-The two sides of a ratio are timed in turns and the best time of each is taken: other work on the machine only adds.
-``--only step epoch …`` chooses some of: step, epoch, scoring, labels, memory.
+Both sides are timed in turns, and the best time of each counts. ``--only step epoch …`` selects benchmarks.
 """
 
 import argparse
@@ -11,16 +10,14 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-import bench_pesq_labels
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
+from pesq_labels import bench_labels
+from timing import in_turns, print_table
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.optim.swa_utils import AveragedModel
@@ -47,20 +44,8 @@ TRAINING = {
 }
 
 
-def in_turns(*functions, repeats: int) -> list[float]:
-    """The best time (s) of each function; they are called in turns, after a round that is not timed."""
-    best = [float("inf")] * len(functions)
-    for repeat in range(repeats + 1):
-        for number, function in enumerate(functions):
-            began = time.perf_counter()
-            function()
-            if repeat:
-                best[number] = min(best[number], time.perf_counter() - began)
-    return best
-
-
 class PackedQualityNet(nn.Module):
-    """The same model as everyone writes it: one bidirectional LSTM over a packed sequence."""
+    """The same model with one bidirectional LSTM over a packed sequence."""
 
     def __init__(self, net: QualityBLSTM):
         super().__init__()
@@ -82,7 +67,7 @@ class PackedQualityNet(nn.Module):
 
 
 def train_step(net, optimizer, feats, lens, target):
-    """Forward, backward and optimizer step; the gradient's norm is clipped at 5, as the recipe does it."""
+    """Forward, backward and optimizer step, with the gradient clipped at norm 5 as in the recipe."""
     optimizer.zero_grad(set_to_none=True)
     loss = quality_objective(*net(feats, lens), target, lens)
     loss.backward()
@@ -91,12 +76,12 @@ def train_step(net, optimizer, feats, lens, target):
 
 
 def bare_epoch(net, optimizer, batches):
-    """Steps on batches that lie ready in memory."""
+    """Train on batches in memory."""
     for feats, lens, target in batches:
         train_step(net, optimizer, feats, lens, target)
 
 
-def bench_step() -> list[dict]:
+def bench_step() -> list[tuple]:
     """A training step on 16 utterances of 105 to 210 frames, against packed sequences."""
     rows = []
     for threads in (1, 2):
@@ -108,17 +93,17 @@ def bench_step() -> list[dict]:
         difference = max(
             float((a - b).detach().abs().max()) for a, b in zip(net(feats, lens), packed(feats, lens), strict=True)
         )
-        optimizers = [torch.optim.RMSprop(model.parameters(), lr=0.0) for model in (net, packed)]
         steps = [
-            partial(train_step, *pair, feats, lens, target) for pair in zip((net, packed), optimizers, strict=True)
+            partial(train_step, model, torch.optim.RMSprop(model.parameters(), lr=0.0), feats, lens, target)
+            for model in (net, packed)
         ]
-        ours, theirs = in_turns(*steps, repeats=20)
+        ours, plain = in_turns(*steps, repeats=20)
         what = f"training step, 16 utterances, {threads} thread(s); scores differ by {difference:.0e}"
-        rows.append(_row(what, f"{1000 * theirs:.0f} ms packed", f"{1000 * ours:.0f} ms", theirs / ours, "≥ 3×"))
+        rows.append(_row(what, f"{1000 * plain:.0f} ms packed", f"{1000 * ours:.0f} ms", plain / ours, "≥ 3×"))
     return rows
 
 
-def bench_epoch(num_utterances: int = 640) -> list[dict]:
+def bench_epoch(num_utterances: int = 640) -> list[tuple]:
     """A training epoch of the recipe (files, features, Brain) against bare steps on the same batches in memory."""
     recipe = _recipe()
     rows = []
@@ -157,7 +142,7 @@ def bench_epoch(num_utterances: int = 640) -> list[dict]:
     return rows
 
 
-def bench_scoring() -> list[dict]:
+def bench_scoring() -> list[tuple]:
     """Scoring 4 s waveforms in batches of 32 from memory, against the packed model and torch's own spectrogram."""
     from speechtools.inference import QualityNet
 
@@ -187,14 +172,7 @@ def bench_scoring() -> list[dict]:
     return rows
 
 
-def bench_labels() -> list[dict]:
-    """Labelling 200 files with 2 processes against a plain loop over pesq."""
-    found = bench_pesq_labels.measure()
-    sides = f"{found['plain_s']:.2f} s loop", f"{found['label_s']:.2f} s"
-    return [_row("PESQ labels of 200 files, 2 processes", *sides, found["ratio"], "≥ 1.8×")]
-
-
-def bench_memory() -> list[dict]:
+def bench_memory() -> list[tuple]:
     """The largest resident size of a process that trains an epoch on 5,000 utterances, its loader process included."""
     printed = subprocess.run(
         [sys.executable, __file__, "--train_on", "5000"], check=True, capture_output=True, text=True
@@ -243,8 +221,8 @@ def _recipe():
     return module
 
 
-def _row(what: str, plain: str, ours: str, ratio: float | None, reach: str) -> dict:
-    return {"what": what, "plain": plain, "ours": ours, "ratio": ratio, "reach": reach}
+def _row(what: str, plain: str, ours: str, ratio: float | None, target: str) -> tuple[str, ...]:
+    return what, plain, ours, "" if ratio is None else f"{ratio:.2f}×", target
 
 
 BENCHMARKS = {
@@ -257,23 +235,17 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    """Run the benchmarks chosen and print a table."""
+    """Run the selected benchmarks and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS))
     parser.add_argument("--train_on", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    keep_freed_memory()  # as training.start() and the command line do
+    keep_freed_memory()  # as in training.start() and on the command line
     if arguments.train_on:
         train_on(arguments.train_on)
         return
-    table = Table(title=f"torch {torch.__version__}, {torch.get_num_threads()} cores")
-    for column in ("what", "plain", "ours", "ratio", "to reach"):
-        table.add_column(column)
-    for name in arguments.only:
-        for row in BENCHMARKS[name]():
-            ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}×"
-            table.add_row(row["what"], row["plain"], row["ours"], ratio, row["reach"])
-    Console(width=150).print(table)
+    rows = (row for name in arguments.only for row in BENCHMARKS[name]())
+    print_table(f"torch {torch.__version__}, {torch.get_num_threads()} cores", rows)
 
 
 if __name__ == "__main__":

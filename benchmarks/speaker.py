@@ -1,10 +1,9 @@
 """Speed of TI-SV/GE2E, each against a plain reference in the same run: ``python benchmarks/speaker.py``.
 
-``step``: a training step of the recipe as ``ge2e.yaml`` has it (loader, features, encoder, loss, backward, optimiser),
-against forward and backward of the bare encoder on features that lie ready. ``dvectors``: the d-vectors of 100
-utterances of 4 to 60 s, against one window at a time from features that were computed once; on the paper's two
-encoders, of which a CPU gets 2 utterances for the larger. The sides are timed in turns and the best time of each is
-taken, but for one window at a time, which takes minutes: once. ``--only`` chooses, ``--device=cuda`` times a GPU.
+``step``: a training step of the recipe with ``ge2e.yaml`` (loader, features, encoder, loss, backward, optimiser),
+against forward and backward of the encoder alone on features in memory. ``dvectors``: the d-vectors of 100 utterances
+of 4 to 60 s against one window at a time, with the paper's two encoders; for the larger, 2 utterances on a CPU. Both
+sides are timed in turns, and the best time of each counts; one window at a time takes minutes and is timed once.
 """
 
 import argparse
@@ -16,10 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from hyperpyyaml import load_hyperpyyaml
-from quality import in_turns
-from rich.console import Console
-from rich.table import Table
 from speaker_batches import SMALL, write_audio, write_manifest
+from timing import in_turns, print_table
 
 from speechtools.audio.features import LogMel
 from speechtools.core.memory import keep_freed_memory
@@ -34,29 +31,29 @@ ENCODERS = {"128/64": (128, 64, 100), "768/256": (768, 256, 2)}
 
 
 def wait(device: str) -> None:
-    """Until the device has done all that it was given."""
+    """Wait until the device has finished."""
     if device != "cpu":
         torch.cuda.synchronize()
 
 
 @torch.inference_mode()
 def one_at_a_time(encoder, feats, window: int = 160, hop: int = 80) -> list[torch.Tensor]:
-    """Section 3.2 by the book: one window after the other."""
-    found = []
+    """Compute the d-vectors one window after the other (section 3.2)."""
+    dvectors_of = []
     for frames in feats:
         starts = dvectors.window_starts(len(frames), window, hop)
-        found.append(torch.cat([encoder(frames[start : start + window].unsqueeze(0)) for start in starts]))
-    return found
+        dvectors_of.append(torch.cat([encoder(frames[start : start + window].unsqueeze(0)) for start in starts]))
+    return dvectors_of
 
 
 @torch.inference_mode()
 def batched(encoder, feats) -> list[torch.Tensor]:
-    """As SpeakerEncoder does it."""
+    """Compute the d-vectors like SpeakerEncoder."""
     return dvectors.window_dvectors(encoder, feats)
 
 
 def bench_step(device: str, repeats: int):
-    """A row: the bare encoder and a whole step, in ms."""
+    """Return a row: the encoder alone and a whole step, in ms."""
     with open(RECIPE / "hparams" / "ge2e.yaml", encoding="utf-8") as stream:
         hparams = load_hyperpyyaml(stream)
     features, encoder, loss = (hparams["modules"][name].to(device) for name in ("features", "encoder", "loss"))
@@ -64,7 +61,7 @@ def bench_step(device: str, repeats: int):
     with tempfile.TemporaryDirectory() as name:
         write_audio(Path(name, "shards"), SMALL)
         store = SpeakerStore(write_manifest(Path(name), SMALL))
-        # Both sides get utterances of one length, the middle of the recipe's.
+        # Both sides get utterances of one length, the middle of the recipe's range.
         length = features.num_samples((hparams["min_frames"] + hparams["max_frames"]) // 2)
         shape = hparams["speakers_per_batch"], hparams["utterances_per_speaker"]
         batches = SpeakerBatches(store, *shape, min_samples=length, max_samples=length)
@@ -91,11 +88,11 @@ def bench_step(device: str, repeats: int):
 
         bare_s, whole_s = in_turns(bare, whole, repeats=repeats)
     what = f"training step, {shape[0]} × {shape[1]} × {ready.shape[1]} frames, encoder 128/64"
-    return what, f"{1000 * bare_s:.0f} ms", f"{1000 * whole_s:.0f} ms", whole_s / bare_s, "≤ 1.10×"
+    return what, f"{1000 * bare_s:.0f} ms", f"{1000 * whole_s:.0f} ms", f"{whole_s / bare_s:.2f}×", "≤ 1.10×"
 
 
 def bench_dvectors(device: str, repeats: int):
-    """Rows: 100 utterances in windows, one at a time and batched."""
+    """Yield rows: utterances in windows, one at a time and batched."""
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     features = LogMel().to(device)
@@ -104,20 +101,20 @@ def bench_dvectors(device: str, repeats: int):
         chosen = feats[:count] if device == "cpu" else feats
         encoder = LSTMP(40, hidden, projection).to(device).eval()
         ours = folded(encoder) if device == "cpu" and hidden <= 256 else encoder
-        # The plain side takes minutes: it is timed once, with the utterances that both are compared on.
-        began = time.perf_counter()
-        one = one_at_a_time(encoder, chosen)
+        # Takes minutes, so it is timed once.
+        start = time.perf_counter()
+        plain = one_at_a_time(encoder, chosen)
         wait(device)
-        plain = time.perf_counter() - began
-        (mine,) = in_turns(partial(batched, ours, chosen), repeats=repeats)
-        difference = max(float((a - b).abs().max()) for a, b in zip(one, batched(ours, chosen), strict=True))
-        windows = sum(map(len, one))
+        plain_s = time.perf_counter() - start
+        (ours_s,) = in_turns(partial(batched, ours, chosen), repeats=repeats)
+        difference = max(float((a - b).abs().max()) for a, b in zip(plain, batched(ours, chosen), strict=True))
+        windows = sum(map(len, plain))
         what = f"d-vectors of {len(chosen)} utterances, {windows} windows, encoder {name}; differ by {difference:.0e}"
-        yield what, f"{plain:.2f} s", f"{mine:.2f} s", plain / mine, "≥ 4×"
+        yield what, f"{plain_s:.2f} s", f"{ours_s:.2f} s", f"{plain_s / ours_s:.2f}×", "≥ 4×"
 
 
 def main() -> None:
-    """Run what was asked for and print a table."""
+    """Run the selected benchmarks and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=["step", "dvectors"], default=["step", "dvectors"])
     parser.add_argument("--repeats", type=int, default=5)
@@ -125,16 +122,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    keep_freed_memory()  # as training.start() does
+    keep_freed_memory()  # as in training.start()
     where = torch.cuda.get_device_name() if arguments.device != "cpu" else f"{arguments.threads} thread(s)"
-    table = Table(title=f"torch {torch.__version__}, {where}")
-    for column in ("what", "plain", "ours", "ratio", "to reach"):
-        table.add_column(column)
     rows = [bench_step(arguments.device, arguments.repeats)] if "step" in arguments.only else []
     rows += bench_dvectors(arguments.device, arguments.repeats) if "dvectors" in arguments.only else []
-    for *cells, ratio, reach in rows:
-        table.add_row(*cells, f"{ratio:.2f}×", reach)
-    Console(width=150).print(table)
+    print_table(f"torch {torch.__version__}, {where}", rows)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """Cost of a GE2E batch in a small corpus and in one of a million utterances: ``python benchmarks/speaker_batches.py``.
 
-The small corpus has 64 speakers with 20 utterances of 3 s each. The million is simulated: 50,000 speakers in as many
-files of audio as the preparation would make, which are links to those of the small one, so that the audio of both lies
-in memory and no disk is timed. The sides are timed in turns, every time on batches that were not made before, and the
-best time of each is taken: other work on the machine only adds. ``--threads`` is 1 unless given.
+The small corpus has 64 speakers with 20 utterances of 3 s each. The large one is simulated: 50,000 speakers in as many
+audio files as the preparation would write, all links to the files of the small corpus, so that the audio stays in
+memory and no disk is timed. Both sides are timed in turns on new batches, and the best time of each counts.
 """
 
 import argparse
@@ -17,9 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from quality import in_turns
-from rich.console import Console
-from rich.table import Table
+from timing import in_turns, print_table
 
 from speechtools.core.memory import keep_freed_memory
 from speechtools.speaker.batches import SpeakerBatches
@@ -33,13 +30,13 @@ SMALL = 64 * PER_SPEAKER
 
 
 def write_audio(folder: Path, num_utterances: int) -> list[Path]:
-    """Files of noise, each with the utterances of one shard."""
+    """Write files of noise, each with the utterances of one shard."""
     rng, paths = np.random.default_rng(0), []
     folder.mkdir(parents=True)
     for first in range(0, num_utterances, SHARD_UTTERANCES):
         paths.append(folder / f"train-{len(paths)}.npy")
-        held = min(SHARD_UTTERANCES, num_utterances - first)
-        np.save(paths[-1], rng.integers(-3000, 3000, held * SAMPLES, dtype=np.int16))
+        count = min(SHARD_UTTERANCES, num_utterances - first)
+        np.save(paths[-1], rng.integers(-3000, 3000, count * SAMPLES, dtype=np.int16))
     return paths
 
 
@@ -61,8 +58,8 @@ def write_manifest(folder: Path, num_utterances: int) -> Path:
     return manifest
 
 
-def next_ones(function: Callable[[int], object], count: int) -> Callable[[], None]:
-    """A function that calls ``function`` with the next ``count`` numbers of steps, other ones in every call."""
+def next_steps(function: Callable[[int], object], count: int) -> Callable[[], None]:
+    """Return a function that calls ``function`` with the next ``count`` step numbers."""
     steps = itertools.count()
 
     def call():
@@ -73,7 +70,7 @@ def next_ones(function: Callable[[int], object], count: int) -> Callable[[], Non
 
 
 def main() -> None:
-    """Make both corpora, time the batches and print a table."""
+    """Write both corpora, time the batches and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, default=1_000_000)
     parser.add_argument("--batches", type=int, default=10)
@@ -81,7 +78,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    keep_freed_memory()  # as training.start() does
+    keep_freed_memory()  # as in training.start()
     with tempfile.TemporaryDirectory() as name:
         small_folder, large_folder = Path(name, "small"), Path(name, "large")
         paths = write_audio(small_folder / "shards", SMALL)
@@ -96,22 +93,22 @@ def main() -> None:
         opening = time.perf_counter() - began
         both = [SpeakerBatches(store) for store in (small, large)]
         count = arguments.batches
-        calls = [next_ones(each.__getitem__, count) for each in both]
+        calls = [next_steps(each.__getitem__, count) for each in both]
         small_s, large_s = (seconds / count for seconds in in_turns(*calls, repeats=arguments.repeats))
-        calls = [next_ones(each.plan, count) for each in both]
+        calls = [next_steps(each.plan, count) for each in both]
         small_plan, large_plan = (seconds / count for seconds in in_turns(*calls, repeats=arguments.repeats))
-    table = Table(title=f"torch {torch.__version__}, {arguments.threads} thread(s)")
-    for column in ("what", f"{SMALL:,} utterances", f"{len(large):,} utterances", "ratio", "to reach"):
-        table.add_column(column)
-    for what, one, other, reach in (
-        ("a batch of 64 × 10 partial utterances", small_s, large_s, "≤ 1.20×"),
-        ("of that, drawing it", small_plan, large_plan, ""),
-    ):
-        table.add_row(what, f"{1000 * one:.2f} ms", f"{1000 * other:.2f} ms", f"{other / one:.2f}×", reach)
+    rows = [
+        (what, f"{1000 * one:.2f} ms", f"{1000 * other:.2f} ms", f"{other / one:.2f}×", target)
+        for what, one, other, target in (
+            ("a batch of 64 × 10 partial utterances", small_s, large_s, "≤ 1.20×"),
+            ("of that, drawing it", small_plan, large_plan, ""),
+        )
+    ]
     sizes = (f"{store.index_bytes / len(store):.0f} bytes" for store in (small, large))
-    table.add_row("index in memory, an utterance", *sizes, "", "≤ 200 bytes")
-    table.add_row("opening the store", "", f"{opening:.1f} s", "", "")
-    Console(width=150).print(table)
+    rows.append(("index in memory, per utterance", *sizes, "", "≤ 200 bytes"))
+    rows.append(("opening the store", "", f"{opening:.1f} s", "", ""))
+    columns = ("what", f"{SMALL:,} utterances", f"{len(large):,} utterances", "ratio", "target")
+    print_table(f"torch {torch.__version__}, {arguments.threads} thread(s)", rows, columns)
 
 
 if __name__ == "__main__":

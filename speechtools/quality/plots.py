@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from speechtools.core import metrics
 from speechtools.core.plots import COLORS, LINE_COLORS, save, set_title, spectrogram_panels
-from speechtools.measures.pesq import SCALES
+from speechtools.measures import find_measure
 
 if TYPE_CHECKING:
     from speechtools.quality.inference import QualityReport
@@ -119,8 +119,8 @@ def frame_score_curves(
 
 def _score_axis(axes: Axes, scale: str) -> None:
     axes.set_ylabel(f"predicted\n{SCALE_NAMES.get(scale, scale)}")
-    if scale in SCALES:
-        axes.set_ylim(SCALES[scale].minimum, SCALES[scale].maximum)
+    measure = find_measure(scale)
+    axes.set_ylim(measure.minimum, measure.maximum)
 
 
 def _frame_sections(panels: np.ndarray, titles: list[str], marked: Marks) -> None:
