@@ -237,7 +237,9 @@ def test_what_the_yaml_offers_is_not_typed():
 # ------------------------------------------------------------------------------------------------------------ recipes
 
 
-@pytest.mark.parametrize("folder", [*(f"recipes/{name}" for name in RECIPES), "templates/recipe/task", "templates/recipe/classify"])
+@pytest.mark.parametrize(
+    "folder", [*(f"recipes/{name}" for name in RECIPES), "templates/recipe/task", "templates/recipe/classify"]
+)
 def test_every_yaml_of_every_recipe_builds(folder):
     assert check_recipe(ROOT / folder) == []
 
