@@ -3,6 +3,8 @@
 The command line prints the message without a traceback; in Python they are ``ValueError`` s.
 """
 
+from collections.abc import Sequence
+
 
 class SpeechtoolsError(ValueError):
     """Base class of the exceptions of this toolkit."""
@@ -26,3 +28,12 @@ class ConfigError(SpeechtoolsError):
 
 class InstallationError(SpeechtoolsError, ImportError):
     """A required package is installed in a version that does not load."""
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first five of some names, and how many more there are, for a message.
+
+    >>> first_of(["anna", "bob"]), first_of("abcdefg")
+    ('anna, bob', 'a, b, c, d, e and 2 more')
+    """
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from speechtools import audio
-from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.errors import ConfigError, CorpusError, first_of
 from speechtools.core.registry import did_you_mean
-from speechtools.corpora._layout import LAYOUTS, first_of, read_lines, with_durations, wrong_layout
+from speechtools.corpora._layout import LAYOUTS, read_lines, with_durations, wrong_layout
 from speechtools.corpora.utterance import Utterance
 
 

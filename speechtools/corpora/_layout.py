@@ -2,12 +2,12 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from speechtools import audio
-from speechtools.core.errors import AudioError, CorpusError
+from speechtools.core.errors import AudioError, CorpusError, first_of
 from speechtools.corpora.utterance import Utterance
 
 #: Names of folders that divide a corpus, in lower case, and the split of each.
@@ -119,8 +119,3 @@ def read_lines(path: Path) -> list[str]:
 def transcript(path: Path) -> str:
     """The text of a file of transcripts; a byte that is not UTF-8 becomes a replacement character."""
     return path.read_text(encoding="utf-8", errors="replace")
-
-
-def first_of(names: Sequence[str]) -> str:
-    """The first five names, and how many more there are."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from speechtools.core import metrics
-from speechtools.core.errors import ConfigError
+from speechtools.core.errors import ConfigError, first_of
 from speechtools.core.registry import did_you_mean
 from speechtools.core.results import print_outputs, write_json
 from speechtools.speaker import plots
@@ -75,13 +75,12 @@ def pair_trials(
                 skipped.append(f"{speaker} ({len(members)})")
         if skipped:
             logger.warning(
-                "%d of %d speakers have no more than %d utterances of %r, and are skipped in the pairs with it: %s%s",
+                "%d of %d speakers have no more than %d utterances of %r, and are skipped in the pairs with it: %s",
                 len(skipped),
                 len(store.speakers),
                 num_enrolment,
                 keyword,
-                ", ".join(skipped[:5]),
-                " …" if len(skipped) > 5 else "",
+                first_of(skipped),
             )
     trial_sets = {}
     for enrol, verify in itertools.product(order, repeat=2):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.errors import ConfigError, CorpusError, first_of
 from speechtools.speaker.store import SpeakerStore
 
 logger = logging.getLogger(__name__)
@@ -133,15 +133,12 @@ class SpeakerBatches(Dataset):
                 f"{store.manifest} has {len(counts)} speakers, of which {len(self.usable)} have two utterances or "
                 "more; at least 2 are needed. Use a corpus of more speakers."
             )
-        single = len(counts) - len(self.usable)
-        if single:
-            some = [store.speakers[k] for k in np.flatnonzero(counts < 2)[:5]]
+        if single := [store.speakers[k] for k in np.flatnonzero(counts < 2)]:
             logger.warning(
-                "%d of %d training speakers have a single utterance and are skipped: %s%s",
-                single,
+                "%d of %d training speakers have a single utterance and are skipped: %s",
+                len(single),
                 len(counts),
-                ", ".join(some),
-                " …" if single > len(some) else "",
+                first_of(single),
             )
         if len(self.usable) < num_speakers * world_size:
             raise ConfigError(

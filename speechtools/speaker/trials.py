@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.errors import ConfigError, CorpusError, first_of
 from speechtools.core.files import write_aside
 from speechtools.core.registry import did_you_mean
 
@@ -143,11 +143,10 @@ def make_trials(
         enrolments.append(np.sort(rng.permutation(members)[:num_enrolment]))
     if skipped:
         logger.warning(
-            "%d speakers have no more than %d utterances, and are neither enrolled nor tested: %s%s",
+            "%d speakers have no more than %d utterances, and are neither enrolled nor tested: %s",
             len(skipped),
             num_enrolment,
-            ", ".join(skipped[:5]),
-            " …" if len(skipped) > 5 else "",
+            first_of(skipped),
         )
     if len(labels) < 2:
         raise ConfigError(
