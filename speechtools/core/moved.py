@@ -68,7 +68,6 @@ FORMER_KINDS = {"loss": "speaker-loss"}
 #: Present modules that were split, and where the other names of the former module are.
 SPLIT = {
     "corpora.mixtures": ("corpora.splits", "degradations.noise"),
-    "enhancement.data": ("measures.stoi",),
     "measures.pesq": ("measures.labels",),
     "speaker.augmentation": ("audio.augmentation", "degradations.reverberation"),
 }

@@ -42,13 +42,11 @@ class Mixture:
     utt_id, speaker, speech
         Of the utterance.
     noise_type, noise, snr_db
-        Of noisy speech: the planned recording and its SNR in dB.
+        The planned recording and its SNR in dB, of noisy speech.
     seed : int
-        Of the draws: the offset of the noise, or those of another degradation.
-    degradation : str
-        Name of a plugin of the kind ``degradation``, without its kind; ``"noise"`` for a planned noise.
-    options : dict
-        Arguments of that plugin.
+        Of the offset of the noise, or of the draws of another degradation.
+    degradation, options : str, dict
+        Name of a plugin of the kind ``degradation``, without its kind, and its arguments; ``"noise"`` if planned.
     """
 
     mixture_id: str
@@ -264,7 +262,11 @@ def mix(
     elif mixture.degradation:
         degrade = (degradations or build_degradations([mixture], sample_rate))[_plugin_key(mixture)]
         degraded = degrade(clean, np.random.default_rng(mixture.seed))
-        _check_degraded(mixture, clean, degraded)
+        if degraded.shape != clean.shape or not np.isfinite(degraded).all() or not np.any(degraded):
+            raise AudioError(
+                f"degradation/{mixture.degradation} made {mixture.speech} silent, not finite or another length. Change "
+                "its options, or test it with speechtools check plugin."
+            )
     scale = min(1.0, PEAK_LIMIT / float(np.abs(degraded).max()))
     return degraded * scale, clean * scale
 
@@ -291,29 +293,6 @@ def _plugin_key(mixture: Mixture) -> str:
     return json.dumps([mixture.degradation, mixture.options], sort_keys=True, default=str)
 
 
-def _check_degraded(mixture: Mixture, clean: np.ndarray, degraded: np.ndarray) -> None:
-    name = f"degradation/{mixture.degradation}"
-    if degraded.shape != clean.shape:
-        raise AudioError(f"{name} made {degraded.shape} of {clean.shape} samples. It must keep the length.")
-    if not np.isfinite(degraded).all() or not np.any(degraded):
-        raise AudioError(f"{name} made {mixture.speech} silent or not finite. Leave it out, or change its options.")
-
-
-def make_mixture(
-    mixture: Mixture, path: Path, sample_rate: int, degradations: dict[str, Degrade] | None = None
-) -> float:
-    """Write one mixture as 16-bit WAV and return its duration in seconds.
-
-    Raises
-    ------
-    AudioError
-        The speech or the noise cannot be read or is silent.
-    """
-    samples, _ = mix(mixture, sample_rate, degradations)
-    audio.write(path, samples, sample_rate)
-    return samples.size / sample_rate
-
-
 def make_mixtures(
     mixtures: Sequence[Mixture], folder: str | Path, sample_rate: int, num_workers: int | None, progress: bool = True
 ) -> tuple[dict[str, float], dict[str, str]]:
@@ -334,21 +313,17 @@ def make_mixtures(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     degradations = build_degradations(mixtures, sample_rate)
-    # A plugin with a network may not run in forked processes.
-    alone = {key for key, degrade in degradations.items() if getattr(degrade, "in_one_process", False)}
-    forked = {key: degrade for key, degrade in degradations.items() if key not in alone}
-    here = [mixture for mixture in mixtures if mixture.noise is None and _plugin_key(mixture) in alone]
-    elsewhere = [mixture for mixture in mixtures if mixture.noise is not None or _plugin_key(mixture) not in alone]
+    if any(getattr(degrade, "in_one_process", False) for degrade in degradations.values()):
+        num_workers = 1  # networks do not run in forked processes
+    work = partial(_make_one, folder=folder, sample_rate=sample_rate, degradations=degradations)
+    results = map_in_processes(work, mixtures, num_workers, "mixing", progress, chunksize=16)
     durations, rejected = {}, {}
     try:
-        for members, built, workers in ((elsewhere, forked, num_workers), (here, degradations, 1)):
-            work = partial(_make_one, folder=folder, sample_rate=sample_rate, degradations=built)
-            results = map_in_processes(work, members, workers, "mixing", progress, chunksize=16)
-            for mixture, (seconds, reason) in zip(members, results, strict=True):
-                if reason:
-                    rejected[mixture.mixture_id] = reason
-                else:
-                    durations[mixture.mixture_id] = seconds
+        for mixture, (seconds, reason) in zip(mixtures, results, strict=True):
+            if reason:
+                rejected[mixture.mixture_id] = reason
+            else:
+                durations[mixture.mixture_id] = seconds
     except CorpusError as error:
         if not isinstance(error.__cause__, OSError) and "cannot be written" not in str(error):
             raise
@@ -362,9 +337,9 @@ def make_mixtures(
 def _make_one(mixture: Mixture, folder: Path, sample_rate: int, degradations: dict[str, Degrade]) -> tuple[float, str]:
     path = folder / f"{mixture.mixture_id}.wav"
     try:
-        if path.exists():
-            return audio.duration(path), ""
-        return make_mixture(mixture, path, sample_rate, degradations), ""
+        if not path.exists():
+            audio.write(path, mix(mixture, sample_rate, degradations)[0], sample_rate)
+        return audio.duration(path), ""
     except AudioError as error:
         return 0.0, str(error)
 

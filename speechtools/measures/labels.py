@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -120,7 +121,9 @@ def label(
     if scorer.sample_rates is not None and sample_rate not in scorer.sample_rates:
         sample_rate = max(scorer.sample_rates)
     jobs = list(jobs)
-    _check_unique(jobs)
+    twice = [name for name, count in Counter(job.item_id for job in jobs).items() if count > 1]
+    if twice:
+        raise CorpusError(f"Two files have the id {twice[0]!r}. Use unique ids.")
     output_csv = Path(output_csv)
     journal_path = output_csv.with_name(output_csv.name + ".journal")
     rejected_csv = output_csv.with_name("rejected.csv") if rejected_csv is None else Path(rejected_csv)
@@ -203,14 +206,6 @@ def _key(job: LabelJob, identity: list) -> str:
         except OSError:
             parts += [os.path.abspath(path), None, None]  # tried again once it is there
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
-
-
-def _check_unique(jobs: list[LabelJob]) -> None:
-    seen = set()
-    for job in jobs:
-        if job.item_id in seen:
-            raise CorpusError(f"Two files have the id {job.item_id!r}; the second is {job.degraded}. Use unique ids.")
-        seen.add(job.item_id)
 
 
 def _write_if_changed(path: Path, model: type[Row], make_rows: Callable[[], Iterator]) -> None:

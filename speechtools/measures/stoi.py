@@ -48,8 +48,3 @@ class STOI:
                     f"STOI cannot judge {len(reference) / sample_rate:.2f} s of audio ({str(error).split('.')[0]}): it "
                     "needs 0.4 s of speech. Leave the file out."
                 ) from None
-
-
-def stoi(clean: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
-    """``measure/stoi`` as a function."""
-    return STOI()(clean, degraded, sample_rate)

@@ -7,11 +7,11 @@ import pytest
 
 from speechtools.core.errors import AudioError, SpeechtoolsError
 from speechtools.degradations.noise import mix_at_snr
-from speechtools.measures.stoi import stoi
+from speechtools.measures.stoi import STOI
 from tests.measures.signals import RATE, syllables
 
 pytest.importorskip("pystoi")
-SPEECH = syllables(4)
+stoi, SPEECH = STOI(), syllables(4)
 
 
 def test_stoi_falls_with_noise():
