@@ -20,8 +20,8 @@ __all__ = [
     "QualityReport",
     "Region",
     "SpeakerEncoder",
-    "SpeechEnhancer",
     "SpeakerVerification",
+    "SpeechEnhancer",
     "Verdict",
     "WindowDVectors",
 ]

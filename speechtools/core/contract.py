@@ -23,7 +23,7 @@ from speechtools.core.registry import build, contract, contracts, find, place, r
 __all__ = ["Broken", "Contract", "Law", "Slot", "Subject", "check", "contract", "contracts", "law", "register_kind"]
 
 
-class Broken(Exception):
+class Broken(Exception):  # noqa: N818
     """A law does not hold; the message says what was seen. ``check`` turns it into a PluginError."""
 
 

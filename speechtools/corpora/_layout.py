@@ -1,5 +1,6 @@
 """What the readers of folders share: recognising a layout, reading lists, and the durations of the files."""
 
+import itertools
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -76,7 +77,7 @@ def with_durations(root: Path, utterances: list[Utterance]) -> Iterator[Utteranc
         Two utterances have the same id (raised at once), or no file can be read (at the end).
     """
     utterances = sorted(utterances, key=lambda utterance: utterance.utt_id)
-    for one, other in zip(utterances, utterances[1:], strict=False):
+    for one, other in itertools.pairwise(utterances):
         if one.utt_id == other.utt_id:
             raise CorpusError(
                 f"Two files of the corpus {root} have the utterance id {one.utt_id!r}: {one.path} and {other.path}. "

@@ -107,11 +107,12 @@ def prepare_sources(
         if main is None:
             options |= {"test_splits": test_splits, "heldout_share": heldout_share, "valid_share": valid_share}
         utterances = read_keywords(name, corpus, folder, corpus_options)
-        if (corpus, Path(folder).resolve()) == main:  # then speakers of the same name are the same people
-            if skipped := heldout & {utterance.speaker for utterance in utterances}:
-                options["left_out"] = sorted(skipped)
-                utterances = [utterance for utterance in utterances if utterance.speaker not in skipped]
-                logger.info("Source %s: %d speakers are skipped, since they are verified.", name, len(skipped))
+        # Speakers of the same corpus with the same name are the same people.
+        skipped = heldout & {utterance.speaker for utterance in utterances}
+        if skipped and (corpus, Path(folder).resolve()) == main:
+            options["left_out"] = sorted(skipped)
+            utterances = [utterance for utterance in utterances if utterance.speaker not in skipped]
+            logger.info("Source %s: %d speakers are skipped, since they are verified.", name, len(skipped))
         root = Path(save_folder).absolute() / f"keywords-{name}-{fingerprint(options | {'version': VERSION})}"
         origin = f"built-in synthetic keywords ({name})" if corpus.startswith("builtin") else f"{corpus} ({name})"
         splits = SPLITS if main is None else ("train",)

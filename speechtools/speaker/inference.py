@@ -118,9 +118,9 @@ class SpeakerEncoder(PretrainedModel):
             if isinstance(module, torch.nn.Module):
                 module.to(self.device)
         self.encoder = self.mods.encoder
-        if torch.device(self.device).type == "cpu" and isinstance(self.encoder, LSTMP):
-            if self.encoder.lstm.hidden_size <= self.MAX_FOLDED_SIZE:
-                self.encoder = folded(self.encoder)
+        on_cpu = torch.device(self.device).type == "cpu"
+        if on_cpu and isinstance(self.encoder, LSTMP) and self.encoder.lstm.hidden_size <= self.MAX_FOLDED_SIZE:
+            self.encoder = folded(self.encoder)
         try:
             probe = dvectors.probe(self.features, self.encoder, self.sample_rate, self.device)
         except RuntimeError as error:

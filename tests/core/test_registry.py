@@ -80,11 +80,11 @@ def test_names_are_sorted_and_matched_by_pattern():
 def test_former_kinds_work_with_a_warning():
     with pytest.warns(DeprecationWarning, match="'loss/te2e' is now 'speaker-loss/te2e'"):
         assert speechtools.find("loss/te2e") is speechtools.find("speaker-loss/te2e")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="speaker-loss"):
         assert speechtools.available("loss/te*") == ["speaker-loss/te2e"]
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="speaker-loss"):
         assert type(speechtools.build("loss/te2e")) is speechtools.find("speaker-loss/te2e")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="speaker-loss"):
         speechtools.plugin("loss/mine")(net)
     assert speechtools.find("speaker-loss/mine") is net
 

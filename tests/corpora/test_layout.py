@@ -33,9 +33,8 @@ def test_every_file_is_read_and_the_order_is_that_of_the_ids(name, tmp_path):
         assert utterance.path.is_absolute()
         assert utterance.speaker.lower() in utterance.path.as_posix().lower()
         assert utterance.duration * 16000 == pytest.approx(len(audio.read(utterance.path)))
-    splits = {"audiomnist": {""}, "keyword-folder": {""}} | dict.fromkeys(
-        ("timit", "kaldi", "voxceleb"), {"train", "test"}
-    )
+    both = {"train", "test"}
+    splits = {"audiomnist": {""}, "keyword-folder": {""}, "timit": both, "kaldi": both, "voxceleb": both}
     assert {utterance.split for utterance in utterances} == splits.get(name, {"train", "valid", "test"})
 
 

@@ -226,7 +226,7 @@ def test_enhanced_files_are_made_of_their_noisy_twins_and_labelled(enhanced):
 
 
 def test_sets_of_another_enhancer_are_other_sets(enhanced, tmp_path):
-    folder, model, sets = enhanced
+    folder, _, sets = enhanced
     same = trained_model(tmp_path / "copied")
     (same / "README.md").write_text("not read by the model")
     assert prepare(folder, enhancer=same, enhance=interrupt, **ENHANCED) == sets, "complete, so nothing is called"
@@ -258,7 +258,7 @@ def test_an_interrupted_enhancement_is_resumed(enhanced, tmp_path, monkeypatch):
     finished = sum("-enhanced-" in path.name for path in times)
     again = []
     resumed = prepare(tmp_path, enhancer=model, enhance=lambda w: again.append(len(w)) or gentler(w), **ENHANCED)
-    assert resumed.folder == folder and 0 < finished and sum(again) == 25 - finished
+    assert resumed.folder == folder and finished > 0 and sum(again) == 25 - finished
     assert {path: path.stat().st_mtime_ns for path in times} == times
     for split, path in resumed.manifests.items():
         assert path.read_text().replace(str(tmp_path), str(enhanced[0])) == sets.manifests[split].read_text()

@@ -1,5 +1,7 @@
 """Sliding windows and the d-vectors of whole utterances."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -25,7 +27,7 @@ def test_windows_cover_every_frame_and_end_within_the_utterance(num_frames):
     assert covered == set(range(num_frames))
     assert starts == sorted(set(starts))
     assert max(starts) + 160 <= max(num_frames, 160)
-    assert all(later - earlier <= 80 for earlier, later in zip(starts, starts[1:], strict=False))
+    assert all(later - earlier <= 80 for earlier, later in itertools.pairwise(starts))
 
 
 def test_a_window_as_long_as_the_utterance_gives_the_plain_dvector():
