@@ -1,4 +1,4 @@
-"""The check of a recipe's folder: does each of its yaml files resolve and build?"""
+"""Check that each yaml file of a recipe resolves and builds."""
 
 import os
 import sys

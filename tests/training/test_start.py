@@ -1,5 +1,6 @@
 """The folder of a run: one process at a time, and never continued with other options."""
 
+import contextlib
 import fcntl
 import json
 import multiprocessing
@@ -69,10 +70,8 @@ def run(yaml):
 
     yield begin
     for pid in processes:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def test_two_processes_do_not_train_in_one_folder(run, tmp_path):
