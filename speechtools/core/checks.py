@@ -1,12 +1,13 @@
 """Checks of option values by the functions and classes that take them."""
 
 import math
+from typing import Any
 
 from speechtools.core.errors import ConfigError
 
 
 def check_number(
-    name: str, value: object, low: float = -math.inf, high: float = math.inf, whole: bool = False, above: bool = False
+    name: str, value: Any, low: float = -math.inf, high: float = math.inf, whole: bool = False, above: bool = False
 ) -> None:
     """Raise a ConfigError unless a value is a number from ``low`` to ``high``.
 

@@ -187,7 +187,7 @@ def _text(value: Any) -> str:
 
 
 @functools.cache
-def _columns(model: type[Row]) -> list[_Column]:
+def _columns(model: Any) -> list[_Column]:
     hints = typing.get_type_hints(model)
     columns = []
     for field in dataclasses.fields(model):
@@ -199,7 +199,7 @@ def _columns(model: type[Row]) -> list[_Column]:
 
 def _missing(model: type[Row], header: Iterable[str]) -> list[str]:
     """Names of the required columns that a header lacks."""
-    required = [column.name for column in _columns(model) if column.default is dataclasses.MISSING]
+    required = [column.name for column in _columns(model) if column.default is dataclasses.MISSING]  # type: ignore[arg-type]
     return [name for name in required if name not in header]
 
 
@@ -210,9 +210,9 @@ def _remedy(model: type[Row], header: Iterable[str]) -> str:
 
 def _parse(path: Path, model: type[RowType]) -> Iterator[tuple[int, str, RowType | None, list[str]]]:
     """Yield the number of each row, from 2 on, its key, and the row, or None and what is wrong with its cells."""
-    columns = _columns(model)
+    columns = _columns(model)  # type: ignore[arg-type]
     with _open_csv(path) as reader:
-        header = next(reader, [])
+        header: list[str] = next(reader, [])
         if missing := _missing(model, header):
             raise CorpusError(
                 f"The manifest {path} has no column {', '.join(missing)}; its columns are {', '.join(header)}. "
@@ -264,11 +264,11 @@ def _model_of(path: Path) -> str:
     for module in _MODEL_MODULES:
         importlib.import_module(module)
     with _open_csv(path) as reader:
-        header = next(reader, [])
+        header: list[str] = next(reader, [])
 
     def distance(name: str) -> tuple:
         missing, former = _missing(MODELS[name], header), set(MODELS[name].former_columns) & set(header)
-        return bool(missing), not former, len(missing), -len(_columns(MODELS[name]))
+        return bool(missing), not former, len(missing), -len(_columns(MODELS[name]))  # type: ignore[arg-type]
 
     name = min(MODELS, key=distance)
     if missing := _missing(MODELS[name], header):

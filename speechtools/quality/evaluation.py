@@ -160,7 +160,7 @@ def plot_test(folder: str | Path, predicted, true, rows: Sequence[QualityRow], n
     if not noisy or not clean:
         return [scatter]
     rate, examples = net.sample_rate, folder.parent / "examples"
-    speech, noise = audio.read(clean[0].path, rate), audio.read(noisy[0].noise, rate)
+    speech, noise = audio.read(clean[0].path, rate), audio.read(str(noisy[0].noise), rate)
     start, end = len(speech) // 3, 2 * len(speech) // 3
     partly = partly_noisy(speech, noise, 0.0, start, end)
     audio.write(examples / "clean.wav", speech, rate)

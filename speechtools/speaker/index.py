@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ class SpeakerRow(Row, manifest="speaker"):
     keyword: str = ""
 
     @classmethod
-    def check_all(cls, rows: Sequence["SpeakerRow"], folder: Path) -> Iterator[tuple[int, str]]:
+    def check_all(cls, rows: Sequence[Any], folder: Path) -> Iterator[tuple[int, str]]:
         """Check rows against their shards, against the sample rate in ``about.json``, and against each other."""
         rate = _sample_rate(folder)
         lengths: dict[str, int | str] = {}
@@ -110,7 +111,7 @@ class Texts(Sequence[str]):
     """Many short texts as one block of bytes and their ends: a list of str would take five times the memory."""
 
     def __init__(self, texts: Iterable[str] = (), block: np.ndarray | None = None, ends: np.ndarray | None = None):
-        if block is None:
+        if block is None or ends is None:
             encoded = [text.encode() for text in texts]
             block = np.frombuffer(b"".join(encoded), np.uint8)
             ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
@@ -119,7 +120,7 @@ class Texts(Sequence[str]):
     def __len__(self) -> int:
         return len(self.ends) - 1
 
-    def __getitem__(self, index: int) -> str:
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]  # no slices
         if not 0 <= index < len(self):
             raise IndexError(f"text {index} of {len(self)}")
         return self.block[self.ends[index] : self.ends[index + 1]].tobytes().decode()
@@ -191,16 +192,17 @@ def open_index(manifest: Path) -> SpeakerIndex:
     except OSError:  # nothing can be written there: the index exists as long as the store
         temporary = tempfile.TemporaryDirectory(prefix="index-")
         write_index(Path(temporary.name), _rows(manifest), origin, manifest)
-        return read_index(Path(temporary.name), origin, temporary)
-    try:
-        write_index(aside, _rows(manifest), origin, manifest)
-        os.chmod(aside, 0o755)
-        shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another process was faster; its index is the same
-            os.rename(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    index = read_index(folder, origin)
+        index = read_index(Path(temporary.name), origin, temporary)
+    else:
+        try:
+            write_index(aside, _rows(manifest), origin, manifest)
+            os.chmod(aside, 0o755)
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another process was faster; its index is the same
+                os.rename(aside, folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        index = read_index(folder, origin)
     if index is None:
         raise CorpusError(f"{manifest} or its index {folder} changed while it was read. Start again.")
     return index
@@ -244,8 +246,8 @@ def write_index(folder: Path, rows: Iterable[tuple], origin: list, name: object 
         needed.tofile(stack.enter_context(open(folder / "needed.bin", "wb")))
     about = {"origin": origin, "shards": list(shards), "keywords": list(keywords)}
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
-    names = _texts(folder, "speakers")
-    if len({names[k] for k in range(len(names))}) < len(names):
+    names_written = _texts(folder, "speakers")
+    if len(set(names_written)) < len(names_written):
         raise CorpusError(f"The rows of {name} are not sorted by speaker. Prepare the corpus again.")
 
 
@@ -284,8 +286,8 @@ def read_index(folder: Path, origin: list, temporary: object = None) -> SpeakerI
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         if about["origin"] != origin:
             return None
-        numbers = {key: _mapped(folder / f"{key}.bin", kind) for key, kind in _NUMBERS.items()}
-        texts = {key: _texts(folder, key) for key in _TEXTS}
+        numbers: dict[str, Any] = {key: _mapped(folder / f"{key}.bin", kind) for key, kind in _NUMBERS.items()}
+        texts: dict[str, Any] = {key: _texts(folder, key) for key in _TEXTS}
         needed = np.fromfile(folder / "needed.bin", np.int64)
     except (OSError, ValueError, KeyError):
         return None

@@ -176,7 +176,7 @@ def check_device(device: str) -> None:
 def _layers(path: Path, derived: tuple[Path, ...] = ()) -> list[tuple[Path, CommentedMap]]:
     """Load a yaml and those that it builds on, the outermost base first, with what they include."""
     content = load_yaml(path)
-    if not isinstance(content, dict):
+    if not isinstance(content, CommentedMap):
         raise ConfigError(f"{path} must hold a mapping (key: value).")
     for key, value in content.items():
         if tag(value).startswith("!include:"):
@@ -357,7 +357,8 @@ def check_offered(tree: dict, resolved: str, typed: dict[str, str]) -> None:
         return inspect.signature(registry.find(plugin)).parameters
 
     chosen = ruamel.yaml.YAML().load(resolved)
-    used, unused = set(), {}
+    used: set[str] = set()
+    unused: dict[str, list[tuple[str, str]]] = {}
     for slot, node in tree.items():
         if tag(node) != "!apply:speechtools.build" or "offered" not in node:
             used |= set(references(node))
