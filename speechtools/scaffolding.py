@@ -168,8 +168,7 @@ def how_to_use_plugin(name: str, paths: tuple[Path, Path]) -> str:
         f"In a recipe with the option --{option}, such as recipes/{recipe}: put {paths[0].name} beside train.py, and"
     )
     for file in sorted((paths[0].parent / "hparams").glob("*.yaml")):
-        text = "\n" + file.read_text(encoding="utf-8")
-        if f"\n{option}: " in text and "\nbase: " not in text:
+        if {option, "base"} & options_of(file) == {option}:
             where, yaml = "In this recipe:", file.name
             break
     return (
@@ -180,6 +179,14 @@ def how_to_use_plugin(name: str, paths: tuple[Path, Path]) -> str:
         f"    __plugins: !module:{module}\n"
         f"    {option}: {short}"
     )
+
+
+def options_of(yaml: Path) -> set[str]:
+    """The options in a recipe's yaml and in the fragments that it includes, but not those of its base."""
+    text = yaml.read_text(encoding="utf-8")
+    fragments = re.findall(r"[\w./-]+\.yaml", "".join(re.findall(r"^include: (.*)", text, re.MULTILINE)))
+    options = set(re.findall(r"^(\w+):", text, re.MULTILINE))
+    return options.union(*(options_of(yaml.parent / name) for name in fragments if (yaml.parent / name).is_file()))
 
 
 def templates_folder() -> Path:
