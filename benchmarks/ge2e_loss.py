@@ -64,7 +64,7 @@ def bench(shape: tuple[int, int, int], name: str, repeats: int) -> tuple[float, 
         gradients.append(dvectors.grad)
     # The reference assumes length 1, which changes its gradient along the d-vectors.
     along = dvectors.detach()
-    one, other = (each - (each * along).sum(dim=2, keepdim=True) * along for each in gradients)
+    one, other = (grad - (grad * along).sum(dim=2, keepdim=True) * along for grad in gradients)
     difference = float((other - one).norm() / one.norm())
     return *in_turns(partial(step, plain, dvectors), partial(step, ours, dvectors), repeats=repeats), difference
 
