@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import ClassVar
 
 #: Seconds after which a process of a test prints the stacks of its threads and ends.
 TIMEOUT = 100
@@ -143,6 +144,7 @@ def _work(script, arguments, folder, environment, streams, kill_after=None, befo
     os.environ.update(environment)
     sys.path.insert(0, folder)
     _list_no_packages()
+    _record_keys()
     if kill_after:
         killed_after(kill_after)
     if before:
@@ -161,6 +163,8 @@ def _run_script(script, arguments, after=None):
     sys.argv = [script, *arguments]
     try:
         left = runpy.run_path(script, run_name="__main__")
+        if _Recorder.read and os.environ.get("RANK", "0") == "0":
+            (_Recorder.folder / "keys_read.txt").write_text("\n".join(map(str, _Recorder.read)))
         if after:
             after(left)
     except SystemExit:
@@ -217,6 +221,67 @@ def trainings_are_forked():
 def torchrun(*command, processes=2):
     """The arguments of Python that run a script by torchrun."""
     return ("-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={free_port()}", *command)
+
+
+class _Recorder(dict):
+    """hparams that record the keys a recipe reads, in a set that the Brain's namespace shares."""
+
+    read: ClassVar[set] = set()
+    folder = Path()
+
+    def __getitem__(self, key):
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key):
+        self.read.add(key)
+        return super().__contains__(key)
+
+    def get(self, key, default=None):
+        self.read.add(key)
+        return super().get(key, default)
+
+
+def _record_keys():
+    """Record the keys that the script, its Brain and its export read, in ``keys_read.txt`` of the run."""
+    import types
+
+    import speechbrain as sb
+
+    from speechtools import training
+
+    class Namespace(types.SimpleNamespace):
+        def __getattribute__(self, name):
+            _Recorder.read.add(name)
+            return super().__getattribute__(name)
+
+    def start(*arguments, original=training.start):
+        hparams, run_opts = original(*arguments)
+        _Recorder.folder = Path(hparams["output_folder"]).absolute()
+        return _Recorder(hparams), run_opts
+
+    def export(hparams, keys, *arguments, original=training.export):
+        _Recorder.read.update(keys)
+        return original(hparams, keys, *arguments)
+
+    training.start, training.export, sb.core.SimpleNamespace = start, export, Namespace
+
+
+def unused_keys(yaml, *folders):
+    """The keys of a recipe's yaml that no run in ``folders`` has read, directly or through a reference."""
+    from speechtools.training import options, trees
+
+    tree = options.merge(options.parse([str(yaml)]))
+    used = {key for key in tree if str(key).startswith("__")}
+    for folder in folders:
+        used |= set((folder / "keys_read.txt").read_text().split())
+    todo = [key for key in used if key in tree]
+    while todo:
+        for name in trees.references(tree[todo.pop()]):
+            if name not in used:
+                used.add(name)
+                todo.append(name)
+    return set(tree) - used
 
 
 def copy_hparams(recipe, folder):

@@ -177,7 +177,7 @@ def test_two_processes_train_test_and_export(run, prepared, tmp_path):
     [
         (
             {"n_fft": 256, "hop_length": 128},
-            "trained with n_fft=512 and hop_length=256, and the recipe has n_fft=256 and hop_length=128",
+            "trained with n_fft=512 and hop_length=256",
         ),
         ({"hidden_size": 7}, "The model that start_from names does not fit this one: "),
         ({"start_from": "/nowhere"}, "There is no folder /nowhere"),
@@ -266,6 +266,12 @@ def test_the_stages_run_in_order_by_themselves_and_say_so(paper):
     assert subsets == {"clean": 1, "noisy": 4, "enhanced": 4}
     assert results["overall"]["utterances"] == 9
     assert "the enhancer" not in results["trained_on"], "it has heard nothing of the test"
+
+
+def test_every_key_is_read(run, paper):
+    # Fine-tuning alone reads the Quality-Net.
+    assert runs.unused_keys(TIMIT / "enhancement/hparams/blstm.yaml", run[0]) == {"quality_model"}
+    assert runs.unused_keys(TIMIT / "quality/hparams/qnet.yaml", paper[0]) == set()
 
 
 def test_the_papers_tables_can_be_made_of_a_run(paper, tmp_path):

@@ -79,6 +79,10 @@ def test_what_a_run_leaves(run):
     assert 0 <= results["eer"] <= 1 and results["models"] == 3 and results["target_trials"] == 18
 
 
+def test_every_key_is_read(run):
+    assert runs.unused_keys(GE2E / "hparams" / "ge2e.yaml", run[0]) == set()
+
+
 def test_the_exported_model_gives_the_results_again(run):
     """The round trip: trials and their EER, from the original files through `pretrained`."""
     from speechtools.core.rows import read_rows

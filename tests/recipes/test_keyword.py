@@ -92,6 +92,10 @@ def test_what_a_run_leaves(run):
     assert found["eer"] == pytest.approx(sum(found["pairs"][cell]["eer"] for cell in CELLS) / 4)
 
 
+def test_every_key_is_read(run):
+    assert runs.unused_keys(YAML, run[0]) == set()
+
+
 def test_the_exported_model_verifies_files(run, tmp_path, capsys):
     folder, prepared, _ = run
     verifier = SpeakerVerification.from_hparams(folder / "pretrained", run_opts={"device": "cpu"})

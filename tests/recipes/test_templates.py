@@ -31,6 +31,7 @@ def test_a_recipe_trains_tests_exports_and_reloads(yaml, tmp_path, monkeypatch, 
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert "synthetic" in results["trained_on"] and "synthetic" in output
     monkeypatch.syspath_prepend(yaml.parents[1])  # the recipe may define its network
+    assert runs.unused_keys(yaml, tmp_path / "run") == set()
     with open(tmp_path / "run" / "pretrained" / "hyperparams.yaml") as stream:
         modules = load_hyperpyyaml(stream)["modules"]
     assert modules

@@ -35,6 +35,8 @@ OPTIONS = {
 }
 #: The frame term of equation 1: as it is printed, and as in the authors' released code.
 FRAME_TERM = {"sum": "the sum over the frames, as printed", "mean": "the mean over the frames, not the sum"}
+#: Options of the BLSTM that the baseline's model does not have.
+BLSTM_OPTIONS = ("--hidden_size", "--linear_size")
 #: What --quick sets, where the command line does not.
 QUICK = {
     "enhancer_options": "{num_train_utterances: 100, number_of_epochs: 1, num_test_utterances: 4}",
@@ -59,6 +61,8 @@ def train(run: Run, seed: int, arguments: argparse.Namespace, options: list[str]
     folder.mkdir(parents=True, exist_ok=True)
     epochs = round(arguments.epochs * run.longer)
     ours = {"number_of_epochs": epochs, "patience": epochs, "frame_reduction": arguments.frame_reduction, **run.options}
+    if "quality_name" in run.options:
+        options = [option for option in options if not option.startswith(BLSTM_OPTIONS)]
     command = [sys.executable, "train.py", arguments.yaml, f"--seed={seed}", "--noprogressbar"]
     if not (folder / "results.json").is_file():
         print(f"{run.name}, seed {seed}: begins; its output: {folder / 'output.txt'}", flush=True)
