@@ -8,7 +8,7 @@ from speechtools.measures import check_pair
 
 @plugin("measure/si-sdr")
 class SISDR:
-    """10 log10(|a s|² / |x - a s|²) in dB with a = <x, s> / <s, s>, of the degraded x against the reference s.
+    """``10 log10(|a s|² / |x - a s|²)`` in dB with ``a = <x, s> / <s, s>``, of the degraded x against the reference s.
 
     Levels do not matter, time alignment does. Limited to -100 and 100 dB, which a signal reaches against itself.
 

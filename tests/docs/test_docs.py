@@ -175,9 +175,10 @@ def help_text(*command):
 
 
 def yaml_keys(path):
-    """The keys of a recipe's yaml and of the file that it is based on."""
-    keys = dict(re.findall(r"^(\w+): *(\S*)", path.read_text("utf-8"), re.MULTILINE))
-    return set(keys) | (yaml_keys(path.parent / keys["base"]) if "base" in keys else set())
+    """The keys of a recipe's yaml and of the files that it builds on."""
+    keys = dict(re.findall(r"^(\w+): *(.*)", path.read_text("utf-8"), re.MULTILINE))
+    others = re.findall(r"[\w./-]+\.yaml", keys.get("base", "") + " " + keys.get("include", ""))
+    return set(keys).union(*(yaml_keys(path.parent / other) for other in others))
 
 
 def script_options(script):
