@@ -22,20 +22,10 @@ def put_text(path, text):
     path.write_text(text, encoding="utf-8")
 
 
-def put_sphere(path, samples):
-    header = (
-        f"NIST_1A\n   1024\ndatabase_id -s5 TIMIT\nchannel_count -i 1\nsample_count -i {samples}\n"
-        "sample_rate -i 16000\nsample_n_bytes -i 2\nsample_byte_format -s2 01\nsample_sig_bits -i 16\nend_head\n"
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(header.encode().ljust(1024) + np.arange(samples, dtype="<i2").tobytes())
-
-
 def make_timit(root):
     for place, sentence in itertools.product(("TRAIN/DR1/FCJF0", "TRAIN/DR4/MESD0", "TEST/DR2/FPAS0"), ("SA1", "SX37")):
-        put_sphere(root / place / f"{sentence}.WAV", 1600 + len(place) + len(sentence))
+        put(root / place / f"{sentence}.WAV")
         put_text(root / place / f"{sentence}.TXT", f"0 46797 She had {sentence} in greasy wash water.\n")
-        put_text(root / place / f"{sentence}.PHN", "0 46797 h#\n")
 
 
 def make_librispeech(root):
@@ -113,6 +103,17 @@ MAKERS = {
     "audiomnist": make_audiomnist,
     "keyword-folder": make_keyword_folder,
 }
+
+#: Options of small generated corpora, by reader.
+SMALL = {
+    "builtin": {"num_train_speakers": 2, "num_test_speakers": 1, "num_workers": 1},
+    "builtin-keywords": {"num_speakers": 3, "num_test_speakers": 2, "renditions": 3, "num_workers": 1},
+}
+
+
+def generate(name, folder=None, **options):
+    """The utterances of a small generated corpus, in the tests' cache or in a folder."""
+    return read(name, folder, **SMALL[name] | options)
 
 
 def read(name, data_folder, **arguments):

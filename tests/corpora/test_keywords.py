@@ -1,22 +1,13 @@
 """Laws of the readers of keyword corpora; those of all readers are in test_layout.py."""
 
-import itertools
-import os
-import shutil
 import warnings
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
-import soundfile
 
-from speechtools import audio
-from speechtools.core import contract as contracts
 from speechtools.core.errors import ConfigError, CorpusError
-from tests.corpora.layouts import MAKERS, make_arabic, make_audiomnist, make_keyword_folder, put, put_text, read
-from tests.corpora.layouts import make_speech_commands as make_commands
+from tests.corpora.layouts import MAKERS, make_arabic, make_keyword_folder, put, put_text, read
 
-DATA = Path(os.environ.get("SPEECHTOOLS_DATA", "/nonexistent"))
 KEYWORDS = {
     "speech-commands": {"yes", "no", "bird"},
     "arabic-speech-commands": {"enter", "send"},
@@ -24,7 +15,6 @@ KEYWORDS = {
     "keyword-folder": {"OK Google", "Hey Google", "مرحبا"},
 }
 every_reader = pytest.mark.parametrize("name", KEYWORDS)
-by_names = pytest.mark.parametrize("name", ["speech-commands", "arabic-speech-commands", "audiomnist"])
 with_lists = pytest.mark.parametrize("name", ["speech-commands", "arabic-speech-commands"])
 
 
@@ -36,19 +26,8 @@ def corpus(name, tmp_path):
 
 def lists_of(corpus):
     """The lists of a corpus, by split."""
-    files = sorted([*corpus.glob("*_list.txt"), *corpus.glob("*.csv")])
+    files = [*corpus.glob("*_list.txt"), *corpus.glob("*.csv")]
     return {next(s for s in ("train", "val", "test") if file.name.startswith(s)): file for file in files}
-
-
-def read_without_warnings(*arguments, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        return read(*arguments, **options)
-
-
-@every_reader
-def test_the_contract_holds(name, corpus):
-    assert len(contracts.check(f"corpus/{name}", corpus)) == len(contracts.contract("corpus").laws)
 
 
 @every_reader
@@ -56,8 +35,13 @@ def test_chosen_keywords_are_a_subset_of_the_corpus(name, corpus):
     whole = read(name, corpus)
     assert {utterance.text for utterance in whole} == KEYWORDS[name]
     assert all(utterance.text in utterance.path.as_posix() for utterance in whole)
-    for chosen in itertools.combinations(sorted(KEYWORDS[name]), 2):
-        assert read_without_warnings(name, corpus, keywords=list(chosen)) == [u for u in whole if u.text in chosen]
+    chosen = sorted(KEYWORDS[name])[:2]
+    subset = [utterance for utterance in whole if utterance.text in chosen]
+    with warnings.catch_warnings():  # listed files of other keywords are not missing
+        warnings.simplefilter("error")
+        assert read(name, corpus, keywords=chosen) == subset
+    if name == "audiomnist":
+        assert read(name, corpus, keywords=[0, 1]) == subset
 
 
 @every_reader
@@ -75,13 +59,7 @@ def test_the_nearest_keyword_is_suggested(tmp_path):
         read("keyword-folder", tmp_path, keywords=["ok gogle"])
 
 
-def test_digits_may_be_numbers(tmp_path):
-    make_audiomnist(tmp_path)
-    digits = read("audiomnist", tmp_path, keywords=[0, 2])
-    assert digits == read("audiomnist", tmp_path, keywords=["0", "2"])
-
-
-@by_names
+@pytest.mark.parametrize("name", ["speech-commands", "arabic-speech-commands", "audiomnist"])
 def test_audio_with_other_names_is_skipped_with_a_warning(name, corpus):
     before = read(name, corpus)
     put(corpus / "extra" / "hello.wav")
@@ -90,7 +68,7 @@ def test_audio_with_other_names_is_skipped_with_a_warning(name, corpus):
     assert len(caught) == 1
 
 
-@pytest.mark.parametrize("place", ["loose.wav", "no/1.wav", "a/b/c/1.wav"])
+@pytest.mark.parametrize("place", ["no/1.wav", "a/b/c/1.wav"])
 def test_a_file_at_another_depth(place, tmp_path):
     make_keyword_folder(tmp_path)
     put(tmp_path / place)
@@ -99,7 +77,7 @@ def test_a_file_at_another_depth(place, tmp_path):
 
 
 @with_lists
-def test_lists_divide_the_speakers(name, corpus):
+def test_lists_divide_the_speakers_whatever_suffix_they_have(name, corpus):
     utterances, speakers = read(name, corpus), defaultdict(set)
     for utterance in utterances:
         speakers[utterance.split].add(utterance.speaker)
@@ -108,41 +86,23 @@ def test_lists_divide_the_speakers(name, corpus):
     for split, key in {"valid": "val", "test": "test"}.items():
         assert all(speaker in lists_of(corpus)[key].read_text() for speaker in speakers[split])
     for file in lists_of(corpus).values():
+        put_text(file, file.read_text().replace(".wav", ".mp3"))
+    assert read(name, corpus) == utterances
+    for file in lists_of(corpus).values():
         file.unlink()
     undivided = read(name, corpus)
     assert {u.split for u in undivided} == {""} and [u.path for u in undivided] == [u.path for u in utterances]
 
 
 @with_lists
-def test_the_suffix_in_the_lists_does_not_matter(name, corpus):
-    before = {u.utt_id: u.split for u in read(name, corpus)}
-    for path in audio.find_audio(corpus):
-        samples, rate = soundfile.read(path)
-        path.unlink()
-        soundfile.write(path.with_suffix(".flac" if path.suffix == ".wav" else ".wav"), samples, rate)
-    assert {u.utt_id: u.split for u in read_without_warnings(name, corpus)} == before
-
-
-@with_lists
-@pytest.mark.parametrize("count", [1, 6])
-def test_listed_files_that_do_not_exist_are_counted_and_named(name, count, corpus):
+def test_listed_files_that_do_not_exist_are_counted_and_named(name, corpus):
     whole = read(name, corpus)
-    gone = [u for u in whole if u.split in ("test", "valid")][:count]
-    for utterance in gone:
+    missing = [u for u in whole if u.split in ("test", "valid") and u.text == min(KEYWORDS[name])]
+    for utterance in missing:
         utterance.path.unlink()
-    with pytest.warns(UserWarning, match=rf"{count} of \d+ files that do not exist") as caught:
-        assert read(name, corpus) == [u for u in whole if u not in gone]
-    message = str(caught[0].message)
-    assert len(caught) == 1 and sum(f"/{u.path.stem}." in message for u in gone) >= min(count, 4)
-    if present := sorted({u.text for u in whole} - {u.text for u in gone}):
-        read_without_warnings(name, corpus, keywords=present)  # keywords that are not chosen are not missing
-
-
-def test_a_keyword_that_only_the_lists_have(tmp_path):
-    make_commands(tmp_path)
-    shutil.rmtree(tmp_path / "bird")
-    with pytest.warns(UserWarning, match=r"4 of 12 .*bird/1b4c9b89_nohash_0\.wav"):
-        assert {u.text for u in read("speech-commands", tmp_path)} == {"yes", "no"}
+    with pytest.warns(UserWarning, match=rf"4 of \d+ files that do not exist.*/{missing[0].path.stem}\.") as caught:
+        assert read(name, corpus) == [u for u in whole if u not in missing]
+    assert len(caught) == 1
 
 
 @with_lists
@@ -183,10 +143,8 @@ def test_files_that_no_list_names(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "header ''"),
         ("path,label\n", "header 'path,label'"),
         ("file,class\ndataset/enter/00000004_NO_01.wav,send\n", "row 'dataset/enter/00000004_NO_01.wav,send'"),
-        ("file,class\ndataset/enter/00000004_NO_01.wav\n", "row 'dataset/enter/00000004_NO_01.wav'"),
     ],
 )
 def test_a_list_of_another_form(text, message, tmp_path):
@@ -194,17 +152,3 @@ def test_a_list_of_another_form(text, message, tmp_path):
     put_text(tmp_path / "test.csv", text)
     with pytest.raises(CorpusError, match=message):
         read("arabic-speech-commands", tmp_path)
-
-
-@pytest.mark.real_data
-@pytest.mark.skipif(not DATA.is_dir(), reason="SPEECHTOOLS_DATA names no folder")
-def test_real_arabic_speech_commands():
-    folder = DATA / "arabic-speech-commands"
-    utterances = read_without_warnings("arabic-speech-commands", folder)
-    assert len(utterances) == 1920 and len({u.text for u in utterances}) == 8
-    speakers = {split: {u.speaker for u in utterances if u.split == split} for split in ("train", "valid", "test")}
-    assert {split: len(names) for split, names in speakers.items()} == {"train": 18, "valid": 3, "test": 3}
-    assert len(set.union(*speakers.values())) == 24
-    assert all(u.duration == 1.0 for u in utterances)
-    pair = read("arabic-speech-commands", folder, keywords=["receive", "next"])
-    assert pair == [u for u in utterances if u.text in ("receive", "next")] and len(pair) == 480

@@ -7,11 +7,23 @@ from dataclasses import replace
 
 import pytest
 
-import speechtools
 from speechtools import audio
+from speechtools.core import contract
 from speechtools.core.errors import CorpusError
 from tests.corpora.layouts import MAKERS, put, put_text, read
 
+#: One utterance of each corpus: id, speaker, split and text.
+EXAMPLES = {
+    "timit": ("fpas0_sx37", "fpas0", "test", "She had SX37 in greasy wash water."),
+    "librispeech": ("84-77-0001", "84", "valid", "WORDS OF 84-77-0001"),
+    "kaldi": ("clara2", "clara", "test", "WORDS OF clara2"),
+    "folder": ("Train-boris-monday-002", "boris", "train", None),
+    "voxceleb": ("id10270-5r0dWxy17C8-00002", "id10270", "test", None),
+    "speech-commands": ("bird-c1d39ce8-1", "c1d39ce8", "test", "bird"),
+    "arabic-speech-commands": ("enter-00000003-02", "00000003", "valid", "enter"),
+    "audiomnist": ("0-60-49", "60", "", "0"),
+    "keyword-folder": ("OK_Google-anna-2", "anna", "", "OK Google"),
+}
 every_reader = pytest.mark.parametrize("name", MAKERS)
 
 
@@ -20,30 +32,32 @@ def readers_except(*names):
 
 
 @every_reader
-def test_every_file_is_read_and_the_order_is_that_of_the_ids(name, tmp_path):
+def test_every_file_is_read_in_the_order_of_the_ids(name, tmp_path):
     MAKERS[name](tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         utterances = read(name, tmp_path)
     ids = [utterance.utt_id for utterance in utterances]
-    assert ids == sorted(set(ids)) and not any(set(" \t") & set(utt_id) for utt_id in ids)
+    assert ids == sorted(ids) and not any(set(" \t") & set(utt_id) for utt_id in ids)
     files = [path for path in audio.find_audio(tmp_path) if "background" not in path.parent.name]
     assert sorted(utterance.path for utterance in utterances) == sorted(files)
-    for utterance in utterances:
-        assert utterance.path.is_absolute()
-        assert utterance.speaker.lower() in utterance.path.as_posix().lower()
-        assert utterance.duration * 16000 == pytest.approx(len(audio.read(utterance.path)))
-    both = {"train", "test"}
-    splits = {"audiomnist": {""}, "keyword-folder": {""}, "timit": both, "kaldi": both, "voxceleb": both}
-    assert {utterance.split for utterance in utterances} == splits.get(name, {"train", "valid", "test"})
+    example = next(u for u in utterances if u.utt_id == EXAMPLES[name][0])
+    assert (example.utt_id, example.speaker, example.split, example.text) == EXAMPLES[name]
+    assert contract.check(f"corpus/{name}", tmp_path) == [law.sentence for law in contract.contract("corpus").laws]
 
 
 @every_reader
-def test_order_and_type_of_path_change_nothing(name, tmp_path, monkeypatch):
+def test_order_place_and_type_of_path_change_nothing(name, tmp_path, monkeypatch):
     MAKERS[name](tmp_path / "corpus")
     first = read(name, tmp_path / "corpus")
     monkeypatch.chdir(tmp_path)
     assert read(name, "corpus") == first
+    shutil.copytree("corpus", "there/deep")
+    moved = [
+        replace(u, path=tmp_path / "corpus" / u.path.relative_to(tmp_path / "there/deep"))
+        for u in read(name, "there/deep")
+    ]
+    assert moved == first
     walk, glob = os.walk, type(tmp_path).glob  # a file system that lists in the opposite order
 
     def backward(top, **options):
@@ -56,17 +70,6 @@ def test_order_and_type_of_path_change_nothing(name, tmp_path, monkeypatch):
     assert read(name, tmp_path / "corpus") == first
 
 
-@every_reader
-def test_a_corpus_can_be_moved(name, tmp_path):
-    MAKERS[name](tmp_path / "here")
-    shutil.copytree(tmp_path / "here", tmp_path / "there" / "deep")
-    here, there = (
-        [replace(u, path=u.path.relative_to(tmp_path / place)) for u in read(name, tmp_path / place)]
-        for place in ("here", "there/deep")
-    )
-    assert here == there
-
-
 @pytest.mark.parametrize("name", readers_except("kaldi", "folder", "keyword-folder"))
 def test_the_folder_above_a_corpus_works_too(name, tmp_path):
     MAKERS[name](tmp_path / "above" / "corpus")
@@ -76,20 +79,19 @@ def test_the_folder_above_a_corpus_works_too(name, tmp_path):
 @every_reader
 def test_folders_without_a_corpus(name, tmp_path):
     (tmp_path / "file").touch()
-    (tmp_path / "empty").mkdir()
     put_text(tmp_path / "text" / "notes" / "README.md", "nothing to hear")
-    for place, token in (("no", "does not exist"), ("file", "is a file"), ("empty", "is empty"), ("text", "notes/")):
+    for place, token in (("file", "is a file"), ("text", "notes/")):
         with pytest.raises(CorpusError, match=token):
-            speechtools.build(f"corpus/{name}", data_folder=tmp_path / place)
+            read(name, tmp_path / place)
 
 
 @every_reader
-@pytest.mark.parametrize("layout", readers_except("voxceleb", "keyword-folder"))  # which are also folders of speakers
+@pytest.mark.parametrize("layout", ["timit", "kaldi", "folder"])
 def test_another_layout_names_its_reader(name, layout, tmp_path):
     if name != layout and (name, layout) != ("keyword-folder", "folder"):
         MAKERS[layout](tmp_path)
         with pytest.raises(CorpusError, match=f"corpus/{name} .*corpus/{layout}: choose"):
-            speechtools.build(f"corpus/{name}", data_folder=tmp_path)
+            read(name, tmp_path)
 
 
 @every_reader
@@ -98,9 +100,9 @@ def test_unreadable_files_are_skipped_with_one_warning(name, tmp_path):
     (bad, other), good = (utterances := read(name, tmp_path))[:2], utterances[2:]
     bad.path.write_text("no audio")
     other.path.write_bytes(b"")
-    with pytest.warns(UserWarning, match=f"2 of {len(utterances)} files") as caught:
+    with pytest.warns(UserWarning, match=f"2 of {len(utterances)} files.*{bad.path}") as caught:
         assert read(name, tmp_path) == good
-    assert len(caught) == 1 and str(bad.path) in str(caught[0].message)
+    assert len(caught) == 1
     for utterance in good:
         utterance.path.write_text("no audio")
     with pytest.raises(CorpusError, match=f"None of the {len(utterances)} audio files"):

@@ -39,6 +39,16 @@ def test_librispeech():
     assert all(u.text for u in utterances)
 
 
+def test_arabic_speech_commands():
+    utterances = list(speechtools.build("corpus/arabic-speech-commands", data_folder=DATA / "arabic-speech-commands"))
+    assert len(utterances) == 1920 and len({u.text for u in utterances}) == 8
+    assert Counter(split for _, split in {(u.speaker, u.split) for u in utterances}) == {
+        "train": 18,
+        "valid": 3,
+        "test": 3,
+    }
+
+
 def test_noise_types_are_the_classes():
     types = read_noise_types(DATA / "ESC-10")
     assert len(types) == 10 and all(len(files) == 20 for files in types.values())
