@@ -5,6 +5,7 @@ A batch is padded on the right. ``lens`` are SpeechBrain's relative lengths in (
 
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -74,3 +75,7 @@ class Framing(nn.Module):
     def frame_lens(self, lens: Tensor, samples: int) -> Tensor:
         """Convert relative lengths (batch,) of waveforms padded to ``samples`` to those of their frames, exactly."""
         return self.num_frames(num_samples(lens, samples)).to(lens.dtype) / self.num_frames(samples)
+
+    def frame_times(self, samples: int) -> np.ndarray:
+        """Middle of each frame of a waveform of ``samples`` samples, in samples."""
+        return np.minimum(np.arange(self.num_frames(samples)) * self.hop_length + self.win_length / 2, samples)

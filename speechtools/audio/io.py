@@ -9,6 +9,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,57 @@ def blocks(
         rest = rest[whole:]
     if len(rest):
         yield rest
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk of a recording.
+
+    Attributes
+    ----------
+    samples : np.ndarray
+        (samples,), the chunk with its context.
+    start : int
+        Where ``samples`` begin in the recording.
+    first : int
+        Where the chunk itself begins in the recording, after its left context.
+    is_last : bool
+        Whether the chunk reaches to the end of the recording.
+    """
+
+    samples: np.ndarray
+    start: int
+    first: int
+    is_last: bool
+
+
+def chunks(path: str | Path, sample_rate: int, size: int, before: int = 0, after: int = 0) -> Iterator[Chunk]:
+    """Read a recording in chunks of ``size`` samples, with context on both sides, in bounded memory.
+
+    Parameters
+    ----------
+    size : int
+        Samples from one chunk to the next. The last chunk may be shorter, or longer by up to ``after``.
+    before, after : int
+        Samples of context.
+
+    Raises
+    ------
+    AudioError
+        As in :func:`read`, or the recording is silent.
+    """
+    stream = blocks(path, sample_rate, refuse_silence=True)
+    buffer, start, first, is_last = np.zeros(0, dtype=np.float32), 0, 0, False
+    while not is_last:
+        end = first + size + after
+        while start + len(buffer) <= end and not is_last:
+            block = next(stream, None)
+            is_last = block is None
+            buffer = buffer if block is None else np.concatenate([buffer, block])
+        yield Chunk(buffer[: end - start], start, first, is_last)
+        first += size
+        begin = max(first - before, 0)
+        buffer, start = buffer[begin - start :], begin
 
 
 def check_signal(samples: np.ndarray, path: str | Path) -> None:

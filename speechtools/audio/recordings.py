@@ -1,8 +1,7 @@
-"""What all pretrained interfaces do with recordings: find, check, pad and cut them, and process many of them."""
+"""What all pretrained interfaces do with recordings: find, check and pad them, and process many of them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechtools.audio.features import Magnitude
-from speechtools.audio.io import blocks, duration, find_audio, read
+from speechtools.audio.io import duration, find_audio, read
 from speechtools.core.errors import AudioError, ConfigError
 
 Result = TypeVar("Result")
@@ -73,76 +71,6 @@ def pad(waveforms: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     )
     # float64, since a relative length in float32 can miss a sample of a long recording
     return wavs, torch.tensor([len(samples) for samples in waveforms], dtype=torch.float64) / wavs.shape[1]
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A chunk of a recording.
-
-    Attributes
-    ----------
-    samples : np.ndarray
-        (samples,), the chunk with its context.
-    start : int
-        Where ``samples`` begin in the recording.
-    first : int
-        Where the chunk itself begins in the recording, after its left context.
-    is_last : bool
-        Whether the chunk reaches to the end of the recording.
-    """
-
-    samples: np.ndarray
-    start: int
-    first: int
-    is_last: bool
-
-
-def chunks(path: str | Path, sample_rate: int, size: int, before: int = 0, after: int = 0) -> Iterator[Chunk]:
-    """Read a recording in chunks of ``size`` samples, with context on both sides, in bounded memory.
-
-    Parameters
-    ----------
-    size : int
-        Samples from one chunk to the next. The last chunk may be shorter, or longer by up to ``after``.
-    before, after : int
-        Samples of context.
-
-    Raises
-    ------
-    AudioError
-        As in :func:`speechtools.audio.read`, or the recording is silent.
-    """
-    stream = blocks(path, sample_rate, refuse_silence=True)
-    buffer, start, first, is_last = np.zeros(0, dtype=np.float32), 0, 0, False
-    while not is_last:
-        end = first + size + after
-        while start + len(buffer) <= end and not is_last:
-            block = next(stream, None)
-            is_last = block is None
-            buffer = buffer if block is None else np.concatenate([buffer, block])
-        yield Chunk(buffer[: end - start], start, first, is_last)
-        first += size
-        begin = max(first - before, 0)
-        buffer, start = buffer[begin - start :], begin
-
-
-def measure_level(path: str | Path, sample_rate: int, features: Magnitude) -> Tensor:
-    """Return the level (1,) by which features divide a recording, in bounded memory.
-
-    Raises
-    ------
-    AudioError
-        As in :func:`chunks`.
-    """
-    peak, samples, energies = 0.0, 0, []
-    for chunk in chunks(path, sample_rate, 1024 * features.n_fft):
-        peak, samples = max(peak, float(np.abs(chunk.samples).max())), samples + len(chunk.samples)
-        windows = np.pad(chunk.samples, (0, -len(chunk.samples) % features.n_fft)).reshape(-1, features.n_fft)
-        energies.append(np.square(windows).sum(axis=1))
-    level = torch.tensor([peak])
-    if features.level == "loud":
-        level = features.loud_level(torch.from_numpy(np.concatenate(energies))[None], torch.tensor([samples]))
-    return level.to(features.window.device)
 
 
 def map_recordings(

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from speechtools import audio
 from speechtools.audio.frames import clear_padding
-from speechtools.audio.recordings import check_waveforms, chunks, map_recordings, pad
+from speechtools.audio.io import chunks
+from speechtools.audio.recordings import check_waveforms, map_recordings, pad
 from speechtools.audio.spectrum import Spectrum
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from speechtools.audio.frames import frame_counts
-from speechtools.audio.io import check_signal, duration
-from speechtools.audio.recordings import Chunk, check_waveforms, chunks, map_recordings, measure_level, pad
+from speechtools.audio.io import Chunk, check_signal, chunks, duration
+from speechtools.audio.recordings import check_waveforms, map_recordings, pad
 from speechtools.core.errors import AudioError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 
@@ -119,6 +119,7 @@ class QualityNet(PretrainedModel):
         super().__init__(*args, **kwargs)
         self.features = self.hparams.features.to(self.device)
         self.sample_rate, self.scale = self.hparams.sample_rate, self.hparams.scale
+        self.hop = self.features.hop_length / self.sample_rate
 
     def assess_batch(
         self, wavs: Tensor, wav_lens: Tensor | None = None, levels: Tensor | None = None
@@ -176,9 +177,7 @@ class QualityNet(PretrainedModel):
         hop, n_fft = self.features.hop_length, self.features.n_fft
         size = max(1, round(self.CHUNK_SECONDS * self.sample_rate / hop)) * hop
         context = round(self.CONTEXT_SECONDS * self.sample_rate / hop) * hop
-        # A long file is read twice, since its level is known only at its end.
-        is_long = duration(path) > self.CHUNK_SECONDS
-        level = measure_level(path, self.sample_rate, self.features) if is_long else None
+        level = self._level_of_long(path)
         parts = chunks(path, self.sample_rate, size, before=context, after=context + n_fft - hop)
         return self._assess_chunks(parts, size // hop, level)
 
@@ -200,13 +199,30 @@ class QualityNet(PretrainedModel):
 
         return map_recordings(paths, self.sample_rate, assess, self.assess_file, self.CHUNK_SECONDS, batch_size)
 
+    def _level_of_long(self, path: str | Path) -> Tensor | None:
+        """Level (1,) of a file that takes several chunks, known only at its end; None for a shorter file."""
+        if duration(path) <= self.CHUNK_SECONDS:
+            return None
+        peak, samples, energies = 0.0, 0, []
+        for chunk in chunks(path, self.sample_rate, 1024 * self.features.n_fft):
+            peak, samples = max(peak, float(np.abs(chunk.samples).max())), samples + len(chunk.samples)
+            starts = np.arange(0, len(chunk.samples), self.features.n_fft)
+            energies.append(np.add.reduceat(np.square(chunk.samples), starts))
+        level = torch.tensor([peak])
+        if self.features.level == "loud":
+            level = self.features.loud_level(torch.from_numpy(np.concatenate(energies))[None], torch.tensor([samples]))
+        return level.to(self.device)
+
     @torch.inference_mode()
     def _assess(self, wavs: Tensor, lens: Tensor) -> list[QualityReport]:
         scores, frame_scores = self.assess_batch(wavs, lens)
-        return [
-            self._report(float(score), row[: self.features.num_frames(count)].cpu().numpy().copy(), count)
-            for score, row, count in zip(scores, frame_scores, frame_counts(wavs, lens).tolist(), strict=True)
-        ]
+        reports = []
+        counts = frame_counts(wavs, lens).tolist()
+        for score, row, samples in zip(scores.tolist(), frame_scores.cpu().numpy(), counts, strict=True):
+            times = self.features.frame_times(samples) / self.sample_rate
+            seconds = samples / self.sample_rate
+            reports.append(QualityReport(score, row[: len(times)].copy(), times, seconds, self.hop, self.scale))
+        return reports
 
     @torch.inference_mode()
     def _assess_chunks(self, parts: Iterable[Chunk], num_frames: int = 0, level: Tensor | None = None) -> QualityReport:
@@ -218,11 +234,6 @@ class QualityNet(PretrainedModel):
             scores.append(frame_scores[0, first : None if chunk.is_last else first + num_frames].cpu().numpy())
             samples = chunk.start + len(chunk.samples)
         joined = np.concatenate(scores)
-        return self._report(float(joined.mean(dtype=np.float64)), joined, samples)
-
-    def _report(self, score: float, frame_scores: np.ndarray, samples: int) -> QualityReport:
-        hop, n_fft = self.features.hop_length, self.features.n_fft
-        seconds = samples / self.sample_rate
-        times = (np.arange(len(frame_scores)) * hop + n_fft / 2) / self.sample_rate
-        times = np.minimum(times, seconds)  # the last frame may extend beyond the end
-        return QualityReport(score, frame_scores, times, seconds, hop / self.sample_rate, self.scale)
+        times = self.features.frame_times(samples) / self.sample_rate
+        score, seconds = float(joined.mean(dtype=np.float64)), samples / self.sample_rate
+        return QualityReport(score, joined, times, seconds, self.hop, self.scale)

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from speechtools.audio.frames import frame_counts
-from speechtools.audio.io import duration
-from speechtools.audio.recordings import check_waveforms, chunks, map_recordings
+from speechtools.audio.io import chunks, duration
+from speechtools.audio.recordings import check_waveforms, map_recordings
 from speechtools.audio.vad import speech_samples
 from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError
 from speechtools.core.files import fingerprint, write_aside

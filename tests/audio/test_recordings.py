@@ -7,7 +7,8 @@ import pytest
 import soundfile
 import torch
 
-from speechtools.audio.recordings import check_waveforms, chunks, find_recordings, map_recordings, pad
+from speechtools.audio.io import chunks
+from speechtools.audio.recordings import check_waveforms, find_recordings, map_recordings, pad
 from speechtools.core.errors import AudioError, ConfigError
 
 
