@@ -50,16 +50,14 @@ def test_few_of_many_pairs_score_as_in_one_product(monkeypatch):
     assert np.allclose(trials.scores(dvectors), (unit[:3000] @ unit.T)[models, tests], atol=1e-12)
 
 
-@pytest.mark.parametrize("most", [1, 5, 12, 13, 14, 1000])
+@pytest.mark.parametrize("most", [1, 13, 1000])
 def test_a_draw_of_nontargets_keeps_every_target(most):
     whole = make_trials(SPEAKERS, NAMES, 2)
     some = make_trials(SPEAKERS, NAMES, 2, max_nontargets=most)
-    pairs, all_pairs = (list(zip(t.models.tolist(), t.tests.tolist(), strict=True)) for t in (some, whole))
+    pairs, all_pairs = (list(zip(t.models.tolist(), t.tests.tolist(), t.targets, strict=True)) for t in (some, whole))
     assert set(pairs) <= set(all_pairs) and len(set(pairs)) == len(pairs)
     assert some.targets.sum() == whole.targets.sum()
     assert (~some.targets).sum() == min(most, (~whole.targets).sum())
-    names = [(some.names[m], NAMES[SPEAKERS[t]]) for m, t in pairs]
-    assert [a == b for a, b in names] == some.targets.tolist()
     assert [members.tolist() for members in some.enrolments] == [members.tolist() for members in whole.enrolments]
 
 
@@ -70,23 +68,16 @@ def test_the_seed_alone_draws():
     assert len(draws) > 5
 
 
-def test_trials_written_are_those_read(tmp_path):
-    trials = make_trials(SPEAKERS, NAMES, num_enrolment=2, seed=5)
-    trials.write(tmp_path, IDS)
-    again = read_trials(tmp_path / "trials.txt", IDS)
-    dvectors = np.random.default_rng(0).standard_normal((len(SPEAKERS), 5))
-    assert np.array_equal(again.scores(dvectors), trials.scores(dvectors))
-    assert np.array_equal(again.targets, trials.targets) and again.names == trials.names
-
-
 @pytest.mark.parametrize("names", [["1", "0", "2", "3"], ["Anna Maria", "Bob", "Carl", "Dora"]])
 @pytest.mark.parametrize("form", ["{}", "my recording {}", "a.b-{}"])
-def test_any_names_survive_a_list(names, form, tmp_path):
+def test_trials_written_are_those_read_whatever_the_names(names, form, tmp_path):
     ids = [form.format(number) for number in range(len(SPEAKERS))]
-    trials = make_trials(SPEAKERS, names, num_enrolment=2)
+    trials = make_trials(SPEAKERS, names, num_enrolment=2, seed=5)
     trials.write(tmp_path, ids)
     again = read_trials(tmp_path / "trials.txt", ids)
-    assert again.names == trials.names and np.array_equal(again.tests, trials.tests)
+    assert again.names == trials.names
+    for name in ("models", "tests", "targets"):
+        assert np.array_equal(getattr(again, name), getattr(trials, name))
     assert all(map(np.array_equal, again.enrolments, trials.enrolments))
 
 
@@ -97,13 +88,8 @@ def test_lists_written_by_hand_and_by_other_systems(tmp_path):
     trials = read_trials(path, IDS)
     assert trials.names == ["anna", "bob"] and trials.enrolments[0].tolist() == [0, 1]
     assert trials.targets.tolist() == [True, False]
-    path.write_text("1 anna/0.wav anna/1\n0 anna/0.wav bob/5.wav\n")
-    assert read_trials(path, IDS).tests.tolist() == [1, 5]
-
-
-def test_voxceleb_form(tmp_path):
-    path = tmp_path / "veri.txt"
-    path.write_text("1 anna-0.wav anna-1.wav\n0 anna-0.wav bob-5.wav\n1 bob-5.wav bob-6.wav\n")
+    # In the form of VoxCeleb.
+    path.write_text("1 anna/0.wav anna/1\n0 anna/0.wav bob-5.wav\n1 bob-5.wav bob-6.wav\n")
     trials = read_trials(path, IDS)
     assert trials.targets.tolist() == [True, False, True] and trials.tests.tolist() == [1, 5, 6]
     assert [members.tolist() for members in trials.enrolments] == [[0], [5]]
@@ -114,11 +100,9 @@ def test_voxceleb_form(tmp_path):
     [
         ("", "is empty"),
         ("1 anna-0 anna-1\n0 anna-0 bobb-5\n", "Line 2 of .* 'bobb-5'.*'bob-5'.*rejected.csv"),
-        ("1 anna-0 anna-1\n2 anna-0 bob-5\n", "Line 2 of .*'2 anna-0 bob-5'"),
         ("1 anna-0 anna-1\n\n \n2 anna-0 bob-5\n", "Line 4 of .*'2 anna-0 bob-5'"),
         ("1 anna-0\n", "'1 anna-0'"),
         ("1 anna-0 anna-1\n1 bob-5 bob-6\n", "All 2 .* are target trials"),
-        ("0 anna-0 bob-5\n", "All 1 .* are non-target trials"),
     ],
 )
 def test_malformed_lists(tmp_path, text, message):
@@ -128,28 +112,31 @@ def test_malformed_lists(tmp_path, text, message):
         read_trials(path, IDS)
 
 
-def test_malformed_enrolments(tmp_path):
-    path = tmp_path / "trials.txt"
-    path.write_text("anna anna-1 target\n")
-    with pytest.raises(CorpusError, match="enrolments.txt cannot be read"):
-        read_trials(path, IDS)
-    (tmp_path / "enrolments.txt").write_text("anne anna-0\n")
-    with pytest.raises(CorpusError, match="names the model 'anna'.*Did you mean 'anne'"):
-        read_trials(path, IDS)
-    (tmp_path / "enrolments.txt").write_text("\nanna\n")
-    with pytest.raises(CorpusError, match="Line 2 of .*enrolments.txt names the model 'anna' without utterances"):
-        read_trials(path, IDS)
-    (tmp_path / "enrolments.txt").write_text("anna anna-0\nanna anna-2\n")
-    with pytest.raises(CorpusError, match="Line 2 of .*enrolments.txt names the model 'anna' a second time"):
-        read_trials(path, IDS)
-    with pytest.raises(CorpusError, match="no.txt cannot be read"):
-        read_trials(tmp_path / "no.txt", IDS)
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (None, "enrolments.txt cannot be read"),
+        ("anne anna-0\n", "names the model 'anna'.*Did you mean 'anne'"),
+        ("\nanna\n", "Line 2 of .*enrolments.txt names the model 'anna' without utterances"),
+        ("anna anna-0\nanna anna-2\n", "Line 2 of .*enrolments.txt names the model 'anna' a second time"),
+    ],
+)
+def test_malformed_enrolments(tmp_path, text, message):
+    (tmp_path / "trials.txt").write_text("anna anna-1 target\n")
+    if text:
+        (tmp_path / "enrolments.txt").write_text(text)
+    with pytest.raises(CorpusError, match=message):
+        read_trials(tmp_path / "trials.txt", IDS)
 
 
-def test_impossible_options():
-    with pytest.raises(ConfigError, match="num_enrolment=0"):
-        make_trials(SPEAKERS, NAMES, 0)
-    with pytest.raises(ConfigError, match="max_nontargets=0"):
-        make_trials(SPEAKERS, NAMES, 2, max_nontargets=0)
-    with pytest.raises(ConfigError, match="1 of 4 speakers have more than num_enrolment=5"):
-        make_trials(SPEAKERS, NAMES, 5)
+@pytest.mark.parametrize(
+    "num_enrolment, most, message",
+    [
+        (0, None, "num_enrolment=0"),
+        (2, 0, "max_nontargets=0"),
+        (5, None, "1 of 4 speakers have more than num_enrolment=5"),
+    ],
+)
+def test_impossible_options(num_enrolment, most, message):
+    with pytest.raises(ConfigError, match=message):
+        make_trials(SPEAKERS, NAMES, num_enrolment, max_nontargets=most)
