@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from speechtools import audio
 from speechtools.core.errors import ConfigError
 from speechtools.speaker import augmentation
 
@@ -31,15 +32,12 @@ def test_a_speaker_has_one_speed_in_all_its_utterances():
     assert (heard == heard[:, :1]).all() and np.abs(heard - np.round(heard / 50) * 50).max() < 2
 
 
-def test_at_normal_speed_nothing_changes():
-    wavs = tones([300.0, 400.0])
-    assert torch.equal(augmentation.VoiceSpeed([100])(wavs, num_utterances=1), wavs)
-
-
-@pytest.mark.parametrize("speeds", [[], [100, 20], [300]])
-def test_impossible_speeds(speeds):
-    with pytest.raises(ConfigError, match="speeds="):
-        augmentation.VoiceSpeed(speeds)
+def test_impossible_options(tmp_path):
+    for speeds in ([], [100, 20], [300]):
+        with pytest.raises(ConfigError, match="speeds="):
+            augmentation.VoiceSpeed(speeds)
+    with pytest.raises(ConfigError, match="snr_low=20"):
+        augmentation.augmenter(tmp_path, snr_low=20, snr_high=10)
 
 
 def test_spec_augment_blanks_frames_and_filters_and_leaves_the_rest():
@@ -65,8 +63,6 @@ def test_not_enabled_is_none(tmp_path):
 
 @pytest.fixture(scope="module")
 def noises(tmp_path_factory):
-    from speechtools import audio
-
     folder = tmp_path_factory.mktemp("noises")
     rng = np.random.default_rng(0)
     for name in ("hum", "hiss"):
@@ -91,15 +87,10 @@ def test_noise_is_added_at_its_snr(tmp_path, noises):
         assert float(snr) == pytest.approx(10, abs=1.0)
 
 
-def test_snrs_out_of_order(tmp_path):
-    with pytest.raises(ConfigError, match="snr_low=20"):
-        augmentation.augmenter(tmp_path, snr_low=20, snr_high=10)
-
-
 def test_files_are_written_once(tmp_path, noises):
-    options = {"noise_folder": noises, "num_rooms": 2}
-    augmentation.augmenter(tmp_path, **options)
-    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    assert len(written) >= 6
-    augmentation.augmenter(tmp_path, **options)
-    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    def times():
+        augmentation.augmenter(tmp_path, noise_folder=noises, num_rooms=2)
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+
+    first = times()
+    assert len(first) >= 6 and times() == first
