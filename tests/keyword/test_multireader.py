@@ -1,6 +1,5 @@
-"""MultiReader and mixing: one batch from every source, weights, passes, processes; and sources that cannot be."""
+"""MultiReader and mixing: one batch from every source, passes, and invalid sources; see also the contract."""
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import torch
 
 import speechtools
-from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.errors import ConfigError
 from speechtools.keyword.multireader import JoinedStore, Source
 from speechtools.speaker.batches import SpeakerBatches, StepSampler, speaker_loader
 from tests.speaker.stores import write_store
@@ -23,24 +22,16 @@ def sources(tmp_path):
     return [Source("small", small, 2, 3, 1.0, **SHAPE), Source("large", large, 8, 3, 0.5, **SHAPE)]
 
 
-def test_every_step_has_a_batch_of_every_source(sources):
-    reader = speechtools.build("reader/multireader", sources=sources)
-    for step in range(10):
-        found = reader[step]
-        assert found.names == ("small", "large") and found.weights == (1.0, 0.5)
-        assert [len(part.wavs) for part in found.parts] == [6, 24]
-        assert [len(set(part.speakers.tolist())) for part in found.parts] == [2, 8]
-
-
 def test_a_source_that_ends_starts_again_in_a_new_order_independently_of_the_others(sources):
     reader, alone = (speechtools.build("reader/multireader", sources=each) for each in (sources, sources[:1]))
     passes = []
     for first in range(0, 40, 2):  # 4 speakers, 2 a step
         passes.append([s for step in (first, first + 1) for s in reader[step].parts[0].speakers.tolist()])
-    assert all(sorted(each) == [0, 1, 2, 3] for each in passes) and len(set(map(tuple, passes))) > 5
+    assert all(sorted(speakers) == [0, 1, 2, 3] for speakers in passes) and len(set(map(tuple, passes))) > 5
     assert all(torch.equal(reader[step].parts[0].wavs, alone[step].parts[0].wavs) for step in range(40))
-    heard = Counter(s for step in range(5) for s in reader[step].parts[1].speakers.tolist())
-    assert set(heard.values()) == {1} and len(heard) == 40
+    assert sorted(s for step in range(5) for s in reader[step].parts[1].speakers.tolist()) == list(range(40))
+    assert reader[0].names == ("small", "large") and reader[0].weights == (1.0, 0.5)
+    assert [len(part.wavs) for part in reader[0].parts] == [6, 24]
 
 
 def test_one_source_gives_the_plain_batches(sources):
@@ -50,28 +41,6 @@ def test_one_source_gives_the_plain_batches(sources):
     for step in range(12):
         (part,), batch = reader[step].parts, plain[step]
         assert torch.equal(part.wavs, batch.wavs) and torch.equal(part.speakers, batch.speakers)
-
-
-@pytest.mark.parametrize("place", [0, 1])
-@pytest.mark.parametrize("name", ["reader/multireader", "reader/mixed"])
-def test_a_weight_of_0_disables_a_source_exactly(sources, name, place):
-    silent = [replace(each, weight=0.0) if k == place else each for k, each in enumerate(sources)]
-    absent = [each for k, each in enumerate(sources) if k != place]
-    with_it, without = (speechtools.build(name, sources=each) for each in (silent, absent))
-    for step in range(5):
-        assert len(with_it[step].parts) == 1
-        assert torch.equal(with_it[step].parts[0].wavs, without[step].parts[0].wavs)
-
-
-@pytest.mark.parametrize("name", ["reader/multireader", "reader/mixed"])
-def test_processes_draw_other_speakers(sources, name):
-    smaller = [replace(sources[0], num_speakers=1), replace(sources[1], num_speakers=4)]
-    if name == "reader/multireader":
-        smaller[0] = replace(smaller[0], num_speakers=2)
-    ranks = [speechtools.build(name, sources=smaller, seed=3, rank=rank, world_size=2) for rank in range(2)]
-    for step in range(10):
-        for one, other in zip(ranks[0][step].parts, ranks[1][step].parts, strict=True):
-            assert not set(one.speakers.tolist()) & set(other.speakers.tolist())
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -89,8 +58,7 @@ def test_mixing_draws_a_source_by_its_share_of_the_speakers(sources):
     reader = speechtools.build("reader/mixed", sources=sources)
     speakers = torch.cat([reader[step].parts[0].speakers for step in range(100)])
     assert len(reader[0].parts[0].speakers) == 10 and reader[0].weights == (1.0,)
-    share = float((speakers < 4).float().mean())
-    assert share == pytest.approx(4 / 44, abs=0.02)
+    assert float((speakers < 4).float().mean()) == pytest.approx(4 / 44, abs=0.02)
 
 
 def test_a_joined_store_reads_what_its_stores_hold(sources):
@@ -116,10 +84,8 @@ def test_sources_may_differ_in_shape(sources):
     [
         (lambda a, b: [], "got none"),
         (lambda a, b: [a, replace(b, name="small")], "name 'small'"),
-        (lambda a, b: [a, replace(b, weight=-1.0)], "'large' has the weight -1.0"),
         (lambda a, b: [a, replace(b, weight=float("nan"))], "'large' has the weight nan"),
         (lambda a, b: [a, replace(b, weight="much")], "'large' has the weight 'much'"),
-        (lambda a, b: [a, replace(b, weight=float("inf"))], "'large' has the weight inf"),
         (lambda a, b: [replace(a, weight=0.0), replace(b, weight=0.0)], r"\(small, large\) have the weight 0"),
         (lambda a, b: [replace(a, num_speakers=50), b], "small.*': .*Lower speakers_per_batch"),
     ],
@@ -129,15 +95,6 @@ def test_impossible_sources(sources, name, change, message):
         speechtools.build(name, sources=change(*sources))
 
 
-def test_a_source_without_two_speakers_is_named(sources, tmp_path):
-    poor = replace(sources[1], name="poor", store=write_store(tmp_path / "poor", [5]))
-    with pytest.raises(CorpusError, match="The source 'poor': .*has 1 speakers"):
-        speechtools.build("reader/multireader", sources=[sources[0], poor])
-
-
 def test_mixing_warns_of_speakers_of_the_same_name_in_two_sources(sources, caplog):
     speechtools.build("reader/mixed", sources=[sources[0], replace(sources[0], name="again")])
     assert "4 speakers of the sources small and again" in caplog.text
-    caplog.clear()
-    speechtools.build("reader/multireader", sources=[sources[0], replace(sources[0], name="again")])
-    assert not caplog.text

@@ -17,8 +17,8 @@ def recording(place, length=0.5, seconds=3.0, background=1e-3, seed=0):
     return wav
 
 
-@pytest.mark.parametrize("place", [0.0, 0.3, 1.1, 2.5])
-@pytest.mark.parametrize("background", [0.0, 1e-4, 1e-2])
+@pytest.mark.parametrize("place", [0.0, 1.1, 2.5])
+@pytest.mark.parametrize("background", [0.0, 1e-2])
 def test_the_keyword_lies_in_the_middle_or_at_the_edge(place, background):
     start = speechtools.build("segment/energy")(recording(place, background=background)) / RATE
     assert start <= place + 0.01 and start + 0.8 >= place + 0.49
@@ -26,28 +26,19 @@ def test_the_keyword_lies_in_the_middle_or_at_the_edge(place, background):
         assert abs(start + 0.4 - (place + 0.25)) < 0.12
 
 
-def test_of_two_sounds_it_is_the_louder_one():
-    wav = recording(0.4) + 10 * recording(2.0, seed=1, background=0.0)
-    assert 1.6 < speechtools.build("segment/energy")(wav) / RATE < 2.05
-
-
-def test_what_is_longer_than_the_segment_fills_it():
-    start = speechtools.build("segment/energy")(recording(0.5, length=2.0)) / RATE
-    assert 0.49 <= start <= 1.71
-
-
-def test_level_and_offset_do_not_matter():
-    segment, wav = speechtools.build("segment/energy"), recording(1.0)
+def test_other_sounds_and_levels():
+    segment = speechtools.build("segment/energy")
+    louder = recording(0.4) + 10 * recording(2.0, seed=1, background=0.0)
+    assert 1.6 < segment(louder) / RATE < 2.05
+    assert 0.49 <= segment(recording(0.5, length=2.0)) / RATE <= 1.71  # what is longer fills it
+    assert segment(recording(0.1, seconds=0.8)) == 0
+    wav = recording(1.0)
     assert segment(wav) == segment(0.01 * wav) == segment(wav + 0.2)
 
 
 @pytest.mark.parametrize("end, start", [(20000, 20000 + 800 - 12800), (500, 0), (48000, 48000 - 12800)])
 def test_a_known_end_is_used(end, start):
     assert speechtools.build("segment/energy")(recording(0.1), end=end) == start
-
-
-def test_a_recording_as_long_as_the_segment_is_the_segment():
-    assert speechtools.build("segment/energy")(recording(0.1, seconds=0.8)) == 0
 
 
 @pytest.mark.parametrize(
