@@ -1,4 +1,4 @@
-"""Each law of the kind enhancer catches a network that breaks it."""
+"""Each law of the kind enhancer alone catches a network that breaks it. The shared laws are tested with other kinds."""
 
 import laws
 import pytest
@@ -9,12 +9,14 @@ from torch import nn
 class Masker(nn.Module):
     """A mask from each frame's own magnitudes over the level of the valid frames: correct."""
 
+    floor = 1e-9
+
     def __init__(self, input_size):
         super().__init__()
         self.linear = nn.Linear(input_size, input_size)
 
     def level(self, feats, mask):
-        return ((feats * mask).square().sum((1, 2)) / mask.sum((1, 2))).sqrt()[:, None, None] + 1e-9
+        return ((feats * mask).square().sum((1, 2)) / mask.sum((1, 2))).sqrt()[:, None, None] + self.floor
 
     def forward(self, feats, lens=None):
         time = feats.shape[1]
@@ -29,28 +31,12 @@ class Unbounded(Masker):
 
 
 class DividesByTheLevel(Masker):
-    def level(self, feats, mask):
-        return super().level(feats, mask) - 1e-9
-
-
-class ShortByDefault(Masker):
-    def forward(self, feats, lens=None):
-        return super().forward(feats, torch.full((len(feats),), 0.8) if lens is None else lens)
-
-
-class LevelOfThePadding(Masker):
-    def level(self, feats, mask):
-        return super().level(feats, torch.ones_like(mask).expand_as(feats))
+    floor = 0.0
 
 
 class KeepsTheLevel(Masker):
     def level(self, feats, mask):
         return 1.0
-
-
-class Detached(Masker):
-    def forward(self, feats, lens=None):
-        return super().forward(feats.detach(), lens)
 
 
 def test_a_correct_enhancer_keeps_all_laws():
@@ -62,10 +48,7 @@ def test_a_correct_enhancer_keeps_all_laws():
     [
         (Unbounded, "masks of the same shape, in", r"masks from [\d.]+ to [\d.]+"),
         (DividesByTheLevel, "finite for silence", "not finite"),
-        (ShortByDefault, "lens=None", "the masks without lens"),
-        (LevelOfThePadding, "padding, whatever", "the masks of 41 frames"),
         (KeepsTheLevel, "the level of a recording", "40 dB lower"),
-        (Detached, "a gradient reaches", "no gradient in the input feats"),
     ],
 )
 def test_broken_enhancers(plugin, law, seen):

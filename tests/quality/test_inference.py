@@ -55,37 +55,21 @@ def test_the_gpu_gives_the_same_scores_and_gradients(pretrained, net, tone):
     assert torch.isfinite(wav.grad).all() and wav.grad.abs().max() > 0
 
 
-def test_samples_of_several_channels_are_refused(net):
-    with pytest.raises(AudioError, match=r"shape \(2, 100\)"):
-        net.assess_samples(np.ones((2, 100)))
-    with pytest.raises(AudioError, match="NaN"):
-        net.assess_samples(np.full(100, np.nan))
-
-
 # -------------------------------------------------------------------------------------------------------------- files
 
 
-@pytest.mark.parametrize(
-    "name, rate, channels, options",
-    [
-        ("six_channels.wav", 16000, 6, {"subtype": "PCM_24"}),
-        ("studio.flac", 96000, 2, {}),
-        ("phone.wav", 8000, 1, {"subtype": "ULAW"}),
-        ("music.ogg", 44100, 2, {}),
-    ],
-)
-def test_any_rate_channels_and_format(net, tone, tmp_path, name, rate, channels, options):
-    samples = np.repeat(tone(1.5, rate)[:, None], channels, axis=1)
-    report = net.assess_file(write(tmp_path / name, samples, rate, **options))
-    expected = float(net.assess_batch(torch.tensor(soxr.resample(tone(1.5, rate), rate, 16000)))[0])
-    assert report.score == pytest.approx(expected, abs=0.1 if "phone" in name else 0.02)
+def test_any_rate_channels_and_format(net, tone, tmp_path):
+    samples = tone(1.5, 44100)
+    report = net.assess_file(write(tmp_path / "music.ogg", np.stack([samples, samples], axis=1), 44100))
+    expected = float(net.assess_batch(torch.tensor(soxr.resample(samples, 44100, 16000)))[0])
+    assert report.score == pytest.approx(expected, abs=0.02)
     assert report.duration == pytest.approx(1.5, abs=1e-3)
 
 
-@pytest.mark.parametrize("samples", [1, 100, 511, 512])
-def test_very_short_files(net, tmp_path, samples):
-    report = net.assess_file(write(tmp_path / "short.wav", np.full(samples, 0.1)))
-    assert np.isfinite(report.score) and report.frame_scores.shape == report.times.shape == (1,)
+@pytest.mark.parametrize("samples", [1, 512])
+def test_very_short_recordings(net, samples):
+    report = net.assess_samples(np.full(samples, 0.1))
+    assert np.isfinite(report.score) and report.frame_scores.shape == (1,)
     assert 0 <= report.times[0] <= report.duration
 
 
@@ -100,7 +84,7 @@ def test_a_report_agrees_with_the_batch(net, tone, tmp_path):
     assert report.scale == "raw_nb"
 
 
-@pytest.mark.parametrize("level", ["peak", "loud", "none"])
+@pytest.mark.parametrize("level", ["peak", "loud"])
 def test_long_files_are_scored_in_chunks_like_a_whole(net, tone, tmp_path, monkeypatch, level):
     monkeypatch.setattr(net.features, "level", level)
     path = write(tmp_path / "long.wav", tone(9.37), subtype="FLOAT")
@@ -125,31 +109,18 @@ def test_bad_files_say_what_is_wrong(net, bad_file):
     path, message = bad_file
     with pytest.raises(AudioError, match=f"{path.name}.*{message}"):
         net.assess_file(path)
+    with pytest.raises(AudioError, match=r"shape \(2, 100\)"):
+        net.assess_samples(np.ones((2, 100)))
 
 
 # ------------------------------------------------------------------------------------------------------------ regions
 
 
-def report_of(frame_scores, hop=0.016):
-    scores = np.asarray(frame_scores, dtype=float)
-    times = np.arange(len(scores)) * hop + 0.016
-    return QualityReport(scores.mean(), scores, times, len(scores) * hop + 0.016, hop, "raw_nb")
-
-
 def test_regions_are_the_runs_below_the_threshold():
-    report = report_of([4, 1, 1, 4, 4, 2, 4])
+    scores = np.array([4.0, 1.0, 1.0, 4.0, 4.0, 2.0, 4.0])
+    report = QualityReport(scores.mean(), scores, 0.016 * np.arange(1, 8), 0.128, 0.016, "raw_nb")
     regions = report.degraded_regions(below=2.5)
     assert [region.score for region in regions] == [1.0, 2.0]
-    assert regions[0].start == pytest.approx(0.024) and regions[0].end == pytest.approx(0.056)
+    assert (regions[0].start, regions[0].end) == pytest.approx((0.024, 0.056))
     assert report.degraded_regions(below=2.5, min_duration=0.02) == regions[:1]
-    assert report.degraded_regions(below=0.5) == []
-
-
-def test_a_report_is_one_line():
-    report = report_of(np.linspace(1, 4, 1000))
-    assert repr(report) == "QualityReport(score=2.50, duration=16.0 s, scale='raw_nb')"
-
-
-def test_a_recording_bad_throughout_is_one_region():
-    report = report_of([1, 1, 1])
-    assert report.degraded_regions(below=2) == [Region(0.0, report.duration, 1.0)]
+    assert report.degraded_regions(below=5) == [Region(0.0, report.duration, scores.mean())]

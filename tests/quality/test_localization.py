@@ -80,12 +80,13 @@ def test_every_clean_utterance_once_and_the_noises_in_turn(rows):
 def test_noise_is_in_the_stretch_alone_and_at_its_snr(rows, snr_db):
     for example in partly_noisy_set(rows, RATE, snr_db, start=0.25, end=0.5):
         assert (example.start, example.end) == pytest.approx((len(example.clean) / 4, len(example.clean) / 2), abs=0.5)
-        outside = np.r_[0 : example.start, example.end : len(example.clean)]
-        scale = np.dot(example.noisy[outside], example.clean[outside]) / np.square(example.clean[outside]).sum()
-        assert scale <= 1 + 1e-6 and np.allclose(example.noisy[outside], scale * example.clean[outside], atol=1e-6)
-        speech = scale * example.clean[example.start : example.end]
-        noise = example.noisy[example.start : example.end] - speech
-        assert 10 * np.log10(np.mean(speech**2) / np.mean(noise**2)) == pytest.approx(snr_db, abs=0.01)
+        (clean, speech, _), (same, noisy, _) = (
+            np.split(samples, [example.start, example.end]) for samples in (example.clean, example.noisy)
+        )
+        scale = np.dot(same, clean) / np.square(clean).sum()
+        assert scale <= 1 + 1e-6 and np.allclose(same, scale * clean, atol=1e-6)
+        noise = noisy - scale * speech
+        assert 10 * np.log10(np.mean((scale * speech) ** 2) / np.mean(noise**2)) == pytest.approx(snr_db, abs=0.01)
 
 
 def test_what_cannot_be_mixed_is_left_out_and_named(rows, tmp_path, caplog):
@@ -104,9 +105,7 @@ def test_what_cannot_be_mixed_is_left_out_and_named(rows, tmp_path, caplog):
     "chosen, options, message",
     [
         (slice(None), {"start": 0.7, "end": 0.3}, "start=0.7, end=0.3"),
-        (slice(None), {"snr_db": float("nan")}, "snr_db=nan"),
         (slice(None), {"max_utterances": 0}, "max_utterances=0"),
-        (slice(6, None), {}, "0 clean utterances and 2 types of noise"),
         (slice(6), {}, "6 clean utterances and 0 types of noise"),
     ],
 )
@@ -118,7 +117,7 @@ def test_impossible_sets_are_refused(rows, chosen, options, message):
 # -------------------------------------------------------------------------------------------------------- the frames
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_frame_counts_only_where_all_its_samples_are_of_one_kind(seed):
     rng = np.random.default_rng(seed)
     length = int(rng.integers(1000, 3000))
@@ -156,28 +155,22 @@ def test_a_perfect_detector_is_perfect_and_its_opposite_wrong(rows, sign, auc):
     results = localization_metrics(FakeNet(lambda windows: sign * detector(windows)), partly_noisy_set(rows, RATE))
     drops = {"clean_drop": 0.0, "noisy_drop": 3.0 * sign}
     assert results == {"auc": auc, "auc_within": auc, "utterances": 6} | drops
-    assert {type(value) for value in results.values()} == {float, int}
 
 
-def test_a_net_with_constant_frame_scores_locates_nothing(rows):
-    mean = FakeNet(lambda windows: np.full(len(windows), detector(windows).mean()))
-    results = localization_metrics(mean, partly_noisy_set(rows, RATE))
-    assert results["auc_within"] == 0.5
-    assert results["clean_drop"] == pytest.approx(results["noisy_drop"]) and results["clean_drop"] > 1
+def test_known_frame_scores(rows):
+    examples = partly_noisy_set(rows, RATE)
 
+    def test(score):
+        return localization_metrics(FakeNet(score), examples)
 
-def test_an_effect_of_noise_on_clean_frames_is_in_their_drop_alone(rows):
-    net = FakeNet(lambda windows: detector(windows) - 0.5 * rough(windows).any())
-    results = localization_metrics(net, partly_noisy_set(rows, RATE))
-    assert (results["auc"], results["auc_within"]) == (1.0, 1.0)
-    assert (results["clean_drop"], results["noisy_drop"]) == pytest.approx((0.5, 3.5))
-
-
-def test_levels_that_differ_between_utterances_lower_the_pooled_area_alone(rows):
-    # Each utterance has another pitch, and so another level of scores.
-    def shifted(windows):
-        return detector(windows) + 1000 * np.square(np.diff(windows[0])).sum() / np.square(windows[0]).sum()
-
-    results = localization_metrics(FakeNet(shifted), partly_noisy_set(rows, RATE))
-    assert results["auc_within"] == 1.0 and 0.5 < results["auc"] < 1.0
-    assert results["clean_drop"] == pytest.approx(0, abs=1e-3)
+    constant = test(lambda windows: np.full(len(windows), detector(windows).mean()))
+    assert constant["auc_within"] == 0.5
+    assert constant["clean_drop"] == pytest.approx(constant["noisy_drop"]) and constant["clean_drop"] > 1
+    # An effect of the noise on the clean frames is in their drop alone.
+    lowered = test(lambda windows: detector(windows) - 0.5 * rough(windows).any())
+    assert (lowered["auc"], lowered["auc_within"]) == (1.0, 1.0)
+    assert (lowered["clean_drop"], lowered["noisy_drop"]) == pytest.approx((0.5, 3.5))
+    # Another level for every utterance, here by its pitch, lowers the pooled area alone.
+    shifted = test(lambda w: detector(w) + 1000 * np.square(np.diff(w[0])).sum() / np.square(w[0]).sum())
+    assert shifted["auc_within"] == 1.0 and 0.5 < shifted["auc"] < 1.0
+    assert shifted["clean_drop"] == pytest.approx(0, abs=1e-3)

@@ -22,6 +22,14 @@ def report(seed, frames=60):
     return QualityReport(float(scores.mean()), scores, times, 1.0, 1 / frames, "raw_nb")
 
 
+def test_the_scatter_names_metrics_and_counts(figures, tmp_path):
+    predicted, true = [1.0, 2.0, 4.0], [1.5, 2.0, 4.5]
+    plots.score_scatter(tmp_path / "s.png", predicted, true, ["noisy", "noisy", "clean"], "raw_nb", "a test")
+    axes = figures[0].axes[0]
+    assert f"LCC {metrics.lcc(predicted, true):.3f}" in axes.texts[0].get_text()
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["noisy (2)", "clean (1)"]
+
+
 def test_frame_scores_on_the_axis_of_their_scale(figures, tone, tmp_path):
     recordings = [("x", tone(1.0), report(0)), ("very short", np.full(100, 0.1, np.float32), report(1, 1))]
     path = plots.frame_scores(tmp_path / "f.png", recordings, 16000)
@@ -52,11 +60,3 @@ def test_every_model_has_one_colour(figures, tone, tmp_path):
         assert [len(axes.patches) for axes in pair] == [0, 1]
         edges = pair[1].patches[0].get_extents().transformed(pair[1].transData.inverted())
         assert (edges.x0, edges.x1) == pytest.approx(marked["y"])
-
-
-def test_the_scatter_names_metrics_and_counts(figures, tmp_path):
-    predicted, true = [1.0, 2.0, 4.0], [1.5, 2.0, 4.5]
-    plots.score_scatter(tmp_path / "s.png", predicted, true, ["noisy", "noisy", "clean"], "raw_nb", "a test")
-    axes = figures[0].axes[0]
-    assert f"LCC {metrics.lcc(predicted, true):.3f}" in axes.texts[0].get_text()
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["noisy (2)", "clean (1)"]
