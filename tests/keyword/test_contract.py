@@ -59,16 +59,6 @@ class CountsItsSteps(MultiReader):
         return super().__getitem__(self.calls)
 
 
-class IgnoresWeights(MultiReader):
-    def __init__(self, sources, seed=0, rank=0, world_size=1):
-        super().__init__([dataclasses.replace(source, weight=1.0) for source in sources], seed, rank, world_size)
-
-
-class IgnoresRanks(MultiReader):
-    def __init__(self, sources, seed=0, rank=0, world_size=1):
-        super().__init__(sources, seed)
-
-
 class OneSpeakerTwice(MultiReader):
     def __getitem__(self, step):
         batches = super().__getitem__(step)
@@ -77,13 +67,21 @@ class OneSpeakerTwice(MultiReader):
         return batches
 
 
+def ignores_weights(sources, seed=0, rank=0, world_size=1):
+    return MultiReader([dataclasses.replace(source, weight=1.0) for source in sources], seed, rank, world_size)
+
+
+def ignores_ranks(sources, seed=0, rank=0, world_size=1):
+    return MultiReader(sources, seed)
+
+
 @pytest.mark.parametrize(
     "plugin, law, seen",
     [
         (OneSpeakerTwice, "speakers that occur once", "in the batch of 'small'"),
         (CountsItsSteps, "the seed and its number alone", "another batch at step"),
-        (IgnoresWeights, "weight 0 changes nothing", "with a source of weight 0 differs"),
-        (IgnoresRanks, "different speakers", "both processes have the speakers"),
+        (ignores_weights, "weight 0 changes nothing", "with a source of weight 0 differs"),
+        (ignores_ranks, "different speakers", "both processes have the speakers"),
     ],
 )
 def test_broken_readers(plugin, law, seen):
