@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from speechtools import audio
-from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError
+from speechtools.core.checks import check_number
+from speechtools.core.errors import AudioError, SpeechtoolsError
 from speechtools.core.files import disk_errors, write_aside
 from speechtools.core.jobs import map_in_processes
 from speechtools.core.rows import Row, write_rows
@@ -73,7 +74,7 @@ def complete(
     """
     durations = [duration(folder / item.relative) for item in plan]  # s
     missing = [item for item, seconds in zip(plan, durations, strict=True) if not seconds]
-    manifest = folder / "manifest.csv"
+    manifest, columns = folder / "manifest.csv", SpokenRow.columns()
     if missing or not os.path.isfile(manifest):
         if missing:
             Synthesizer()  # reports a missing package before any worker starts
@@ -82,29 +83,21 @@ def complete(
             for _ in map_in_processes(make, missing, num_workers, f"Speaking the {name}"):
                 pass
             durations = [duration(folder / item.relative) for item in plan]
-            write_rows(manifest, SpokenRow, (_row(*pair) for pair in zip(plan, durations, strict=True)))
-    return (
-        Utterance(item.utt_id, item.speaker, item.voice.split, folder / item.relative, seconds, item.text)
-        for item, seconds in zip(plan, durations, strict=True)
-    )
+            listed = _utterances(Path(), plan, durations)
+            write_rows(manifest, SpokenRow, (SpokenRow(**{name: getattr(u, name) for name in columns}) for u in listed))
+    return _utterances(folder, plan, durations)
 
 
-def _row(item: Item, seconds: float) -> SpokenRow:
-    return SpokenRow(
-        utt_id=item.utt_id,
-        speaker=item.speaker,
-        split=item.voice.split,
-        path=Path(item.relative),
-        duration=seconds,
-        text=item.text,
-    )
+def _utterances(folder: Path, plan: Sequence[Item], durations: Sequence[float]) -> Iterator[Utterance]:
+    for item, seconds in zip(plan, durations, strict=True):
+        yield Utterance(item.utt_id, item.speaker, item.voice.split, folder / item.relative, seconds, item.text)
 
 
 def check_at_least(minimum: int, **options: int | None) -> None:
     """Raise ConfigError unless every option is None or a whole number of at least ``minimum``."""
     for name, value in options.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < minimum):
-            raise ConfigError(f"{name} must be a whole number of at least {minimum}; got {value!r}.")
+        if value is not None:
+            check_number(name, value, minimum, whole=True)
 
 
 def cache_folder(data_folder: str | Path | None) -> Path:

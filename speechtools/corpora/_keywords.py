@@ -25,10 +25,7 @@ def select(root: Path, keywords: Sequence[str | int] | None, available: Collecti
     if keywords is None:
         return set(available)
     if isinstance(keywords, str) or not isinstance(keywords, Collection) or not keywords:
-        raise ConfigError(
-            f"keywords={keywords!r} is not a list of keywords. Give a list, as in [{min(available)}], or omit it to "
-            "read all."
-        )
+        raise ConfigError(f"keywords={keywords!r} is not a list. Give a list, as in [{min(available)}], or omit it.")
     for keyword in map(str, keywords):  # YAML reads digits as numbers
         if keyword not in available:
             raise CorpusError(
@@ -59,12 +56,7 @@ class KeywordCorpus:
     """
 
     def __init__(
-        self,
-        data_folder: str | Path,
-        reader: str,
-        expected: str,
-        keywords: Sequence[str | int] | None = None,
-        background: str = "",
+        self, data_folder: str | Path, reader: str, expected: str, keywords: Sequence | None, background: str = ""
     ):
         self.root = audio.existing_folder(data_folder)
         files = audio.find_audio(self.root)
@@ -73,12 +65,7 @@ class KeywordCorpus:
         if not matches:
             raise wrong_layout(self.root, reader, expected, files)
         others = [name for path, name in names.items() if path not in matches and background not in name.split("/")]
-        if others:
-            warnings.warn(
-                f"Skipped {len(others)} of {len(files)} audio files of the corpus {self.root}, whose names are not "
-                f"{expected}: {first_of(others)}.",
-                stacklevel=3,
-            )
+        _warn(f"Skipped {len(others)} of {len(files)} audio files of the corpus {self.root}, not {expected}", others)
         self.keywords = select(self.root, keywords, {match["keyword"] for match in matches.values()})
         self.all_keywords = keywords is None
         self.matches = {path: match for path, match in matches.items() if match["keyword"] in self.keywords}
@@ -124,12 +111,7 @@ class KeywordCorpus:
                     if path not in entries and path not in existing:
                         missing.append(f"{name} ({file.name})")
                     entries[path] = split, file
-        if missing:
-            warnings.warn(
-                f"The lists of the corpus {self.root} name {len(missing)} of {len(entries)} files that do not exist: "
-                f"{first_of(missing)}. They were skipped.",
-                stacklevel=3,
-            )
+        _warn(f"Lists of {self.root} name {len(missing)} of {len(entries)} files that do not exist", missing)
         unlisted = {path: others if path.parents[level - 1] in divided else "" for path in self.matches}
         return {path: entries.get(path.with_suffix(""), (split,))[0] for path, split in unlisted.items()}
 
@@ -154,12 +136,7 @@ class KeywordCorpus:
                 f"The lists of the corpus {self.root} name none of its {len(unlisted)} files, such as {unlisted[0]}. "
                 "Fix the lists, or remove them to read the corpus undivided."
             )
-        if unlisted:
-            warnings.warn(
-                f"The lists of the corpus {self.root} do not name {len(unlisted)} existing files: "
-                f"{first_of(unlisted)}. They were skipped.",
-                stacklevel=3,
-            )
+        _warn(f"Skipped {len(unlisted)} files of the corpus {self.root} that its lists do not name", unlisted)
         return finish(self.root, utterances)
 
 
@@ -174,10 +151,11 @@ def finish(root: Path, utterances: list[Utterance]) -> Iterator[Utterance]:
     for utterance in utterances:
         splits.setdefault(utterance.speaker, set()).add(utterance.split)
     shared = sorted(speaker for speaker, names in splits.items() if len(names) > 1)
-    if shared:
-        warnings.warn(
-            f"{len(shared)} of {len(splits)} speakers of the corpus {root} are in more than one split: "
-            f"{first_of(shared)}. A test on them is not a test on new speakers: fix the lists.",
-            stacklevel=3,
-        )
+    _warn(f"Fix the lists of {root}: {len(shared)} of {len(splits)} speakers are in more than one split", shared)
     return with_durations(root, utterances)
+
+
+def _warn(message: str, names: list[str]) -> None:
+    """Warn with the first of some names, if there are any."""
+    if names:
+        warnings.warn(f"{message}: {first_of(names)}.", stacklevel=4)

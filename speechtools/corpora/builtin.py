@@ -17,16 +17,8 @@ import numpy as np
 from speechtools.core.files import fingerprint
 from speechtools.core.jobs import map_in_processes
 from speechtools.core.registry import plugin
-from speechtools.corpora._generated import (
-    Item,
-    cache_folder,
-    check_at_least,
-    complete,
-    whole_duration,
-    write_audio,
-    write_text,
-    writing,
-)
+from speechtools.corpora import _generated
+from speechtools.corpora._generated import Item, check_at_least
 from speechtools.corpora._spoken import ACCENTS, SAMPLE_RATE, VARIANTS, Voice, say, tract_and_pitch
 from speechtools.corpora.sentences import SA, SI, SX, composed
 from speechtools.corpora.utterance import Utterance
@@ -90,13 +82,12 @@ def builtin(
     >>> len(utterances), len({utterance.speaker for utterance in utterances})
     (20, 2)
     """
-    check_at_least(
-        1, num_train_speakers=num_train_speakers, num_test_speakers=num_test_speakers, num_workers=num_workers
-    )
+    speakers = {"num_train_speakers": num_train_speakers, "num_test_speakers": num_test_speakers}
+    check_at_least(1, **speakers, num_workers=num_workers)
     check_at_least(0, seed=seed)
-    options = {"seed": seed, "num_train_speakers": num_train_speakers, "num_test_speakers": num_test_speakers}
-    folder = cache_folder(data_folder) / f"builtin-{fingerprint({'version': _VERSION, **options})}"
-    return complete(
+    options = {"seed": seed, **speakers}
+    folder = _generated.cache_folder(data_folder) / f"builtin-{fingerprint({'version': _VERSION, **options})}"
+    return _generated.complete(
         folder,
         _plan(seed, num_train_speakers, num_test_speakers),
         make=functools.partial(_make, folder),
@@ -125,11 +116,11 @@ def builtin_noises(data_folder: str | Path | None = None, seed: int = 0, num_wor
 
     check_at_least(0, seed=seed)
     check_at_least(1, num_workers=num_workers)
-    folder = cache_folder(data_folder) / f"noises-{fingerprint({'version': _VERSION, 'seed': seed})}"
+    folder = _generated.cache_folder(data_folder) / f"noises-{fingerprint({'version': _VERSION, 'seed': seed})}"
     names = [*training_noises(), *TEST_NOISES]
-    missing = [name for name in names if not whole_duration(folder / f"{name}.wav")]
+    missing = [name for name in names if not _generated.whole_duration(folder / f"{name}.wav")]
     make = functools.partial(_make_noise, folder, seed)
-    with writing(folder, "built-in noises", 0.32 * len(missing)):
+    with _generated.writing(folder, "built-in noises", 0.32 * len(missing)):
         for _ in map_in_processes(make, missing, num_workers, "Making the noises"):
             pass
     return folder
@@ -138,19 +129,16 @@ def builtin_noises(data_folder: str | Path | None = None, seed: int = 0, num_wor
 def _voices(seed: int, num_train: int, num_test: int) -> list[Voice]:
     rng = np.random.default_rng([seed, 0])
     total = num_train + num_test
-    variants: list[str] = []
-    accents: list[int] = []
-    while len(variants) < total:  # every variant and accent once before any is repeated
-        variants += [list(VARIANTS)[i] for i in rng.permutation(len(VARIANTS))]
-    while len(accents) < total:
-        accents += rng.permutation(len(ACCENTS)).tolist()
+    # Every variant and accent once before any is repeated.
+    variants, accents = (
+        [names[i] for _ in range(-(-total // len(names))) for i in rng.permutation(len(names))]
+        for names in (list(VARIANTS), range(len(ACCENTS)))
+    )
     offsets = {variant: rng.uniform(size=2) for variant in VARIANTS}
-    uses = dict.fromkeys(VARIANTS, 0)
     names: set[str] = set()
     voices = []
     for i, (variant, accent) in enumerate(zip(variants[:total], accents, strict=False)):
-        warp, fundamental, pitch = tract_and_pitch(variant, offsets[variant], uses[variant])
-        uses[variant] += 1
+        warp, fundamental, pitch = tract_and_pitch(variant, offsets[variant], i // len(VARIANTS))
         letter = "F" if fundamental >= 160 else "M"
         while (name := letter + "".join(rng.choice(list("ABCDEFGHJKLMNPRSTW"), 3)) + "0") in names:
             pass
@@ -214,16 +202,16 @@ def _speak(item: Item) -> np.ndarray:
 def _make(folder: Path, item: Item) -> None:
     path = folder / item.relative
     samples = _speak(item)
-    write_text(path.with_suffix(".TXT"), f"0 {len(samples)} {item.text}\n")
-    write_audio(path, samples)  # last: once it exists, the utterance is complete
+    _generated.write_text(path.with_suffix(".TXT"), f"0 {len(samples)} {item.text}\n")
+    _generated.write_audio(path, samples)  # last: once it exists, the utterance is complete
 
 
 def _make_noise(folder: Path, seed: int, name: str) -> None:
     from speechtools.audio.noises import make_noise
 
-    write_audio(folder / f"{name}.wav", make_noise(name, seed))
+    _generated.write_audio(folder / f"{name}.wav", make_noise(name, seed))
 
 
 def _duration(path: Path) -> float:
     """Seconds of an utterance that is complete and has its text, 0 otherwise."""
-    return whole_duration(path) if os.path.isfile(path.with_suffix(".TXT")) else 0.0
+    return _generated.whole_duration(path) if os.path.isfile(path.with_suffix(".TXT")) else 0.0

@@ -18,7 +18,8 @@ import numpy as np
 from speechtools.core.errors import ConfigError
 from speechtools.core.files import fingerprint
 from speechtools.core.registry import plugin
-from speechtools.corpora._generated import Item, cache_folder, check_at_least, complete, whole_duration, write_audio
+from speechtools.corpora import _generated
+from speechtools.corpora._generated import Item, cache_folder, check_at_least, complete, whole_duration
 from speechtools.corpora._spoken import ACCENTS, SAMPLE_RATE, VARIANTS, Voice, say, tract_and_pitch
 from speechtools.corpora.utterance import Utterance
 
@@ -105,27 +106,15 @@ def builtin_keywords(
     (9, 'Hello-test-00000-00', 'Hello')
     """
     test_renditions = renditions if test_renditions is None else test_renditions
-    check_at_least(
-        1,
-        num_speakers=num_speakers,
-        renditions=renditions,
-        test_renditions=test_renditions,
-        num_workers=num_workers,
-    )
-    check_at_least(0, num_test_speakers=num_test_speakers, seed=seed)
+    counts = {"num_speakers": num_speakers, "renditions": renditions, "test_renditions": test_renditions}
+    counts_or_0 = {"num_test_speakers": num_test_speakers, "seed": seed}
+    check_at_least(1, **counts, num_workers=num_workers)
+    check_at_least(0, **counts_or_0)
     if not isinstance(source, str) or not re.fullmatch(r"[A-Za-z0-9_-]*", source):
         raise ConfigError(f"source={source!r} becomes a file name: use only letters, digits, hyphens and underscores.")
     keywords = _checked(keywords)
     voices = [*_voices("train", num_speakers, seed, source), *_voices("test", num_test_speakers, seed, source)]
-    options = {
-        "keywords": keywords,
-        "num_speakers": num_speakers,
-        "num_test_speakers": num_test_speakers,
-        "renditions": renditions,
-        "test_renditions": test_renditions,
-        "seed": seed,
-        "source": source,
-    }
+    options = {"keywords": keywords, "source": source, **counts, **counts_or_0}
     folder = cache_folder(data_folder) / f"keywords-{fingerprint({'version': _VERSION, **options})}"
     names = " and ".join(f'"{keyword}"' for keyword in keywords)
     return complete(
@@ -148,14 +137,9 @@ def _checked(keywords: Sequence[str]) -> list[str]:
     for number, keyword in enumerate(keywords):
         pronounceable = re.search(r"[^\W_]", keyword)
         if not pronounceable or keyword.strip(" .") != keyword or re.search(r'[\x00-\x1f/\\:*?"<>|]', keyword):
-            raise ConfigError(
-                f"The keyword {keyword!r} cannot name a folder or be spoken. Use letters and digits, without / \\ : * "
-                "? < > | and double quotes, and without a blank or dot at either end."
-            )
+            raise ConfigError(f"The keyword {keyword!r} cannot name a folder or be spoken. Use letters and digits.")
         if slugs[number] in slugs[:number]:
-            raise ConfigError(
-                f"The keyword {keyword!r} occurs twice; case and underscores for blanks are ignored. Remove one."
-            )
+            raise ConfigError(f"The keyword {keyword!r} occurs twice, but for case and underscores. Remove one.")
     return keywords
 
 
@@ -250,4 +234,4 @@ def _through_microphone(samples: np.ndarray, rng: np.random.Generator) -> np.nda
 
 
 def _make(folder: Path, item: Item) -> None:
-    write_audio(folder / item.relative, _render(item))
+    _generated.write_audio(folder / item.relative, _render(item))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from speechtools.core.checks import check_number
 from speechtools.core.errors import SpeechtoolsError
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -26,6 +27,7 @@ _CHARS_UTF8 = 1
 _POS_CHARACTER = 1
 _RATE, _VOLUME, _PITCH, _RANGE, _WORD_GAP = 1, 2, 3, 4, 7
 _LONGEST_DATA_PATH = 150  # characters; espeak-ng silently cuts a path longer than its buffer of 160
+_REINSTALL = "Reinstall it: pip install --force-reinstall espeakng-loader"
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
@@ -62,10 +64,7 @@ class Synthesizer:
         self._data_path = Path(espeakng_loader.get_data_path())
         for path in (self._library_path, self._data_path / "phontab"):
             if not path.is_file():
-                raise SpeechtoolsError(
-                    f"The installed espeakng-loader has no {path}. Reinstall it: "
-                    'pip install --force-reinstall espeakng-loader (or "speechtools[recipes]").'
-                )
+                raise SpeechtoolsError(f"The installed espeakng-loader has no {path}. {_REINSTALL}")
         self._variants = {path.name for path in (self._data_path / "voices" / "!v").iterdir()}
 
     def speak(
@@ -101,8 +100,7 @@ class Synthesizer:
         """
         limits = (("pitch", pitch, 0, 99), ("pitch_range", pitch_range, 0, 99), ("rate", rate, 80, 450))
         for name, value, low, high in limits:
-            if not low <= value <= high:
-                raise SpeechtoolsError(f"{name}={value} is out of range: give {low} to {high}.")
+            check_number(name, value, low, high)
         unknown_voice = SpeechtoolsError(
             f"espeak-ng has no voice {voice!r}. A voice is a language ('en-us', 'en-gb-scotland', …), optionally with "
             f"a variant ('en-us+f3'): one of the files in {self._data_path / 'voices/!v'}."
@@ -123,13 +121,10 @@ class Synthesizer:
                 return 1  # stop speaking
 
         callback = _CALLBACK(receive)
-        with self._lock, self._data_folder() as data_folder, self._fresh_library() as library:
-            initialized = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, os.fsencode(data_folder), _DONT_EXIT)
+        with self._lock, self._fresh_library() as (library, data_path):
+            initialized = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, os.fsencode(data_path), _DONT_EXIT)
             if initialized != self.sample_rate:
-                raise SpeechtoolsError(
-                    f"espeak-ng could not start from {self._data_path} (status {initialized}). "
-                    "Reinstall it: pip install --force-reinstall espeakng-loader"
-                )
+                raise SpeechtoolsError(f"espeak-ng could not start from {data_path} ({initialized}). {_REINSTALL}")
             try:
                 library.espeak_SetSynthCallback(callback)
                 if library.espeak_SetVoiceByName(voice.encode()) != 0:
@@ -150,32 +145,19 @@ class Synthesizer:
         return np.frombuffer(b"".join(blocks), dtype=np.int16).astype(np.float32) / 32768.0  # (samples,)
 
     @contextlib.contextmanager
-    def _fresh_library(self) -> Iterator[ctypes.CDLL]:
-        library = ctypes.CDLL(str(self._library_path))
-        if library.espeak_ng_GetSampleRate() == 0:  # not initialized: in its original state
-            try:
-                yield library
-            finally:
+    def _fresh_library(self) -> Iterator[tuple[ctypes.CDLL, Path]]:
+        """The library in its original state, and the folder of its data by a short path."""
+        with tempfile.TemporaryDirectory(prefix="speechtools-") as folder, contextlib.ExitStack() as stack:
+            library, data_path = ctypes.CDLL(str(self._library_path)), self._data_path
+            if library.espeak_ng_GetSampleRate() != 0:
+                # Another text-to-speech package in this process uses the same file: load a copy instead.
                 _unload(library)
-            return
-        # Another text-to-speech package in this process uses the same file: load a copy instead.
-        _unload(library)
-        with tempfile.TemporaryDirectory(prefix="speechtools-") as folder:
-            copy = ctypes.CDLL(shutil.copy(self._library_path, folder))
-            try:
-                yield copy
-            finally:
-                _unload(copy)
-
-    @contextlib.contextmanager
-    def _data_folder(self) -> Iterator[Path]:
-        if len(os.fsencode(self._data_path)) <= _LONGEST_DATA_PATH:
-            yield self._data_path
-            return
-        with tempfile.TemporaryDirectory(prefix="speechtools-") as folder:
-            link = Path(folder, "espeak-ng-data")
-            link.symlink_to(self._data_path, target_is_directory=True)
-            yield link
+                library = ctypes.CDLL(shutil.copy(self._library_path, folder))
+            stack.callback(_unload, library)
+            if len(os.fsencode(data_path)) > _LONGEST_DATA_PATH:
+                data_path = Path(folder, "espeak-ng-data")
+                data_path.symlink_to(self._data_path, target_is_directory=True)
+            yield library, data_path
 
 
 def _check(status: int, doing: str) -> None:

@@ -42,10 +42,7 @@ def kaldi(data_folder: str | Path) -> Iterator[Utterance]:
 
 def _read_lists(root: Path, folder: Path, split: str) -> list[Utterance]:
     if (folder / "segments").exists():
-        raise CorpusError(
-            f"{folder / 'segments'} is not supported. Cut the audio into one file an utterance (Kaldi's "
-            "extract-segments), list these in wav.scp and remove segments."
-        )
+        raise CorpusError(f"{folder / 'segments'} is not supported. Cut the audio with Kaldi's extract-segments.")
     paths = _audio_paths(root, folder)
     if not (folder / "utt2spk").is_file():
         raise CorpusError(f"{folder} has a wav.scp but no utt2spk. Add it, with a line <id> <speaker> an utterance.")
@@ -66,10 +63,7 @@ def _audio_paths(root: Path, folder: Path) -> dict[str, Path]:
     paths, missing = {}, []
     for utt_id, entry in _read_list(folder / "wav.scp").items():
         if entry.endswith("|"):
-            raise CorpusError(
-                f"{folder / 'wav.scp'} has the command {entry!r} for {utt_id!r}, and this reader runs no commands. "
-                "Convert the audio to WAV or FLAC and list the paths."
-            )
+            raise CorpusError(f"{folder / 'wav.scp'} has the command {entry!r} for {utt_id!r}. List paths instead.")
         file = next((start / entry for start in starts if os.path.isfile(start / entry)), None)
         if file is None:
             missing.append((utt_id, entry))

@@ -44,10 +44,7 @@ def keyword_folder(data_folder: str | Path, keywords: Sequence[str | int] | None
     names = {path: path.relative_to(root) for path in files}
     for name in names.values():
         if len(name.parts) != 3:
-            raise CorpusError(
-                f"{name} in the corpus {root} is not <keyword>/<speaker>/<file>. Move it, or give the folder of the "
-                "keywords."
-            )
+            raise CorpusError(f"{name} in the corpus {root} is not <keyword>/<speaker>/<file>. Move it.")
     chosen = _keywords.select(root, keywords, {name.parts[0] for name in names.values()})
     utterances = []
     for path, name in names.items():

@@ -54,14 +54,7 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
         if row.split and row.split.lower() not in _layout.SPLITS:
             raise CorpusError(f"{root / LIST}: split={row.split!r} of {row.path} is not train, valid or test.")
         utt_id = "-".join(row.path.with_suffix("").parts)
-        utterance = Utterance(
-            utt_id,
-            row.speaker or utt_id,
-            _layout.SPLITS.get(row.split.lower(), ""),
-            root / row.path,
-            duration=0.0,
-            score=row.score,
-            measure=row.measure or None,
-        )
-        utterances.append(utterance)
+        labels = {"score": row.score, "measure": row.measure or None}
+        split = _layout.SPLITS.get(row.split.lower(), "")
+        utterances.append(Utterance(utt_id, row.speaker or utt_id, split, root / row.path, 0.0, **labels))
     return _layout.with_durations(root, utterances)

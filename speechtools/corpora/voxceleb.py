@@ -65,6 +65,5 @@ def _check_converted(root: Path, matches: dict[Path, re.Match]) -> None:
     if missing:
         raise CorpusError(
             f"{len(missing)} of {len(originals)} .m4a files of the corpus {root} have no converted copy, such as "
-            f"{missing[0]}. Convert each to 16 kHz WAV or FLAC under the same name, beside it or in the same folders "
-            "below wav/."
+            f"{missing[0]}. Convert each to 16 kHz WAV or FLAC, beside it or in the same folders below wav/."
         )

@@ -72,7 +72,7 @@ def test_pitch_rate_and_voice_have_their_effect(speak):
     [
         ({"voice": "en-nowhere"}, "'en-nowhere'"),
         ({"voice": "en-us+nobody"}, r"'en-us\+nobody'"),
-        ({"rate": 10}, "rate=10 .* 80 to 450"),
+        ({"rate": 10}, "rate: 10 .* 80 and 450"),
     ],
 )
 def test_impossible_arguments(speak, arguments, message):

@@ -11,11 +11,10 @@ import pytest
 
 from speechtools.core.errors import ConfigError, CorpusError, SpeechtoolsError
 from speechtools.core.rows import read_rows
-from speechtools.corpora import _generated, builtin, builtin_keywords
+from speechtools.corpora import _generated
 from tests.corpora.layouts import SMALL, generate
 
 pytest.importorskip("espeakng_loader")
-MODULES = {"builtin": builtin, "builtin-keywords": builtin_keywords}
 every_corpus = pytest.mark.parametrize("name", SMALL)
 
 
@@ -44,9 +43,7 @@ def test_only_missing_files_are_made_again(name, builtin_cache, tmp_path, monkey
     (folder / "manifest.csv").unlink()
     (missing.parent / f".{missing.name}.1.part").write_bytes(b"torn")  # of a killed process
     made, write_audio = [], _generated.write_audio
-    monkeypatch.setattr(
-        MODULES[name], "write_audio", lambda path, samples: made.append(path) or write_audio(path, samples)
-    )
+    monkeypatch.setattr(_generated, "write_audio", lambda path, wave: made.append(path) or write_audio(path, wave))
     assert generate(name, tmp_path) == utterances and sorted(made) == sorted([missing, cut])
     whole = {file: data for file, data in contents(folder).items() if not file.endswith(".part")}
     assert whole == contents(builtin_cache / folder.name)
