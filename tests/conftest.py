@@ -84,3 +84,14 @@ def bad_file(request, tone, tmp_path):
     elif path.name == "text.wav":
         path.write_text("no audio")
     return path, message
+
+
+@pytest.fixture
+def registry_restored(monkeypatch):
+    """Plugins and kinds that a test registers are forgotten after it."""
+    import speechtools
+    from speechtools.core import registry
+
+    speechtools.available()  # everything is imported before the copy, so that restoring loses nothing
+    monkeypatch.setattr(registry, "_plugins", dict(registry._plugins))
+    monkeypatch.setattr(registry, "_contracts", dict(registry._contracts))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechtools import cli
 from speechtools.inference import SpeechEnhancer
 
 
@@ -14,57 +13,41 @@ def write(path, samples):
     return path
 
 
-@pytest.fixture
-def enhance(capsys):
-    """Run ``speechtools enhance``: exit status, output, errors."""
-    return lambda *arguments: (cli.main(["enhance", *map(str, arguments)]), *capsys.readouterr())
-
-
-@pytest.mark.parametrize(
-    ("target", "output"), [("new/clean.wav", "new/clean.wav"), ("clean.flac", "clean.flac"), (".", "noisy.wav")]
-)
-def test_a_file(enhance, tone, tmp_path, target, output):
+@pytest.mark.parametrize(("target", "output"), [("new/clean.flac", "new/clean.flac"), (".", "noisy.wav")])
+def test_a_file(call, tone, tmp_path, target, output):
     path = write(tmp_path / "noisy.flac", tone(1.0))
-    status, printed, _ = enhance(path, tmp_path / target)
+    status, printed, _ = call("enhance", path, tmp_path / target)
     assert status == 0 and f"1 recording enhanced: {tmp_path / target}" in printed
     written, rate = soundfile.read(tmp_path / output)
     assert rate == 16000 and soundfile.info(tmp_path / output).subtype == "PCM_16"
     np.testing.assert_allclose(written, SpeechEnhancer.from_hparams().enhance_file(path), atol=1 / 32768)
 
 
-def test_a_folder_with_a_bad_file(enhance, tone, tmp_path):
-    for name in ("a.wav", "deep/b.flac", "deep/er/c.ogg"):
+def test_a_folder_with_a_bad_file(call, tone, tmp_path):
+    for name in ("a.wav", "deep/er/c.ogg"):
         write(tmp_path / "in" / name, tone(0.5))
     write(tmp_path / "in" / "deep" / "silent.wav", np.zeros(8000))
-    (tmp_path / "in" / "notes.txt").write_text("not audio")
-    status, printed, errors = enhance(tmp_path / "in", tmp_path / "out")
-    assert status == 1 and "3 recordings enhanced" in printed
+    status, printed, errors = call("enhance", tmp_path / "in", tmp_path / "out")
+    assert status == 1 and "2 recordings enhanced" in printed
     assert "speechtools: not enhanced: " in errors and "silent.wav is silent" in errors and "Traceback" not in errors
     outputs = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
-    assert outputs == ["a.wav", "deep/b.wav", "deep/er/c.wav"]
+    assert outputs == ["a.wav", "deep/er/c.wav"]
 
 
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [
         ("in", "out.wav", "is a folder and"),
-        ("in/a.wav", "in/a.wav", "would be replaced"),
         ("in/a.wav", "in/../in/a.wav", "would be replaced"),
-        ("in/a.wav", "in", "would be replaced"),
         ("in", "in", "would be replaced"),
         ("twins", "out", "would both become"),
         ("in/a.wav", "out", "There is no folder"),
-        ("none", "out", "none contains no audio file"),
-        ("gone.wav", "out.wav", "gone.wav does not exist"),
         ("in/a.wav", "out.mp3", ".mp3"),
     ],
 )
-def test_a_wrong_source_or_target_writes_nothing(enhance, tone, tmp_path, source, target, message):
+def test_a_wrong_source_or_target_writes_nothing(refused, tone, tmp_path, source, target, message):
     for name in ("in/a.wav", "twins/a.wav", "twins/a.flac"):
         write(tmp_path / name, tone(0.5))
-    (tmp_path / "none").mkdir()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
-    status, printed, errors = enhance(tmp_path / source, tmp_path / target)
-    (line,) = [line for line in errors.splitlines() if line.startswith("speechtools: ")]
-    assert status == 1 and not printed and message in line
+    assert message in refused("enhance", tmp_path / source, tmp_path / target)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before

@@ -10,6 +10,7 @@ from speechtools.core.excepthook import show_messages_only
 
 @pytest.fixture
 def hook(monkeypatch):
+    """Call the hook with an error; returns the errors that it passes on."""
     passed_on = []
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, traceback: passed_on.append(error))
     show_messages_only(ValueError, OSError, RuntimeError)
@@ -19,27 +20,20 @@ def hook(monkeypatch):
     return lambda error: installed(type(error), error, None) or passed_on
 
 
-@pytest.mark.parametrize(
-    "error, message",
-    [
+def test_errors_of_the_toolkit_and_the_system_are_one_message(hook, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    for error, message in (
         (ConfigError("Too few."), "error: Too few.\n"),
         (OSError(28, "No space left on device"), "No space left on device"),
         (CorpusError("Caught.\nOriginal Traceback (most recent call last):\nCorpusError: Gone."), "error: Gone.\n"),
-    ],
-)
-def test_one_message(hook, capsys, error, message):
-    assert hook(error) == []
-    text = capsys.readouterr().err
-    assert message in text and "Traceback" not in text
+        (RuntimeError("Connection closed by peer"), "Process 1 lost the connection"),
+    ):
+        assert hook(error) == []
+        text = capsys.readouterr().err
+        assert message in text and "Traceback" not in text
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("CUDA error"), ValueError("of somebody else")])
 def test_other_errors_are_passed_on(hook, capsys, error):
     assert hook(error) == [error] and capsys.readouterr().err == ""
-
-
-def test_a_lost_connection(hook, capsys, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
-    assert hook(RuntimeError("Connection closed by peer")) == []
-    assert "Process 1 lost the connection" in capsys.readouterr().err

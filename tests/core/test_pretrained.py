@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from speechtools.core.errors import ConfigError
+from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.inference import PretrainedModel, QualityNet
 
 
@@ -16,24 +16,8 @@ def model(pretrained, tmp_path):
     return shutil.copytree(pretrained, tmp_path / "model")
 
 
-def edit(model, old, new):
-    yaml = model / "hyperparams.yaml"
-    yaml.write_text(yaml.read_text().replace(old, new))
-
-
 def load(source):
     return QualityNet.from_hparams(source, run_opts={"device": "cpu"})
-
-
-def test_source_may_be_text_or_path(pretrained):
-    wav = torch.randn(1, 4000)
-    assert torch.equal(load(str(pretrained)).assess_batch(wav)[0], load(pretrained).assess_batch(wav)[0])
-
-
-@pytest.mark.parametrize("source", ["/nowhere/pretrained", "./results/qnet/pretrained", "missing", "a/b/c"])
-def test_a_missing_folder_is_not_taken_for_a_hub_id(source):
-    with pytest.raises(ConfigError, match="There is no folder .* nearest existing parent"):
-        load(source)
 
 
 def test_bundled_models_are_loaded_by_name(tone):
@@ -47,12 +31,19 @@ def test_bundled_models_are_loaded_by_name(tone):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
+        ("/nowhere/pretrained", "There is no folder .* nearest existing parent"),
+        ("./results/qnet", "There is no folder"),  # not taken for a hub id
         ("quality-net-enhansed", "Did you mean 'quality-net-enhanced'"),
         ("", "name of the model is empty"),
         ("speaker", "a model of another kind"),
+        (".git", "has no hyperparams.yaml"),
+        ("setup.cfg", "setup.cfg is a file"),
     ],
 )
-def test_names_that_cannot_be_loaded(source, message):
+def test_sources_that_cannot_be_loaded(tmp_path, monkeypatch, source, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "setup.cfg").touch()
     with pytest.raises(ConfigError, match=message):
         load(source)
 
@@ -67,30 +58,17 @@ def test_a_hub_id_is_downloaded(pretrained, monkeypatch):
 
 
 def test_an_interface_without_a_bundled_model():
-    class Other(PretrainedModel):
-        """Without BUNDLED."""
-
-    with pytest.raises(ConfigError, match="Other has no bundled model"):
-        Other.from_hparams()
+    with pytest.raises(ConfigError, match="PretrainedModel has no bundled model"):
+        PretrainedModel.from_hparams()
 
 
-def test_a_folder_without_a_model(model, tmp_path):
-    with pytest.raises(ConfigError, match="has no hyperparams.yaml"):
-        load(tmp_path)
-    with pytest.raises(ConfigError, match="quality.ckpt is a file"):
-        load(model / "quality.ckpt")
-
-
-@pytest.mark.parametrize("size", [0, 100, 3000])
-def test_a_truncated_checkpoint(model, size):
+def test_a_truncated_or_missing_checkpoint(model):
     path = model / "quality.ckpt"
-    path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(ConfigError, match=rf"quality.ckpt \({size} bytes\) cannot be read"):
-        load(model)
-
-
-def test_a_missing_checkpoint(model):
-    (model / "quality.ckpt").unlink()
+    for size in (3000, 0):
+        path.write_bytes(path.read_bytes()[:size])
+        with pytest.raises(ConfigError, match=rf"quality.ckpt \({size} bytes\) cannot be read"):
+            load(model)
+    path.unlink()
     with pytest.raises(ConfigError, match="weights .*quality.ckpt are missing"):
         load(model)
 
@@ -105,6 +83,7 @@ def test_a_missing_checkpoint(model):
     ],
 )
 def test_a_yaml_that_does_not_describe_the_model(model, old, new, message):
-    edit(model, old, new)
-    with pytest.raises(ConfigError if "Did you" not in message else ValueError, match=message):
+    yaml = model / "hyperparams.yaml"
+    yaml.write_text(yaml.read_text().replace(old, new))
+    with pytest.raises(SpeechtoolsError, match=message):
         load(model)
