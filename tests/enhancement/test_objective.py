@@ -10,10 +10,9 @@ from speechtools.core.errors import ConfigError
 from speechtools.enhancement.objective import enhancement_objective, ideal_ratio_mask, phase_sensitive_mask
 
 KINDS = [
-    (target, approximation, compression)
-    for target in ("irm", "psm")
-    for approximation, compression in (("mask", 1.0), ("signal", 1.0), ("signal", 0.3))
+    (target, *variant) for target in ("irm", "psm") for variant in (("mask", 1.0), ("signal", 1.0), ("signal", 0.3))
 ]
+all_kinds = pytest.mark.parametrize(("target", "approximation", "compression"), KINDS)
 #: Added to magnitudes before compression, relative to the root mean square of the noisy utterance.
 SMALL = 1e-6
 
@@ -63,21 +62,16 @@ def reference(masks, speech, noisy, counts, target, approximation, compression):
 
 
 @pytest.mark.parametrize(
-    ("mask", "expected"), [(ideal_ratio_mask, irm_reference), (phase_sensitive_mask, psm_reference)], ids=["irm", "psm"]
+    ("mask", "expected"), [(ideal_ratio_mask, irm_reference), (phase_sensitive_mask, psm_reference)]
 )
 def test_masks_equal_the_reference(spectra, mask, expected):
     speech, noisy, _ = spectra
     values = [expected(s, y) for s, y in zip(speech.flatten().tolist(), noisy.flatten().tolist(), strict=True)]
     torch.testing.assert_close(mask(speech, noisy).flatten(), torch.tensor(values, dtype=torch.float64))
     assert 0 in values or mask is ideal_ratio_mask, "the cut is tested"
-
-
-@pytest.mark.parametrize("mask", [ideal_ratio_mask, phase_sensitive_mask])
-def test_masks_of_speech_alone_noise_alone_and_silence(mask):
-    speech = torch.randn(4, dtype=torch.complex64)
-    torch.testing.assert_close(mask(speech, speech), torch.ones(4))
-    assert (mask(torch.zeros_like(speech), speech) == 0).all()
-    assert torch.isfinite(mask(torch.zeros_like(speech), torch.zeros_like(speech))).all()
+    silence = torch.zeros_like(speech)
+    torch.testing.assert_close(mask(speech, speech), torch.ones(3, 6, 5, dtype=torch.float64))
+    assert not mask(silence, speech).any() and not mask(silence, silence).any()
 
 
 def test_the_phase_sensitive_mask_is_the_best_mask_in_0_to_1(spectra):
@@ -88,7 +82,7 @@ def test_the_phase_sensitive_mask_is_the_best_mask_in_0_to_1(spectra):
         assert (error <= (other * noisy - speech).abs() + 1e-12).all()
 
 
-@pytest.mark.parametrize(("target", "approximation", "compression"), KINDS)
+@all_kinds
 def test_objective_equals_the_reference(spectra, target, approximation, compression):
     masks, counts = draw_masks(), [6, 3, 1]
     expected = reference(masks, *spectra[:2], counts, target, approximation, compression)
@@ -96,34 +90,15 @@ def test_objective_equals_the_reference(spectra, target, approximation, compress
     assert float(objective) == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize(("target", "approximation", "compression"), KINDS)
+@all_kinds
 def test_gradient_equals_finite_differences(spectra, target, approximation, compression):
     masks = draw_masks().requires_grad_()
     assert torch.autograd.gradcheck(
         lambda m: enhancement_objective(m, *spectra, target, approximation, compression), masks
     )
-    (gradient,) = torch.autograd.grad(enhancement_objective(masks, *spectra, target, approximation), masks)
-    assert (gradient[1, 3:] == 0).all()
-    assert (gradient[1, :3] != 0).all()
 
 
-@pytest.mark.parametrize(("target", "mask"), [("irm", ideal_ratio_mask), ("psm", phase_sensitive_mask)])
-def test_ideal_masks_have_no_error(spectra, target, mask):
-    masks = mask(*spectra[:2])
-    masks[1, 3:] = 0.123  # padding
-    assert float(enhancement_objective(masks, *spectra, target, "mask")) == 0
-
-
-@pytest.mark.parametrize("compression", [1.0, 0.3])
-def test_the_masked_spectrum_is_best_with_the_phase_sensitive_mask(spectra, compression):
-    ideal = phase_sensitive_mask(*spectra[:2])
-    least = enhancement_objective(ideal, *spectra, "psm", "signal", compression)
-    for seed in range(5):
-        other = (ideal + 0.1 * (draw_masks(seed) - 0.5)).clamp(0, 1)
-        assert enhancement_objective(other, *spectra, "psm", "signal", compression) > least
-
-
-@pytest.mark.parametrize(("target", "approximation", "compression"), KINDS)
+@all_kinds
 def test_objective_is_invariant_to_padding_level_and_order(spectra, target, approximation, compression):
     speech, noisy, lens = spectra
     masks = draw_masks()
@@ -138,20 +113,16 @@ def test_objective_is_invariant_to_padding_level_and_order(spectra, target, appr
         assert float(again) == pytest.approx(float(objective), rel=1e-10)
 
 
-@pytest.mark.parametrize(("target", "approximation", "compression"), KINDS)
+@all_kinds
 def test_silence_has_a_finite_gradient(target, approximation, compression):
     masks, silence = torch.zeros(1, 3, 5, requires_grad=True), torch.zeros(1, 3, 5, dtype=torch.complex64)
     for noisy in (silence, torch.randn(1, 3, 5, dtype=torch.complex64)):
         objective = enhancement_objective(masks, silence, noisy, torch.ones(1), target, approximation, compression)
         (gradient,) = torch.autograd.grad(objective, masks)
-        assert torch.isfinite(objective)
-        assert torch.isfinite(gradient).all()
+        assert torch.isfinite(objective) and torch.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize(
-    "options", [{"target": "ibm"}, {"approximation": "magnitude"}, {"compression": 0}, {"compression": 1.5}]
-)
-def test_invalid_options_are_refused(spectra, options):
-    ((name, value),) = options.items()
+@pytest.mark.parametrize(("name", "value"), [("target", "ibm"), ("approximation", "magnitude"), ("compression", 1.5)])
+def test_invalid_options_are_refused(spectra, name, value):
     with pytest.raises(ConfigError, match=f"{name}={value!r}"):
-        enhancement_objective(draw_masks(), *spectra, **options)
+        enhancement_objective(draw_masks(), *spectra, **{name: value})
