@@ -1,5 +1,6 @@
 """A check that a law catches a plugin that breaks it."""
 
+import functools
 import re
 from unittest import mock
 
@@ -24,3 +25,12 @@ def must_break(kind: str, plugin, law: str, seen: str, **options) -> None:
     with pytest.raises(PluginError, match=re.escape(f"{kind!r}: {broken.sentence}. Seen: ")) as caught:
         keeps(kind, plugin, **options)
     assert re.search(seen, str(caught.value)), caught.value
+
+
+def changed(base: type, change, method: str = "forward") -> type:
+    """A subclass whose ``method(*arguments)`` returns ``change(that of the base, *arguments)``."""
+
+    def new(self, *arguments, **options):
+        return change(functools.partial(getattr(base, method), self), *arguments, **options)
+
+    return type("Changed", (base,), {method: new})

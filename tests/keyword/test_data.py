@@ -68,7 +68,11 @@ def names(*numbers):
 
 def test_segments_contain_their_keyword_and_no_speaker_is_in_two_sets(corpus, tmp_path):
     sets = prepare(tmp_path, source(corpus), segment_seconds=0.7)["main"]
-    rows = [(store, number, row) for store in sets.open().values() for number, row in _rows(store)]
+    rows = [
+        (store, number, row)
+        for store in sets.open().values()
+        for number, row in enumerate(read_rows(store.manifest, SpeakerRow))
+    ]
     assert len(rows) == 10 * 2 * 2
     for store, number, row in rows:
         samples = store.read(number)
@@ -77,10 +81,6 @@ def test_segments_contain_their_keyword_and_no_speaker_is_in_two_sets(corpus, tm
         assert np.sum((samples / 32768.0) ** 2) > 0.95 * np.sum(soundfile.read(row.path)[0] ** 2)
     speakers = speakers_of(sets).values()
     assert set.union(*speakers) == names(*range(10)) and sum(map(len, speakers)) == 10 and min(map(len, speakers)) >= 2
-
-
-def _rows(store):
-    return enumerate(read_rows(store.manifest, SpeakerRow))
 
 
 def test_another_source_of_the_same_corpus_skips_the_heldout_speakers(corpus, tmp_path):
@@ -133,13 +133,10 @@ def test_another_option_makes_another_folder(corpus, tmp_path):
 def test_where_the_keyword_ends_is_used_if_the_corpus_tells(tmp_path):
     put(tmp_path / "a.wav", place=0.2, seconds=3.0)
     cutter, whole = SegmentCutter("energy", 0.8, RATE), soundfile.read(tmp_path / "a.wav")[0].astype(np.float32)
-    segment = build("segment/energy")
     for end in (None, 0.7, 3.0):
-        start = segment(torch.from_numpy(whole), None if end is None else round(end * RATE))
-        found = cutter(Utterance("a", "s", "", tmp_path / "a.wav", 3.0, "ok", end))
-        assert np.array_equal(found, whole[start : start + 12800])
-    with pytest.raises(AudioError, match="64000.* 48000"):
-        cutter(Utterance("a", "s", "", tmp_path / "a.wav", 3.0, "ok", 4.0))
+        start = build("segment/energy")(torch.from_numpy(whole), end and round(end * RATE))
+        samples = cutter(Utterance("a", "s", "", tmp_path / "a.wav", 3.0, "ok", end))
+        assert np.array_equal(samples, whole[start : start + 12800])
     whole[:20000] = 0
     soundfile.write(tmp_path / "a.wav", whole, RATE)
     with pytest.raises(AudioError, match=r"silent .*\(0.9 s\)"):
@@ -180,15 +177,6 @@ def test_recordings_that_hold_no_keyword_are_rejected_and_the_rest_goes_on(tmp_p
     assert sum(map(len, sets.open().values())) == 40 and "3 utterances were rejected" in caplog.text
 
 
-def test_recordings_that_are_all_too_short(tmp_path):
-    root = put_speakers(tmp_path / "corpus", 8, ["ok"], place=0.05, seconds=0.6)
-    message = r"keyword-folder \(main\) has 0 .*16 utterances were .*lower segment_seconds"
-    with pytest.raises(CorpusError, match=message):
-        prepare(tmp_path, source(root))
-    sets = prepare(tmp_path, source(root), segment_seconds=0.5)["main"]
-    assert sum(map(len, sets.open().values())) == 16
-
-
 @pytest.mark.parametrize(
     "count, form, corpus, message",
     [
@@ -204,11 +192,6 @@ def test_corpora_that_cannot_be_verified(tmp_path, count, form, corpus, message)
         prepare(tmp_path, source(root, corpus))
 
 
-def test_a_keyword_that_no_file_holds(corpus, tmp_path):
-    with pytest.raises(CorpusError, match=r"The source 'other': No file .* keyword 'okk'\. Did you mean 'ok'"):
-        prepare(tmp_path, source(corpus), source(corpus, keywords=["okk"]))
-
-
 @pytest.mark.parametrize(
     "sources, options, error, message",
     [
@@ -217,7 +200,6 @@ def test_a_keyword_that_no_file_holds(corpus, tmp_path):
         ({"main": source("", "keyword-folders")}, {}, PluginError, "Did you mean 'corpus/keyword-folder'"),
         ({"main": source("")}, {}, PluginError, "The source 'main': .*data_folder"),
         ({"main": source("x")}, {"segment": "enregy"}, PluginError, "Did you mean 'segment/energy'"),
-        ({"main": source("x")}, {"segment_seconds": -1}, ConfigError, "seconds=-1"),
         ({"main": source("x")}, {"heldout_share": 1.0}, ConfigError, "heldout_share=1.0"),
         ({"main": source("x")}, {"test_splits": ["tset"]}, ConfigError, "'tset'.*Did you mean 'test'"),
     ],

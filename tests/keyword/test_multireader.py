@@ -9,7 +9,7 @@ import torch
 import speechtools
 from speechtools.core.errors import ConfigError
 from speechtools.keyword.multireader import JoinedStore, Source
-from speechtools.speaker.batches import SpeakerBatches, StepSampler, speaker_loader
+from speechtools.speaker.batches import SpeakerBatches
 from tests.speaker.stores import write_store
 
 SHAPE = {"min_samples": 800, "max_samples": 800}
@@ -41,17 +41,6 @@ def test_one_source_gives_the_plain_batches(sources):
     for step in range(12):
         (part,), batch = reader[step].parts, plain[step]
         assert torch.equal(part.wavs, batch.wavs) and torch.equal(part.speakers, batch.speakers)
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_run_resumes_where_it_was(sources, workers):
-    reader, steps = speechtools.build("reader/multireader", sources=sources), StepSampler(6)
-    steps.set_position(2, 4)
-    found = list(speaker_loader(reader, steps, workers))
-    assert len(found) == 2
-    for batches, step in zip(found, (10, 11), strict=True):
-        for one, other in zip(batches.parts, reader[step].parts, strict=True):
-            assert torch.equal(one.wavs, other.wavs) and torch.equal(one.speakers, other.speakers)
 
 
 def test_mixing_draws_a_source_by_its_share_of_the_speakers(sources):

@@ -1,6 +1,5 @@
 """The preparation of corpora of speakers: stores of speech, resuming, bad input."""
 
-import csv
 import json
 import shutil
 
@@ -9,7 +8,7 @@ import pytest
 import soundfile
 
 from speechtools.core.errors import ConfigError, CorpusError, PluginError
-from speechtools.core.rows import check_manifest
+from speechtools.core.rows import check_manifest, read_rows
 from speechtools.speaker import data as speaker_data
 from speechtools.speaker import shards
 
@@ -58,14 +57,10 @@ def test_speakers_are_divided_and_pauses_removed(corpus, tmp_path):
 def test_bad_recordings_are_rejected_with_their_reason(corpus, tmp_path):
     soundfile.write(corpus / "spk0" / "silent.wav", np.zeros(RATE), RATE)
     soundfile.write(corpus / "spk1" / "short.wav", 0.1 * np.sin(np.arange(RATE // 10)), RATE)
-    flac = corpus / "spk2" / "cut.flac"
-    soundfile.write(flac, 0.1 * np.random.default_rng(0).standard_normal(2 * RATE), RATE)
-    flac.write_bytes(flac.read_bytes()[: flac.stat().st_size // 2])
     sets = prepare(corpus, tmp_path / "prepared")
-    with open(sets.manifests["train"].parent / "rejected.csv", newline="") as stream:
-        reasons = {row["path"].rpartition("/")[2]: row["reason"] for row in csv.DictReader(stream)}
-    assert set(reasons) == {"silent.wav", "short.wav", "cut.flac"} and "truncated or damaged" in reasons["cut.flac"]
-    assert "silent" in reasons["silent.wav"] and "less than min_seconds=0.4" in reasons["short.wav"]
+    rows = read_rows(sets.manifests["train"].parent / "rejected.csv", shards.RejectedRow)
+    assert [row.path.rpartition("/")[2] for row in rows] == ["silent.wav", "short.wav"]
+    assert "silent" in rows[0].reason and "less than min_seconds=0.4" in rows[1].reason
     assert len(utt_ids(sets)) == 24
 
 
@@ -134,7 +129,6 @@ def test_after_a_full_disk_the_preparation_can_be_completed(corpus, tmp_path, mo
         (8, {"heldout_share": 1.2}, ConfigError, "heldout_share=1.2"),
         (8, {"min_seconds": 0}, ConfigError, "min_seconds=0"),
         (8, {"min_seconds": 5.0}, CorpusError, "0 speaker.*24 utterances were rejected"),
-        (8, {"corpus": "foldre"}, PluginError, "Did you mean 'corpus/folder'"),
         (8, {"corpus": ["folder", "folder"]}, ConfigError, "2 corpora .* 1 data folders"),
     ],
 )

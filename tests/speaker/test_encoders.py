@@ -26,8 +26,7 @@ def copied_while_frozen(encoder):
 @pytest.mark.parametrize("through", [lambda m: m, lambda m: pickle.loads(pickle.dumps(m)), copied_while_frozen])
 def test_only_the_gradients_of_the_projections_are_halved(through):
     torch.manual_seed(0)
-    half = LSTMP(5, 8, 4, 2)
-    full = LSTMP(5, 8, 4, 2, projection_gradient_scale=1.0)
+    half, full = LSTMP(5, 8, 4, 2), LSTMP(5, 8, 4, 2, projection_gradient_scale=1.0)
     full.load_state_dict(half.state_dict())
     halved, plain = gradients(through(half)), gradients(full)
     for name in plain:

@@ -61,13 +61,11 @@ def work(rank: int, folder: str) -> None:
     dvectors, speakers = torch.full((2, 3), float(rank)).bfloat16(), torch.tensor([rank, rank + 10])
     results["gathered"] = gather_dvectors(dvectors, speakers)
     results["without labels"] = gather_dvectors(torch.full((1, 2, 3), float(rank)), None)
-    results["refused"] = []
     for case in MISFITS:
         shape, labels = case[rank]
-        try:
+        with pytest.raises(SpeechtoolsError, match=f"Process {rank} has d-vectors of shape") as caught:
             gather_dvectors(torch.zeros(shape), None if labels is None else torch.zeros(labels, dtype=torch.long))
-        except SpeechtoolsError as error:
-            results["refused"].append(str(error))
+        assert str(shape) in str(caught.value)
     torch.save(results, f"{folder}/{rank}.pt")
     end_distributed()
 
@@ -99,9 +97,3 @@ def test_everything_comes_in_the_order_of_the_ranks(of_two_processes):
         assert dvectors[:, 0].tolist() == [0.0, 0.0, 1.0, 1.0] and speakers.tolist() == [0, 10, 1, 11]
         dvectors, speakers = results["without labels"]
         assert dvectors[:, 0, 0].tolist() == [0.0, 1.0] and speakers is None
-
-
-def test_unequal_shapes_are_refused_on_every_process(of_two_processes):
-    for rank, results in enumerate(of_two_processes):
-        for message, case in zip(results["refused"], MISFITS, strict=True):
-            assert message.startswith(f"Process {rank} has d-vectors of shape {case[rank][0]} with")

