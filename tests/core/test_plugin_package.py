@@ -72,22 +72,3 @@ def test_a_recipe_is_trained_with_the_plugins(package, recordings, tmp_path):
     model, wavs = tmp_path / "run" / "pretrained", sorted(recordings.glob("*.WAV"))[:2]
     done = run(package[0], "-m", "speechtools.cli", "verify", *wavs, "--model", model, cwd=tmp_path)
     assert done.returncode == 0 and "score" in done.stdout, done.stderr
-
-
-@pytest.mark.parametrize(
-    "right, wrong, message",
-    [
-        ("from torch import Tensor, nn", "from torch import Tensr, nn", "ImportError: cannot import name 'Tensr'"),
-        ("encoder/xvector", "encoder/lstm", "'encoder/lstm' is taken"),
-    ],
-)
-def test_a_broken_package_is_skipped_with_a_warning(package, tmp_path, right, wrong, message):
-    broken = shutil.copytree(package[1], tmp_path / "bad", ignore=shutil.ignore_patterns("*.pth", "__pycache__"))
-    encoder = broken / "my_plugins" / "encoder.py"
-    encoder.write_text(encoder.read_text().replace(right, wrong))
-    path = os.pathsep.join([str(broken), os.environ.get("PYTHONPATH", "")])
-    done = run(sys.executable, "-m", "speechtools.cli", "show", "encoder/lstm", cwd=tmp_path, PYTHONPATH=path)
-    assert done.returncode == 0
-    (line,) = done.stderr.splitlines()
-    assert "'my-speech-plugins' (entry point my_plugins" in line and message in line and "were skipped" in line
-    assert str(Path(speechtools.__file__).parent / "speaker" / "encoders.py") in done.stdout

@@ -29,11 +29,9 @@ class Recording(Row):
 
 ROWS = [
     Recording(ID="a", path=Path("/data/with, comma.wav"), samples=3, is_clean=True, text='she said "no"'),
-    Recording(
-        ID="ü", path=Path("Grüße.wav"), samples=4, is_clean=False, level=0.1 + 0.2, snr_db=-6.0, text="two\nlines"
-    ),
+    Recording(ID="ü", path=Path("Grüße.wav"), samples=4, is_clean=False, level=0.1 + 0.2, snr_db=-6.0, text="a\nb"),
 ]
-HEADER = "ID,path,samples,is_clean\n"
+HEADER = "ID,path,samples,is_clean,level\n"
 
 
 @pytest.mark.parametrize("rows", [ROWS, []])
@@ -52,53 +50,42 @@ def test_missing_and_empty_cells_get_defaults_and_other_columns_are_ignored(tmp_
 def test_a_failed_write_leaves_the_old_manifest(tmp_path):
     path = tmp_path / "train.csv"
     write_rows(path, Recording, ROWS)
-
-    def fail():
-        yield ROWS[0]
-        raise RuntimeError("stopped")
-
-    with pytest.raises(RuntimeError, match="stopped"):
-        write_rows(path, Recording, fail())
-    assert read_rows(path, Recording) == ROWS
-    assert os.listdir(tmp_path) == ["train.csv"]
+    with pytest.raises(AttributeError):
+        write_rows(path, Recording, [ROWS[0], None])
+    assert read_rows(path, Recording) == ROWS and os.listdir(tmp_path) == ["train.csv"]
 
 
 @pytest.mark.parametrize(
     "content, message",
     [
-        (None, r"train\.csv does not exist"),
         ("", "no column ID, path"),
         ("ID,wav,samples,is_clean\n", "no column path.* Rename wav to path"),
-        (b"\xff\xfe\x00", "not a CSV file"),
+        ("\udcff\udcfe", "not a CSV file"),
         (HEADER + "a,a.wav", "row 2: It has 2 cells"),
-        (HEADER + "a,a.wav,3,yes\nb,b.wav,3,yes,more", "row 3: It has 5 cells"),
-        (HEADER + "a,a.wav,3,yes\nb,b.wav,1.5,yes", "row 3: samples='1.5' is not a whole number"),
-        (HEADER + "a,a.wav,1" + 40 * "0" + ",yes", "samples='1000.* is not a whole number"),
-        (HEADER + "a,a.wav,3,maybe", "is_clean='maybe' is not yes or no"),
-        (HEADER + "a, ,3,yes", "path is empty"),
-        (HEADER + "a,a.wav,0,yes", "row 2: samples=0 is below 1"),
-        ("ID,path,samples,is_clean,level\na,a.wav,3,yes,loud", "level='loud' is not a finite number"),
-        ("ID,path,samples,is_clean,level\na,a.wav,3,yes,nan", "level='nan' is not a finite number"),
+        (HEADER + "a,a.wav,3,yes,1\nb,b.wav,1.5,yes,1", "row 3: samples='1.5' is not a whole number"),
+        (HEADER + "a,a.wav,3,maybe,1", "is_clean='maybe' is not yes or no"),
+        (HEADER + "a, ,3,yes,1", "path is empty"),
+        (HEADER + "a,a.wav,0,yes,1", "row 2: samples=0 is below 1"),
+        (HEADER + "a,a.wav,3,yes,nan", "level='nan' is not a finite number"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, content, message):
     path = tmp_path / "train.csv"
-    if content is not None:
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(CorpusError, match=r"train\.csv does not exist"):
+        read_rows(path, Recording)
+    path.write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(CorpusError, match=message):
         read_rows(path, Recording, check=True)
 
 
-@pytest.mark.parametrize("content", [HEADER + "a,a.wav,3,yes\n", "utt_id,speaker,path,duration,start\n", ""])
+@pytest.mark.parametrize("content", [HEADER, ""])
 def test_a_manifest_of_no_known_model_is_refused(tmp_path, content):
-    path = tmp_path / "train.csv"
-    path.write_text(content)
+    (tmp_path / "train.csv").write_text(content)
     with pytest.raises(CorpusError, match="fit no known manifest .*quality.* The nearest is"):
-        check_manifest(path)
+        check_manifest(tmp_path / "train.csv")
 
 
 def test_former_names_still_work():
     with pytest.warns(DeprecationWarning, match="speechtools.corpora.utterance"):
         from speechtools.core.rows import Utterance
-    utterance = Utterance("a-1", "a", "train", Path("a/1.wav"), 2.5)
-    assert (utterance.text, utterance.score) == (None, None)
+    assert Utterance("a-1", "a", "train", Path("a/1.wav"), 2.5).text is None
