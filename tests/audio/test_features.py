@@ -16,8 +16,7 @@ def test_frames_are_the_spectra_of_hamming_windows():
     starts = range(0, 4000 - 512 + 256, 256)
     expected = np.stack([np.abs(np.fft.rfft(normal[s : s + 512] * window)) for s in starts])
     feats = Magnitude()(torch.tensor(wav, dtype=torch.float32)[None])[0]
-    np.testing.assert_allclose(feats.numpy(), expected[: len(feats)], atol=2e-5)
-    assert len(feats) == 1 + -(-(4000 - 512) // 256)
+    np.testing.assert_allclose(feats.numpy(), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("features", [Magnitude(log1p=True), Magnitude(level="loud"), LogMel(mean_norm=True)])
@@ -90,6 +89,5 @@ def test_log_mel_equals_the_reference():
     ],
 )
 def test_invalid_arguments(features, arguments):
-    ((name, value),) = arguments.items()
-    with pytest.raises(ConfigError, match=rf"{name}.*{value:g}" if isinstance(value, float) else rf"{name}.*{value}"):
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
         features(**arguments)

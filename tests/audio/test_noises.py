@@ -34,20 +34,14 @@ def test_noises_are_not_nearly_identical(noises):
         bands = 10 * np.log10(power[2:].reshape(-1, 5).mean(axis=1) + 1e-14)  # (51,)
         return np.concatenate([bands, np.percentile(levels, [5, 25, 50, 75, 95])])
 
-    matrix = np.array([features(noise) for noise in noises.values()])  # (noises, features)
-    distance = np.sqrt(np.mean((matrix[:, None] - matrix[None]) ** 2, axis=-1))  # dB
-    names = list(noises)
-    near = [(names[i], names[j]) for i, j in itertools.combinations(range(len(names)), 2) if distance[i, j] < 0.4]
-    assert near == []
+    pairs = itertools.combinations([features(noise) for noise in noises.values()], 2)
+    assert min(np.sqrt(np.mean((one - other) ** 2)) for one, other in pairs) > 0.4  # dB
 
 
 def test_noises_depend_on_name_and_seed_only():
-    make = noise_generators.make_noise
-    for name in ("rain-01", "babble-03", "engine", "white"):
-        first = make(name, seed=3, seconds=1.0)
-        make("bells-01", seed=4, seconds=1.0)
-        np.testing.assert_array_equal(make(name, seed=3, seconds=1.0), first)
-        assert not np.array_equal(make(name, seed=4, seconds=1.0), first)
+    for name in ("babble-03", "engine"):
+        one, same, other = (noise_generators.make_noise(name, seed, seconds=1.0) for seed in (3, 3, 4))
+        assert np.array_equal(one, same) and not np.array_equal(one, other)
 
 
 def test_unseen_noises_are_what_they_are_called(noises):

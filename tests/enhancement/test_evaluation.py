@@ -64,16 +64,13 @@ def test_the_verdict_tells_true_from_predicted_quality(pesq, predicted, end):
     assert text.endswith("STOI -0.100.")
 
 
-class Enhancer:
-    """Stands in for an enhancer: scales files by a factor, which may depend on their length."""
+def scaling(*factors):
+    """Stand in for an enhancer: it scales the files by these factors, from the shortest to the longest."""
 
-    sample_rate = 16000
+    def scale(waveforms):
+        return [np.float32(factor) * samples for factor, samples in zip(factors, waveforms, strict=True)]
 
-    def __init__(self, factor=3.0, by_length=()):
-        self.factor, self.by_length = factor, dict(by_length)
-
-    def enhance_waveforms(self, waveforms):
-        return [np.float32(self.by_length.get(len(samples), self.factor)) * samples for samples in waveforms]
+    return SimpleNamespace(sample_rate=16000, enhance_waveforms=scale)
 
 
 @pytest.fixture
@@ -90,23 +87,17 @@ def test_rows(tmp_path):
     return rows
 
 
-class Listener:
-    """Stands in for a Quality-Net: scores every file 3, and records the paths."""
+def test_what_is_enhanced_is_judged_and_reported(test_rows, tmp_path, capsys):
+    assessed, facts = [], {"trained_on": "tones"}
 
-    def __init__(self):
-        self.paths = []
-
-    def assess_files(self, paths):
-        self.paths += paths
+    def assess_files(paths):
+        assessed.extend(paths)
         return [(path, SimpleNamespace(score=3.0)) for path in paths]
 
-
-def test_what_is_enhanced_is_judged_and_reported(test_rows, tmp_path, capsys):
-    facts = {"trained_on": "tones"}
-    models = {"start": Enhancer(), "enhanced": Enhancer(30.0)}
-    net = Listener()
-    results = evaluation.enhancement_report(tmp_path / "run", test_rows, models, facts, quality_net=net, num_workers=1)
-    assert len(set(net.paths)) == len(net.paths) == 6, "the noisy files once, whatever many models there are"
+    models = {"start": scaling(3, 3), "enhanced": scaling(30, 30)}
+    judging = {"quality_net": SimpleNamespace(assess_files=assess_files), "num_workers": 1}
+    results = evaluation.enhancement_report(tmp_path / "run", test_rows, models, facts, **judging)
+    assert len(set(assessed)) == len(assessed) == 6, "the noisy files once, however many models there are"
     assert results["unheard"]["overall"]["before"]["predicted"] == 3.0
     # PESQ and STOI do not depend on the level: the two models, and the noisy files, are judged alike.
     saved = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -122,11 +113,10 @@ def test_what_is_enhanced_is_judged_and_reported(test_rows, tmp_path, capsys):
 
 @pytest.mark.parametrize("factor, reason", [(0.0, "silent"), (np.nan, "NaN")])
 def test_a_file_that_cannot_be_judged_is_left_out_with_its_reason(test_rows, tmp_path, factor, reason):
-    spoiled = Enhancer(by_length={24000: factor})
-    judged = evaluation.evaluate(spoiled, test_rows, tmp_path / "out", num_workers=1)
+    judged = evaluation.evaluate(scaling(factor, 1), test_rows, tmp_path / "out", num_workers=1)
     assert [comparison.row.ID for comparison in judged] == ["u1"]
     with open(tmp_path / "out" / "rejected.csv", encoding="utf-8") as file:
         (rejected,) = csv.DictReader(file)
     assert rejected["id"] == "u0" and reason in rejected["reason"]
     with pytest.raises(CorpusError, match="No enhanced file could be scored"):
-        evaluation.evaluate(Enhancer(factor), test_rows, tmp_path / "none", num_workers=1)
+        evaluation.evaluate(scaling(factor, factor), test_rows, tmp_path / "none", num_workers=1)
