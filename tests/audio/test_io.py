@@ -2,7 +2,6 @@
 
 import errno
 import os
-import struct
 import tracemalloc
 
 import numpy as np
@@ -11,21 +10,16 @@ import soundfile
 import soxr
 
 from speechtools import audio
+from speechtools.audio.io import chunks
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
 
 #: Suffix, container, sample type, least SNR (dB) of what is read, and whether the header shows a truncation.
 FORMATS = [
     row.split()
     for row in """\
-.wav  WAV   PCM_U8   30  header
 .wav  WAV   PCM_16   80  header
-.wav  WAV   PCM_24   120 header
-.wav  WAV   FLOAT    120 header
-.wav  WAV   ULAW     25  header
 .wav  WAV   GSM610   10  header
-.wav  WAVEX PCM_16   80  header
 .flac FLAC  PCM_16   80  decoding
-.flac FLAC  PCM_24   120 decoding
 .ogg  OGG   VORBIS   10  header
 .opus OGG   OPUS     10  header
 .mp3  MP3   MPEG_LAYER_III 10 decoding
@@ -55,18 +49,26 @@ def edit(path, function):
     return path
 
 
+def assert_refused(path, match, by_header=True):
+    """All functions raise the same message, which names the file; ``duration`` only if the header shows it."""
+    readers = [audio.read, lambda path: list(audio.blocks(path)), *([audio.duration] if by_header else [])]
+    for reader in readers:
+        with pytest.raises(AudioError, match=match) as error:
+            reader(path)
+        assert str(path) in str(error.value)
+
+
 # -------------------------------------------------------------------------------------------------------------- finding
 
 
 def test_finds_every_suffix_in_any_case_sorted_and_nothing_hidden(tmp_path, monkeypatch):
-    names = ["b/SA1.WAV", "b/a.flac", "a.ogg", "c/d/e.Mp3", "c/x.sph", "z.aiff"]
-    for name in [*names, "b/SA1.TXT", ".hidden.wav", "._a.wav", ".git/a.wav", "notes.md"]:
+    names = ["b/SA1.WAV", "b/a.flac", "c/d/e.Mp3", "c/x.sph"]
+    for name in [*names, "b/SA1.TXT", ".hidden.wav", "._a.wav", ".git/a.wav"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    paths = audio.find_audio(str(tmp_path))
-    assert paths == sorted(tmp_path / name for name in names)
+    assert audio.find_audio(str(tmp_path)) == [tmp_path / name for name in names]
     monkeypatch.chdir(tmp_path.parent)
-    assert audio.find_audio(tmp_path.name) == [path.relative_to(tmp_path.parent) for path in paths]
+    assert audio.find_audio(tmp_path.name)[0].parts == (tmp_path.name, "b", "SA1.WAV")
 
 
 def test_finding_follows_a_link_but_not_in_circles(tmp_path):
@@ -103,29 +105,21 @@ def test_formats_are_read_whole_or_refused_if_truncated(tmp_path, suffix, contai
     content = path.read_bytes()
     for length in (len(content) // 2, len(content) - 200):
         path.write_bytes(content[:length])
-        if shown_by == "header":
-            assert_refused_by_header(path, "truncated")
-        elif shown_by == "decoding":
-            assert_refused(path, "truncated or damaged")
+        if shown_by != "none":
+            assert_refused(path, "truncated", shown_by == "header")
 
 
-@pytest.mark.parametrize("rate", [8000, 16000, 44100, 96000])
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
 def test_resampling_is_that_of_soxr_and_blocks_join_to_the_whole(tmp_path, rate):
-    samples, path = noise(12 * rate + 17, seed=rate), tmp_path / "a.wav"
-    soundfile.write(path, samples, rate, subtype="FLOAT")
-    expected = soxr.resample(samples, rate, 16000, quality="HQ")
-    np.testing.assert_allclose(audio.read(path), expected, atol=1e-4)
+    channels = np.stack([noise(12 * rate + 17, seed) for seed in range(3)], axis=1)  # (samples, channels)
+    soundfile.write(tmp_path / "a.wav", channels, rate, subtype="FLOAT")
+    expected = soxr.resample(channels.mean(axis=1), rate, 16000, quality="HQ")
+    np.testing.assert_allclose(audio.read(tmp_path / "a.wav"), expected, atol=1e-4)
     for seconds in (0.1, 5.0, 30.0):
-        blocks = list(audio.blocks(path, seconds=seconds))
+        blocks = list(audio.blocks(tmp_path / "a.wav", seconds=seconds))
         assert {len(block) for block in blocks[:-1]} <= {round(16000 * seconds)}
         assert 0 < len(blocks[-1]) <= round(16000 * seconds)
         np.testing.assert_allclose(np.concatenate(blocks), expected, atol=1e-4)
-
-
-def test_channels_are_averaged(tmp_path):
-    channels = np.stack([noise(4000, seed) for seed in range(6)], axis=1)  # (samples, channels)
-    soundfile.write(tmp_path / "a.wav", channels, 16000, subtype="FLOAT")
-    np.testing.assert_allclose(audio.read(tmp_path / "a.wav"), channels.mean(axis=1), atol=1e-6)
 
 
 def test_blocks_stay_in_bounded_memory(tmp_path):
@@ -137,37 +131,34 @@ def test_blocks_stay_in_bounded_memory(tmp_path):
     tracemalloc.stop()
     assert total == 600 * 16000  # 38 MB as a whole
     assert peak < 10e6
-
-
-def test_a_block_has_at_least_one_sample(tmp_path):
     with pytest.raises(ConfigError, match="has no sample"):
-        next(audio.blocks(tmp_path / "a.wav", seconds=0.0))
+        next(audio.blocks(path, seconds=0.0))
+
+
+@pytest.mark.parametrize("samples", [1, 999, 1000, 1200, 1201, 5201])
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (300, 200)])
+def test_chunks_join_to_the_recording(tmp_path, monkeypatch, samples, before, after):
+    monkeypatch.setattr("speechtools.audio.io._DECODED_FRAMES", 700)
+    wav = noise(samples)
+    soundfile.write(tmp_path / "a.wav", wav, 16000, subtype="FLOAT")
+    parts = list(chunks(tmp_path / "a.wav", 16000, 1000, before, after))
+    assert [chunk.is_last for chunk in parts] == [False] * (len(parts) - 1) + [True]
+    for chunk in parts:
+        stop = samples if chunk.is_last else chunk.first + 1000 + after
+        assert chunk.start == max(chunk.first - before, 0)
+        np.testing.assert_array_equal(chunk.samples, wav[chunk.start : stop])
+    assert [chunk.first for chunk in parts] == list(range(0, 1000 * len(parts), 1000))
+    assert 0 < samples - parts[-1].first <= 1000 + after
 
 
 def test_silence_is_read_and_refused_on_request(tmp_path):
-    path = tmp_path / "a.wav"
-    audio.write(path, np.zeros(160))
-    assert not audio.read(path).any()
-    with pytest.raises(AudioError, match=r"a\.wav is silent: all of its 160 samples are zero"):
-        audio.read(path, refuse_silence=True)
+    audio.write(tmp_path / "a.wav", np.zeros(61 * 16000))
+    assert not audio.read(tmp_path / "a.wav").any()
+    with pytest.raises(AudioError, match=r"a\.wav is silent: all of its 976000 samples are zero"):
+        list(chunks(tmp_path / "a.wav", 16000, 16000))
 
 
 # ------------------------------------------------------------------------------------------------------------ bad files
-
-
-def assert_refused(path, match):
-    """``read`` and ``blocks`` raise the same message, which names the file."""
-    with pytest.raises(AudioError, match=match) as error:
-        audio.read(path)
-    assert str(path) in str(error.value)
-    with pytest.raises(AudioError, match=match):
-        list(audio.blocks(path))
-
-
-def assert_refused_by_header(path, match):
-    assert_refused(path, match)
-    with pytest.raises(AudioError, match=match):
-        audio.duration(path)
 
 
 def test_what_is_not_an_audio_file(tmp_path):
@@ -184,39 +175,27 @@ def test_what_is_not_an_audio_file(tmp_path):
         "a.raw": "no header",
         "empty.wav": "0 samples",
     }.items():
-        assert_refused_by_header(tmp_path / name, message)
-
-
-def test_less_than_one_sample_at_the_requested_rate(tmp_path):
+        assert_refused(tmp_path / name, message)
     soundfile.write(tmp_path / "a.wav", np.ones(1) / 2, 48000)
-    assert_refused(tmp_path / "a.wav", "less than one at 16000 Hz")
+    assert_refused(tmp_path / "a.wav", "less than one at 16000 Hz", by_header=False)
 
 
-@pytest.mark.parametrize(("bad", "rate"), [(np.nan, 16000), (np.nan, 48000), (np.inf, 16000), (-np.inf, 16000)])
-def test_samples_that_are_not_finite(tmp_path, bad, rate):
-    samples = tone(rate=rate)
-    samples[rate // 4] = bad
-    soundfile.write(tmp_path / "a.wav", np.stack([samples, tone(rate=rate)], axis=1), rate, subtype="FLOAT")
-    assert_refused(tmp_path / "a.wav", r"NaN or infinite samples, the first at 0\.250 s")
+@pytest.mark.parametrize("bad", [np.nan, -np.inf])
+def test_samples_that_are_not_finite(tmp_path, bad):
+    samples = tone(rate=48000)
+    samples[12000] = bad
+    soundfile.write(tmp_path / "a.wav", np.stack([samples, tone(rate=48000)], axis=1), 48000, subtype="FLOAT")
+    assert_refused(tmp_path / "a.wav", r"NaN or infinite samples, the first at 0\.250 s", by_header=False)
 
 
 def test_blocks_before_the_damage_are_read(tmp_path):
     path = tmp_path / "a.flac"
     soundfile.write(path, noise(60 * 16000), 16000)
     edit(path, lambda content: content[: len(content) * 3 // 4])
-    samples = 0
+    blocks = audio.blocks(path, seconds=1.0)
+    assert sum(len(next(blocks)) for _ in range(16)) == 16 * 16000
     with pytest.raises(AudioError, match="truncated or damaged"):
-        for block in audio.blocks(path, seconds=1.0):
-            samples += len(block)
-    assert 16 * 16000 <= samples <= 45 * 16000
-
-
-@pytest.mark.parametrize("suffix", [".flac", ".ogg"])
-def test_damage_in_the_middle(tmp_path, suffix):
-    path = tmp_path / f"a{suffix}"
-    soundfile.write(path, noise(48000), 16000)
-    middle = path.stat().st_size // 2
-    assert_refused(edit(path, lambda content: content[:middle] + bytes(200) + content[middle + 200 :]), "damaged")
+        list(blocks)
 
 
 def test_a_sphere_header_that_declares_more(tmp_path):
@@ -229,32 +208,26 @@ def test_a_sphere_header_that_declares_more(tmp_path):
     path.write_bytes(header.format(8000).encode().ljust(1024) + pcm)
     np.testing.assert_allclose(audio.read(path), tone(), atol=1 / 32768)
     path.write_bytes(header.format(8001).encode().ljust(1024) + pcm)
-    assert_refused_by_header(path, "8000 of the 8001 samples")
+    assert_refused(path, "8000 of the 8001 samples")
 
 
-def test_a_wav_from_a_pipe_is_whole(tmp_path):
-    path = tmp_path / "a.wav"
-    audio.write(path, tone())
-    unknown = struct.pack("<I", 0xFFFFFFFF)
-    edit(path, lambda content: content[:4] + unknown + content[8:40] + unknown + content[44:])
-    np.testing.assert_allclose(audio.read(path), tone(), atol=1 / 32768)
-
-
-def test_a_flac_from_a_pipe_has_no_length(tmp_path):
-    path = tmp_path / "a.flac"
-    audio.write(path, tone())
-    fields = int.from_bytes(path.read_bytes()[18:26], "big") >> 36 << 36  # the lowest 36 bits are the length
-    edit(path, lambda content: content[:18] + fields.to_bytes(8, "big") + content[26:])
-    assert_refused_by_header(path, "does not state its length")
+def test_a_wav_from_a_pipe_is_whole_and_a_flac_has_no_length(tmp_path):
+    wav, flac = tmp_path / "a.wav", tmp_path / "a.flac"
+    audio.write(wav, tone())
+    edit(wav, lambda content: content[:4] + b"\xff" * 4 + content[8:40] + b"\xff" * 4 + content[44:])
+    np.testing.assert_allclose(audio.read(wav), tone(), atol=1 / 32768)
+    audio.write(flac, tone())
+    fields = int.from_bytes(flac.read_bytes()[18:26], "big") >> 36 << 36  # the lowest 36 bits are the length
+    edit(flac, lambda content: content[:18] + fields.to_bytes(8, "big") + content[26:])
+    assert_refused(flac, "does not state its length")
 
 
 # -------------------------------------------------------------------------------------------------------------- writing
 
 
-@pytest.mark.parametrize("suffix", [".flac", ".WAV"])
-def test_sixteen_bit_audio_comes_back_bit_by_bit(tmp_path, suffix):
+def test_sixteen_bit_audio_comes_back_bit_by_bit(tmp_path):
     pcm = np.arange(-32768, 32768, dtype=np.int16)  # full scale does not clip
-    path = tmp_path / "sub" / f"a{suffix}"
+    path = tmp_path / "sub" / "a.WAV"
     audio.write(path, pcm / 32768, 8000)
     stored, rate = soundfile.read(path, dtype="int16")
     np.testing.assert_array_equal(stored, pcm)
@@ -268,7 +241,6 @@ def test_sixteen_bit_audio_comes_back_bit_by_bit(tmp_path, suffix):
         ("a.wav", np.array([0.0, 1.25]), 16000, r"peak is 1\.25, .* at most 0\.8"),
         ("a.wav", np.array([0.0, np.nan]), 16000, "NaN or infinity"),
         ("a.wav", np.zeros((2, 100)), 16000, r"shape \(2, 100\)"),
-        ("a.wav", np.zeros(0), 16000, r"shape \(0,\)"),
         ("a.mp3", tone(), 16000, r"suffix '\.mp3' is neither \.wav nor \.flac"),
         ("a.flac", tone(), 3_000_000, "Use another rate"),
     ],
@@ -303,9 +275,5 @@ def test_a_full_disk_leaves_the_earlier_file(tmp_path, monkeypatch):
     with pytest.raises(CorpusError, match="the disk is full. Free some space"):
         audio.write(path, tone(1.0))
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
-
-
-def test_a_folder_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(CorpusError, match=r"Cannot write .*a\.wav: .* Choose another folder"):
-        audio.write(tmp_path / "file" / "a.wav", tone())
+    with pytest.raises(CorpusError, match="Choose another folder"):
+        audio.write(path / "a.wav", tone())
