@@ -6,7 +6,6 @@ from speakers and noise types that neither of the others has. Other plugins of t
 besides the noises.
 """
 
-import inspect
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ import numpy as np
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
 from speechtools.core.jobs import map_in_processes, progress_bar
-from speechtools.core.registry import build, find
+from speechtools.core.registry import build
 from speechtools.corpora.utterance import Utterance
 from speechtools.degradations.noise import PEAK_LIMIT, NoiseTypes, cut_noise, mix_at_snr, read_cached
 
@@ -108,11 +107,11 @@ def plan_training(
             f"num_clean_train={num_clean}, but the training split has {len(utterances)} utterances. "
             "Give a smaller number."
         )
-    others = parse_degradations(degradations)
+    others = _others(degradations)
     rng = np.random.default_rng([seed, 3])
     order = rng.permutation(len(utterances))
     enhanced = set(order[len(order) - round(enhanced_share * (len(order) - num_clean)) :])
-    mixtures = [_clean("train", utterances[i]) for i in sorted(order[:num_clean])]
+    mixtures = [_mixture("train", utterances[i]) for i in sorted(order[:num_clean])]
     noisy = np.tile(np.sort(order[num_clean:]), mixtures_per_utterance)
     recordings = [(noise_type, path) for noise_type, files in noises.items() for path in files]
     dealt = zip(
@@ -123,13 +122,11 @@ def plan_training(
         strict=True,
     )
     for number, (i, (noise_type, noise), snr_db, other) in enumerate(dealt):
-        if other is None:
-            mixture = _noisy("train", utterances[i], noise_type, noise, snr_db, number, seed)
-        else:
-            mixture = _degraded("train", utterances[i], other[0], other[1], number, seed)
+        subset, fields = other or _noisy(noise_type, noise, snr_db)
+        mixture = _mixture("train", utterances[i], subset, number, seed, **fields)
         mixtures.append(_enhanced(mixture) if i in enhanced else mixture)
     if clean_copies:
-        mixtures += [_clean("train", utterances[i]) for i in np.sort(order[num_clean:])]
+        mixtures += [_mixture("train", utterances[i]) for i in np.sort(order[num_clean:])]
     return mixtures
 
 
@@ -160,17 +157,15 @@ def plan_test(
         )
     rng = np.random.default_rng([seed, 4 if split == "test" else 5])
     drawn = [utterances[i] for i in sorted(rng.permutation(len(utterances))[:num_utterances])]
-    mixtures = [_clean(split, utterance) for utterance in drawn]
+    mixtures = [_mixture(split, utterance) for utterance in drawn]
     for utterance_number, utterance in enumerate(drawn):
         for noise_type, files in noises.items():
             for snr_db in snrs_db:
-                noise = files[utterance_number % len(files)]
-                mixtures.append(_noisy(split, utterance, noise_type, noise, snr_db, len(mixtures), seed))
-    for name, options in parse_degradations(degradations):
-        mixtures += [
-            _degraded(split, utterance, name, options, number, seed)
-            for number, utterance in enumerate(drawn, start=len(mixtures))
-        ]
+                subset, fields = _noisy(noise_type, files[utterance_number % len(files)], snr_db)
+                mixtures.append(_mixture(split, utterance, subset, len(mixtures), seed, **fields))
+    for subset, fields in _others(degradations):
+        for utterance in drawn:
+            mixtures.append(_mixture(split, utterance, subset, len(mixtures), seed, **fields))
     if enhanced:
         mixtures += [_enhanced(mixture) for mixture in mixtures if mixture.subset != "clean"]
     return mixtures
@@ -195,12 +190,11 @@ def parse_degradations(degradations: str | dict | Sequence[str | dict]) -> list[
         degradations = [degradations]
     parsed: list[tuple[str, dict]] = []
     for entry in degradations:
-        if isinstance(entry, str):
-            entry = {entry: {}}
+        entry = {entry: {}} if isinstance(entry, str) else entry
         if not isinstance(entry, dict) or not all(isinstance(options or {}, dict) for options in entry.values()):
             raise ConfigError(
-                f"degradations={degradations!r}: {entry!r} is neither a name nor {{name: options}}. Give a list such "
-                "as [clipping, {clipping: {max_level: 0.1}}]."
+                f"degradations={degradations!r}: {entry!r} is neither a name nor options by name. Give a list such as "
+                "[clipping, {clipping: {max_level: 0.1}}]."
             )
         parsed += [(name.removeprefix("degradation/"), options or {}) for name, options in entry.items()]
     for name, options in parsed:
@@ -208,23 +202,24 @@ def parse_degradations(degradations: str | dict | Sequence[str | dict]) -> list[
     return parsed
 
 
-def _clean(split: str, utterance: Utterance) -> Mixture:
-    return _mixture(split, "clean", utterance, f"{split}-clean-{utterance.utt_id}")
+def _noisy(noise_type: str, noise: Path, snr_db: float) -> tuple[str, dict]:
+    """The subset of noisy speech, and the fields of a mixture."""
+    return "noisy", {"degradation": "noise", "noise_type": noise_type, "noise": noise, "snr_db": float(snr_db)}
 
 
-def _noisy(split, utterance, noise_type, noise, snr_db, number, seed) -> Mixture:
-    mixture = _degraded(split, utterance, "noise", {}, number, seed, subset="noisy")
-    return replace(mixture, noise_type=noise_type, noise=noise, snr_db=float(snr_db))
+def _others(degradations: str | Sequence[str | dict]) -> list[tuple[str, dict]]:
+    """The same of degradations in a list."""
+    return [(name, {"degradation": name, "options": options}) for name, options in parse_degradations(degradations)]
 
 
-def _degraded(split, utterance, name, options, number, seed, subset="") -> Mixture:
-    subset = subset or name
-    mixture = _mixture(split, subset, utterance, f"{split}-{subset}-{number:06d}-{utterance.utt_id}")
-    return replace(mixture, seed=seed * 1_000_003 + number, degradation=name, options=options)
-
-
-def _mixture(split: str, subset: str, utterance: Utterance, mixture_id: str) -> Mixture:
-    return Mixture(mixture_id, split, subset, utterance.utt_id, utterance.speaker, utterance.path)
+def _mixture(
+    split: str, utterance: Utterance, subset: str = "clean", number: int | None = None, seed: int = 0, **fields: Any
+) -> Mixture:
+    name = subset
+    if number is not None:  # degraded, with draws of its own
+        name, fields["seed"] = f"{subset}-{number:06d}", seed * 1_000_003 + number
+    mixture_id = f"{split}-{name}-{utterance.utt_id}"
+    return Mixture(mixture_id, split, subset, utterance.utt_id, utterance.speaker, utterance.path, **fields)
 
 
 def _enhanced(mixture: Mixture) -> Mixture:
@@ -280,13 +275,8 @@ def build_degradations(mixtures: Iterable[Mixture], sample_rate: int) -> dict[st
         There is no such plugin, or it does not take such options.
     """
     planned = {_plugin_key(mixture): mixture for mixture in mixtures if mixture.degradation and mixture.noise is None}
-    degradations = {}
-    for key, mixture in planned.items():
-        plugin = f"degradation/{mixture.degradation}"
-        takes_rate = "sample_rate" in inspect.signature(find(plugin)).parameters
-        options = {"sample_rate": sample_rate} | mixture.options if takes_rate else mixture.options
-        degradations[key] = build(plugin, **options)
-    return degradations
+    offered = {"sample_rate": sample_rate}
+    return {key: build(f"degradation/{m.degradation}", offered, **m.options) for key, m in planned.items()}
 
 
 def _plugin_key(mixture: Mixture) -> str:
@@ -328,8 +318,8 @@ def make_mixtures(
         if not isinstance(error.__cause__, OSError) and "cannot be written" not in str(error):
             raise
         raise CorpusError(
-            f"Writing mixtures to {folder} failed: {error} Free some space (16-bit audio at {sample_rate} Hz takes "
-            f"{sample_rate * 2 * 3600 / 1e6:.0f} MB an hour) and start again: {len(durations)} finished files are kept."
+            f"Writing mixtures to {folder} failed: {error} Free some space and start again: {len(durations)} finished "
+            "files are kept."
         ) from error
     return durations, rejected
 

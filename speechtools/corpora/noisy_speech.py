@@ -32,6 +32,8 @@ from speechtools.measures import pesq as pesq_labels
 
 logger = logging.getLogger(__name__)
 
+_TEST_PATTERNS = dict(zip(TEST_NOISES, TEST_NOISES, strict=True))
+
 
 @dataclass(frozen=True)
 class PreparedSets:
@@ -55,11 +57,9 @@ class PreparedSets:
 
     def complete(self) -> bool:
         """Return and log whether all manifests exist."""
-        if all(path.exists() for path in self.manifests.values()):
-            logger.info("Using the sets in %s: %s", self.folder, self.origin)
-            return True
-        logger.info("Preparing the sets in %s: %s", self.folder, self.origin)
-        return False
+        complete = all(path.exists() for path in self.manifests.values())
+        logger.info("%s the sets in %s: %s", "Using" if complete else "Preparing", self.folder, self.origin)
+        return complete
 
     def write_about(self) -> None:
         """Write ``about.json``: the origin and the options."""
@@ -192,28 +192,23 @@ class NoisySpeech:
         """
         folders = [self.noise_folder] if isinstance(self.noise_folder, str | Path) else self.noise_folder
         recorded = [folder for folder in folders if folder not in ("", "builtin")]
-        types = read_noise_types(recorded) if recorded else {}
         generated = read_noise_types(builtin_noises())
-        if not recorded:
-            types = generated
-        elif len(recorded) < len(folders):
-            for name, files in generated.items():
-                if name not in TEST_NOISES:  # they would be trained on
-                    types.setdefault(name, []).extend(files)
-            types = dict(sorted(types.items()))
+        types = read_noise_types(recorded) if recorded else generated
+        if 0 < len(recorded) < len(folders):  # the generated test noises would be trained on
+            more = {name: files for name, files in generated.items() if name not in TEST_NOISES}
+            types = {name: types.get(name, []) + more.get(name, []) for name in sorted(types | more)}
         test, test_types = self.test_noises, types
+        unchanged = (dict(test) if isinstance(test, dict) else dict(zip(test, test, strict=True))) == _TEST_PATTERNS
         if self.test_noise_folder:
             test_types = read_noise_types(self.test_noise_folder)
-        elif recorded and set(test) == set(TEST_NOISES) and not set(TEST_NOISES) & set(types):
-            asked = [test[name] for name in TEST_NOISES] if isinstance(test, dict) else list(TEST_NOISES)
-            if asked == list(TEST_NOISES):
-                test_types = generated
-                logger.warning(
-                    "%s has none of the test noises %s, so the test uses generated ones. Set test_noise_folder or "
-                    "test_noises to use recordings.",
-                    recorded,
-                    ", ".join(TEST_NOISES),
-                )
+        elif recorded and unchanged and not set(TEST_NOISES) & set(types):
+            test_types = generated
+            logger.warning(
+                "%s has none of the test noises %s, so the test uses generated ones. Set test_noise_folder or "
+                "test_noises to use recordings.",
+                recorded,
+                ", ".join(TEST_NOISES),
+            )
         return split_noises(
             types, test, self.valid_noises, self.num_train_noises, self.seed, test_types, self.enhancer_noises
         )

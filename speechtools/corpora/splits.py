@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from operator import itemgetter
 
 import numpy as np
 
-from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.errors import ConfigError, CorpusError, first_of
 from speechtools.corpora.utterance import Utterance
 from speechtools.degradations.noise import NoiseTypes
 
@@ -22,22 +23,21 @@ def select_noises(
     ConfigError
         A pattern matches no type.
     """
+
+    def matching(pattern: str) -> list[str]:
+        names = [name for name in types if fnmatchcase(name, pattern)]
+        if not names:
+            raise ConfigError(f"{role}: no noise type matches {pattern!r}. Fix it; there are {first_of(list(types))}.")
+        return names
+
     if isinstance(patterns, str):
         patterns = [patterns]
-    if not isinstance(patterns, dict):
-        # A list keeps the types' own names; a pattern that matches none stays, to be reported below.
-        patterns = {
-            name: [name] for pattern in patterns for name in [n for n in types if fnmatchcase(n, pattern)] or [pattern]
-        }
+    if not isinstance(patterns, dict):  # a list keeps the types' own names
+        patterns = {name: name for pattern in patterns for name in matching(pattern)}
     chosen: NoiseTypes = {}
     for name, group in patterns.items():
         for pattern in [group] if isinstance(group, str) else group or []:
-            matching = [known for known in types if fnmatchcase(known, pattern)]
-            if not matching:
-                raise ConfigError(
-                    f"{role}: no noise type matches {pattern!r}. The noise folder has: {_some(types)}. Fix the pattern."
-                )
-            for known in matching:
+            for known in matching(pattern):
                 chosen.setdefault(name, []).extend(types[known])
     return chosen
 
@@ -102,19 +102,15 @@ def split_noises(
         names = [name for name in names if name not in taken]
     if not names:
         raise ConfigError("No noise type is left for training. Give more noises, or fewer to validation and test.")
-    left = sum(len(rest[name]) for name in names)
-    if num_train is not None and not 0 < num_train <= left:
+    recordings = [(name, path) for name in names for path in rest[name]]
+    if num_train is not None and not 0 < num_train <= len(recordings):
         raise ConfigError(
-            f"num_train_noises={num_train}, but {left} noise recordings remain beside the types of validation and "
-            "test. Give more noises or a smaller number."
+            f"num_train_noises={num_train}, but {len(recordings)} noise recordings remain beside the types of "
+            "validation and test. Give more noises or a smaller number."
         )
-    missing = left if num_train is None else num_train
     chosen["train"] = {}
-    for name in names:
-        if missing > 0:
-            chosen["train"][name] = rest[name][:missing]
-            missing -= len(rest[name])
-    chosen["train"] = dict(sorted(chosen["train"].items()))
+    for name, path in sorted(recordings[:num_train], key=itemgetter(0)):
+        chosen["train"].setdefault(name, []).append(path)
     return chosen
 
 
@@ -195,8 +191,3 @@ def set_aside(groups: dict[str, list[Utterance]], share: float, seed: int) -> di
         "test": [utterance for utterance in groups["test"] if utterance.speaker not in drawn],
         "enhancer": [utterance for utterance in groups["test"] if utterance.speaker in drawn],
     }
-
-
-def _some(names: Iterable[str], count: int = 12) -> str:
-    names = list(names)
-    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
