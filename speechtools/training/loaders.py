@@ -73,16 +73,26 @@ def loaders_by_length(
     datasets : dict
         Dataset of every split. ``train`` is shuffled anew every epoch; the others come longest first.
     rows : dict
-        The rows of every split's manifest, which have a ``duration``.
+        A row for each item of the datasets, in their order, with a ``duration``.
     batch_size, seed : int
         Size of the batches and seed of the shuffling. Each of several processes gets its share of the training
         batches.
     num_workers : int
         As for :func:`make_loader`.
+
+    Raises
+    ------
+    ConfigError
+        A dataset has more or fewer items than rows.
     """
     loaders = {}
     for split, dataset in datasets.items():
         lengths = [row.duration for row in rows[split]]
+        if len(dataset) != len(lengths):  # type: ignore[arg-type]
+            raise ConfigError(
+                f"The dataset {split!r} has {len(dataset)} items and {len(lengths)} rows. "  # type: ignore[arg-type]
+                "Give one row for each item, in the same order: an item without a row would never be used."
+            )
         if split == "train":
             batches: Iterable[list[int]] = LengthBatchSampler(lengths, batch_size, seed, **rank_and_size())
         else:

@@ -1,10 +1,12 @@
 """Laws of the length batches: every utterance once, similar lengths, an order of seed and epoch alone."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from speechtools.core.errors import ConfigError
-from speechtools.training.loaders import LengthBatchSampler, batches_by_length
+from speechtools.training.loaders import LengthBatchSampler, batches_by_length, loaders_by_length
 
 DURATIONS = np.random.default_rng(0).uniform(1, 9, 333)
 
@@ -62,3 +64,10 @@ def test_impossible_batches(arguments, token):
 def test_a_batch_size_that_is_none(size):
     with pytest.raises(ConfigError, match="batch_size"):
         batches_by_length([1.0, 2.0], size)
+
+
+@pytest.mark.parametrize("count", [4, 12])
+def test_a_dataset_with_other_items_than_rows_is_refused(count):
+    rows = [SimpleNamespace(duration=1.0)] * 8
+    with pytest.raises(ConfigError, match="one row for each item"):
+        loaders_by_length({"test": range(count)}, {"test": rows}, 4, 0)
