@@ -110,7 +110,8 @@ def sequence_laws(input_size: int, draw: str, *outputs: str) -> tuple[Law, ...]:
 
     @tensor_law(
         f"padding, whatever it holds, changes no valid value of {' or '.join(outputs)}",
-        "Mask statistics to the first round(lens * time) frames; a backward LSTM must begin at the item's own end.",
+        "Mask statistics, and the input of each convolution, to the first round(lens * time) frames; a backward LSTM "
+        "must begin at the item's own end.",
     )
     def padding_ignored(subject: Subject, torch) -> None:
         module, (feats, lens) = subject.module(input_size=input_size), padded_feats(input_size, draw)

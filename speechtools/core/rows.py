@@ -205,7 +205,9 @@ def _missing(model: type[Row], header: Iterable[str]) -> list[str]:
 
 def _remedy(model: type[Row], header: Iterable[str]) -> str:
     known = [remedy for name, remedy in model.former_columns.items() if name in header]
-    return known[0] if known else "Correct the first row, or delete the manifest and prepare it again."
+    return (
+        known[0] if known else "Correct the first row; if a recipe wrote the file, delete it and run the recipe again."
+    )
 
 
 def _parse(path: Path, model: type[RowType]) -> Iterator[tuple[int, str, RowType | None, list[str]]]:
@@ -254,8 +256,8 @@ def _open_csv(path: Path) -> Iterator[Any]:
 
 def _wrong_row(path: str | Path, number: int, problem: str) -> CorpusError:
     return CorpusError(
-        f"{path}, row {number}: {problem} Correct the row, or delete the manifest and prepare it again: finished files "
-        "are kept."
+        f"{path}, row {number}: {problem} Correct the row; if a recipe wrote the file, delete it and run the recipe "
+        "again: finished files are kept."
     )
 
 

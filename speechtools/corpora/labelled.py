@@ -39,8 +39,8 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
     Raises
     ------
     CorpusError
-        The folder or its list is missing, a line of the list is wrong, two recordings have the same id, or no file can
-        be read. Unreadable files are skipped with one warning.
+        The folder or its list is missing, a line of the list is wrong, a recording is listed twice, two recordings have
+        the same id, or no file can be read. Unreadable files are skipped with one warning.
 
     Examples
     --------
@@ -49,10 +49,13 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
     root = audio.existing_folder(data_folder)
     if not (root / LIST).is_file():
         raise _layout.wrong_layout(root, "labelled", LIST)
-    utterances = []
+    utterances, paths = [], set()
     for row in iterate_rows(root / LIST, LabelRow):
         if row.split and row.split.lower() not in _layout.SPLITS:
             raise CorpusError(f"{root / LIST}: split={row.split!r} of {row.path} is not train, valid or test.")
+        if row.path in paths:
+            raise CorpusError(f"{root / LIST} has several rows of {row.path}. Give it one row, with the mean score.")
+        paths.add(row.path)
         utt_id = "-".join(row.path.with_suffix("").parts)
         labels = {"score": row.score, "measure": row.measure or None}
         split = _layout.SPLITS.get(row.split.lower(), "")

@@ -29,6 +29,7 @@ def test_scores_speakers_and_splits_are_read(corpus):
         (None, "labels.csv"),
         ("path,score\na.wav,good\n", "row 2: score='good'"),
         ("path,score,split\na.wav,1,both\n", "split='both'"),
+        ("path,score\na.wav,1\na.wav,3\n", "several rows of a.wav.*mean"),
     ],
 )
 def test_wrong_lists(corpus, text, message):
