@@ -37,7 +37,7 @@ PAGES = sorted(
 READMES = sorted([*ROOT.glob("recipes/*/*/README.md"), *ROOT.glob("speechtools/pretrained/*/README.md")])
 SCRIPTS = sorted([*ROOT.glob("recipes/*/*/*.py"), *ROOT.glob("benchmarks/*.py")])
 NOT_RUN = re.compile(r"#\s*(takes|needs)\b")
-LANGUAGES = {"python", "sh", "text", "bibtex", "{toctree}", "{eval-rst}"}
+LANGUAGES = {"python", "sh", "text", "yaml", "bibtex", "{toctree}", "{eval-rst}"}
 #: Options of every train.py that come from SpeechBrain.
 RUN_OPTIONS = {"device", "distributed_backend", "precision", "debug", "max_grad_norm"}
 name_of = {"ids": lambda path: str(path.relative_to(ROOT))}
