@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from unittest import mock
 
 import pytest
 
@@ -21,9 +22,7 @@ def test_no_arguments_print_the_help(call):
 
 def test_help_is_fast():
     """Neither it nor the parsing of a command imports torch."""
-    program = (
-        "import sys; from speechtools import cli; cli.main(['score', '--help']); assert 'torch' not in sys.modules"
-    )
+    program = "import sys, speechtools.cli as cli; cli.main(['score', '--help']); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
@@ -33,7 +32,6 @@ def test_help_is_fast():
         ("lits", "Did you mean 'list'?"),
         ("check plugn corpus/timit", "Did you mean 'plugin'?"),
         ("check plugin corpus/timit --data-folder=x", "Did you mean '--data_folder'?"),
-        ("score --below=low", "'low' is not a valid float"),
         ("show", "Missing argument 'KIND/NAME'"),
     ],
 )
@@ -44,23 +42,18 @@ def test_wrong_usage_is_status_2_and_names_the_nearest_spelling(call, command, m
     assert message in error
 
 
-def raise_error(error):
-    raise error
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "message"),
-    [
+def test_an_error_is_one_message_unless_it_is_a_bug(call, monkeypatch):
+    list_names = mock.Mock()
+    monkeypatch.setattr(registry, "available", list_names)
+    for error, status, message in (
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(28, "No space left on device", "scores.csv"), 1, "No space left on device: 'scores.csv'"),
-    ],
-)
-def test_an_error_is_one_message_unless_it_is_a_bug(call, monkeypatch, error, status, message):
-    monkeypatch.setattr(registry, "available", lambda pattern: raise_error(error))
-    code, _, errors = call("list")
-    (line,) = errors.strip().splitlines()
-    assert code == status and line.startswith("speechtools: ") and message in line
-    monkeypatch.setattr(registry, "available", lambda pattern: raise_error(ZeroDivisionError()))
+    ):
+        list_names.side_effect = error
+        code, _, errors = call("list")
+        (line,) = errors.strip().splitlines()
+        assert code == status and line.startswith("speechtools: ") and message in line
+    list_names.side_effect = ZeroDivisionError
     with pytest.raises(ZeroDivisionError):
         call("list")
 

@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,10 +53,9 @@ def test_the_plugin_of_every_kind_passes_its_test_and_states_its_contract(plugin
     source = (plugins[0] / module).read_text()
     text = " ".join(ast.get_docstring(ast.parse(source)).split())
     assert text.startswith(f"{kind}/my-{kind}: ")
-    if kind in contracts():
-        assert all(sentence in text for sentence in (contract(kind).sentence, contract(kind).laws[-1].sentence))
+    assert kind not in contracts() or (contract(kind).sentence in text and contract(kind).laws[-1].sentence in text)
     for file in (source, (plugins[0] / f"test_{module}").read_text()):
-        assert not any(word in file for word in ("my-net", "my_net", "MyNet", "THE CONTRACT", "my-kind"))
+        assert not re.search("my-net|my_net|MyNet|THE CONTRACT|my-kind", file)
 
 
 def test_the_printed_commands_work(tmp_path, monkeypatch, call):
@@ -107,8 +107,7 @@ def test_an_invalid_name_writes_nothing(tmp_path, refused, name, message):
 def test_all_commands_import_the_modules_of_the_user(tmp_path, monkeypatch, call, refused):
     scaffolding.new_plugin("encoder/my-own", tmp_path)
     monkeypatch.chdir(tmp_path)
-    error = refused("check", "plugin", "encoder/my-own")
-    assert "'encoder/my-own'" in error and "__plugins" in error and "--module my_own.py" in error
+    assert "--module my_own.py" in refused("check", "plugin", "encoder/my-own")
     assert "encoder/my-own" in call("list", "encoder", "--module", "my_own")[1]  # without its suffix, too
     shown = call("show", "encoder/my-own", "--module", "my_own.py")[1]
     assert f"defined in {tmp_path / 'my_own.py'}:" in shown
@@ -120,7 +119,6 @@ def test_all_commands_import_the_modules_of_the_user(tmp_path, monkeypatch, call
     "name, text, message",
     [
         ("my_exits.py", "raise SystemExit", "my_exits.py: SystemExit"),
-        ("my_needs.py", "import my_nowhere", "No module named 'my_nowhere'"),
         ("my_nets.py", None, "Did you mean 'my_net.py'?"),
         ("json.py", "", "another module has the name 'json'"),
     ],
@@ -150,24 +148,10 @@ def test_a_recipe_goes_to_the_checkout_under_its_name(checkout, call):
     target = checkout / "recipes" / "BigVoices" / "GE2E-xt"
     assert status == 0 and f"cd {target}\n" in output
     assert "--model results/GE2E-xt-builtin/1234/pretrained" in output
-    names = ("train.py", "README.md", "hparams/train.yaml", "hparams/quick.yaml")
-    assert contents(target).keys() == set(map(Path, names))
-    for name, text in contents(target).items():
-        original = (ROOT / "templates" / "recipe" / "task" / name).read_text()
-        assert text.decode() == original.replace("my-corpus", "BigVoices").replace("my-task", "GE2E-xt")
+    assert {path.name for path in contents(target)} == {"train.py", "README.md", "train.yaml", "quick.yaml"}
+    assert not any(b"my-corpus" in text or b"my-task" in text for text in contents(target).values())
     assert not list(checkout.rglob(".new-*"))
-
-
-def test_the_template_of_a_recipe_is_an_option(checkout, call, refused):
     assert "speechtools verify" not in call("new", "recipe", "a/b", "--template=classify")[1]
-    assert (checkout / "recipes" / "a" / "b" / "words.py").is_file()
-    assert "Did you mean 'classify'?" in refused("new", "recipe", "a/c", "--template=clasify")
-
-
-def test_elsewhere_a_recipe_goes_to_the_current_folder_or_to_the_option(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert scaffolding.new_recipe("a/b") == tmp_path / "recipes" / "a" / "b"
-    assert scaffolding.new_recipe("a/b", tmp_path / "other") == tmp_path / "other" / "a" / "b"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +161,7 @@ def test_elsewhere_a_recipe_goes_to_the_current_folder_or_to_the_option(tmp_path
         (["a/b", "--folder=quality/train.py"], "is a file"),
         (["../a"], "'../a'. Write corpus/task in letters, digits and hyphens, as in TIMIT/quality"),
         (["a/my_task"], "as in a/my-task"),
+        (["a/b", "--template=clasify"], "Did you mean 'classify'?"),
     ],
 )
 def test_an_invalid_recipe_name_writes_nothing(checkout, refused, arguments, message):
@@ -193,7 +178,9 @@ def test_results_of_the_template_are_not_copied(tmp_path, monkeypatch):
         (template / name).parent.mkdir(parents=True, exist_ok=True)
         (template / name).write_text("my-task")
     monkeypatch.setattr(scaffolding, "templates_folder", lambda: tmp_path / "templates")
-    assert contents(scaffolding.new_recipe("a/b", tmp_path)) == {Path("train.py"): b"b"}
+    monkeypatch.chdir(tmp_path)
+    assert scaffolding.new_recipe("a/b") == tmp_path / "recipes" / "a" / "b"
+    assert contents(tmp_path / "recipes" / "a" / "b") == {Path("train.py"): b"b"}
 
 
 # ---- The folder of the templates

@@ -52,12 +52,6 @@ def test_a_folder_to_csv_json_and_plots(score, recordings, pretrained, tmp_path)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in plots.iterdir())
 
 
-def test_the_output_is_lines_of_score_and_file(recordings, pretrained, call):
-    for line in call("score", recordings, "--model", pretrained)[1].splitlines():
-        score, name = line.split("\t")
-        assert np.isfinite(float(score)) and name.startswith(str(recordings))
-
-
 def test_a_terminal_shows_columns_and_scale(call, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert call("score", "--sample")[1].splitlines() == [

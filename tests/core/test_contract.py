@@ -41,22 +41,11 @@ def test_a_new_kind_is_one_declaration(registry_restored):
     laws.must_break("counter", lambda: min(()), "are counted", "The plugin raised this error")
     with pytest.raises(PluginError, match="'encoder' has a contract"):
         registry.register_kind("encoder", counter)
-
-
-def test_what_cannot_be_tested_is_an_error(tmp_path):
     with pytest.raises(PluginError, match="'toy' has no contract .*corpus"):
         laws.keeps("toy", len)
-    with pytest.raises(PluginError, match="reads no folder. Remove data_folder"):
-        check("features/magnitude", data_folder=tmp_path)
 
 
 def test_a_check_reports_each_law_and_keeps_the_random_state_and_the_threads():
     state, threads, passed = torch.get_rng_state(), torch.get_num_threads(), []
     assert check("quality/blstm", report=passed.append) == passed
     assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads
-
-
-def test_the_cause_of_a_broken_law_stays_attached():
-    with pytest.raises(PluginError, match="ZeroDivisionError") as caught:
-        laws.keeps("features", lambda: 1 / 0)
-    assert isinstance(caught.value.__cause__, ZeroDivisionError)

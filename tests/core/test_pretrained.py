@@ -32,7 +32,6 @@ def test_bundled_models_are_loaded_by_name(tone):
     ("source", "message"),
     [
         ("/nowhere/pretrained", "There is no folder .* nearest existing parent"),
-        ("./results/qnet", "There is no folder"),  # not taken for a hub id
         ("quality-net-enhansed", "Did you mean 'quality-net-enhanced'"),
         ("", "name of the model is empty"),
         ("speaker", "a model of another kind"),
@@ -46,6 +45,8 @@ def test_sources_that_cannot_be_loaded(tmp_path, monkeypatch, source, message):
     (tmp_path / "setup.cfg").touch()
     with pytest.raises(ConfigError, match=message):
         load(source)
+    with pytest.raises(ConfigError, match="PretrainedModel has no bundled model"):
+        PretrainedModel.from_hparams()
 
 
 def test_a_hub_id_is_downloaded(pretrained, monkeypatch):
@@ -55,11 +56,6 @@ def test_a_hub_id_is_downloaded(pretrained, monkeypatch):
     assert load("owner/name").scale == "raw_nb"
     with pytest.raises(ConfigError, match="'owner/other' is not a local folder, and cannot be downloaded .*KeyError"):
         load("owner/other")
-
-
-def test_an_interface_without_a_bundled_model():
-    with pytest.raises(ConfigError, match="PretrainedModel has no bundled model"):
-        PretrainedModel.from_hparams()
 
 
 def test_a_truncated_or_missing_checkpoint(model):

@@ -34,25 +34,20 @@ ROWS = [
 HEADER = "ID,path,samples,is_clean,level\n"
 
 
-@pytest.mark.parametrize("rows", [ROWS, []])
-def test_rows_come_back_as_they_were_written(tmp_path, rows):
-    path = tmp_path / "new" / "folder" / "train.csv"
-    write_rows(path, Recording, iter(rows))
-    assert read_rows(str(path), Recording, check=True) == list(iterate_rows(path, Recording)) == rows
+def test_rows_come_back_as_they_were_written(tmp_path):
+    path = tmp_path / "new" / "train.csv"
+    for rows in ([], ROWS):
+        write_rows(path, Recording, iter(rows))
+        assert read_rows(str(path), Recording, check=True) == list(iterate_rows(path, Recording)) == rows
+    with pytest.raises(AttributeError):
+        write_rows(path, Recording, [ROWS[0], None])
+    assert read_rows(path, Recording) == ROWS and os.listdir(path.parent) == ["train.csv"]
 
 
 def test_missing_and_empty_cells_get_defaults_and_other_columns_are_ignored(tmp_path):
     path = tmp_path / "train.csv"
     path.write_bytes(b"\xef\xbb\xbfdialect,ID,samples,path,is_clean,snr_db\n1,a,3,a.wav,YES, \n\n")  # an editor's mark
     assert read_rows(path, Recording) == [Recording(ID="a", path=Path("a.wav"), samples=3, is_clean=True)]
-
-
-def test_a_failed_write_leaves_the_old_manifest(tmp_path):
-    path = tmp_path / "train.csv"
-    write_rows(path, Recording, ROWS)
-    with pytest.raises(AttributeError):
-        write_rows(path, Recording, [ROWS[0], None])
-    assert read_rows(path, Recording) == ROWS and os.listdir(tmp_path) == ["train.csv"]
 
 
 @pytest.mark.parametrize(
@@ -78,9 +73,8 @@ def test_what_is_wrong_is_named(tmp_path, content, message):
         read_rows(path, Recording, check=True)
 
 
-@pytest.mark.parametrize("content", [HEADER, ""])
-def test_a_manifest_of_no_known_model_is_refused(tmp_path, content):
-    (tmp_path / "train.csv").write_text(content)
+def test_a_manifest_of_no_known_model_is_refused(tmp_path):
+    (tmp_path / "train.csv").write_text(HEADER)
     with pytest.raises(CorpusError, match="fit no known manifest .*quality.* The nearest is"):
         check_manifest(tmp_path / "train.csv")
 
