@@ -1,11 +1,37 @@
 """Tiny corpora in every layout, written by the tests, and the readers' common calls."""
 
 import itertools
+import re
 
 import numpy as np
+import pytest
 import soundfile
 
 import speechtools
+
+#: The audio files of each corpus; alternatives are in braces.
+FILES = {
+    "timit": ["{TRAIN/DR1/FCJF0,TRAIN/DR4/MESD0,TEST/DR2/FPAS0}/{SA1,SX37}.WAV"],
+    "librispeech": [
+        "LibriSpeech/{train-clean-5/19/77/19,train-clean-5/26/77/26,dev-clean/84/77/84}-77-000{0,1}.flac",
+        "LibriSpeech/test-other/367/77/367-77-000{0,1}.flac",
+    ],
+    "kaldi": ["wave/{anna/anna,boris/boris,clara/clara}{1,2}.flac"],
+    "folder": ["{Train/anna,Train/boris/monday,dev/dora,test/clara}/{001.wav,002.flac}"],
+    "voxceleb": ["{dev/wav/id10001/J9lHsKG98U8,dev/wav/id10002/-x_9uCP,test/wav/id10270/5r0dWxy17C8}/0000{1,2}.wav"],
+    "speech-commands": [
+        "{yes,no,bird}/{0a7c2a8d,1b4c9b89,c1d39ce8,ffd2ba2f}_nohash_{0,1}.wav",
+        "_background_noise_/running_tap.wav",
+    ],
+    "arabic-speech-commands": ["dataset/{enter,send}/0000000{1,2,3,4}_NO_0{1,2}.flac", "background_noise/boiler.flac"],
+    "audiomnist": [f"data/{speaker}/{{0,1,2}}_{speaker}_{{0,49}}.wav" for speaker in ("01", "02", "60")],
+    "keyword-folder": ["{OK Google,Hey Google,مرحبا}/{anna,boris}/{1.wav,2.flac}"],
+}
+#: Options of small generated corpora, by reader.
+SMALL = {
+    "builtin": {"num_train_speakers": 2, "num_test_speakers": 1, "num_workers": 1},
+    "builtin-keywords": {"num_speakers": 3, "num_test_speakers": 2, "renditions": 3, "num_workers": 1},
+}
 
 
 def put(path, samples=None):
@@ -22,103 +48,47 @@ def put_text(path, text):
     path.write_text(text, encoding="utf-8")
 
 
-def make_timit(root):
-    for place, sentence in itertools.product(("TRAIN/DR1/FCJF0", "TRAIN/DR4/MESD0", "TEST/DR2/FPAS0"), ("SA1", "SX37")):
-        put(root / place / f"{sentence}.WAV")
-        put_text(root / place / f"{sentence}.TXT", f"0 46797 She had {sentence} in greasy wash water.\n")
-
-
-def make_librispeech(root):
-    for subset, speaker in (("train-clean-5", 19), ("train-clean-5", 26), ("dev-clean", 84), ("test-other", 367)):
-        chapter = root / "LibriSpeech" / subset / str(speaker) / "77"
-        names = [f"{speaker}-77-{number:04d}" for number in range(2)]
-        for name in names:
-            put(chapter / f"{name}.flac")
-        put_text(chapter / f"{speaker}-77.trans.txt", "".join(f"{name} WORDS OF {name}\n" for name in names))
-    put_text(root / "LibriSpeech" / "SPEAKERS.TXT", "; 1 | F\n")
-
-
-def make_kaldi(root):
-    for split, speakers in {"train": ("anna", "boris"), "test": ("clara",)}.items():
-        utterances = [(f"{speaker}{number}", speaker) for speaker in speakers for number in (1, 2)]
-        for name, speaker in utterances:
-            put(root / "wave" / speaker / f"{name}.flac")
-        put_text(root / split / "wav.scp", "".join(f"{n}\twave/{s}/{n}.flac\n" for n, s in utterances))
-        put_text(root / split / "utt2spk", "".join(f"{n} {s}\n" for n, s in utterances))
-        put_text(root / split / "text", "".join(f"{n} WORDS OF {n}\n" for n, _ in utterances))
-
-
-def make_folder(root):
-    for place, name in itertools.product(
-        ("Train/anna", "Train/boris/monday", "dev/dora", "test/clara"), ("001.wav", "002.flac")
-    ):
-        put(root / place / name)
-
-
-def make_voxceleb(root):
-    for place in ("dev/wav/id10001/J9lHsKG98U8", "dev/wav/id10002/-x_9uCPMKiA", "test/wav/id10270/5r0dWxy17C8"):
-        for segment in ("00001", "00002"):
-            put(root / place / f"{segment}.wav", 1600 + sum(place.encode()) % 97 + int(segment))
-
-
-def make_speech_commands(root):
-    speakers = ("0a7c2a8d", "1b4c9b89", "c1d39ce8", "ffd2ba2f")
-    for word, speaker, number in itertools.product(("yes", "no", "bird"), speakers, (0, 1)):
-        put(root / word / f"{speaker}_nohash_{number}.wav")
-    for name, speaker in {"validation": "1b4c9b89", "testing": "c1d39ce8"}.items():
-        listed = [f"{word}/{speaker}_nohash_{number}.wav" for word in ("bird", "no", "yes") for number in (0, 1)]
-        put_text(root / f"{name}_list.txt", "\n".join(listed) + "\n")
-    put(root / "_background_noise_" / "running_tap.wav")
-
-
-def make_arabic(root):
-    for split, speakers in {"train": (1, 2), "val": (3,), "test": (4,)}.items():
-        rows = ["file,class"]
-        for keyword, speaker, number in itertools.product(("enter", "send"), speakers, (1, 2)):
-            name = f"dataset/{keyword}/{speaker:08d}_NO_{number:02d}"
-            put(root / f"{name}.flac")
-            rows.append(f"{name}.wav,{keyword}")
-        put_text(root / f"{split}.csv", "\n".join(rows) + "\n")
-    put(root / "background_noise" / "boiler.flac")
-
-
-def make_audiomnist(root):
-    for speaker, digit, number in itertools.product(("01", "02", "60"), range(3), (0, 49)):
-        put(root / "data" / speaker / f"{digit}_{speaker}_{number}.wav")
-
-
-def make_keyword_folder(root):
-    for place in itertools.product(("OK Google", "Hey Google", "مرحبا"), ("anna", "boris"), ("1.wav", "2.flac")):
-        put(root.joinpath(*place))
-
-
-MAKERS = {
-    "timit": make_timit,
-    "librispeech": make_librispeech,
-    "kaldi": make_kaldi,
-    "folder": make_folder,
-    "voxceleb": make_voxceleb,
-    "speech-commands": make_speech_commands,
-    "arabic-speech-commands": make_arabic,
-    "audiomnist": make_audiomnist,
-    "keyword-folder": make_keyword_folder,
-}
-
-#: Options of small generated corpora, by reader.
-SMALL = {
-    "builtin": {"num_train_speakers": 2, "num_test_speakers": 1, "num_workers": 1},
-    "builtin-keywords": {"num_speakers": 3, "num_test_speakers": 2, "renditions": 3, "num_workers": 1},
-}
-
-
-def generate(name, folder=None, **options):
-    """The utterances of a small generated corpus, in the tests' cache or in a folder."""
-    return read(name, folder, **SMALL[name] | options)
+def make(name, root):
+    """Write the corpus of a reader: audio, transcripts and lists."""
+    paths = []
+    for pattern in FILES[name]:
+        alternatives = [part.split(",") for part in re.split(r"[{}]", pattern)]
+        paths += [put(root / "".join(parts)) for parts in itertools.product(*alternatives)]
+    texts = {}
+    for path in paths:
+        word, stem, file = path.parent.name, path.stem, path.relative_to(root).as_posix()
+        if name == "timit":
+            texts[f"{file[:-4]}.TXT"] = [f"0 46797 She had {stem} in greasy wash water."]
+        elif name == "librispeech":
+            texts.setdefault(f"{file[:-10]}.trans.txt", []).append(f"{stem} WORDS OF {stem}")
+        elif name == "kaldi":
+            split = "test" if word == "clara" else "train"
+            for kind, value in {"wav.scp": f"\t{file}", "utt2spk": f" {word}", "text": f" WORDS OF {stem}"}.items():
+                texts.setdefault(f"{split}/{kind}", []).append(stem + value)
+        elif name == "speech-commands" and stem[:8] in ("1b4c9b89", "c1d39ce8"):
+            texts.setdefault("validation_list.txt" if stem[0] == "1" else "testing_list.txt", []).append(file)
+        elif name == "arabic-speech-commands" and "_NO_" in stem:
+            split = {"3": "val", "4": "test"}.get(stem[7], "train")
+            texts.setdefault(f"{split}.csv", ["file,class"]).append(f"{file[:-5]}.wav,{word}")
+    for file, lines in texts.items():
+        put_text(root / file, "\n".join(lines) + "\n")
 
 
 def read(name, data_folder, **arguments):
     return list(speechtools.build(f"corpus/{name}", data_folder=data_folder, **arguments))
 
 
+def read_with_warning(match, name, data_folder):
+    with pytest.warns(UserWarning, match=match) as caught:
+        utterances = read(name, data_folder)
+    assert len(caught) == 1
+    return utterances
+
+
 def by_id(name, data_folder):
     return {utterance.utt_id: utterance for utterance in read(name, data_folder)}
+
+
+def generate(name, folder=None, **options):
+    """The utterances of a small generated corpus, in the tests' cache or in a folder."""
+    return read(name, folder, **SMALL[name] | options)

@@ -1,6 +1,7 @@
 """The binding to espeak-ng."""
 
 import ctypes
+import re
 import subprocess
 import sys
 
@@ -67,17 +68,11 @@ def test_pitch_rate_and_voice_have_their_effect(speak):
     assert not np.array_equal(speak("hello", "en-us+f1"), speak("hello", "en-us+m1"))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"voice": "en-nowhere"}, "'en-nowhere'"),
-        ({"voice": "en-us+nobody"}, r"'en-us\+nobody'"),
-        ({"rate": 10}, "rate: 10 .* 80 and 450"),
-    ],
-)
-def test_impossible_arguments(speak, arguments, message):
-    with pytest.raises(SpeechtoolsError, match=message):
-        speak("hello", **arguments)
+def test_impossible_arguments(speak):
+    for arguments in ({"voice": "en-nowhere"}, {"voice": "en-us+nobody"}, {"rate": 10}):
+        ((name, value),) = arguments.items()
+        with pytest.raises(SpeechtoolsError, match=f"{name}.*{re.escape(str(value))}"):
+            speak("hello", **arguments)
 
 
 def test_an_exception_in_the_callback_is_raised(monkeypatch, speak):

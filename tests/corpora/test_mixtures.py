@@ -144,20 +144,14 @@ def test_degraded_files_are_what_the_plugin_makes(speech, tmp_path):
 
 
 def test_degradations_that_break_their_contract_reject_the_file(recordings, tmp_path):
-    class Broken:
-        in_one_process = True
+    def broken(how: str):
+        return lambda clean, rng: {"cut": clean[1:], "silent": 0 * clean, "nan": clean * np.float32("nan")}[how]
 
-        def __init__(self, how: str, sample_rate: int):
-            self.how = how
-
-        def __call__(self, clean, rng):
-            return {"cut": clean[1:], "silent": 0 * clean, "nan": clean * np.float32("nan")}[self.how]
-
-    changes = [{"mixture_id": how, "options": {"how": how}} for how in ("cut", "silent", "nan")]
+    clean = replace(recordings[0], degradation="broken")
+    plan = [replace(clean, mixture_id=how, options={"how": how}) for how in ("cut", "silent", "nan")]
     with mock.patch.dict(registry._plugins):
-        speechtools.plugin("degradation/broken")(Broken)
-        plan = [replace(recordings[0], subset="broken", degradation="broken", **change) for change in changes]
-        durations, rejected = make(plan, tmp_path / "out")
+        speechtools.plugin("degradation/broken")(broken)
+        durations, rejected = make(plan, tmp_path / "out", num_workers=1)
     assert not durations
     assert set(rejected) == {"cut", "silent", "nan"} and all("degradation/broken" in r for r in rejected.values())
 

@@ -53,21 +53,9 @@ WITH_ENHANCER = {"enhancer_share": 0.5, "enhancer_noises": 10}
 
 def test_no_speaker_and_no_noise_is_in_two_splits():
     divided = sources(**WITH_ENHANCER)
-    assert sizes(speakers(divided.speech(1))).keys() == {"train", "valid", "test", "enhancer"}
+    assert sizes(speakers(divided.speech(1))) == {"train": 20, "valid": 4, "test": 4, "enhancer": 4}
     assert sum(sizes(recordings(divided.noises())).values()) == 37
     assert sum(sizes(divided.noises()).values()) == 34, "nor is a type with several files"
-
-
-def test_the_enhancer_takes_nothing_from_training_and_validation():
-    without, enhancer = sources(valid_share=0.35), sources(valid_share=0.35, **WITH_ENHANCER)
-    speech, all_speech = enhancer.speech(1), without.speech(1)
-    assert sizes(speakers(speech)) == {"train": 20, "valid": 4, "test": 4, "enhancer": 4}
-    assert (speech["train"], speech["valid"]) == (all_speech["train"], all_speech["valid"])
-    assert speakers(speech)["test"] | speakers(speech)["enhancer"] == speakers(all_speech)["test"]
-    noises, all_noises = enhancer.noises(), without.noises()
-    assert set(all_speech) == set(all_noises) == {"train", "valid", "test"}
-    assert (noises["valid"], noises["test"]) == (all_noises["valid"], all_noises["test"])
-    assert noises["train"].items() < all_noises["train"].items()
 
 
 def test_the_same_options_give_the_same_division():

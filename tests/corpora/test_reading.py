@@ -4,12 +4,12 @@ import pytest
 
 from speechtools.core.errors import ConfigError, PluginError
 from speechtools.corpora.reading import each_corpus
-from tests.corpora.layouts import make_audiomnist, make_folder
+from tests.corpora.layouts import make
 
 
 def test_several_corpora_get_a_prefix_and_a_single_one_none(tmp_path):
-    make_folder(tmp_path / "voices")
-    make_audiomnist(tmp_path / "digits")
+    make("folder", tmp_path / "voices")
+    make("audiomnist", tmp_path / "digits")
     (alone,) = each_corpus(["folder"], [tmp_path / "voices"])
     folders = [tmp_path / "digits", tmp_path / "voices"]
     digits, voices = each_corpus(["audiomnist", "folder"], folders, {"audiomnist": {"keywords": ["1"]}})

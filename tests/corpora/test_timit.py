@@ -5,12 +5,12 @@ import shutil
 import pytest
 
 from speechtools.core.errors import CorpusError
-from tests.corpora.layouts import by_id, make_timit, put, read
+from tests.corpora.layouts import by_id, make, put, read
 
 
 @pytest.fixture
 def corpus(tmp_path):
-    make_timit(tmp_path / "TIMIT")
+    make("timit", tmp_path / "TIMIT")
     return tmp_path / "TIMIT"
 
 
