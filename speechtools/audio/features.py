@@ -181,14 +181,13 @@ class LogMel(Framing):
         self.hop_length = round(hop_ms * sample_rate / 1000)
         if not 0 < self.hop_length <= self.win_length <= n_fft:
             raise ConfigError(
-                f"window_ms={window_ms:g} and hop_ms={hop_ms:g} are {self.win_length} and {self.hop_length} samples at "
-                f"{sample_rate} Hz, with n_fft={n_fft}. The hop must not exceed the window, nor the window n_fft."
+                f"window_ms={window_ms:g} and hop_ms={hop_ms:g} are {self.win_length} and {self.hop_length} samples: "
+                f"the hop must not exceed the window, nor the window n_fft={n_fft}."
             )
         f_max = sample_rate / 2 if f_max is None else f_max
         if not 0 <= f_min < f_max <= sample_rate / 2:
             raise ConfigError(
-                f"f_min={f_min:g} and f_max={f_max:g} Hz are out of range. Choose 0 <= f_min < f_max <= "
-                f"{sample_rate / 2:g}, half the sample rate."
+                f"f_min={f_min:g} and f_max={f_max:g} Hz: 0 <= f_min < f_max <= {sample_rate / 2:g} is needed."
             )
         self.n_fft, self.mean_norm, self.floor, self.factor = n_fft, mean_norm, floor, factors[scale]
         filters = melscale_fbanks(n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate)

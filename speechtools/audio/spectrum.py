@@ -43,10 +43,7 @@ class Spectrum(Framing):
     def __init__(self, n_fft: int = 512, hop_length: int = 256):
         super().__init__()
         if hop_length < 1 or n_fft % hop_length or n_fft < 2 * hop_length:
-            raise ConfigError(
-                f"hop_length={hop_length} must divide n_fft={n_fft} and be at most half of it; otherwise the spectrum "
-                "has no inverse. Choose a half or a quarter of n_fft."
-            )
+            raise ConfigError(f"hop_length={hop_length} must divide n_fft={n_fft} and be at most half of it.")
         self.n_fft = self.win_length = n_fft
         self.hop_length, self.padding = hop_length, 2 * n_fft - hop_length - 1
         self.register_buffer("window", torch.hann_window(n_fft).sqrt(), persistent=False)

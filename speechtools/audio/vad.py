@@ -74,9 +74,8 @@ class EnergyVAD(nn.Module):
         self.hop_length = round(hop_ms * sample_rate / 1000)
         if self.hop_length < 1 or not 0 < threshold < 1 or min(hangover_ms, min_speech_ms, min_range_db) < 0:
             raise ConfigError(
-                f"hop_ms={hop_ms}, threshold={threshold}, hangover_ms={hangover_ms}, min_speech_ms={min_speech_ms} are "
-                "out of range for vad/energy. Choose a hop of at least a sample, a threshold between 0 and 1, and "
-                "durations of at least 0."
+                f"hop_ms={hop_ms}, threshold={threshold}, hangover_ms={hangover_ms}, min_speech_ms={min_speech_ms}: "
+                "vad/energy needs a hop of a sample or more, 0 < threshold < 1, and durations of 0 or more."
             )
         self.threshold, self.max_range_db, self.min_range_db = threshold, max_range_db, min_range_db
         self.hangover_frames = round(hangover_ms / hop_ms)
@@ -92,8 +91,7 @@ class EnergyVAD(nn.Module):
         offset = (wavs * inside).sum(dim=1) / counts
         centred = (wavs - offset.unsqueeze(1)) * inside
         # Rounding leaves a residue of a constant, which is not a signal.
-        peaks, offsets = centred.abs().amax(dim=1), offset.abs()
-        sounding = peaks > 1e-5 * offsets
+        sounding = centred.abs().amax(dim=1) > 1e-5 * offset.abs()
         time = -(-samples // self.hop_length)
         padded = nn.functional.pad(centred, (0, time * self.hop_length - samples))
         energy = padded.view(batch, time, self.hop_length).square().mean(dim=2)
@@ -104,9 +102,7 @@ class EnergyVAD(nn.Module):
         levels = 10 * torch.log10(energy + 1e-12).masked_fill(~valid, math.inf)
         ordered = levels.sort(dim=1).values
         # Percentiles of an item's own frames; those beyond its length were sorted to the end.
-        background = _at_share(ordered, frames, 0.10)
-        loud = _at_share(ordered, frames, 0.95)
-        loudest = _at_share(ordered, frames, 1.0)
+        background, loud, loudest = (_at_share(ordered, frames, share) for share in (0.10, 0.95, 1.0))
         loud = torch.where(loudest - loud > self.max_range_db, loudest, loud)  # a click or a word in long silence
         background = torch.maximum(background, loud - self.max_range_db / (1 - self.threshold))
         limit = background + self.threshold * (loud - background)
@@ -127,18 +123,14 @@ def _at_share(ordered: Tensor, counts: Tensor, share: float) -> Tensor:
 
 def _dilate(mask: Tensor, width: int) -> Tensor:
     """True where any of the last ``width`` frames is; followed by :func:`_erode`, it closes gaps."""
-    if width < 2:
-        return mask
+    width = max(width, 1)
     padded = nn.functional.pad(mask.float().unsqueeze(1), (width - 1, 0))
     return nn.functional.max_pool1d(padded, width, 1).squeeze(1) > 0
 
 
 def _erode(mask: Tensor, width: int) -> Tensor:
     """True where all of the next ``width`` frames are; those beyond the end count as true."""
-    if width < 2:
-        return mask
-    padded = nn.functional.pad((~mask).float().unsqueeze(1), (0, width - 1))
-    return ~(nn.functional.max_pool1d(padded, width, 1).squeeze(1) > 0)
+    return ~_dilate(~mask.flip(1), width).flip(1)
 
 
 @plugin("vad/webrtc")
@@ -171,14 +163,11 @@ class WebRTCVAD:
             raise ConfigError(
                 "vad/webrtc needs the package webrtcvad-wheels. Run pip install speechtools[vad], or use vad/energy."
             ) from error
-        if (
-            sample_rate not in (8000, 16000, 32000, 48000)
-            or hop_ms not in (10, 20, 30)
-            or aggressiveness not in range(4)
-        ):
+        rates, hops = (8000, 16000, 32000, 48000), (10, 20, 30)
+        if sample_rate not in rates or hop_ms not in hops or aggressiveness not in range(4):
             raise ConfigError(
-                f"sample_rate={sample_rate}, hop_ms={hop_ms}, aggressiveness={aggressiveness} are out of range for "
-                "vad/webrtc. Choose 8000, 16000, 32000 or 48000 Hz, 10, 20 or 30 ms, and 0 to 3."
+                f"sample_rate={sample_rate}, hop_ms={hop_ms}, aggressiveness={aggressiveness}: vad/webrtc takes "
+                f"{rates} Hz, {hops} ms, and 0 to 3."
             )
         self.make, self.aggressiveness = webrtcvad.Vad, aggressiveness
         self.sample_rate, self.hop_length = sample_rate, sample_rate * hop_ms // 1000

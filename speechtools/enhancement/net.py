@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from speechtools.audio.frames import frame_counts, length_mask
 from speechtools.audio.recurrent import both_ways
-from speechtools.core.errors import ConfigError
+from speechtools.core.checks import check_number
 from speechtools.core.registry import plugin
 from speechtools.enhancement.objective import TARGETS, enhancement_objective, ideal_ratio_mask, phase_sensitive_mask
 
@@ -47,11 +47,9 @@ class EnhancerBLSTM(nn.Module):
 
     def __init__(self, input_size: int = 257, hidden_size: int = 128, num_layers: int = 2, floor: float = 0.01):
         super().__init__()
-        if min(input_size, hidden_size, num_layers) < 1 or not floor > 0:
-            raise ConfigError(
-                f"input_size={input_size}, hidden_size={hidden_size}, num_layers={num_layers}, floor={floor} are out "
-                "of range for enhancer/blstm. Choose sizes of at least 1 and a floor above 0."
-            )
+        for name, size in {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}.items():
+            check_number(name, size, 1, whole=True)
+        check_number("floor", floor, 0, above=True)
         self.floor = floor
         sizes = [input_size] + [2 * hidden_size] * (num_layers - 1)
         self.lstms_forward = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)

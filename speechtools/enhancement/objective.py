@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from speechtools.audio.frames import frame_counts, length_mask
+from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
 
 TARGETS = ("irm", "psm")
@@ -80,11 +81,9 @@ def enhancement_objective(
     """
     if target not in TARGETS or approximation not in ("mask", "signal"):
         raise ConfigError(
-            f"mask_target={target!r} with approximation={approximation!r} is unknown. Choose the target 'irm' or "
-            "'psm', and the approximation 'mask' or 'signal'."
+            f"mask_target={target!r} must be 'irm' or 'psm', and approximation={approximation!r} 'mask' or 'signal'."
         )
-    if not 0 < compression <= 1:
-        raise ConfigError(f"compression={compression} is out of range. Choose a value above 0, at most 1 (none).")
+    check_number("compression", compression, 0, 1, above=True)
     valid = length_mask(frame_counts(masks, lens), masks.shape[1]).unsqueeze(2)
     # (batch, time, 1)
     if approximation == "mask":
@@ -96,9 +95,8 @@ def enhancement_objective(
         # (batch, time, bins)
         if compression != 1:
             # A millionth of the level keeps the gradient finite at 0; silence has no level.
-            power = (magnitudes.square() * valid).sum(dim=(1, 2)) / (valid.sum(dim=(1, 2)) * masks.shape[2]).clamp(
-                min=1
-            )
+            size = (valid.sum(dim=(1, 2)) * masks.shape[2]).clamp(min=1)
+            power = (magnitudes.square() * valid).sum(dim=(1, 2)) / size
             small = 1e-6 * power.sqrt().clamp(min=1e-10).view(-1, 1, 1)
             # (batch, 1, 1)
             masked, goal, magnitudes = ((x.clamp(min=0) + small) ** compression for x in (masked, goal, magnitudes))

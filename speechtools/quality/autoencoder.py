@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools.audio.frames import frame_counts, length_mask
+from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
 from speechtools.core.registry import plugin
 
@@ -72,13 +73,7 @@ class SubbandAutoencoder(nn.Module):
     std: Tensor
 
     def __init__(
-        self,
-        input_size: int,
-        num_bands: int,
-        features_per_band: int,
-        decoder_size: int,
-        floor: float,
-        sample_rate: int,
+        self, input_size: int, num_bands: int, features_per_band: int, decoder_size: int, floor: float, sample_rate: int
     ):
         super().__init__()
         self.floor = floor
@@ -96,10 +91,10 @@ class SubbandAutoencoder(nn.Module):
     def draw_weights(self, generator: torch.Generator | None = None) -> None:
         """Draw new weights for all layers, each uniform within ± 1 / sqrt(number of inputs)."""
         inputs = self.connections.sum(dim=1, keepdim=True)
-        layers: list[tuple[nn.Linear, Tensor | float]] = [(self.encoder, inputs.rsqrt())]
-        layers += [(layer, layer.in_features**-0.5) for layer in self.decoder if isinstance(layer, nn.Linear)]
+        bounds: dict[nn.Linear, Tensor | float] = {self.encoder: inputs.rsqrt()}
+        bounds |= {layer: layer.in_features**-0.5 for layer in self.decoder if isinstance(layer, nn.Linear)}
         with torch.no_grad():
-            for layer, bound in layers:
+            for layer, bound in bounds.items():
                 # Drawn on the CPU, so that every device gets the same weights.
                 layer.weight.copy_(torch.rand(layer.weight.shape, generator=generator) * 2 - 1).mul_(bound)
                 layer.bias.zero_()
@@ -187,14 +182,10 @@ class AutoencoderNN(nn.Module):
         super().__init__()
         sizes = {"input_size": input_size, "num_bands": num_bands, "features_per_band": features_per_band}
         sizes |= {"decoder_size": decoder_size, "sample_rate": sample_rate, "nn_size": nn_size}
-        minima = dict.fromkeys(sizes, 1) | {"context": 0}
-        for name, value in (sizes | {"context": context}).items():
-            if value < minima[name]:
-                raise ConfigError(
-                    f"{name}={value} is out of range for quality/autoencoder-nn. Choose {minima[name]} or more."
-                )
-        if not floor > 0:
-            raise ConfigError(f"floor={floor} is out of range: silence has no logarithm. Choose a value above 0.")
+        for name, value in sizes.items():
+            check_number(name, value, 1)
+        check_number("context", context, 0)
+        check_number("floor", floor, 0, above=True)
         self.autoencoder = SubbandAutoencoder(
             input_size, num_bands, features_per_band, decoder_size, floor, sample_rate
         ).requires_grad_(False)
@@ -234,8 +225,7 @@ class AutoencoderNN(nn.Module):
         """
         self._check_frames(frames)
         for name, value in {"epochs": epochs, "batch_size": batch_size, "lr": lr}.items():
-            if not value > 0:
-                raise ConfigError(f"{name}={value} is out of range. Choose a number above 0.")
+            check_number(name, value, 0, above=True)
         autoencoder, device = self.autoencoder, self.output.bias.device
         generator = torch.Generator().manual_seed(seed)
         autoencoder.draw_weights(generator)
@@ -265,21 +255,16 @@ class AutoencoderNN(nn.Module):
     def _check_frames(self, frames: Tensor) -> None:
         input_size, least = self.autoencoder.encoder.in_features, self.autoencoder.size
         if frames.dim() != 2 or frames.shape[1] != input_size:
-            raise ConfigError(
-                f"fit_features expects frames of shape (frames, {input_size}), got {tuple(frames.shape)}. Concatenate "
-                "the utterances along time, without padding."
-            )
+            raise ConfigError(f"fit_features takes frames (frames, {input_size}), got {tuple(frames.shape)}.")
         if len(frames) < least:
-            raise ConfigError(
-                f"fit_features needs at least {least} frames for {least} features, got {len(frames)}. Use thousands."
-            )
+            raise ConfigError(f"fit_features needs at least {least} frames, got {len(frames)}. Use thousands.")
         for start, block in zip(range(0, len(frames), _FRAMES_AT_ONCE), frames.split(_FRAMES_AT_ONCE), strict=True):
             invalid = (~(block.isfinite() & (block >= 0))).nonzero()
             if len(invalid):
                 frame, column = invalid[0].tolist()
+                value = block[frame, column].item()
                 raise ConfigError(
-                    f"Invalid magnitude {block[frame, column].item()} in frame {start + frame}: magnitudes are finite "
-                    "and not negative. Pass magnitudes, not their logarithms."
+                    f"Invalid magnitude {value} in frame {start + frame}. Pass magnitudes, not logarithms."
                 )
 
     def _set_statistics(self, frames: Tensor) -> None:

@@ -9,9 +9,11 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.core.registry import did_you_mean
 from speechtools.core.rows import Row, write_rows
@@ -144,8 +146,7 @@ def prepare(
     if enhanced_share:
         if enhancer is None or enhance is None:
             raise ConfigError(
-                f"enhanced_share={enhanced_share} needs a trained model that enhances. Set enhancer to its folder "
-                "`pretrained`, or enhanced_share to 0."
+                f"enhanced_share={enhanced_share} needs a trained model. Set enhancer to its folder, or the share to 0."
             )
         options["enhancer"] = _digest(enhancer)
     noises = sources.noises() if labels == "measure" else {}
@@ -168,10 +169,8 @@ def prepare(
             degradations,
         )
         for split, count in (("valid", num_valid_utterances), ("test", num_test_utterances)):
-            enhanced, seed = enhanced_share > 0, sources.seed
-            plan += mixing.plan_test(
-                groups[split], noises[split], test_snrs_db, count, split, seed, enhanced, degradations
-            )
+            options_of_test = (test_snrs_db, count, split, sources.seed, enhanced_share > 0, degradations)
+            plan += mixing.plan_test(groups[split], noises[split], *options_of_test)
         rows = _make(plan, sets.folder, sources.sample_rate, scale, enhance, num_workers)
     for split in SPLITS:
         if not rows[split]:
@@ -195,10 +194,7 @@ def draw_utterances(rows: list[QualityRow], count: int | None, seed: int = 0) ->
         return rows
     utterances = sorted({str(row.speech) for row in rows})
     if not 0 < count <= len(utterances):
-        raise ConfigError(
-            f"num_train_utterances={count}, but the training set has {len(utterances)} utterances. "
-            "Give a smaller number, or null for all."
-        )
+        raise ConfigError(f"num_train_utterances={count}: the training set has {len(utterances)}. Null takes all.")
     order = np.random.default_rng([seed, 6]).permutation(len(utterances))
     drawn = {utterances[i] for i in order[:count]}
     return [row for row in rows if str(row.speech) in drawn]
@@ -251,20 +247,16 @@ def _labelled(utterances: Sequence[Utterance], scale: str) -> list[QualityRow]:
             continue
         if utterance.measure and find_measure(utterance.measure).name != measure:
             raise ConfigError(
-                f"{utterance.utt_id} has a score of {utterance.measure}, but scale={scale}. Set scale to the measure "
-                "of the corpus."
+                f"{utterance.utt_id} has a score of {utterance.measure}. Set scale={scale} to that measure."
             )
-        row = QualityRow(
-            ID=utterance.utt_id,
-            duration=round(utterance.duration, 6),
-            path=utterance.path,
-            speech=utterance.path,
-            score=utterance.score,
-            measure=measure,
-            subset="corpus",
-            speaker=utterance.speaker,
-        )
-        rows.append(row)
+        columns: dict[str, Any] = {
+            "ID": utterance.utt_id,
+            "path": utterance.path,
+            "speech": utterance.path,
+            "score": utterance.score,
+        }
+        columns |= {"duration": round(utterance.duration, 6), "measure": measure, "speaker": utterance.speaker}
+        rows.append(QualityRow(**columns, subset="corpus"))
     if missing := len(utterances) - len(rows):
         logger.warning("%d of %d utterances have no score and are left out.", missing, len(utterances))
     return rows
@@ -286,16 +278,10 @@ def _check_options(options: dict) -> None:
     mixing.parse_degradations(options["degradations"])
     for name in ("train_snrs_db", "test_snrs_db"):
         check_snrs(name, options[name])
-    if options["mixtures_per_utterance"] < 1:
-        raise ConfigError(
-            f"mixtures_per_utterance={options['mixtures_per_utterance']} leaves no noisy speech to train on. "
-            "Give 1 or more."
-        )
-    if not 0 <= options["enhanced_share"] <= 1:
-        raise ConfigError(f"enhanced_share={options['enhanced_share']} must lie between 0 (none) and 1 (all).")
-    if options["labels"] not in LABELS:
-        raise ConfigError(
-            f"labels={options['labels']!r} is not one of {', '.join(LABELS)}.{did_you_mean(options['labels'], LABELS)}"
-        )
-    if options["labels"] == "corpus" and options["enhanced_share"]:
+    check_number("mixtures_per_utterance", options["mixtures_per_utterance"], 1, whole=True)
+    check_number("enhanced_share", options["enhanced_share"], 0, 1)
+    labels = options["labels"]
+    if labels not in LABELS:
+        raise ConfigError(f"labels={labels!r} is not one of {', '.join(LABELS)}.{did_you_mean(labels, LABELS)}")
+    if labels == "corpus" and options["enhanced_share"]:
         raise ConfigError("labels=corpus takes recordings as they are; set enhanced_share to 0.")

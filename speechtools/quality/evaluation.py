@@ -163,12 +163,11 @@ def plot_test(folder: str | Path, predicted, true, rows: Sequence[QualityRow], n
     speech, noise = audio.read(clean[0].path, rate), audio.read(str(noisy[0].noise), rate)
     start, end = len(speech) // 3, 2 * len(speech) // 3
     partly = partly_noisy(speech, noise, 0.0, start, end)
-    audio.write(examples / "clean.wav", speech, rate)
-    audio.write(examples / "partly_noisy.wav", partly, rate)
-    audio.write(examples / "noisy_0dB.wav", partly_noisy(speech, noise, 0.0, 0, len(speech)), rate)
+    noisy_throughout = partly_noisy(speech, noise, 0.0, 0, len(speech))
+    for name, samples in {"clean": speech, "partly_noisy": partly, "noisy_0dB": noisy_throughout}.items():
+        audio.write(examples / f"{name}.wav", samples, rate)
     name = f"{noisy[0].noise_type} noise at 0 dB inside the dashed frame"
-    recordings = [
-        (title, samples, net.assess_samples(samples)) for title, samples in (("clean speech", speech), (name, partly))
-    ]
+    titled = {"clean speech": speech, name: partly}
+    recordings = [(title, samples, net.assess_samples(samples)) for title, samples in titled.items()]
     marked = {name: (start / rate, end / rate)}
     return [scatter, plots.frame_scores(folder / "frame_scores.png", recordings, rate, marked=marked)]

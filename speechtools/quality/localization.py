@@ -13,6 +13,7 @@ import numpy as np
 
 from speechtools import audio
 from speechtools.core import metrics
+from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.degradations.noise import partly_noisy
 from speechtools.quality.data import QualityRow
@@ -70,22 +71,18 @@ def partly_noisy_set(
     """
     if not (0 <= start < end <= 1 and math.isfinite(snr_db)):
         raise ConfigError(
-            f"start={start}, end={end}, snr_db={snr_db}: expected 0 <= start < end <= 1, as shares of the utterance, "
-            "and a finite SNR."
+            f"start={start}, end={end}, snr_db={snr_db}: 0 <= start < end <= 1, and a finite SNR, are needed."
         )
-    if max_utterances is not None and max_utterances < 1:
-        raise ConfigError(f"max_utterances={max_utterances} must be 1 or more, or None for all.")
+    if max_utterances is not None:
+        check_number("max_utterances", max_utterances, 1, whole=True)
     clean = [row for row in rows if row.subset == "clean"]
-    recordings: dict[str, set[str]] = {}
-    for row in rows:
-        if row.noise:
-            recordings.setdefault(row.noise_type, set()).add(str(row.noise))
-    if not clean or not recordings:
+    recordings = sorted({(row.noise_type, str(row.noise)) for row in rows if row.noise})
+    noise_types = {name: [path for other, path in recordings if other == name] for name, _ in recordings}
+    if not clean or not noise_types:
         raise ConfigError(
-            f"The {len(rows)} rows have {len(clean)} clean utterances and {len(recordings)} types of noise; at least "
-            "one of each is needed. Give all rows of a test manifest."
+            f"The rows have {len(clean)} clean utterances and {len(noise_types)} types of noise; at least one of each "
+            "is needed. Give all rows of a test manifest."
         )
-    noise_types = {name: sorted(paths) for name, paths in sorted(recordings.items())}
     count = min(len(clean), max_utterances or len(clean))
     examples = []
     for number in range(count):
@@ -94,8 +91,7 @@ def partly_noisy_set(
         files = noise_types[noise_type]
         noise_path = files[number // len(noise_types) % len(files)]
         try:
-            speech = audio.read(row.path, sample_rate)
-            noise = audio.read(noise_path, sample_rate)
+            speech, noise = audio.read(row.path, sample_rate), audio.read(noise_path, sample_rate)
             first, last = round(start * len(speech)), round(end * len(speech))
             if first == last:
                 raise AudioError(f"{row.path} has only {len(speech)} samples.")
@@ -148,9 +144,8 @@ def localization_metrics(net, examples: Sequence[PartlyNoisy]) -> dict[str, floa
         outside, inside = _frames(example, len(after), net.features.n_fft, net.features.hop_length)
         if not outside.any() or not inside.any():
             raise ConfigError(
-                f"{example.name} has {np.count_nonzero(outside)} clean and {np.count_nonzero(inside)} noisy frames "
-                f"({len(example.noisy)} samples, noise from {example.start} to {example.end}); both are needed. Leave "
-                "it out, or choose another stretch."
+                f"{example.name} has {outside.sum()} clean and {inside.sum()} noisy frames; both are needed. Leave it "
+                "out, or choose another stretch."
             )
         clean_frames.append(after[outside])
         noisy_frames.append(after[inside])

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -71,11 +70,8 @@ def frame_scores(
     marked : dict
         Start and end in seconds of a section to frame, by title, for example where noise was added.
     """
-    pairs = [(title, samples) for title, samples, _ in recordings]
-    figure, panels = spectrogram_panels(pairs, sample_rate, height=5.0, rows=2)
-    _frame_sections(panels, [title for title, _ in pairs], marked or {})
-    _score_axis(panels[1, 0], recordings[0][2].scale)
-    for axes, (_, _, report) in zip(panels[1], recordings, strict=True):
+    figure, panels = _score_panels(recordings, sample_rate, 5.0, recordings[0][2].scale, marked or {})
+    for axes, (_, _, report) in zip(panels, recordings, strict=True):
         axes.plot(report.times, report.frame_scores, color=COLORS["noisy"], linewidth=1)
         axes.axhline(report.score, color=COLORS["enhanced"], linewidth=1, linestyle="--")
         axes.set_title(f"mean {report.score:.2f}", loc="right", fontsize=10, color=COLORS["enhanced"])
@@ -102,11 +98,9 @@ def frame_score_curves(
         A label has one colour in all columns.
     """
     labels = list(dict.fromkeys(label for _, _, reports in recordings for label in reports))
-    pairs = [(title, samples) for title, samples, _ in recordings]
-    figure, panels = spectrogram_panels(pairs, sample_rate, height=5.0 + 0.22 * len(labels), rows=2)
-    _frame_sections(panels, [title for title, _ in pairs], marked or {})
-    _score_axis(panels[1, 0], next(iter(recordings[0][2].values())).scale)
-    for axes, (_, _, reports) in zip(panels[1], recordings, strict=True):
+    scale = recordings[0][2][labels[0]].scale
+    figure, panels = _score_panels(recordings, sample_rate, 5.0 + 0.22 * len(labels), scale, marked or {})
+    for axes, (_, _, reports) in zip(panels, recordings, strict=True):
         for label, report in reports.items():
             color = LINE_COLORS[labels.index(label) % len(LINE_COLORS)]
             name = f"{label} (mean {report.score:.2f})"
@@ -117,13 +111,15 @@ def frame_score_curves(
     return save(figure, path)
 
 
-def _score_axis(axes: Axes, scale: str) -> None:
-    axes.set_ylabel(f"predicted\n{SCALE_NAMES.get(scale, scale)}")
-    measure = find_measure(scale)
-    axes.set_ylim(measure.minimum, measure.maximum)
-
-
-def _frame_sections(panels: np.ndarray, titles: list[str], marked: Marks) -> None:
-    for column, title in zip(panels.T, titles, strict=True):
+def _score_panels(
+    recordings: Sequence[tuple[str, np.ndarray, Any]], sample_rate: int, height: float, scale: str, marked: Marks
+) -> tuple[Figure, np.ndarray]:
+    """Make a figure of spectrograms with panels for scores below; the sections ``marked`` by title are framed."""
+    pairs = [(title, samples) for title, samples, _ in recordings]
+    figure, panels = spectrogram_panels(pairs, sample_rate, height, rows=2)
+    for column, (title, _) in zip(panels.T, pairs, strict=True):
         for axes in column if title in marked else ():
             axes.axvspan(*marked[title], fill=False, edgecolor="black", linestyle="--", linewidth=1)
+    measure = find_measure(scale)
+    panels[1, 0].set(ylabel=f"predicted\n{SCALE_NAMES.get(scale, scale)}", ylim=(measure.minimum, measure.maximum))
+    return figure, panels[1]

@@ -52,7 +52,9 @@ def test_unseen_noises_are_what_they_are_called(noises):
         assert power[(low <= frequencies) & (frequencies < high)].sum() > share * power.sum()
 
 
-@pytest.mark.parametrize(("name", "seconds", "token"), [("rain-99", 1.0, "'rain-99'"), ("rain-01", 0.0, "seconds=0.0")])
+@pytest.mark.parametrize(
+    ("name", "seconds", "token"), [("rain-99", 1.0, "'rain-99'"), ("rain-01", 0.0, "seconds: 0.0")]
+)
 def test_a_noise_that_cannot_be_made_is_refused(name, seconds, token):
     with pytest.raises(ConfigError, match=token):
         noise_generators.make_noise(name, seconds=seconds)

@@ -49,5 +49,5 @@ def test_a_filter_of_the_whole_recording_changes_no_mask(batch):
 
 
 def test_invalid_sizes_are_refused():
-    with pytest.raises(ConfigError, match="floor=0"):
+    with pytest.raises(ConfigError, match="floor: 0"):
         EnhancerBLSTM(floor=0)

@@ -118,7 +118,7 @@ def test_a_frame_score_depends_on_its_context_only(fitted):
         (torch.rand(600, 32), {}, r"\(frames, 33\)"),
         (torch.rand(7, 33), {}, "at least 8 frames"),
         (torch.arange(33.0) - torch.ones(600, 1), {}, "-1.0 in frame 0"),
-        (torch.rand(600, 33), {"lr": float("nan")}, "lr=nan"),
+        (torch.rand(600, 33), {"lr": float("nan")}, "lr: nan"),
     ],
 )
 def test_impossible_trainings_are_refused(net, frames, options, message):
@@ -128,5 +128,5 @@ def test_impossible_trainings_are_refused(net, frames, options, message):
 
 @pytest.mark.parametrize(("option", "value"), [("num_bands", 0), ("context", -1), ("floor", 0.0)])
 def test_invalid_options_are_refused(option, value):
-    with pytest.raises(ConfigError, match=f"{option}={value}"):
+    with pytest.raises(ConfigError, match=f"{option}: {value}"):
         AutoencoderNN(**{option: value})

@@ -234,10 +234,10 @@ def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(t
         ({"noise_folder": "/nowhere"}, CorpusError, "/nowhere"),
         ({"corpus": ["builtin", "timit"]}, ConfigError, "2 corpora .* but 1 data folders"),
         ({"enhanced_share": 0.5}, ConfigError, "enhanced_share=0.5 needs a trained model"),
-        ({"enhanced_share": 2}, ConfigError, "enhanced_share=2"),
+        ({"enhanced_share": 2}, ConfigError, "enhanced_share: 2"),
         ({"min_range_db": 300}, ConfigError, "300 dB"),
         ({"train_snrs_db": 5}, ConfigError, "train_snrs_db=5"),
-        ({"mixtures_per_utterance": 0}, ConfigError, "mixtures_per_utterance=0"),
+        ({"mixtures_per_utterance": 0}, ConfigError, "mixtures_per_utterance: 0"),
     ],
 )
 def test_wrong_options(tmp_path, made, options, error, message):

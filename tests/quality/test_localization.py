@@ -101,7 +101,7 @@ def test_what_cannot_be_mixed_is_left_out_and_named(rows, tmp_path, caplog):
     "chosen, options, message",
     [
         (slice(None), {"start": 0.7, "end": 0.3}, "start=0.7, end=0.3"),
-        (slice(None), {"max_utterances": 0}, "max_utterances=0"),
+        (slice(None), {"max_utterances": 0}, "max_utterances: 0"),
         (slice(6), {}, "6 clean utterances and 0 types of noise"),
     ],
 )

@@ -17,8 +17,9 @@ import numpy as np
 from scipy.signal import sosfilt
 
 from speechtools import audio
-from speechtools.audio.noises import filtered, impacts, nature, tones, unseen, voices
+from speechtools.audio.noises import events, sustained, unseen
 from speechtools.audio.noises.synthesis import SAMPLE_RATE, Generator, Rng, Signal, butterworth, rms, shaped
+from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
 
 MEMBERS = 3  # noises of a training family
@@ -36,10 +37,7 @@ def _generators(*modules: ModuleType) -> dict[str, Generator]:
     }
 
 
-_FAMILIES = {
-    name.replace("_", "-"): generator
-    for name, generator in _generators(tones, filtered, nature, impacts, voices).items()
-}
+_FAMILIES = {name.replace("_", "-"): generator for name, generator in _generators(sustained, events).items()}
 _TESTS = _generators(unseen)
 TEST_NOISES = tuple(_TESTS)
 
@@ -68,18 +66,15 @@ def make_noise(name: str, seed: int = 0, seconds: float = 10.0) -> np.ndarray:
     >>> make_noise("rain-02", seconds=2.0).shape
     (32000,)
     """
-    if not 1.0 <= seconds <= 3600.0:
-        raise ConfigError(f"seconds={seconds} is out of range. Choose a length from 1 to 3600 seconds.")
+    check_number("seconds", seconds, 1, 3600)
     n = round(seconds * SAMPLE_RATE)
     if name in _TESTS:
         family, member = name, 1
     else:
         family, _, number = name.rpartition("-")
         if family not in _FAMILIES or not number.isdigit() or not 1 <= int(number) <= MEMBERS:
-            raise ConfigError(
-                f"Unknown noise {name!r}. Choose one of {', '.join(TEST_NOISES)}, or a family with a number from -01 "
-                f"to -{MEMBERS:02d}: {', '.join(_FAMILIES)}."
-            )
+            families = ", ".join(_FAMILIES)
+            raise ConfigError(f"Unknown noise {name!r}. Choose one of {TEST_NOISES}, or a family and -01: {families}.")
         member = int(number)
     rng = np.random.default_rng([seed, zlib.crc32(family.encode()), member])
     u = (member - 1 + rng.uniform(0.2, 0.8)) / MEMBERS
