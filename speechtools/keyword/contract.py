@@ -13,10 +13,7 @@ from speechtools.core.laws import must_be, tensor_law
 _NUM_SAMPLES, _KEYWORD_SAMPLES = 48000, 6400
 
 
-@tensor_law(
-    "the segment lies within the recording",
-    "Return an int from 0 to samples - num_samples, and add an attribute num_samples.",
-)
+@tensor_law("the segment lies within the recording", "Return an int from 0 to samples - self.num_samples.")
 def _start_lies_within(subject: Subject, torch) -> None:
     segment = subject.build()
     for samples in (segment.num_samples, segment.num_samples + 7, _NUM_SAMPLES):
@@ -37,10 +34,7 @@ def _keyword_inside(subject: Subject, torch) -> None:
             raise Broken(f"samples {start} to {start + segment.num_samples} for a keyword from {first} to {last}")
 
 
-@tensor_law(
-    "if the keyword's end is known, the segment ends there or shortly after it",
-    "Use end instead of looking for the keyword.",
-)
+@tensor_law("if the keyword's end is known, the segment ends there or shortly after it", "Use end instead of looking.")
 def _end_respected(subject: Subject, torch) -> None:
     segment = subject.build()
     start, end = segment(0.1 * torch.randn(_NUM_SAMPLES), end=40000), 40000
@@ -48,10 +42,7 @@ def _end_respected(subject: Subject, torch) -> None:
         raise Broken(f"samples {start} to {start + segment.num_samples} for a keyword that ends at {end}")
 
 
-@tensor_law(
-    "silence and too short recordings raise an AudioError",
-    "Raise speechtools.core.errors.AudioError with what is wrong.",
-)
+@tensor_law("silence and too short recordings raise an AudioError", "Raise speechtools.core.errors.AudioError.")
 def _no_keyword_refused(subject: Subject, torch) -> None:
     segment = subject.build()
     short = 0.1 * torch.randn(segment.num_samples - 1)
@@ -112,10 +103,7 @@ def _step_has_shape(subject: Subject, torch) -> None:
                 raise Broken(f"the speakers {speakers} in the batch of {name!r}")
 
 
-@tensor_law(
-    "a step depends on the seed and its number alone",
-    "Draw from np.random.default_rng([seed, step]) and keep no state.",
-)
+@tensor_law("a step depends on the seed and its number alone", "Draw from np.random.default_rng([seed, step]).")
 def _steps_repeat(subject: Subject, torch) -> None:
     with _sources() as sources:
         one, other = (subject.build(sources=sources, seed=7) for _ in range(2))
@@ -144,8 +132,7 @@ def _ranks_divide(subject: Subject, torch) -> None:
         ranks = [subject.build(sources=sources, rank=rank, world_size=2) for rank in range(2)]
         for step in range(3):
             for name, one, other in zip(ranks[0][step].names, *(rank[step].parts for rank in ranks), strict=True):
-                both = set(one.speakers.tolist()) & set(other.speakers.tolist())
-                if both:
+                if both := set(one.speakers.tolist()) & set(other.speakers.tolist()):
                     raise Broken(f"both processes have the speakers {sorted(both)} of {name!r} at step {step}")
 
 

@@ -143,9 +143,8 @@ def _check_sources(sources: dict[str, dict], test_splits: Sequence[str]) -> None
         raise ConfigError("There are no sources to train on: give at least one, as in hparams/multireader.yaml.")
     for split in test_splits:
         if split not in SPLITS:
-            raise ConfigError(
-                f"test_splits={test_splits}: {split!r} is not one of {', '.join(SPLITS)}.{did_you_mean(split, SPLITS)}"
-            )
+            near = did_you_mean(split, SPLITS)
+            raise ConfigError(f"test_splits={test_splits}: {split!r} is not one of {', '.join(SPLITS)}.{near}")
     for name, source in sources.items():
         if not source or "corpus" not in source:
             raise ConfigError(f"The source {name!r} has no corpus. Name its reader, as in corpus: keyword-folder.")
@@ -163,10 +162,8 @@ def training_sources(settings: dict[str, dict], stores: dict[str, dict[str, Spea
             continue
         missing = [key for key in ("num_speakers", "num_utterances", "weight") if key not in entry]
         if missing:
-            raise ConfigError(
-                f"The source {name!r} has no {' and no '.join(missing)}. Give the speakers and utterances of a batch "
-                "and the weight of the loss, as in hparams/multireader.yaml."
-            )
+            keys = " and no ".join(missing)
+            raise ConfigError(f"The source {name!r} has no {keys}. Give them as in hparams/multireader.yaml.")
         store = stores[name]["train"]
         length = int(store.num_samples[0])  # the same for all segments
         shape = entry["num_speakers"], entry["num_utterances"], entry["weight"]
@@ -181,22 +178,14 @@ def read_keywords(name: str, corpus: str, folder: str, options: dict) -> list[Ut
         utterances = list(build(f"corpus/{corpus}", offered=options, **arguments))
     except SpeechtoolsError as error:
         raise type(error)(f"The source {name!r}: {error}") from error
-    for utterance in utterances:
-        if not utterance.text:
-            raise CorpusError(
-                f"The source {name!r}: corpus/{corpus} has no keyword for {utterance.utt_id}. Use a corpus of "
-                "keywords, such as keyword-folder (keyword/speaker/file)."
-            )
+    if wordless := [utterance.utt_id for utterance in utterances if not utterance.text]:
+        missing = f"corpus/{corpus} has no keyword for {wordless[0]}"
+        raise CorpusError(f"The source {name!r}: {missing}. Use a corpus of keywords, such as keyword-folder.")
     return utterances
 
 
 def divided(
-    name: str,
-    utterances: Sequence[Utterance],
-    test_splits: Sequence[str],
-    heldout_share: float,
-    valid_share: float,
-    seed: int,
+    name: str, utterances: list[Utterance], test_splits: list[str], heldout_share: float, valid_share: float, seed: int
 ) -> dict[str, list[Utterance]]:
     """Utterances for training, validation (if there are speakers for it) and test, with no speaker in two of them."""
     if len({(utterance.speaker, utterance.text) for utterance in utterances}) == len(utterances):
@@ -212,16 +201,14 @@ def divided(
             free = sorted(speaker for speaker, current in split_of.items() if current == "train")
             for speaker in rng.permutation(free)[: max(2, round(share * len(free)))]:
                 split_of[str(speaker)] = split
-    groups: dict[str, list[Utterance]] = {"train": [], "valid": [], "test": []}
+    groups: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
     for utterance in utterances:
         groups[split_of[utterance.speaker]].append(utterance)
     if not groups["valid"]:
         del groups["valid"]
     if not groups["train"]:
-        raise CorpusError(
-            f"The source {name!r} has {len(split_of)} speakers, of which none remains for training. Use a corpus of "
-            "more speakers, or lower heldout_share and valid_share."
-        )
+        none = f"has {len(split_of)} speakers, of which none remains for training"
+        raise CorpusError(f"The source {name!r} {none}. Use a corpus of more speakers, or lower heldout_share.")
     return groups
 
 

@@ -56,10 +56,8 @@ def pair_trials(
     first = [str(keyword) for keyword in keywords or ()]  # YAML reads digits as numbers
     for keyword in first:
         if keyword not in store.keywords:
-            raise ConfigError(
-                f"Nobody says {keyword!r} in {store.manifest}.{did_you_mean(keyword, store.keywords)} Available: "
-                f"{', '.join(store.keywords)}."
-            )
+            near, available = did_you_mean(keyword, store.keywords), ", ".join(store.keywords)
+            raise ConfigError(f"Nobody says {keyword!r} in {store.manifest}.{near} Available: {available}.")
     order = [*map(store.keywords.index, first), *(k for k, word in enumerate(store.keywords) if word not in first)]
     rng = np.random.default_rng([seed, 6])
     speakers = np.repeat(np.arange(len(store.speakers)), np.diff(store.first))
@@ -74,14 +72,8 @@ def pair_trials(
             else:
                 skipped.append(f"{speaker} ({len(members)})")
         if skipped:
-            logger.warning(
-                "%d of %d speakers have no more than %d utterances of %r, and are skipped in the pairs with it: %s",
-                len(skipped),
-                len(store.speakers),
-                num_enrolment,
-                keyword,
-                first_of(skipped),
-            )
+            counts = f"{len(skipped)} of {len(store.speakers)} speakers have no more than {num_enrolment} utterances"
+            logger.warning("%s of %r, and are skipped in the pairs with it: %s", counts, keyword, first_of(skipped))
     trial_sets = {}
     for enrol, verify in itertools.product(order, repeat=2):
         pair = store.keywords[enrol], store.keywords[verify]
@@ -89,8 +81,7 @@ def pair_trials(
         if len(labels) < 2:
             raise ConfigError(
                 f"{len(labels)} of {len(store.speakers)} speakers have more than num_enrolment={num_enrolment} "
-                f"utterances of {pair[0]!r} and of {pair[1]!r}, but verification needs 2. Lower "
-                "num_enrolment, or use a larger corpus."
+                f"utterances of {pair[0]!r} and of {pair[1]!r}, but verification needs 2. Lower num_enrolment."
             )
         enrolled = np.concatenate([prints[enrol, label] for label in labels])
         candidates = np.flatnonzero((store.keyword == verify) & np.isin(speakers, labels))

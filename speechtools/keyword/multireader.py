@@ -152,14 +152,8 @@ class MixedReader(Dataset):
         num_speakers = sum(source.num_speakers for source in pooled)
         for one, other in itertools.combinations(pooled, 2):
             if shared := sorted(set(one.store.speakers) & set(other.store.speakers)):
-                logger.warning(
-                    "%d speakers of the sources %s and %s have the same names, such as %s, and are treated as "
-                    "different people. If they are not, make one source of both.",
-                    len(shared),
-                    one.name,
-                    other.name,
-                    shared[0],
-                )
+                both = f"{len(shared)} speakers of the sources {one.name} and {other.name}"
+                logger.warning("%s have the same names, such as %s, and count as different people.", both, shared[0])
         store = JoinedStore(pooled)
         self.batches = _batches(store.manifest, store, pooled[0], num_speakers, seed, rank, world_size)
 
@@ -196,15 +190,11 @@ def checked(sources: Sequence[Source]) -> Sequence[Source]:
     if not sources:
         raise ConfigError("A reader needs at least one source; got none.")
     names = [source.name for source in sources]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
+    if repeated := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"Two sources have the name {repeated[0]!r}. Rename one.")
     for source in sources:
         if not (isinstance(source.weight, int | float) and math.isfinite(source.weight) and source.weight >= 0):
-            raise ConfigError(
-                f"The source {source.name!r} has the weight {source.weight!r}: give a positive number, or 0 to disable "
-                "it."
-            )
+            raise ConfigError(f"The source {source.name!r} has the weight {source.weight!r}: give a number from 0 on.")
     if not any(source.weight > 0 for source in sources):
         raise ConfigError(f"All sources ({', '.join(names)}) have the weight 0. Give one a positive weight.")
     return sources
@@ -214,17 +204,8 @@ def _batches(
     name: str, store: Store, shape: Source, num_speakers: int, seed: int, rank: int, world_size: int
 ) -> SpeakerBatches:
     """Batches of a store in the shape of a source; errors name the source."""
+    lengths = shape.min_samples, shape.max_samples, shape.step_samples
     try:
-        return SpeakerBatches(
-            store,
-            num_speakers,
-            shape.num_utterances,
-            shape.min_samples,
-            shape.max_samples,
-            shape.step_samples,
-            seed,
-            rank,
-            world_size,
-        )
+        return SpeakerBatches(store, num_speakers, shape.num_utterances, *lengths, seed, rank, world_size)
     except (ConfigError, CorpusError) as error:
         raise type(error)(f"The source {name!r}: {error} (In the entry of this source.)") from error

@@ -63,11 +63,8 @@ class EnergySegment:
             raise AudioError(f"A segment is cut from a mono waveform (samples,); got shape {tuple(wav.shape)}.")
         room = len(wav) - self.num_samples
         if room < 0:
-            raise AudioError(
-                f"{len(wav) / self.sample_rate:.3f} s is shorter than the segment of "
-                f"{self.num_samples / self.sample_rate} s. Use longer recordings, or lower "
-                "segment_seconds."
-            )
+            seconds, needed = len(wav) / self.sample_rate, self.num_samples / self.sample_rate
+            raise AudioError(f"{seconds:.3f} s is shorter than the segment of {needed} s. Lower segment_seconds.")
         if end is not None:
             if not 0 < end <= len(wav):
                 raise AudioError(f"The keyword ends at sample {end}, but the recording has {len(wav)}.")

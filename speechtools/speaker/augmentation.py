@@ -96,10 +96,8 @@ class FeatureAugmenter(nn.Module):
 
     def __init__(self, max_frames: int = 20, max_filters: int = 6):
         super().__init__()
-        drops = [
-            SpectrogramDrop(1, max_frames, 1, 3, "zeros", dim=1),
-            SpectrogramDrop(1, max_filters, 1, 2, "zeros", dim=2),
-        ]
+        frames = SpectrogramDrop(1, max_frames, 1, 3, "zeros", dim=1)
+        drops = [frames, SpectrogramDrop(1, max_filters, 1, 2, "zeros", dim=2)]
         self.drops = Augmenter(concat_original=False, min_augmentations=1, max_augmentations=2, augmentations=drops)
 
     def forward(self, feats: Tensor) -> Tensor:

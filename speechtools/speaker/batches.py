@@ -1,7 +1,7 @@
 """Batches of N speakers with M utterances each (GE2E paper, sections 2.1 and 3.2, figure 3)."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,8 +14,6 @@ from speechtools.core.errors import ConfigError, CorpusError, first_of
 from speechtools.speaker.store import SpeakerStore
 
 logger = logging.getLogger(__name__)
-
-_SCALE = 2.0**-15
 
 
 @dataclass
@@ -36,20 +34,20 @@ class SpeakerBatch:
 
     def to(self, device: str | torch.device) -> "SpeakerBatch":
         """Move to a device, as floats."""
-        speakers = self.speakers.to(device, non_blocking=True)
-        if isinstance(self.wavs, Tensor):
-            return SpeakerBatch(_floats(self.wavs.to(device, non_blocking=True)), speakers)
-        return SpeakerBatch([_floats(wav.to(device, non_blocking=True)) for wav in self.wavs], speakers)
+        return self._map(lambda tensor: _floats(tensor.to(device, non_blocking=True)))
 
     def pin_memory(self) -> "SpeakerBatch":
         """Copy to page-locked memory, from which a GPU copies fast."""
-        wavs = self.wavs.pin_memory() if isinstance(self.wavs, Tensor) else [wav.pin_memory() for wav in self.wavs]
-        return SpeakerBatch(wavs, self.speakers.pin_memory())
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "SpeakerBatch":
+        wavs = function(self.wavs) if isinstance(self.wavs, Tensor) else [function(wav) for wav in self.wavs]
+        return SpeakerBatch(wavs, function(self.speakers))
 
 
 def _floats(samples: Tensor) -> Tensor:
-    """int16 as floats in [-1, 1); floats unchanged."""
-    return samples if samples.is_floating_point() else samples.float().mul_(_SCALE)
+    """int16 as floats in [-1, 1); other types unchanged."""
+    return samples.float().mul_(2.0**-15) if samples.dtype == torch.int16 else samples
 
 
 @dataclass(frozen=True)
@@ -118,13 +116,10 @@ class SpeakerBatches(Dataset):
         if num_speakers < 2:
             raise ConfigError(f"A batch needs at least 2 speakers; got {num_speakers}. Raise speakers_per_batch.")
         if num_utterances < 2:
-            raise ConfigError(
-                f"A speaker needs at least 2 utterances; got {num_utterances}. Raise utterances_per_speaker."
-            )
+            raise ConfigError(f"Each speaker needs 2 utterances; got {num_utterances}. Raise utterances_per_speaker.")
         if not 0 < min_samples <= max_samples or step_samples < 1:
             raise ConfigError(
-                f"Cannot draw lengths of {min_samples} to {max_samples} samples in steps of {step_samples}: give "
-                "min_frames of at least 1 and max_frames no smaller."
+                f"Cannot draw {min_samples} to {max_samples} samples in steps of {step_samples}. Check min_frames."
             )
         counts = np.diff(store.first)
         self.usable = np.flatnonzero(counts >= 2)
@@ -134,16 +129,12 @@ class SpeakerBatches(Dataset):
                 "more; at least 2 are needed. Use a corpus of more speakers."
             )
         if single := [store.speakers[k] for k in np.flatnonzero(counts < 2)]:
-            logger.warning(
-                "%d of %d training speakers have a single utterance and are skipped: %s",
-                len(single),
-                len(counts),
-                first_of(single),
-            )
+            skipped = f"{len(single)} of {len(counts)} training speakers"
+            logger.warning("%s have a single utterance and are skipped: %s", skipped, first_of(single))
         if len(self.usable) < num_speakers * world_size:
             raise ConfigError(
                 f"{world_size} process(es) need {num_speakers} speakers each, but the training set has only "
-                f"{len(self.usable)} with two utterances or more. Lower speakers_per_batch."
+                f"{len(self.usable)} with two utterances. Lower speakers_per_batch."
             )
         self.store, self.seed, self.rank, self.world_size = store, seed, rank, world_size
         self.num_speakers, self.num_utterances = num_speakers, num_utterances
@@ -178,13 +169,12 @@ class SpeakerBatches(Dataset):
         return Plan(utterances, rng.integers(0, starts), samples)
 
     def _utterances(self, rng: np.random.Generator, speaker: int) -> np.ndarray:
-        first, count = int(self.store.first[speaker]), int(self.store.first[speaker + 1] - self.store.first[speaker])
-        needed = self.num_utterances
-        drawn: list[np.ndarray] = []
-        while needed:
-            drawn.append(rng.choice(count, min(count, needed), replace=False))
-            needed -= len(drawn[-1])
-        return first + np.concatenate(drawn)
+        first, last = self.store.first[speaker : speaker + 2].tolist()
+        drawn, count = np.zeros(0, int), last - first
+        while len(drawn) < self.num_utterances:
+            more = rng.choice(count, min(count, self.num_utterances - len(drawn)), replace=False)
+            drawn = np.concatenate([drawn, more])
+        return first + drawn
 
     def __getitem__(self, step: int) -> SpeakerBatch:
         plan = self.plan(step)

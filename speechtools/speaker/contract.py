@@ -46,8 +46,7 @@ def _loss(subject: Subject):
         # A classifier that has learnt: speaker k lies along the axis k.
         for parameter in loss.parameters():
             if parameter.dim() == 2:
-                with torch.no_grad():
-                    parameter.copy_(torch.eye(_SPEAKERS, _EMBEDDING))
+                parameter.data.copy_(torch.eye(_SPEAKERS, _EMBEDDING))
     return loss, torch.arange(_SPEAKERS)
 
 
@@ -67,10 +66,7 @@ def _loss_is_scalar(subject: Subject, torch) -> None:
             raise Broken(f"{value} for d-vectors around their speakers with a spread of {spread}")
 
 
-@tensor_law(
-    "(speakers, utterances, emb) and (batch, emb) with labels give the same loss",
-    "Group the d-vectors by their labels alone.",
-)
+@tensor_law("(speakers, utterances, emb) and (batch, emb) with labels give the same loss", "Group d-vectors by label.")
 def _flat_equals_regular(subject: Subject, torch) -> None:
     loss, labels = _loss(subject)
     dvectors = _clusters(torch, 0.5)
@@ -89,11 +85,7 @@ def _apart_is_better(subject: Subject, torch) -> None:
         raise Broken(f"{apart.item():.4g} for speakers far apart, and {mixed.item():.4g} for random d-vectors")
 
 
-@tensor_law(
-    "a finite gradient reaches the d-vectors and every parameter",
-    "Look for a clamp or a detach() on the way.",
-    grad=True,
-)
+@tensor_law("a finite gradient reaches the d-vectors and every parameter", "Look for a clamp or detach().", grad=True)
 def _loss_gradients_reach(subject: Subject, torch) -> None:
     (loss, labels), dvectors = _loss(subject), _clusters(torch, 0.5).requires_grad_()
     loss(dvectors, labels).backward()

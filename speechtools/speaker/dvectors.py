@@ -4,7 +4,7 @@ Features are computed once per utterance, and the windows of many utterances are
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -80,7 +80,7 @@ def window_dvectors(
     ]
     # Windows of similar length together: only short utterances have shorter ones.
     order = sorted(range(len(places)), key=lambda i: -len(feats[places[i][0]]))
-    dvectors: list[Tensor | None] = [None] * len(places)
+    dvectors = [torch.empty(0)] * len(places)
     for first in range(0, len(order), batch_windows):
         indices = order[first : first + batch_windows]
         windows = [feats[number][start : start + window_frames] for number, start in (places[i] for i in indices)]
@@ -91,13 +91,7 @@ def window_dvectors(
         for index, dvector in zip(indices, unit(encoder(batch, lens)), strict=True):
             dvectors[index] = dvector
     counts = [len(window_starts(len(frames), window_frames, hop_frames)) for frames in feats]
-    return [torch.stack(group) for group in _grouped(dvectors, counts)]
-
-
-def _grouped(items: Iterable, counts: Iterable[int]) -> Iterator[list]:
-    items = iter(items)
-    for count in counts:
-        yield [next(items) for _ in range(count)]
+    return list(torch.stack(dvectors).split(counts)) if dvectors else []
 
 
 def unit(vectors: Tensor) -> Tensor:

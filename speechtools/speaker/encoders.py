@@ -188,21 +188,15 @@ class FoldedLSTMP(nn.Module):
         self.embedding_size = encoder.embedding_size
         self.layers = nn.ModuleList()
         before: Tensor | None = None  # the projection of the previous layer
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
         with torch.no_grad():
             for layer in range(source.num_layers):
-                names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-                weight_ih, weight_hh, bias_ih, bias_hh, projection = (
-                    source.get_parameter(f"{name}_l{layer}") for name in names
-                )
-                of_input: Tensor = weight_ih if before is None else weight_ih @ before
-                plain = nn.LSTM(of_input.shape[1], source.hidden_size, batch_first=True)
+                of_input, of_state, *biases, projection = (source.get_parameter(f"{name}_l{layer}") for name in names)
+                values = (of_input if before is None else of_input @ before, of_state @ projection, *biases)
+                plain = nn.LSTM(values[0].shape[1], source.hidden_size, batch_first=True)
                 plain = plain.to(of_input.device, of_input.dtype)
-                for name, value in zip(
-                    ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"),
-                    (of_input, weight_hh @ projection, bias_ih, bias_hh),
-                    strict=True,
-                ):
-                    getattr(plain, name).copy_(value)
+                for name, value in zip(names, values, strict=False):
+                    plain.get_parameter(f"{name}_l0").copy_(value)
                 self.layers.append(plain)
                 before = projection
             self.register_buffer("weight", encoder.linear.weight @ projection)

@@ -10,15 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools.core.registry import plugin
-from speechtools.speaker.losses import (  # noqa: F401 (some for importing from here)
-    CentroidLoss,
-    ScaleAndOffset,
-    check_labels,
-    check_reduction,
-    inverse_length,
-    speaker_index,
-    unit,
-)
+from speechtools.speaker.losses import CentroidLoss, inverse_length
 
 
 def cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:

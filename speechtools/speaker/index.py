@@ -28,6 +28,8 @@ _TEXTS = ("utt_ids", "speakers")
 _VERSION = 1
 #: Durations are written with three digits or more.
 TOLERANCE_SECONDS = 1e-3
+#: What the index takes of a row.
+_COLUMNS = operator.attrgetter("utt_id", "speaker", "shard", "start", "samples", "keyword")
 #: Rows that are collected before they are written.
 _CHUNK = 10_000
 
@@ -107,15 +109,12 @@ def _shard_length(path: Path) -> int | str:
     return len(samples) if is_flat else "does not hold int16 samples (samples,)"
 
 
+@dataclass(frozen=True)
 class Texts(Sequence[str]):
     """Many short texts as one block of bytes and their ends: a list of str would take five times the memory."""
 
-    def __init__(self, texts: Iterable[str] = (), block: np.ndarray | None = None, ends: np.ndarray | None = None):
-        if block is None or ends is None:
-            encoded = [text.encode() for text in texts]
-            block = np.frombuffer(b"".join(encoded), np.uint8)
-            ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-        self.block, self.ends = block, ends
+    block: np.ndarray
+    ends: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ends) - 1
@@ -124,11 +123,6 @@ class Texts(Sequence[str]):
         if not 0 <= index < len(self):
             raise IndexError(f"text {index} of {len(self)}")
         return self.block[self.ends[index] : self.ends[index + 1]].tobytes().decode()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all texts and their ends."""
-        return self.block.nbytes + self.ends.nbytes
 
 
 @dataclass(frozen=True)
@@ -163,12 +157,6 @@ class SpeakerIndex:
     def __len__(self) -> int:
         return len(self.samples)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the mapped files, which is the memory that reading all of them takes."""
-        arrays = (self.shard, self.start, self.samples, self.keyword, self.first)
-        return sum(array.nbytes for array in arrays) + self.utt_ids.nbytes + self.speakers.nbytes
-
 
 def open_index(manifest: Path) -> SpeakerIndex:
     """Open the index of a manifest; make it first if it is missing or does not match the manifest.
@@ -191,11 +179,11 @@ def open_index(manifest: Path) -> SpeakerIndex:
         aside = Path(tempfile.mkdtemp(prefix=".index-", dir=manifest.parent))
     except OSError:  # nothing can be written there: the index exists as long as the store
         temporary = tempfile.TemporaryDirectory(prefix="index-")
-        write_index(Path(temporary.name), _rows(manifest), origin, manifest)
+        write_index(Path(temporary.name), map(_COLUMNS, iterate_rows(manifest, SpeakerRow)), origin, manifest)
         index = read_index(Path(temporary.name), origin, temporary)
     else:
         try:
-            write_index(aside, _rows(manifest), origin, manifest)
+            write_index(aside, map(_COLUMNS, iterate_rows(manifest, SpeakerRow)), origin, manifest)
             os.chmod(aside, 0o755)
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError):  # another process was faster; its index is the same
@@ -274,12 +262,6 @@ class _TextsWriter:
         self.ends.close()
 
 
-def _rows(manifest: Path) -> Iterator[tuple]:
-    """The rows of a manifest as :func:`write_index` takes them."""
-    for row in iterate_rows(manifest, SpeakerRow):
-        yield row.utt_id, row.speaker, row.shard, row.start, row.samples, row.keyword
-
-
 def read_index(folder: Path, origin: list, temporary: object = None) -> SpeakerIndex | None:
     """Read the index in a folder; None if there is none, or if it was made from something else than ``origin``."""
     try:
@@ -291,14 +273,8 @@ def read_index(folder: Path, origin: list, temporary: object = None) -> SpeakerI
         needed = np.fromfile(folder / "needed.bin", np.int64)
     except (OSError, ValueError, KeyError):
         return None
-    return SpeakerIndex(
-        **numbers,
-        **texts,
-        shards=about["shards"],
-        keywords=about["keywords"],
-        needed=needed,
-        temporary=temporary,
-    )
+    names = {key: about[key] for key in ("shards", "keywords")}
+    return SpeakerIndex(**numbers, **texts, **names, needed=needed, temporary=temporary)
 
 
 def _texts(folder: Path, key: str) -> Texts:

@@ -52,13 +52,10 @@ def speaker_index(dvectors: Tensor, speakers: Tensor | None, loss: str = "GE2E")
     check_labels(speakers)
     if dvectors.dim() == 3 and (speakers is None or speakers.shape == dvectors.shape[:1]):
         num_speakers, fewest, _ = dvectors.shape
-        labels = range(num_speakers) if speakers is None else speakers.tolist()
-        repeated = sorted({label for label in labels if labels.count(label) > 1}) if speakers is not None else []
-        if repeated:
-            raise SpeechtoolsError(
-                f"The labels {labels} are not distinct: {repeated[0]} occurs {labels.count(repeated[0])} times. Draw "
-                "every speaker of a batch once."
-            )
+        labels = list(range(num_speakers)) if speakers is None else speakers.tolist()
+        if repeated := [label for label in labels if labels.count(label) > 1]:
+            times = f"{repeated[0]} occurs {labels.count(repeated[0])} times"
+            raise SpeechtoolsError(f"The labels {labels} are not distinct: {times}. Draw every speaker once.")
         index = torch.arange(num_speakers, device=dvectors.device).repeat_interleave(fewest)
         scarce = labels[0] if num_speakers else None
         dvectors = dvectors.flatten(0, 1)
@@ -73,13 +70,10 @@ def speaker_index(dvectors: Tensor, speakers: Tensor | None, loss: str = "GE2E")
             "utterances, emb) with one label a speaker or none, or (batch, emb) with one label an utterance."
         )
     if num_speakers < 2:
-        raise SpeechtoolsError(
-            f"{loss} needs at least 2 speakers in a batch; got {num_speakers}. Raise speakers_per_batch."
-        )
+        raise SpeechtoolsError(f"{loss} needs at least 2 speakers; got {num_speakers}. Raise speakers_per_batch.")
     if fewest < 2:
         raise SpeechtoolsError(
-            f"{loss} needs at least 2 utterances per speaker; got {fewest} of speaker {scarce}. Raise "
-            "utterances_per_speaker."
+            f"{loss} needs 2 utterances per speaker; got {fewest} of speaker {scarce}. Raise utterances_per_speaker."
         )
     return unit(dvectors), index, num_speakers
 
@@ -90,9 +84,7 @@ def check_labels(speakers: Tensor | None) -> None:
     >>> check_labels(torch.tensor([0, 0, 1, 1]))
     """
     if speakers is not None and (speakers.is_floating_point() or speakers.dtype == torch.bool):
-        raise SpeechtoolsError(
-            f"The labels of the speakers are {speakers.dtype}, but must be integers. Number the speakers from 0."
-        )
+        raise SpeechtoolsError(f"The labels are {speakers.dtype}, not integers. Number the speakers from 0.")
 
 
 def unit(dvectors: Tensor) -> Tensor:
@@ -106,11 +98,10 @@ def unit(dvectors: Tensor) -> Tensor:
     squares = torch.linalg.vecdot(dvectors, dvectors)
     if bool(((squares.detach() - 1).abs() <= UNIT_TOLERANCE).all()):
         return dvectors
-    bad = int((~squares.isfinite()).sum())
-    if bad:
+    if bad := int((~squares.isfinite()).sum()):
         raise SpeechtoolsError(
-            f"{bad} of {len(dvectors)} d-vectors are NaN, infinite or too large: the training diverged or a recording "
-            "is damaged. Lower the learning rate, or clip the gradient."
+            f"{bad} of {len(dvectors)} d-vectors are NaN, infinite or too large. Lower the learning rate, or clip the "
+            "gradient; if that does not help, look for a damaged recording."
         )
     return dvectors * inverse_length(squares).unsqueeze(1)
 
@@ -199,11 +190,7 @@ class CentroidLoss(nn.Module):
     name: str
 
     def __init__(
-        self,
-        init_weight: float = 10.0,
-        init_bias: float = -5.0,
-        gradient_scale: float = 0.01,
-        reduction: str = "sum",
+        self, init_weight: float = 10.0, init_bias: float = -5.0, gradient_scale: float = 0.01, reduction: str = "sum"
     ):
         super().__init__()
         self.similarity = ScaleAndOffset(init_weight, init_bias, gradient_scale)

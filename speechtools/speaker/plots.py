@@ -1,5 +1,6 @@
 """Plots of speaker verification: error rates and d-vectors."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def det(path: str | Path, curves: Mapping[str, tuple[ArrayLike, ArrayLike]], tit
     # Half a trial below the smallest rate.
     lowest = np.clip(0.5 / max(num_targets, num_nontargets), 0.0005, 0.05)
     edges = tuple(norm.ppf([lowest, 0.9]))
-    for (label, (targets, nontargets)), color in zip(curves.items(), _colors(len(curves)), strict=True):
+    for (label, (targets, nontargets)), color in zip(curves.items(), itertools.cycle(LINE_COLORS), strict=False):
         p_miss, p_fa, _ = metrics.det_curve(targets, nontargets)
         rate, _ = metrics.eer(targets, nontargets)
         trials = f"{np.size(targets):,} target and {np.size(nontargets):,} non-target trials"
@@ -55,10 +56,6 @@ def det(path: str | Path, curves: Mapping[str, tuple[ArrayLike, ArrayLike]], tit
     figure.legend(loc="outside lower center", frameon=False, fontsize=9)
     axes.grid(alpha=0.25)
     return save(figure, path)
-
-
-def _colors(count: int) -> list[str]:
-    return [LINE_COLORS[number % len(LINE_COLORS)] for number in range(count)]
 
 
 def eer_table(path: str | Path, rates: np.ndarray, keywords: Sequence[str], title: str) -> Path:
@@ -80,12 +77,7 @@ def eer_table(path: str | Path, rates: np.ndarray, keywords: Sequence[str], titl
 
 
 def similarity_matrix(
-    path: str | Path,
-    dvectors: np.ndarray,
-    speakers: np.ndarray,
-    names: Sequence[str],
-    title: str,
-    max_speakers: int = 16,
+    path: str | Path, dvectors: np.ndarray, speakers: np.ndarray, names: list[str], title: str, max_speakers: int = 16
 ) -> Path:
     """Draw the cosines between utterances, ordered by speaker (the matrix of the GE2E paper's figure 1).
 
@@ -97,7 +89,7 @@ def similarity_matrix(
         (utterances, emb).
     speakers : np.ndarray
         Index of each utterance's speaker in ``names``, (utterances,).
-    names : sequence of str
+    names : list of str
         Names of the speakers.
     title : str
         Title of the figure.
@@ -124,12 +116,7 @@ def similarity_matrix(
 
 
 def projection(
-    path: str | Path,
-    dvectors: np.ndarray,
-    speakers: np.ndarray,
-    names: Sequence[str],
-    title: str,
-    max_speakers: int = 16,
+    path: str | Path, dvectors: np.ndarray, speakers: np.ndarray, names: list[str], title: str, max_speakers: int = 16
 ) -> Path:
     """Draw the d-vectors of some speakers on their first two principal components.
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -141,9 +141,8 @@ def _make_shard(job: tuple[str, list[Utterance]], folder: Path, make_cutter: Cal
     if about.exists() and audio_path.exists():
         with contextlib.suppress(ValueError):  # emptied by a crash of the machine: it is made again
             content = json.loads(about.read_text(encoding="utf-8"))
-            shard = Shard(
-                [SpeakerRow(**row) for row in content["rows"]], [RejectedRow(**row) for row in content["rejected"]]
-            )
+            rejected = [RejectedRow(**row) for row in content["rejected"]]
+            shard = Shard([SpeakerRow(**row) for row in content["rows"]], rejected)
             if shard.matches(utterances):
                 return shard
     threads = torch.get_num_threads()
@@ -152,23 +151,17 @@ def _make_shard(job: tuple[str, list[Utterance]], folder: Path, make_cutter: Cal
     try:
         cutter = make_cutter()
         for utterance in utterances:
+            names: dict[str, Any] = {"utt_id": utterance.utt_id, "path": str(utterance.path)}
             try:
                 samples = cutter(utterance)
             except AudioError as error:
-                reason = str(error)
-                shard.rejected.append(RejectedRow(utt_id=utterance.utt_id, path=str(utterance.path), reason=reason))
+                shard.rejected.append(RejectedRow(**names, reason=str(error)))
                 continue
+            place: dict[str, Any] = {"shard": f"shards/{name}.npy", "start": start, "samples": len(samples)}
+            keyword = utterance.text or "" if cutter.has_keywords else ""
+            duration = round(len(samples) / cutter.sample_rate, 3)
             shard.rows.append(
-                SpeakerRow(
-                    utt_id=utterance.utt_id,
-                    speaker=utterance.speaker,
-                    path=str(utterance.path),
-                    duration=round(len(samples) / cutter.sample_rate, 3),
-                    shard=f"shards/{name}.npy",
-                    start=start,
-                    samples=len(samples),
-                    keyword=utterance.text or "" if cutter.has_keywords else "",
-                )
+                SpeakerRow(**names, speaker=utterance.speaker, **place, duration=duration, keyword=keyword)
             )
             arrays.append(np.clip(np.round(samples * 32768.0), -32768, 32767).astype(np.int16))
             start += len(samples)

@@ -53,39 +53,20 @@ class Softmax(nn.Module):
         """Create the layer for a number of training speakers."""
         if num_speakers < 2 or embedding_size < 1:
             raise ConfigError(
-                f"num_speakers={num_speakers} and embedding_size={embedding_size}: give at least 2 "
-                "training speakers, and the size of the d-vectors."
+                f"num_speakers={num_speakers} and embedding_size={embedding_size} must be at least 2 and at least 1."
             )
         self.linear = nn.Linear(embedding_size, num_speakers)
 
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
         if self.linear is None:
             raise ConfigError(
-                "speaker-loss/softmax has no speakers yet: call set_speakers(num_speakers, embedding_size) "
-                "before creating the optimizer. With several sources (keyword/GE2E), which have different speakers, "
-                "choose ge2e-softmax, ge2e-contrast or te2e."
+                "speaker-loss/softmax has no speakers yet: call set_speakers before the optimizer is made. With "
+                "several sources (keyword/GE2E), choose ge2e-softmax, ge2e-contrast or te2e."
             )
-        dvectors, speakers = self._flat(dvectors, speakers, self.linear)
-        if not torch.isfinite(dvectors).all():
-            raise SpeechtoolsError(
-                "The d-vectors are NaN or infinite: the training diverged or a recording is damaged. Lower the "
-                "learning rate, or clip the gradient."
-            )
-        with torch.autocast(dvectors.device.type, enabled=False):
-            logits = self.linear(self.scale * dvectors.to(self.linear.weight.dtype))
-            # (batch, num_speakers)
-            return nn.functional.cross_entropy(logits, speakers, reduction=self.reduction)
-
-    @staticmethod
-    def _flat(dvectors: Tensor, speakers: Tensor | None, linear: nn.Linear) -> tuple[Tensor, Tensor]:
-        """Check a batch and bring it to the forms (batch, emb) and (batch,)."""
         if speakers is None:
-            raise SpeechtoolsError(
-                "speaker-loss/softmax needs labels: the number of the training speaker of each utterance, (batch,), or "
-                "of each row of (speakers, utterances, emb)."
-            )
+            raise SpeechtoolsError("speaker-loss/softmax needs labels: the number of the training speaker of each row.")
         check_labels(speakers)
-        size, most = linear.in_features, linear.out_features - 1
+        size, count = self.linear.in_features, self.linear.out_features
         regular = dvectors.dim() in (2, 3) and speakers.shape == dvectors.shape[:1]
         if not regular or dvectors.numel() == 0 or dvectors.shape[-1] != size:
             raise SpeechtoolsError(
@@ -93,12 +74,17 @@ class Softmax(nn.Module):
                 f"match: give (batch, {size}) with (batch,), or (speakers, utterances, {size}) with (speakers,)."
             )
         lowest, highest = int(speakers.min()), int(speakers.max())
-        if lowest < 0 or highest > most:
+        if lowest < 0 or highest >= count:
             raise SpeechtoolsError(
-                f"Speakers {lowest} to {highest} in a batch, but the classifier has speakers 0 to {most}. Number the "
-                "training speakers from 0, and pass their number to set_speakers."
+                f"Speakers {lowest} to {highest} in a batch, but the classifier has speakers 0 to {count - 1}. Number "
+                "the training speakers from 0, and pass their number to set_speakers."
             )
+        if not torch.isfinite(dvectors).all():
+            raise SpeechtoolsError("The d-vectors are NaN or infinite. Lower the learning rate, or clip the gradient.")
         speakers = speakers.to(dvectors.device, torch.long)
         if dvectors.dim() == 3:
-            return dvectors.flatten(0, 1), speakers.repeat_interleave(dvectors.shape[1])
-        return dvectors, speakers
+            dvectors, speakers = dvectors.flatten(0, 1), speakers.repeat_interleave(dvectors.shape[1])
+        with torch.autocast(dvectors.device.type, enabled=False):
+            logits = self.linear(self.scale * dvectors.to(self.linear.weight.dtype))
+            # (batch, num_speakers)
+            return nn.functional.cross_entropy(logits, speakers, reduction=self.reduction)

@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,26 +126,16 @@ class SpeakerStore:
         except CorpusError:
             raise
         except FileNotFoundError as error:
-            raise CorpusError(
-                f"The audio {path} is missing. Delete the manifests beside it and prepare again."
-            ) from error
+            raise CorpusError(f"The audio {path} is missing. Delete its manifests and prepare again.") from error
         except (ValueError, EOFError) as error:
             raise CorpusError(
                 f"The audio {path} is damaged ({error}). Delete it and the manifests beside it, and prepare again."
             ) from error
         except (OSError, RuntimeError) as error:  # an error of the machine: the file is intact
-            raise CorpusError(
-                f"The audio {path} cannot be read or mapped into memory ({error}). Check its permissions and the "
-                "limits of this process, and start again."
-            ) from error
+            raise CorpusError(f"The audio {path} cannot be read or mapped into memory: {error}") from error
 
     def __len__(self) -> int:
         return len(self.num_samples)
-
-    @property
-    def index_bytes(self) -> int:
-        """Bytes of the mapped index: its memory once all of it has been read."""
-        return self.index.nbytes
 
     def speaker_of(self, utterance: int) -> int:
         """The label of an utterance's speaker."""
@@ -184,16 +175,10 @@ def store_of(
     rows = []
     for speaker, waveforms in utterances.items():
         for number, samples in enumerate(waveforms):
+            place: dict[str, Any] = {"shard": "a.npy", "start": start, "samples": len(samples)}
+            duration = len(samples) / sample_rate
             rows.append(
-                SpeakerRow(
-                    utt_id=f"{speaker}-{number}",
-                    speaker=speaker,
-                    path="x.wav",
-                    duration=len(samples) / sample_rate,
-                    shard="a.npy",
-                    start=start,
-                    samples=len(samples),
-                )
+                SpeakerRow(utt_id=f"{speaker}-{number}", speaker=speaker, path="x.wav", duration=duration, **place)
             )
             start += len(samples)
     np.save(folder / "a.npy", np.concatenate([samples for waveforms in utterances.values() for samples in waveforms]))

@@ -59,12 +59,9 @@ def tuple_cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> tuple[T
     rows, positive = tuples(num_speakers)
     evaluated = dvectors[first[rows]]
     # (speakers, emb)
-    lengths = inverse_length(_dot(evaluated, evaluated)) * inverse_length(_dot(enrolled, enrolled))
-    return _dot(evaluated, enrolled) * lengths, torch.tensor(positive, device=index.device)
-
-
-def _dot(one: Tensor, other: Tensor) -> Tensor:
-    return torch.linalg.vecdot(one, other)
+    dot = torch.linalg.vecdot
+    lengths = inverse_length(dot(evaluated, evaluated)) * inverse_length(dot(enrolled, enrolled))
+    return dot(evaluated, enrolled) * lengths, torch.tensor(positive, device=index.device)
 
 
 def tuple_losses(similarities: Tensor, positive: Tensor) -> Tensor:

@@ -65,9 +65,9 @@ class Trials:
         dvectors = np.asarray(dvectors, dtype=np.float64)
         bad = np.flatnonzero(~np.isfinite(dvectors).all(axis=1))
         if bad.size:
+            example = f"utterance {bad[0] if utt_ids is None else repr(utt_ids[bad[0]])}"
             raise CorpusError(
-                f"{bad.size} of {len(dvectors)} d-vectors are NaN or infinite, such as that of utterance "
-                f"{bad[0] if utt_ids is None else repr(utt_ids[bad[0]])}. Check the model."
+                f"{bad.size} of {len(dvectors)} d-vectors are NaN or infinite, such as that of {example}."
             )
         prints = _unit(np.stack([dvectors[members].mean(axis=0) for members in self.enrolments]))
         # (models, emb)
@@ -85,22 +85,16 @@ class Trials:
     def write(self, folder: str | Path, utt_ids: Sequence[str]) -> None:
         """Write ``trials.txt`` and ``enrolments.txt`` for :func:`read_trials`."""
         with write_aside(Path(folder) / "enrolments.txt") as aside:
-            lines = (
-                "\t".join([name, *(utt_ids[i] for i in members)])
-                for name, members in zip(self.names, self.enrolments, strict=True)
-            )
-            aside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            models = zip(self.names, self.enrolments, strict=True)
+            lines = ("\t".join([name, *(utt_ids[i] for i in members)]) + "\n" for name, members in models)
+            aside.write_text("".join(lines), encoding="utf-8")
         with write_aside(Path(folder) / "trials.txt") as aside, open(aside, "w", encoding="utf-8") as stream:
             for model, test, target in zip(self.models, self.tests, self.targets, strict=True):
                 stream.write(f"{self.names[model]}\t{utt_ids[test]}\t{'target' if target else 'nontarget'}\n")
 
 
 def make_trials(
-    speakers: np.ndarray,
-    names: Sequence[str],
-    num_enrolment: int = 4,
-    seed: int = 0,
-    max_nontargets: int | None = None,
+    speakers: np.ndarray, names: Sequence[str], num_enrolment: int = 4, seed: int = 0, max_nontargets: int | None = None
 ) -> Trials:
     """Enrol every speaker with ``num_enrolment`` random utterances and test all with all other utterances.
 
@@ -142,12 +136,8 @@ def make_trials(
         labels.append(label)
         enrolments.append(np.sort(rng.permutation(members)[:num_enrolment]))
     if skipped:
-        logger.warning(
-            "%d speakers have no more than %d utterances, and are neither enrolled nor tested: %s",
-            len(skipped),
-            num_enrolment,
-            first_of(skipped),
-        )
+        counts = f"{len(skipped)} speakers have no more than {num_enrolment} utterances"
+        logger.warning("%s, and are neither enrolled nor tested: %s", counts, first_of(skipped))
     if len(labels) < 2:
         raise ConfigError(
             f"{len(labels)} of {len(np.unique(speakers))} speakers have more than num_enrolment={num_enrolment} "
@@ -212,19 +202,15 @@ def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
         if voxceleb and model not in known:
             known[model] = [_find(model, place, path, number)]
         if model not in known:
-            raise CorpusError(
-                f"Line {number} of {path} names the model {model!r}, which is not in "
-                f"{path.with_name('enrolments.txt')}.{_nearest(model, known)}"
-            )
+            missing = f"which is not in enrolments.txt beside it.{_nearest(model, known)}"
+            raise CorpusError(f"Line {number} of {path} names the model {model!r}, {missing}")
         models.append(names.setdefault(model, len(names)))
         tests.append(_find(test, place, path, number))
         answers.append(target in ("1", "target"))
     targets = np.array(answers)
     if targets.all() or not targets.any():
-        raise CorpusError(
-            f"All {len(targets)} trials of {path} are {'target' if targets.all() else 'non-target'} trials. Error "
-            "rates need both."
-        )
+        kind = "target" if targets.all() else "non-target"
+        raise CorpusError(f"All {len(targets)} trials of {path} are {kind} trials. Error rates need both.")
     enrolments = [np.array(known[name]) for name in names]
     return Trials(list(names), enrolments, np.array(models), np.array(tests), targets)
 
@@ -249,8 +235,7 @@ def _find(utt_id: str, place: dict[str, int], path: Path, number: int) -> int:
             return place[form]
     raise CorpusError(
         f"Line {number} of {path} names the utterance {utt_id!r}, which is not in the test set."
-        f"{_nearest(utt_id, place)} Give a list of this corpus, and remove the trials of utterances that the "
-        "preparation rejected (rejected.csv)."
+        f"{_nearest(utt_id, place)} Give a list of this corpus, without the utterances of rejected.csv."
     )
 
 
