@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,7 @@ class Item:
 def complete(
     folder: Path,
     plan: Sequence[Item],
-    make: Callable[[Item], None],
-    duration: Callable[[Path], float],
+    make: Callable[[Path, Item], None],
     readme: str,
     name: str,
     num_workers: int | None,
@@ -62,9 +62,7 @@ def complete(
     folder, plan : Path, sequence of Item
         Where the corpus is kept, and what it consists of.
     make : callable
-        Makes the file of an item, in other processes too.
-    duration : callable
-        Seconds of a complete file, 0 otherwise.
+        Makes the file of an item in the folder, in other processes too.
     readme, name : str
         Text of README.txt, and the name of the corpus in messages.
     num_workers : int, optional
@@ -72,7 +70,7 @@ def complete(
     megabytes : float
         Size of one utterance.
     """
-    durations = [duration(folder / item.relative) for item in plan]  # s
+    durations = [whole_duration(folder / item.relative) for item in plan]  # s
     missing = [item for item, seconds in zip(plan, durations, strict=True) if not seconds]
     manifest, columns = folder / "manifest.csv", SpokenRow.columns()
     if missing or not os.path.isfile(manifest):
@@ -80,9 +78,9 @@ def complete(
             Synthesizer()  # reports a missing package before any worker starts
         with writing(folder, name, len(missing) * megabytes):
             write_text(folder / "README.txt", readme)
-            for _ in map_in_processes(make, missing, num_workers, f"Speaking the {name}"):
+            for _ in map_in_processes(partial(make, folder), missing, num_workers, f"Speaking the {name}"):
                 pass
-            durations = [duration(folder / item.relative) for item in plan]
+            durations = [whole_duration(folder / item.relative) for item in plan]
             listed = _utterances(Path(), plan, durations)
             write_rows(manifest, SpokenRow, (SpokenRow(**{name: getattr(u, name) for name in columns}) for u in listed))
     return _utterances(folder, plan, durations)

@@ -8,7 +8,6 @@ except sa, is in both splits. Call numbers measured on this corpus synthetic.
 
 import functools
 import itertools
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,16 +86,9 @@ def builtin(
     check_at_least(0, seed=seed)
     options = {"seed": seed, **speakers}
     folder = _generated.cache_folder(data_folder) / f"builtin-{fingerprint({'version': _VERSION, **options})}"
-    return _generated.complete(
-        folder,
-        _plan(seed, num_train_speakers, num_test_speakers),
-        make=functools.partial(_make, folder),
-        duration=_duration,
-        readme=_README.format(speakers=num_train_speakers + num_test_speakers, seed=seed),
-        name="built-in corpus",
-        num_workers=num_workers,
-        megabytes=0.12,
-    )
+    plan = _plan(seed, num_train_speakers, num_test_speakers)
+    readme = _README.format(speakers=num_train_speakers + num_test_speakers, seed=seed)
+    return _generated.complete(folder, plan, _make, readme, "built-in corpus", num_workers, megabytes=0.12)
 
 
 def builtin_noises(data_folder: str | Path | None = None, seed: int = 0, num_workers: int | None = None) -> Path:
@@ -181,8 +173,7 @@ def _plan(seed: int, num_train: int, num_test: int) -> list[Item]:
     return sorted(plan, key=lambda item: item.utt_id)
 
 
-def _speak(item: Item) -> np.ndarray:
-    """The samples of one utterance, float32, 16 kHz, shape (samples,)."""
+def _make(folder: Path, item: Item) -> None:
     voice, rng = item.voice, np.random.default_rng(item.seed)
     samples = say(
         item.text,
@@ -196,12 +187,8 @@ def _speak(item: Item) -> np.ndarray:
     gain = min(level / np.sqrt(np.mean(samples**2)), 0.9 / np.abs(samples).max())
     silence = rng.uniform(0.10, 0.25, 2) * SAMPLE_RATE
     samples = np.pad(gain * samples, silence.astype(int))
-    return (samples + 10 ** (-75 / 20) * rng.standard_normal(len(samples))).astype(np.float32)
-
-
-def _make(folder: Path, item: Item) -> None:
+    samples = (samples + 10 ** (-75 / 20) * rng.standard_normal(len(samples))).astype(np.float32)
     path = folder / item.relative
-    samples = _speak(item)
     _generated.write_text(path.with_suffix(".TXT"), f"0 {len(samples)} {item.text}\n")
     _generated.write_audio(path, samples)  # last: once it exists, the utterance is complete
 
@@ -210,8 +197,3 @@ def _make_noise(folder: Path, seed: int, name: str) -> None:
     from speechtools.audio.noises import make_noise
 
     _generated.write_audio(folder / f"{name}.wav", make_noise(name, seed))
-
-
-def _duration(path: Path) -> float:
-    """Seconds of an utterance that is complete and has its text, 0 otherwise."""
-    return _generated.whole_duration(path) if os.path.isfile(path.with_suffix(".TXT")) else 0.0

@@ -6,7 +6,6 @@ microphone and background noise change. Voices depend on the seed and the name o
 speakers. Call numbers measured on this corpus synthetic.
 """
 
-import functools
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from speechtools.core.errors import ConfigError
 from speechtools.core.files import fingerprint
 from speechtools.core.registry import plugin
 from speechtools.corpora import _generated
-from speechtools.corpora._generated import Item, cache_folder, check_at_least, complete, whole_duration
+from speechtools.corpora._generated import Item, cache_folder, check_at_least, complete
 from speechtools.corpora._spoken import ACCENTS, SAMPLE_RATE, VARIANTS, Voice, say, tract_and_pitch
 from speechtools.corpora.utterance import Utterance
 
@@ -117,16 +116,9 @@ def builtin_keywords(
     options = {"keywords": keywords, "source": source, **counts, **counts_or_0}
     folder = cache_folder(data_folder) / f"keywords-{fingerprint({'version': _VERSION, **options})}"
     names = " and ".join(f'"{keyword}"' for keyword in keywords)
-    return complete(
-        folder,
-        _plan(keywords, voices, {"train": renditions, "test": test_renditions}, seed),
-        make=functools.partial(_make, folder),
-        duration=whole_duration,
-        readme=_README.format(**options | {"keywords": names, "speakers": len(voices)}),
-        name="built-in keyword corpus",
-        num_workers=num_workers,
-        megabytes=0.05,
-    )
+    plan = _plan(keywords, voices, {"train": renditions, "test": test_renditions}, seed)
+    readme = _README.format(**options | {"keywords": names, "speakers": len(voices)})
+    return complete(folder, plan, _make, readme, "built-in keyword corpus", num_workers, megabytes=0.05)
 
 
 def _checked(keywords: Sequence[str]) -> list[str]:
@@ -190,8 +182,7 @@ def _plan(keywords: Sequence[str], voices: Sequence[Voice], renditions: dict[str
     return sorted(plan, key=lambda item: item.utt_id)
 
 
-def _render(item: Item) -> np.ndarray:
-    """The samples of one rendition, float32, 16 kHz, shape (samples,)."""
+def _make(folder: Path, item: Item) -> None:
     from scipy.signal import fftconvolve, lfilter  # slow to import, and needed only when speaking
 
     rng = np.random.default_rng(item.seed)
@@ -222,7 +213,8 @@ def _render(item: Item) -> np.ndarray:
     noise = lfilter([1], [1, -rng.uniform(0, 0.9)], rng.standard_normal(len(samples)))
     noise *= np.sqrt(np.mean(speech**2) / np.mean(noise**2)) * 10 ** (-rng.uniform(*_SNR_DB) / 20)
     samples = _through_microphone(samples + noise, rng)
-    return (samples * min(1.0, 0.95 / np.abs(samples).max())).astype(np.float32)
+    samples = samples * min(1.0, 0.95 / np.abs(samples).max())
+    _generated.write_audio(folder / item.relative, samples.astype(np.float32))
 
 
 def _through_microphone(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -231,7 +223,3 @@ def _through_microphone(samples: np.ndarray, rng: np.random.Generator) -> np.nda
     spectrum = np.fft.rfft(samples)
     frequencies = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))  # Hz
     return np.fft.irfft(spectrum * 10 ** (np.interp(frequencies, _BANDS, gains_db) / 20), len(samples))
-
-
-def _make(folder: Path, item: Item) -> None:
-    _generated.write_audio(folder / item.relative, _render(item))

@@ -172,14 +172,11 @@ class NoisySpeech:
     def _quiet_background(self, utterances: list[Utterance], num_workers: int | None) -> list[Utterance]:
         work = functools.partial(_range_of, sample_rate=self.sample_rate)
         ranges = list(map_in_processes(work, utterances, num_workers, "measuring levels", chunksize=32))
-        kept = [u for u, range_db in zip(utterances, ranges, strict=True) if range_db >= self.min_range_db]
-        logger.info(
-            "%d of %d utterances have a level range of at least %g dB", len(kept), len(utterances), self.min_range_db
-        )
+        least = self.min_range_db
+        kept = [u for u, range_db in zip(utterances, ranges, strict=True) if range_db >= least]
+        logger.info("%d of %d utterances have a level range of at least %g dB", len(kept), len(utterances), least)
         if not kept:
-            raise ConfigError(
-                f"No utterance has a level range of {self.min_range_db:g} dB; the largest is {max(ranges):.1f} dB."
-            )
+            raise ConfigError(f"No utterance has a level range of {least:g} dB; the largest is {max(ranges):.1f} dB.")
         return kept
 
     def noises(self) -> dict[str, NoiseTypes]:
@@ -209,9 +206,8 @@ class NoisySpeech:
                 recorded,
                 ", ".join(TEST_NOISES),
             )
-        return split_noises(
-            types, test, self.valid_noises, self.num_train_noises, self.seed, test_types, self.enhancer_noises
-        )
+        numbers = self.valid_noises, self.num_train_noises, self.seed
+        return split_noises(types, test, *numbers, test_types=test_types, enhancer=self.enhancer_noises)
 
     def heard(self, rows: Sequence[Any]) -> dict[str, list[str]]:
         """The ``speakers`` and ``noises`` of manifest rows, by names that do not depend on where the corpora are.

@@ -17,9 +17,6 @@ _SECTIONS = {name: tuple(body.strip().split("\n")) for name, body in re.findall(
 #: Said by every speaker: together they hold most vowels and the consonants in which English accents differ.
 SA = _SECTIONS["SA"]
 SX, SI = _SECTIONS["SX"], _SECTIONS["SI"]
-_GRAMMAR = tuple(
-    tuple("|".join(_SECTIONS[name]).split("|")) for name in ("subjects", "verbs", "objects", "places", "times")
-)
 
 
 def composed(seed: int = 0) -> Iterator[str]:
@@ -32,8 +29,8 @@ def composed(seed: int = 0) -> Iterator[str]:
     >>> next(sentences) != next(sentences)
     True
     """
-    subjects, verbs, objects, places, times = _GRAMMAR
-    parts = (subjects, verbs, objects, places + times)
+    grammar = ("subjects",), ("verbs",), ("objects",), ("places", "times")
+    parts = [[word for name in names for line in _SECTIONS[name] for word in line.split("|")] for names in grammar]
     sizes = [len(part) for part in parts]
     total = int(np.prod(sizes))
     # A full cycle without a table: i * step mod total visits every number once if step and total are coprime.
