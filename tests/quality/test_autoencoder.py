@@ -29,11 +29,6 @@ def fitted(net):
     return net
 
 
-@pytest.fixture
-def batch():
-    return structured_frames(3 * 20).view(3, 20, 33), torch.tensor([1.0, 0.55, 0.05])
-
-
 @pytest.mark.parametrize(("num_bands", "input_size"), [(40, 257), (1, 257), (128, 257), (12, 5)])
 def test_bands_are_contiguous_overlap_and_cover_all_bins(num_bands, input_size):
     bands = mel_bands(num_bands, input_size)
@@ -87,19 +82,13 @@ def test_only_the_seed_decides_and_the_global_random_state_is_kept():
     assert not torch.equal(states[0]["encoder.weight"], states[4]["encoder.weight"])
 
 
-def test_stage_2_keeps_the_autoencoder(fitted, batch):
-    feats, lens = batch
+def test_stage_2_keeps_the_autoencoder(fitted):
+    feats, lens = structured_frames(3 * 20).view(3, 20, 33), torch.tensor([1.0, 0.55, 0.05])
     before = {name: value.clone() for name, value in fitted.state_dict().items()}
     assert not any(parameter.requires_grad for parameter in fitted.autoencoder.parameters())
     optimizer = torch.optim.AdamW(fitted.parameters(), lr=0.01, weight_decay=0.1)
-    target, losses = torch.tensor([4.0, 2.0, 1.0]), []
-    for _ in range(30):
-        loss = quality_objective(*fitted(feats, lens), target, lens)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    quality_objective(*fitted(feats, lens), torch.tensor([4.0, 2.0, 1.0]), lens).backward()
+    optimizer.step()
     for name, value in fitted.state_dict().items():
         assert torch.equal(value, before[name]) == name.startswith("autoencoder."), name
 

@@ -1,15 +1,15 @@
 """A test that shares speakers or noises with the training of the enhancer is labelled so."""
 
 import logging
-import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
-from ruamel.yaml import YAML
 
 from speechtools.core.rows import write_rows
 from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
-from speechtools.inference import BUNDLED_ENHANCER
+from speechtools.enhancement.inference import SpeechEnhancer
 from speechtools.quality.data import QualityRow
 from speechtools.quality.stages import prepare_sets
 from tests.quality.test_data import quality_row
@@ -24,18 +24,15 @@ def rows(folder="a", corpus=""):
 
 
 @pytest.fixture
-def sets(tmp_path):
-    """``sets(heard)`` prepares sets with a model that records ``heard`` as its training data, if it is not None."""
+def sets(tmp_path, monkeypatch):
+    """``sets(heard)`` prepares sets with a model that records ``heard`` as its training data."""
 
     def prepared(heard):
-        model = shutil.copytree(BUNDLED_ENHANCER, tmp_path / "model")
-        yaml, path = YAML(), model / "hyperparams.yaml"
-        content = yaml.load(path.read_text())
-        del content["heard"]
-        yaml.dump(content | ({} if heard is None else {"heard": heard}), path)
+        enhancer = Mock(hparams=SimpleNamespace(heard=heard))
+        monkeypatch.setattr(SpeechEnhancer, "from_hparams", lambda source, run_opts: enhancer)
         write_rows(tmp_path / "test.csv", QualityRow, rows())
         test = PreparedSets(tmp_path, {"test": tmp_path / "test.csv"}, "timit, recorded noises")
-        options = {"enhanced_share": 0.5, "enhancer": str(model), "sample_rate": 16000}
+        options = {"enhanced_share": 0.5, "enhancer": "model", "sample_rate": 16000}
         sources = NoisySpeech(corpus="timit", data_folder="/nowhere")
         return prepare_sets(options | {"sources": sources, "prepare": lambda **_: test}, "cpu")
 
