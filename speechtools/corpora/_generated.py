@@ -82,7 +82,7 @@ def complete(
                 pass
             durations = [whole_duration(folder / item.relative) for item in plan]
             listed = _utterances(Path(), plan, durations)
-            write_rows(manifest, SpokenRow, (SpokenRow(**{name: getattr(u, name) for name in columns}) for u in listed))
+            write_rows(manifest, SpokenRow, (SpokenRow(**{key: getattr(u, key) for key in columns}) for u in listed))
     return _utterances(folder, plan, durations)
 
 

@@ -1,7 +1,7 @@
 """Any recordings with a list of scores, such as mean opinion scores."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speechtools import audio
@@ -57,7 +57,7 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
             raise CorpusError(f"{root / LIST} has several rows of {row.path}. Give it one row, with the mean score.")
         paths.add(row.path)
         utt_id = "-".join(row.path.with_suffix("").parts)
-        labels = {"score": row.score, "measure": row.measure or None}
         split = _layout.SPLITS.get(row.split.lower(), "")
-        utterances.append(Utterance(utt_id, row.speaker or utt_id, split, root / row.path, 0.0, **labels))
+        utterance = Utterance(utt_id, row.speaker or utt_id, split, root / row.path, duration=0.0)
+        utterances.append(replace(utterance, score=row.score, measure=row.measure or None))
     return _layout.with_durations(root, utterances)

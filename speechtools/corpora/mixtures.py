@@ -309,11 +309,11 @@ def make_mixtures(
     results = map_in_processes(work, mixtures, num_workers, "mixing", progress, chunksize=16)
     durations, rejected = {}, {}
     try:
-        for mixture, (seconds, reason) in zip(mixtures, results, strict=True):
-            if reason:
-                rejected[mixture.mixture_id] = reason
+        for mixture, result in zip(mixtures, results, strict=True):
+            if isinstance(result, str):
+                rejected[mixture.mixture_id] = result
             else:
-                durations[mixture.mixture_id] = seconds
+                durations[mixture.mixture_id] = result
     except CorpusError as error:
         if not isinstance(error.__cause__, OSError) and "cannot be written" not in str(error):
             raise
@@ -324,14 +324,15 @@ def make_mixtures(
     return durations, rejected
 
 
-def _make_one(mixture: Mixture, folder: Path, sample_rate: int, degradations: dict[str, Degrade]) -> tuple[float, str]:
+def _make_one(mixture: Mixture, folder: Path, sample_rate: int, degradations: dict[str, Degrade]) -> float | str:
+    """Seconds of the file, or why it cannot be made."""
     path = folder / f"{mixture.mixture_id}.wav"
     try:
         if not path.exists():
             audio.write(path, mix(mixture, sample_rate, degradations)[0], sample_rate)
-        return audio.duration(path), ""
+        return audio.duration(path)
     except AudioError as error:
-        return 0.0, str(error)
+        return str(error)
 
 
 def enhance_mixtures(

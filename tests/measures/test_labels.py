@@ -31,19 +31,16 @@ class Scripted:
 
     name, minimum, maximum, higher_is_better, sample_rates = "scripted", 0.0, 1.0, True, None
 
-    def __init__(self, actions=None, log=None, seconds=0.0):
+    def __init__(self, actions=None, log=os.devnull, seconds=0.0):
         self.actions, self.log, self.seconds = actions or {}, log, seconds
 
     def __call__(self, reference, degraded, sample_rate):
         number = round(100 * float(degraded[0]))
-        time.sleep(self.seconds)
-        if self.log:
-            with open(self.log, "a") as file:
-                file.write(f"{number}\n")
+        with open(self.log, "a") as file:
+            file.write(f"{number}\n")
         action = self.actions.get(number)
-        if action == "sleep":
-            time.sleep(60)
-        elif isinstance(action, signal.Signals):
+        time.sleep(60 if action == "sleep" else self.seconds)
+        if isinstance(action, signal.Signals):
             faulthandler.disable()  # pytest's, which would print the stack
             os.kill(os.getpid(), action)
         elif action:

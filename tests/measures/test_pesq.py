@@ -53,11 +53,8 @@ def test_a_dc_offset_changes_little():
 @pytest.mark.parametrize(
     "reference, degraded, sample_rate, scale, reason",
     [
-        (0 * CLEAN, CLEAN, RATE, "raw_nb", "reference is silent"),
         (CLEAN[:3999], CLEAN[:3999], RATE, "nb", "0.2499 s"),
-        (CLEAN, CLEAN[:-1], RATE, "wb", "length mismatch"),
         (CLEAN, NOISY, 8000, "wb", "16000 Hz; got 8000 Hz"),
-        (CLEAN, np.full(len(CLEAN), np.nan), RATE, "nb", "degraded signal holds NaN"),
         (CLEAN.reshape(2, -1), NOISY.reshape(2, -1), RATE, "nb", "one channel"),
         (CLICK, NOISY, RATE, "nb", "no speech in the reference"),
         (np.ones(300 * RATE), np.ones(300 * RATE), RATE, "nb", "lasts 300 s.*at most 60 s"),
