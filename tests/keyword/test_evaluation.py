@@ -76,12 +76,11 @@ def test_a_voiceprint_is_the_same_for_every_verification_keyword_and_every_order
     assert drawn(pair_trials(store, 2, seed=1)) != pairs
 
 
-@pytest.mark.parametrize("wished, order", [(None, WORDS), (["yo", "yo", "ok"], ["yo", "ok", "hey"])])
-def test_the_order_of_the_table(store, wished, order):
-    result = evaluate_pairs(np.random.default_rng(0).standard_normal((len(store), 4)), pair_trials(store, 2, 0, wished))
-    assert result.keywords == order
-    for (i, a), (j, b) in itertools.product(enumerate(order), repeat=2):
-        assert result.table()[i, j] == result.pairs[a, b].metrics["eer"]
+def test_the_order_of_the_table(store):
+    dvectors = np.random.default_rng(0).standard_normal((len(store), 4))
+    for wished, order in ((None, WORDS), (["yo", "yo", "ok"], ["yo", "ok", "hey"])):
+        result = evaluate_pairs(dvectors, pair_trials(store, 2, keywords=wished))
+        assert result.keywords == order and result.table()[0, 1] == result.pairs[order[0], order[1]].metrics["eer"]
 
 
 def test_keywords_may_be_numbers(tmp_path):
@@ -143,23 +142,16 @@ def test_the_metrics_are_the_means_of_the_cells_and_one_threshold(store):
 # What is left on the disk -------------------------------------------------------------------------------------------
 
 
-def test_a_report_writes_results_trials_and_plots(tmp_path, capsys):
-    words = ["OK Google", "Hey Google"]
-    store = write_store(tmp_path / "store", {f"s{k}": dict.fromkeys(words, 4) for k in range(4)})
+def test_a_report_writes_results_trials_and_plots(store, tmp_path, capsys):
     dvectors = np.random.default_rng(0).standard_normal((len(store), 5))
-    result = evaluate_pairs(dvectors, pair_trials(store, 2, keywords=words))
+    result = evaluate_pairs(dvectors, pair_trials(store, 2))
     report(tmp_path / "run", result, {"tested_on": "nothing"})
-    found = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert found["tested_on"] == "nothing" and found["eer"] == pytest.approx(result.metrics["eer"])
-    assert list(found["pairs"]) == [f"{a} -> {b}" for a in words for b in words]
+    written = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert written["tested_on"] == "nothing" and written["eer"] == pytest.approx(result.metrics["eer"])
     for (a, b), cell in result.pairs.items():
-        assert found["pairs"][f"{a} -> {b}"] == pytest.approx(cell.metrics)
-        path = tmp_path / "run" / "trials" / f"{a}_to_{b}".replace(" ", "-") / "trials.txt"
-        again = read_trials(path, store.utt_ids)
+        assert written["pairs"][f"{a} -> {b}"] == pytest.approx(cell.metrics)
+        again = read_trials(tmp_path / "run" / "trials" / f"{a}_to_{b}" / "trials.txt", store.utt_ids)
         assert np.array_equal(again.scores(dvectors), cell.trial_set.trials.scores(dvectors))
-    for name in ("det", "eer_table"):
-        assert (tmp_path / "run" / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in (tmp_path / "run" / "figures").iterdir()} == {"det.png", "eer_table.png"}
     shown = capsys.readouterr().out
-    for rate in (*result.table().flatten(), result.metrics["eer"]):
-        assert f"{100 * rate:.2f} %" in shown
-    assert "verified with" in shown and "speakers not in training" in shown
+    assert all(f"{100 * rate:.2f} %" in shown for rate in (*result.table().flatten(), result.metrics["eer"]))

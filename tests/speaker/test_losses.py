@@ -29,19 +29,10 @@ def test_vectors_and_centroids_of_length_0(loss_class):
 
 
 @all_losses
-def test_w_and_b_start_at_their_initial_values_and_w_stays_positive(loss_class):
-    loss = loss_class()
+def test_w_and_b_start_at_their_initial_values(loss_class):
+    loss, small = loss_class(), loss_class(init_weight=0.01)
     assert loss.weight.item() == pytest.approx(10.0, abs=1e-6) and loss.bias.item() == -5.0
-    small = loss_class(init_weight=0.01, gradient_scale=1.0)
     assert small.weight.item() == pytest.approx(0.01, rel=1e-5)
-    # Everybody in the wrong place: the loss would like w to be negative.
-    dvectors = unit_batch("negative", num_utterances=2)
-    optimizer = torch.optim.SGD(small.parameters(), lr=1.0)
-    for _ in range(20):
-        optimizer.zero_grad()
-        small(dvectors).backward()
-        optimizer.step()
-        assert 0 < small.weight.item() < 0.01
 
 
 @all_losses

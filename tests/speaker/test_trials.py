@@ -94,35 +94,23 @@ def test_lists_written_by_hand_and_by_other_systems(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text, message",
+    "text, enrolments, message",
     [
-        ("", "is empty"),
-        ("1 anna-0 anna-1\n0 anna-0 bobb-5\n", "Line 2 of .* 'bobb-5'.*'bob-5'.*rejected.csv"),
-        ("1 anna-0 anna-1\n\n \n2 anna-0 bob-5\n", "Line 4 of .*'2 anna-0 bob-5'"),
-        ("1 anna-0\n", "'1 anna-0'"),
-        ("1 anna-0 anna-1\n1 bob-5 bob-6\n", "All 2 .* are target trials"),
+        ("", "", "is empty"),
+        ("1 anna-0 anna-1\n0 anna-0 bobb-5\n", "", "Line 2 of .* 'bobb-5'.*'bob-5'.*rejected.csv"),
+        ("1 anna-0 anna-1\n\n \n2 anna-0 bob-5\n", "", "Line 4 of .*'2 anna-0 bob-5'"),
+        ("1 anna-0\n", "", "'1 anna-0'"),
+        ("1 anna-0 anna-1\n1 bob-5 bob-6\n", "", "All 2 .* are target trials"),
+        ("anna anna-1 target\n", "", "enrolments.txt cannot be read"),
+        ("anna anna-1 target\n", "anne anna-0\n", "names the model 'anna'.*Did you mean 'anne'"),
+        ("anna anna-1 target\n", "\nanna\n", "Line 2 of .*enrolments.txt names the model 'anna' without utterances"),
+        ("anna anna-1 target\n", "anna anna-0\nanna anna-2\n", "Line 2 of .* names the model 'anna' a second time"),
     ],
 )
-def test_malformed_lists(tmp_path, text, message):
-    path = tmp_path / "trials.txt"
-    path.write_text(text)
-    with pytest.raises(CorpusError, match=message):
-        read_trials(path, IDS)
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        (None, "enrolments.txt cannot be read"),
-        ("anne anna-0\n", "names the model 'anna'.*Did you mean 'anne'"),
-        ("\nanna\n", "Line 2 of .*enrolments.txt names the model 'anna' without utterances"),
-        ("anna anna-0\nanna anna-2\n", "Line 2 of .*enrolments.txt names the model 'anna' a second time"),
-    ],
-)
-def test_malformed_enrolments(tmp_path, text, message):
-    (tmp_path / "trials.txt").write_text("anna anna-1 target\n")
-    if text:
-        (tmp_path / "enrolments.txt").write_text(text)
+def test_malformed_lists(tmp_path, text, enrolments, message):
+    (tmp_path / "trials.txt").write_text(text)
+    if enrolments:
+        (tmp_path / "enrolments.txt").write_text(enrolments)
     with pytest.raises(CorpusError, match=message):
         read_trials(tmp_path / "trials.txt", IDS)
 
