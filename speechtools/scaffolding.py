@@ -47,15 +47,13 @@ def new_recipe(name: str, folder: str | Path | None = None, template: str = "tas
     if not _RECIPE_NAME.fullmatch(name):
         near = re.sub(r"[\s_.]+", "-", name)
         example = near if _RECIPE_NAME.fullmatch(near) else "TIMIT/quality"
-        raise ConfigError(
-            f"Invalid recipe name {name!r}. Write corpus/task in letters, digits and hyphens, as in {example}."
-        )
+        form = "corpus/task in letters, digits and hyphens"
+        raise ConfigError(f"Invalid recipe name {name!r}. Write {form}, as in {example}.")
     source = templates_folder() / "recipe" / template
     if not source.is_dir():
         templates = sorted(path.name for path in source.parent.iterdir())
-        raise ConfigError(
-            f"Unknown template {template!r}.{registry.did_you_mean(template, templates)} Templates: {templates}."
-        )
+        hint = registry.did_you_mean(template, templates)
+        raise ConfigError(f"Unknown template {template!r}.{hint} Templates: {', '.join(templates)}.")
     root = _recipes_folder() if folder is None else Path(folder).expanduser()
     if root.is_file():
         raise ConfigError(f"--folder={root} is a file. Pass a folder.")
@@ -99,14 +97,10 @@ def new_plugin(name: str, folder: str | Path = ".") -> tuple[Path, Path]:
     template = templates / ("new-kind.py" if is_new_kind else f"{kind}.py")
     if not template.is_file():
         raise PluginError(f"The kind {kind!r} has no template: {template} does not exist.")
-    test = templates / f"test_{kind}.py"
-    if not test.is_file():
-        test = templates / "test_plugin.py"
+    test = next(path for path in (templates / f"test_{kind}.py", templates / "test_plugin.py") if path.is_file())
     module = short.replace("-", "_")
     if not module.isidentifier() or keyword.iskeyword(module):
-        raise PluginError(
-            f"Python cannot import {module}.py. Choose a name that begins with a letter and is no keyword."
-        )
+        raise PluginError(f"Python cannot import {module}.py. Begin the name with a letter, and use no keyword.")
     folder = Path(folder).expanduser()
     paths = folder / f"{module}.py", folder / f"test_{module}.py"
     for path in paths:
@@ -117,10 +111,7 @@ def new_plugin(name: str, folder: str | Path = ".") -> tuple[Path, Path]:
     camel = "".join(word.capitalize() for word in module.split("_"))
     # The suffix keeps the class apart from the names that its module imports.
     suffix = next(iter(re.findall(r"MyNet(\w+)", template.read_text(encoding="utf-8"))), "")
-    names = {
-        "my-kind/my-net": name,
-        f"{kind}/my-net": name,
-        "encoder/my-net": name,
+    names = dict.fromkeys(["my-kind/my-net", f"{kind}/my-net", "encoder/my-net"], name) | {
         "my-kind": kind,
         '"my-net"': f'"{name.split("/")[1]}"',
         '"encoder"': f'"{kind}"',
@@ -164,9 +155,7 @@ def how_to_use_plugin(name: str, paths: tuple[Path, Path]) -> str:
     if kind_contract is None or kind_contract.slot is None:
         return tests + f"In a recipe's yaml: !apply:speechtools.build {{plugin: {kind}/{short}}}"
     recipe, yaml, option = kind_contract.slot
-    where = (
-        f"In a recipe with the option --{option}, such as recipes/{recipe}: put {paths[0].name} beside train.py, and"
-    )
+    where = f"In a recipe with the option --{option} (recipes/{recipe}): put {paths[0].name} beside train.py, and"
     for file in sorted((paths[0].parent / "hparams").glob("*.yaml")):
         if {option, "base"} & options_of(file) == {option}:
             where, yaml = "In this recipe:", file.name
@@ -212,10 +201,8 @@ def templates_folder() -> Path:
 
 def _recipes_folder() -> Path:
     here = Path.cwd()
-    checkouts = (
-        folder for folder in (here, *here.parents) if (folder / "speechtools" / "core" / "registry.py").is_file()
-    )
-    return next(checkouts, here) / "recipes"
+    registries = (folder / "speechtools" / "core" / "registry.py" for folder in (here, *here.parents))
+    return next((file.parents[2] for file in registries if file.is_file()), here) / "recipes"
 
 
 def _contract_text(name: str, module: str) -> str:

@@ -6,6 +6,7 @@ Every format that libsndfile decodes is read as float32 mono at the requested ra
 
 import errno
 import io
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -260,19 +261,15 @@ def write(path: str | Path, samples: np.ndarray, sample_rate: int = 16000) -> No
     if not np.isfinite(peak):
         raise AudioError(f"Cannot write {path}: its samples contain NaN or infinity.")
     if peak > 1:
-        raise AudioError(
-            f"Cannot write {path}: its peak is {peak:.4g}, and 16-bit audio clips beyond 1. "
-            f"Scale the samples by at most {1 / peak:.4g}."
-        )
+        remedy = f"Scale the samples by at most {1 / peak:.4g}."
+        raise AudioError(f"Cannot write {path}: its peak is {peak:.4g}, and 16-bit audio clips beyond 1. {remedy}")
     # libsndfile's own conversion scales by 32767, so a file read and written again would differ.
     pcm = np.rint(samples * 32768).clip(-32768, 32767).astype(np.int16)
     encoded = io.BytesIO()  # written by Python, since libsndfile does not say why a write fails
     try:
         soundfile.write(encoded, pcm, sample_rate, format=container, subtype="PCM_16")
     except soundfile.SoundFileError as error:
-        raise AudioError(
-            f"Cannot write {path} as {container} at {sample_rate} Hz: {error} Use another rate."
-        ) from error
+        raise AudioError(f"Cannot write {path} at {sample_rate} Hz: {error} Use another rate.") from error
     try:
         if path.is_file() and path.read_bytes() == encoded.getbuffer():
             return
@@ -309,10 +306,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         return f"{path} is empty (0 bytes). {_COPY_AGAIN}"
     if path.suffix.lower() == ".raw":
         return f"{path} has no header with its rate and sample type. Convert it to WAV or FLAC first."
-    return (
-        f"{path} cannot be read as audio (libsndfile: {_reason(error)}): it is damaged, not audio, or in an unknown "
-        "format. Convert it to WAV or FLAC, or leave it out."
-    )
+    return f"{path} cannot be read as audio (libsndfile: {_reason(error)}). Convert it to WAV or FLAC, or leave it out."
 
 
 def _reason(error: Exception) -> str:
@@ -323,26 +317,22 @@ def _check_header(file: soundfile.SoundFile, path: Path) -> None:
     if file.frames == 0:
         raise AudioError(f"{path} is empty (0 samples). {_COPY_AGAIN}")
     if file.frames >= _UNKNOWN_FRAMES:
-        raise AudioError(
-            f"{path} does not state its length: it was encoded into a pipe. Encode it again into a file "
-            "(for example ffmpeg -i old.flac new.flac)."
-        )
-    log = file.extra_info
-    declared, actual, unit = _declared_and_actual(file, path, log)
+        raise AudioError(f"{path} does not state its length: it was encoded into a pipe. Encode it again into a file.")
+    declared, actual, unit = _declared_and_actual(file, path)
     if declared > actual:
         raise AudioError(f"{path} is truncated: it has {actual} of the {declared} {unit} in its header. {_COPY_AGAIN}")
-    if any(note in log for note in _TRUNCATION_NOTES):
+    if any(note in file.extra_info for note in _TRUNCATION_NOTES):
         raise AudioError(f"{path} is truncated: it stops in the middle of its data. {_COPY_AGAIN}")
 
 
-def _declared_and_actual(file: soundfile.SoundFile, path: Path, log: str) -> tuple[int, int, str]:
+def _declared_and_actual(file: soundfile.SoundFile, path: Path) -> tuple[int, int, str]:
     """Size in the header, size of the file, and their unit; (0, 0, "") if libsndfile reports no difference."""
     if file.format == "NIST":  # SPHERE: libsndfile counts the bytes and ignores this field
         with open(path, "rb") as stream:
             field = re.search(rb"\nsample_count -i (\d+)", stream.read(1024))
         return int(field[1]) if field else 0, file.frames, "samples"
     for pattern, unit in _DECLARED_AND_ACTUAL.items():
-        if match := pattern.search(log):
+        if match := pattern.search(file.extra_info):
             declared = int(match["declared"])
             return declared if declared < _STREAMED_BYTES else 0, int(match["actual"]), unit
     return 0, 0, ""
@@ -353,12 +343,9 @@ def _decode(path: Path, sample_rate: int, refuse_silence: bool) -> Iterator[np.n
     with _open(path) as file:
         resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
         count, is_silent = 0, True
-        for mono in _mono_pieces(file, path):
-            piece = mono if file.samplerate == sample_rate else resampler.resample_chunk(mono)
-            count, is_silent = count + len(piece), is_silent and not piece.any()
-            yield piece
-        if file.samplerate != sample_rate:
-            piece = resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+        rest = np.zeros(0, dtype=np.float32)  # what the resampler still holds at the end
+        for mono in itertools.chain(_mono_pieces(file, path), [rest]):
+            piece = mono if file.samplerate == sample_rate else resampler.resample_chunk(mono, last=mono is rest)
             count, is_silent = count + len(piece), is_silent and not piece.any()
             yield piece
         if not count:
@@ -378,21 +365,14 @@ def _mono_pieces(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
         try:
             frames = file.read(end - count, dtype="float32", always_2d=True)  # (frames, channels)
         except soundfile.SoundFileError as error:
-            raise AudioError(
-                f"{path} is truncated or damaged: decoding failed between samples {count} and {end} "
-                f"(libsndfile: {_reason(error)}). {_COPY_AGAIN}"
-            ) from error
+            reason = f"decoding failed between samples {count} and {end} (libsndfile: {_reason(error)})"
+            raise AudioError(f"{path} is truncated or damaged: {reason}. {_COPY_AGAIN}") from error
         if len(frames) < end - count:
-            raise AudioError(
-                f"{path} is truncated or damaged: decoding ended after {count + len(frames)} of its {file.frames} "
-                f"samples. {_COPY_AGAIN}"
-            )
+            reason = f"decoding ended after {count + len(frames)} of its {file.frames} samples"
+            raise AudioError(f"{path} is truncated or damaged: {reason}. {_COPY_AGAIN}")
         mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)  # (frames,)
         if not np.isfinite(mono).all():
             seconds = (count + int(np.argmin(np.isfinite(mono)))) / file.samplerate
-            raise AudioError(
-                f"{path} contains NaN or infinite samples, the first at {seconds:.3f} s. Record or export it again, or "
-                "leave it out."
-            )
+            raise AudioError(f"{path} contains NaN or infinite samples, the first at {seconds:.3f} s. Export it again.")
         count = end
         yield mono

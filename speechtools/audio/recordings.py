@@ -48,10 +48,8 @@ def check_waveforms(wavs: Tensor | np.ndarray) -> Tensor:
     """
     wavs = torch.as_tensor(wavs)
     if wavs.dim() not in (1, 2) or 0 in wavs.shape or not wavs.is_floating_point():
-        raise AudioError(
-            "Expected floating-point mono waveforms (batch, samples) or (samples,) with at least one sample, got shape "
-            f"{tuple(wavs.shape)} of {wavs.dtype}."
-        )
+        expected = "floating-point mono waveforms (batch, samples) or (samples,) with at least one sample"
+        raise AudioError(f"Expected {expected}, got shape {tuple(wavs.shape)} of {wavs.dtype}.")
     if not torch.isfinite(wavs).all():
         raise AudioError("The waveforms contain NaN or infinite samples.")
     return torch.atleast_2d(wavs).float()
@@ -66,9 +64,8 @@ def pad(waveforms: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     >>> wavs.shape, lens.tolist()
     (torch.Size([2, 4]), [1.0, 0.5])
     """
-    wavs = torch.nn.utils.rnn.pad_sequence(
-        [torch.from_numpy(np.asarray(samples, dtype=np.float32)) for samples in waveforms], batch_first=True
-    )
+    tensors = [torch.from_numpy(np.asarray(samples, dtype=np.float32)) for samples in waveforms]
+    wavs = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True)
     # float64, since a relative length in float32 can miss a sample of a long recording
     return wavs, torch.tensor([len(samples) for samples in waveforms], dtype=torch.float64) / wavs.shape[1]
 
@@ -139,8 +136,7 @@ def _process_group(
     loaded: list[tuple[int, Sized]] = []
     for number, (path, future) in enumerate(group):
         try:
-            item = future.result()
-            if item is None:
+            if (item := future.result()) is None:
                 results[number] = process_long(path)
             else:
                 loaded.append((number, item))

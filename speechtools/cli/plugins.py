@@ -21,10 +21,8 @@ def list_plugins(pattern: str | None) -> int:
     names = registry.available(pattern)
     if not names and pattern:
         known = registry.available(pattern.split("/")[0])
-        raise PluginError(
-            f"No plugin matches {pattern!r}.{registry.did_you_mean(pattern, known)} "
-            f"This kind has: {', '.join(known) or 'none'}."
-        )
+        hint = registry.did_you_mean(pattern, known)
+        raise PluginError(f"No plugin matches {pattern!r}.{hint} This kind has: {', '.join(known) or 'none'}.")
     contracts = registry.contracts()
     width = max(map(len, names))
     for index, kind in enumerate(sorted({name.split("/")[0] for name in names})):
@@ -59,16 +57,12 @@ class _CheckGroup(click.Group):
     """``speechtools check``, which still takes its former form, without the kind of thing to check."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        values = [
-            word
-            for before, word in zip(["", *args], args, strict=False)
-            if not word.startswith("-") and (not before.startswith("--") or "=" in before)
-        ]
+        pairs = zip(["", *args], args, strict=False)
+        values = [word for last, word in pairs if word[:1] != "-" and (last[:2] != "--" or "=" in last)]
         kind = None if not values or values[0] in self.commands else _kind_of(values[0])
         if kind:
-            print_problems(
-                [f"warning: `speechtools check {values[0]}` is deprecated. Use `speechtools check {kind} {values[0]}`."]
-            )
+            remedy = f"Use `speechtools check {kind} {values[0]}`."
+            print_problems([f"warning: `speechtools check {values[0]}` is deprecated. {remedy}"])
             args = [kind, *args]
         return super().parse_args(ctx, args)
 
@@ -99,9 +93,7 @@ def check_plugin(name: str, data_folder: str | None) -> int:
     from speechtools.core import contract
 
     if name.endswith(".py"):
-        raise ConfigError(
-            f"{name} is a module. Pass the name of its plugin: speechtools check plugin kind/name --module {name}"
-        )
+        raise ConfigError(f"{name} is a module. Pass its plugin: speechtools check plugin kind/name --module {name}")
     passed = contract.check(name, data_folder, report=lambda law: print(f"ok  {law}", flush=True))
     print(f"{name} keeps its contract ({len(passed)} laws tested).")
     if data_folder is None and contract.needs_data_folder(name):

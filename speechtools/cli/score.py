@@ -1,6 +1,7 @@
 """``speechtools score``."""
 
 import csv
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -101,10 +102,13 @@ def score_rows(net: Any, paths: list[Path], batch_size: int, below: float, png: 
             "frame_scores": [round(float(value), 4) for value in report.frame_scores],
         }
         if png is not None:
+            from speechtools.audio import read
+            from speechtools.quality import plots
+
             plot = Path(png) / _unused_name(path, plotted)
             try:
-                _plot(plot, path, report, net.sample_rate)
-                row["figure"] = str(plot)
+                panel = path.name, read(path, net.sample_rate), report
+                row["figure"] = str(plots.frame_scores(plot, [panel], net.sample_rate))
             except (AudioError, OSError) as error:  # the score is kept
                 row["error"] = f"{path} was scored, but {plot} cannot be plotted: {error}"
         yield row
@@ -117,7 +121,8 @@ def write_rows(rows: Iterable[dict], csv_path: str | None, jsonl_path: str | Non
     """
     from tqdm import tqdm
 
-    written = []
+    written: list[dict] = []
+    interrupt: KeyboardInterrupt | None = None
     with ExitStack() as stack:
         table = csv.DictWriter(_open(stack, csv_path), FIELDS, extrasaction="ignore") if csv_path else None
         lines = _open(stack, jsonl_path) if jsonl_path else None
@@ -133,9 +138,7 @@ def write_rows(rows: Iterable[dict], csv_path: str | None, jsonl_path: str | Non
                     tqdm.write(f"{row['score']:.2f}\t{row['file']}", file=sys.stdout)
                 written.append({key: row[key] for key in FIELDS})
         except KeyboardInterrupt as error:
-            interrupt: KeyboardInterrupt | None = error
-        else:
-            interrupt = None
+            interrupt = error
     if interrupt:
         raise interrupt
     return written
@@ -147,18 +150,9 @@ def _open(stack: ExitStack, path: str) -> TextIO:
     return stack.enter_context(open(aside, "w", newline="", encoding="utf-8", errors="backslashreplace"))
 
 
-def _plot(plot: Path, path: Path, report: Any, sample_rate: int) -> None:
-    from speechtools.audio import read
-    from speechtools.quality import plots
-
-    plots.frame_scores(plot, [(path.name, read(path, sample_rate), report)], sample_rate)
-
-
 def _unused_name(path: Path, used: set[str]) -> str:
     """Return ``name.png``, with a number if another file has this name."""
-    name, number = f"{path.stem}.png", 1
-    while name in used:
-        number += 1
-        name = f"{path.stem}-{number}.png"
+    names = itertools.chain([f"{path.stem}.png"], (f"{path.stem}-{number}.png" for number in itertools.count(2)))
+    name = next(name for name in names if name not in used)
     used.add(name)
     return name

@@ -89,10 +89,8 @@ def map_in_processes(
     try:
         yield from progress_bar(pool.map(function, items, chunksize=chunksize), description, len(items), progress)
     except BrokenProcessPool as error:
-        raise CorpusError(
-            f"{description}: a worker process was killed, perhaps for lack of memory. Finished files are kept: start "
-            "again, with a smaller num_workers if it happens again."
-        ) from error
+        reason = "a worker process was killed, perhaps for lack of memory"
+        raise CorpusError(f"{description}: {reason}. Start again with a smaller num_workers.") from error
     finally:  # also when the caller stops halfway
         pool.shutdown(cancel_futures=True)
 
@@ -176,10 +174,8 @@ def run_jobs(
                 again += in_flight.values()
                 breaks += 1
                 if breaks > _MAX_POOL_BREAKS:
-                    raise CorpusError(
-                        f"{description}: the worker processes broke {breaks} times ({error}), probably for lack of "
-                        "memory. Lower num_workers and start again: finished files are kept."
-                    ) from error
+                    reason = f"the worker processes broke {breaks} times ({error}), probably for lack of memory"
+                    raise CorpusError(f"{description}: {reason}. Start again with a smaller num_workers.") from error
             finally:
                 pool.stop()
                 pool.join()
@@ -197,13 +193,9 @@ def _finished(future: Future, number: int, timeout_s: float, pebble: ModuleType)
     try:
         return Finished(number, future.result())
     except pebble.ProcessExpired as error:
-        code = error.exitcode
-        how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        return Finished(
-            number,
-            f"The worker process died ({how}) on this file. Listen to it; for signal 9, the system may have been out "
-            "of memory: use fewer workers.",
-        )
+        how = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit status {error.exitcode}"
+        reason = f"The worker process died ({how}) on this file. Listen to it; if memory was short, use fewer workers."
+        return Finished(number, reason)
     except FutureTimeoutError:
         reason = f"The file took longer than {timeout_s:g} s. Raise timeout_s, or leave the file out."
         return Finished(number, reason, limit_s=timeout_s)
@@ -283,10 +275,8 @@ def optional_package(name: str, purpose: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        raise SpeechtoolsError(
-            f"{purpose} needs the package {name!r}, which cannot be imported ({error}). Install it with: "
-            'pip install "speechtools[recipes]"'
-        ) from error
+        remedy = 'Install it with: pip install "speechtools[recipes]"'
+        raise SpeechtoolsError(f"{purpose} needs the package {name!r} ({error}). {remedy}") from error
 
 
 # ------------------------------------------------------------------------------------ processes that end with this one

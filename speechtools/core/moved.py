@@ -7,62 +7,43 @@ import sys
 import types
 import warnings
 
+#: Modules that moved into a room and kept their name, by room.
+_KEPT_NAME = {
+    "audio": "features recurrent spectrum vad",
+    "core": "errors installation metrics plots registry",
+    "corpora": "data.espeak data.noisy_speech data.reading data.sentences",
+    "keyword": "data.multireader data.segments",
+    "quality": "autoencoder localization",
+    "speaker": "data.augmentation data.trials dvectors encoders evaluation gathering ge2e softmax te2e",
+    "training": "distributed options reproduction threads",
+}
 #: Former name and the present one, below ``speechtools``.
 MOVED = {
     "allocation": "core.memory",
-    "autoencoder": "quality.autoencoder",
     "contracts": "core.contract",
     "data.audio": "audio.io",
-    "data.augmentation": "speaker.augmentation",
     "data.batches": "training.loaders",
     "data.corpora": "corpora",
     "data.enhancement_data": "enhancement.data",
-    "data.espeak": "corpora.espeak",
     "data.keyword_data": "keyword.data",
     "data.manifests": "core.rows",
     "data.mixing": "corpora.mixtures",
-    "data.multireader": "keyword.multireader",
     "data.noise_generators": "audio.noises",
-    "data.noisy_speech": "corpora.noisy_speech",
     "data.pesq_labels": "measures.pesq",
     "data.processes": "core.jobs",
     "data.quality_data": "quality.data",
-    "data.reading": "corpora.reading",
-    "data.segments": "keyword.segments",
-    "data.sentences": "corpora.sentences",
     "data.speaker_batches": "speaker.batches",
     "data.speaker_data": "speaker.data",
     "data.speaker_index": "speaker.index",
     "data.speaker_store": "speaker.store",
-    "data.trials": "speaker.trials",
-    "distributed": "training.distributed",
-    "dvectors": "speaker.dvectors",
-    "encoders": "speaker.encoders",
     "enhancement_evaluation": "enhancement.evaluation",
-    "errors": "core.errors",
-    "evaluation": "speaker.evaluation",
-    "features": "audio.features",
-    "gathering": "speaker.gathering",
-    "ge2e": "speaker.ge2e",
-    "installation": "core.installation",
     "keyword_evaluation": "keyword.evaluation",
-    "localization": "quality.localization",
-    "metrics": "core.metrics",
-    "options": "training.options",
-    "plots": "core.plots",
     "quality_results": "quality.paper",
     "quality_stages": "quality.stages",
-    "recurrent": "audio.recurrent",
-    "registry": "core.registry",
     "reports": "quality.evaluation",
-    "reproduction": "training.reproduction",
     "scoring": "cli.score",
-    "softmax": "speaker.softmax",
-    "spectrum": "audio.spectrum",
-    "te2e": "speaker.te2e",
-    "threads": "training.threads",
-    "vad": "audio.vad",
 }
+MOVED |= {name: f"{room}.{name.removeprefix('data.')}" for room, names in _KEPT_NAME.items() for name in names.split()}
 #: Former kind and the present one: ``loss/te2e`` is ``speaker-loss/te2e`` now.
 FORMER_KINDS = {"loss": "speaker-loss"}
 #: Present modules that were split, and where the other names of the former module are.

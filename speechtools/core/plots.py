@@ -21,22 +21,17 @@ MARKERS = "osD^vP*X"
 _SPECTRUM_RANGE_DB = 80.0
 #: Functions that moved to the plots of their subject, and are still found here.
 _MOVED = {
-    "SCALE_NAMES": "quality",
-    "score_scatter": "quality",
-    "frame_scores": "quality",
-    "frame_score_curves": "quality",
-    "det": "speaker",
-    "eer_table": "speaker",
-    "similarity_matrix": "speaker",
-    "projection": "speaker",
-    "spectrograms": "enhancement",
+    "quality": ("SCALE_NAMES", "score_scatter", "frame_scores", "frame_score_curves"),
+    "speaker": ("det", "eer_table", "similarity_matrix", "projection"),
+    "enhancement": ("spectrograms",),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MOVED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"speechtools.{_MOVED[name]}.plots"), name)
+    for room, names in _MOVED.items():
+        if name in names:
+            return getattr(importlib.import_module(f"speechtools.{room}.plots"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def save(figure: Figure, path: str | Path) -> Path:

@@ -70,8 +70,8 @@ class PretrainedModel(Pretrained):
         missing += [f"modules: {key}" for key in cls.MODULES_NEEDED if key not in modules]
         if missing:
             raise ConfigError(
-                f"{yaml} lacks {', '.join(missing)}, which {cls.__name__} needs. It is a model of another kind or from "
-                "another version: load it with its own interface, or export it again."
+                f"{yaml} lacks {', '.join(missing)}, which {cls.__name__} needs: it is a model of another kind. "
+                "Load it with its own interface, or export it again."
             )
         for name, module in modules.items():
             _load_weights(module, folder / f"{name}.ckpt")
@@ -95,10 +95,8 @@ class PretrainedModel(Pretrained):
             The rates differ.
         """
         if self.hparams.sample_rate != sample_rate:
-            raise ConfigError(
-                f"This {type(self).__name__} was trained at {self.hparams.sample_rate} Hz, but the recipe has "
-                f"sample_rate={sample_rate}. Use a model of that rate, or change sample_rate."
-            )
+            trained = f"This {type(self).__name__} was trained at {self.hparams.sample_rate} Hz"
+            raise ConfigError(f"{trained}, but the recipe has sample_rate={sample_rate}. Use a model of that rate.")
 
 
 def _find_folder(source: str | Path, hparams_file: str, savedir: str | Path | None) -> Path:
@@ -126,9 +124,9 @@ def _find_folder(source: str | Path, hparams_file: str, savedir: str | Path | No
     try:
         return Path(snapshot_download(str(source), allow_patterns=[hparams_file, "*.ckpt"], local_dir=savedir))
     except Exception as error:  # the client raises many types
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise ConfigError(
-            f"{source!r} is not a local folder, and cannot be downloaded from the hub "
-            f"({type(error).__name__}: {str(error).splitlines()[0]}). Check the path, or the id and the network."
+            f"{source!r} is not a local folder, and cannot be downloaded ({reason}). Check the path or the network."
         ) from error
 
 
@@ -141,10 +139,8 @@ def _load_yaml(path: Path) -> dict[str, Any]:
     except SpeechtoolsError:
         raise
     except (YAMLError, ImportError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(
-            f"{path} cannot be loaded ({type(error).__name__}: {error}). It was edited, is from another version, or "
-            "needs a module that is not installed. Export the model again."
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{path} cannot be loaded ({reason}). Export the model again.") from error
 
 
 def _load_weights(module: nn.Module, path: Path) -> None:
@@ -153,14 +149,12 @@ def _load_weights(module: nn.Module, path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        size = path.stat().st_size
         raise ConfigError(
-            f"The checkpoint {path} ({path.stat().st_size} bytes) cannot be read: it is truncated or not a checkpoint. "
-            "Copy it again, or export the model again."
+            f"The checkpoint {path} ({size} bytes) cannot be read: it is damaged. Copy it again."
         ) from error
     try:
         module.load_state_dict(state)
     except (RuntimeError, AttributeError, TypeError) as error:
-        raise ConfigError(
-            f"The checkpoint {path} does not fit the model in the yaml file beside it: {error} "
-            "Both files must come from one export."
-        ) from error
+        remedy = "Both files must come from one export."
+        raise ConfigError(f"The checkpoint {path} does not fit the model in its yaml file: {error} {remedy}") from error

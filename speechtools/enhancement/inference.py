@@ -67,9 +67,8 @@ class SpeechEnhancer(PretrainedModel):
         self.check_rate(sample_rate)
         if (self.spectrum.n_fft, self.spectrum.hop_length) != (spectrum.n_fft, spectrum.hop_length):
             raise ConfigError(
-                f"This enhancer was trained with n_fft={self.spectrum.n_fft} and "
-                f"hop_length={self.spectrum.hop_length}, but the recipe has n_fft={spectrum.n_fft} and "
-                f"hop_length={spectrum.hop_length}. Use those of the enhancer."
+                f"This enhancer was trained with n_fft={self.spectrum.n_fft} and hop_length={self.spectrum.hop_length},"
+                f" but the recipe has n_fft={spectrum.n_fft} and hop_length={spectrum.hop_length}. Use the former."
             )
 
     def enhance_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Tensor:
@@ -144,11 +143,11 @@ class SpeechEnhancer(PretrainedModel):
             The reason why this file was not enhanced.
         """
         files = list(files)
-        paths, outputs = [path for path, _ in files], [output for _, output in files]
+        paths = [path for path, _ in files]
         results = map_recordings(
             paths, self.sample_rate, self.enhance_waveforms, self.enhance_file, self.CHUNK_SECONDS, batch_size
         )
-        for (path, result), output in zip(results, outputs, strict=True):
+        for (path, result), (_, output) in zip(results, files, strict=True):
             error = result if isinstance(result, AudioError) else None
             try:
                 if not isinstance(result, AudioError):

@@ -27,6 +27,7 @@ from speechtools.speaker.encoders import LSTMP, folded
 
 #: The bundled model; its README describes its training and its limits.
 BUNDLED_SPEAKER_ENCODER = BUNDLED_MODELS / "speaker"
+_ONE_EXPORT = "The weights and the yaml file must come from one export."
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,7 @@ class SpeakerEncoder(PretrainedModel):
             needed = ("vad", "window_frames", "window_hop_frames")
             missing = [key for key in needed if not hasattr(self.hparams, key)]
             if missing:
-                raise ConfigError(
-                    f"The model's hyperparams.yaml has neither a segment nor {', '.join(missing)}. Export the model "
-                    "again with its recipe."
-                )
+                raise ConfigError(f"The model's yaml has neither a segment nor {', '.join(missing)}. Export it again.")
             self.window_frames, self.window_hop_frames = self.hparams.window_frames, self.hparams.window_hop_frames
         for module in (self.features, self.vad, self.segment):
             if isinstance(module, torch.nn.Module):
@@ -124,16 +122,11 @@ class SpeakerEncoder(PretrainedModel):
         try:
             probe = dvectors.probe(self.features, self.encoder, self.sample_rate, self.device)
         except RuntimeError as error:
-            raise ConfigError(
-                f"The encoder does not take these features ({str(error).splitlines()[0]}). The weights and the yaml "
-                "file must come from one export."
-            ) from error
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"The encoder does not take these features ({reason}). {_ONE_EXPORT}") from error
         expected = getattr(self.hparams, "probe", None)  # older exports have none
         if expected and not np.allclose(probe, expected, rtol=0, atol=self.PROBE_TOLERANCE):
-            raise ConfigError(
-                "The encoder computes other d-vectors than at its export: its weights or its features are those of "
-                "another model. The weights and the yaml file must come from one export."
-            )
+            raise ConfigError(f"The weights or the features of the encoder are those of another model. {_ONE_EXPORT}")
 
     @property
     def embedding_size(self) -> int:
@@ -372,15 +365,10 @@ class SpeakerVerification(SpeakerEncoder):
                 names, voiceprints = content["names"].tolist(), content["voiceprints"]
                 model_id = str(content["model"])
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise ConfigError(
-                f"{path} cannot be read as a file of enrolled voices ({type(error).__name__}). "
-                "Create it with `speechtools enroll`."
-            ) from error
+            reason = f"cannot be read as a file of enrolled voices ({type(error).__name__})"
+            raise ConfigError(f"{path} {reason}. Create it with `speechtools enroll`.") from error
         if model_id != self.model_id:
-            raise ConfigError(
-                f"The voices in {path} were enrolled with another model ({model_id}; this one is {self.model_id}). Use "
-                "that model, or enroll the voices again."
-            )
+            raise ConfigError(f"The voices in {path} were enrolled with another model. Use it, or enroll them again.")
         self.voices.update(zip(names, map(torch.from_numpy, voiceprints), strict=True))
 
     @property
