@@ -1,6 +1,5 @@
 """The preparation of corpora of speakers: stores of speech, resuming, bad input."""
 
-import json
 import shutil
 
 import numpy as np
@@ -141,8 +140,6 @@ def test_synthetic_speech_is_named_and_its_manifests_are_sound(tmp_path, builtin
     options = {"builtin": {"num_train_speakers": 5, "num_test_speakers": 2, "num_workers": 1}}
     sets = speaker_data.prepare(corpus_options=options, save_folder=tmp_path, num_workers=1)
     assert "synthetic" in sets.origin
-    about = json.loads((sets.manifests["train"].parent / "about.json").read_text())
-    assert about["origin"] == sets.origin
     for path in sets.manifests.values():
         name, count, problems = check_manifest(path)
         assert name == "speaker" and count > 0 and problems == []

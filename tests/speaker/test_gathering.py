@@ -1,6 +1,7 @@
 """Laws of the gathered d-vectors: several processes have the loss and the gradients of one with the joined batch."""
 
 import itertools
+import re
 import warnings
 
 import pytest
@@ -19,12 +20,8 @@ pytestmark = pytest.mark.processes
 WORLD_SIZE = 2
 SPEAKERS, UTTERANCES, INPUT, SIZE = 3, 4, 7, 5  # of each process
 CASES = list(itertools.product(["ge2e-softmax", "ge2e-contrast", "te2e", "softmax"], [True, False]))
-#: Shapes of the d-vectors and of the labels of both processes, which do not go together.
-MISFITS = [
-    ([(8, SIZE), (8,)], [(6, SIZE), (6,)]),
-    ([(2, 4, SIZE), (2,)], [(4, 2, SIZE), (4,)]),  # equally many values
-    ([(2, 4, SIZE), None], [(2, 4, SIZE), (2,)]),
-]
+#: Shapes of the d-vectors of both processes, with equally many values, and of the labels.
+MISFIT = [((2, 4, SIZE), 2), ((4, 2, SIZE), 4)]
 
 
 def modules_of(name: str) -> tuple[nn.Module, nn.Module]:
@@ -61,11 +58,9 @@ def work(rank: int, folder: str) -> None:
     dvectors, speakers = torch.full((2, 3), float(rank)).bfloat16(), torch.tensor([rank, rank + 10])
     results["gathered"] = gather_dvectors(dvectors, speakers)
     results["without labels"] = gather_dvectors(torch.full((1, 2, 3), float(rank)), None)
-    for case in MISFITS:
-        shape, labels = case[rank]
-        with pytest.raises(SpeechtoolsError, match=f"Process {rank} has d-vectors of shape") as caught:
-            gather_dvectors(torch.zeros(shape), None if labels is None else torch.zeros(labels, dtype=torch.long))
-        assert str(shape) in str(caught.value)
+    shape, labels = MISFIT[rank]
+    with pytest.raises(SpeechtoolsError, match=re.escape(f"Process {rank} has d-vectors of shape {shape}")):
+        gather_dvectors(torch.zeros(shape), torch.zeros(labels, dtype=torch.long))
     torch.save(results, f"{folder}/{rank}.pt")
     end_distributed()
 

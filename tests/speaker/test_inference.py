@@ -187,21 +187,18 @@ def test_features_that_the_encoder_does_not_take_and_a_yaml_without_windows(tmp_
         load(tmp_path)
 
 
-def test_features_or_weights_of_another_model_are_refused(tmp_path):
+def test_features_of_another_model_are_refused(tmp_path):
     """Only the d-vectors differ."""
     yaml, weights = write_model(tmp_path) / "hyperparams.yaml", tmp_path / "encoder.ckpt"
-    state = torch.load(weights, weights_only=True)
-    state["linear.bias"].zero_()  # in an untrained net, it dominates every d-vector
-    torch.save(state, weights)
+    # In an untrained net, the bias dominates every d-vector.
+    torch.save(torch.load(weights) | {"linear.bias": torch.zeros(6)}, weights)
     net = load(tmp_path, SpeakerEncoder)
     text = yaml.read_text() + f"probe: {dvectors.probe(net.features, net.mods.encoder, RATE)}\n"
     yaml.write_text(text)
     assert load(tmp_path, SpeakerEncoder).embedding_size == 6
-    for changed in (text.replace("n_mels: 40", "n_mels: 40, hop_ms: 20.0"), text):
-        yaml.write_text(changed)
-        with pytest.raises(ConfigError, match="those of another model"):
-            load(tmp_path, SpeakerEncoder)
-        write_model(tmp_path, seed=1)  # other weights
+    yaml.write_text(text.replace("n_mels: 40", "n_mels: 40, hop_ms: 20.0"))
+    with pytest.raises(ConfigError, match="those of another model"):
+        load(tmp_path, SpeakerEncoder)
 
 
 def test_the_bundled_model_tells_voices_apart(recordings):
