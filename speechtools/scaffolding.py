@@ -31,7 +31,7 @@ def new_recipe(name: str, folder: str | Path | None = None, template: str = "tas
     folder : str or Path, optional
         By default ``recipes/`` in the checkout that contains the current folder, or else in the current folder.
     template : str
-        A folder in ``templates/recipe``: ``task`` (speaker verification) or ``classify`` (words; the shorter start for
+        A folder in ``templates/recipe``: ``task`` (speaker verification) or ``classify`` (labels; the shorter start for
         another task).
 
     Returns

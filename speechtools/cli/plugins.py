@@ -140,7 +140,7 @@ def new() -> None:
 @new.command("recipe")
 @click.argument("name", metavar="CORPUS/TASK")
 @click.option("--folder", help="The folder for CORPUS.  [default: recipes/ of the checkout]")
-@click.option("--template", default="task", help="task (speaker verification) or classify (words).  [default: task]")
+@click.option("--template", default="task", help="task (speaker verification) or classify (labels).  [default: task]")
 def new_recipe(name: str, folder: str | None, template: str) -> int:
     """Create a recipe that trains."""
     from speechtools import scaffolding

@@ -1,5 +1,6 @@
 """Any recordings with a list of scores, such as mean opinion scores."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from speechtools.core.registry import plugin
 from speechtools.core.rows import Row, iterate_rows
 from speechtools.corpora import _layout
 from speechtools.corpora.utterance import Utterance
+
+logger = logging.getLogger(__name__)
 
 #: The list, in the folder of the corpus.
 LIST = "labels.csv"
@@ -34,13 +37,14 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
 
     Its further columns are optional. ``measure`` is what the score is on, for example ``mos``. ``speaker`` keeps the
     recordings of a speaker in one split; without it, every recording counts as a speaker. ``split`` is train, valid or
-    test. Ids are paths without suffix, joined by hyphens. Sorted by id.
+    test. Several rows of a recording, such as one for each listener, are averaged; only the score may differ. Ids are
+    paths without suffix, joined by hyphens. Sorted by id.
 
     Raises
     ------
     CorpusError
-        The folder or its list is missing, a line of the list is wrong, a recording is listed twice, two recordings have
-        the same id, or no file can be read. Unreadable files are skipped with one warning.
+        The folder or its list is missing, a line of the list is wrong, two rows of a recording disagree, two recordings
+        have the same id, or no file can be read. Unreadable files are skipped with one warning.
 
     Examples
     --------
@@ -49,15 +53,19 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
     root = audio.existing_folder(data_folder)
     if not (root / LIST).is_file():
         raise _layout.wrong_layout(root, "labelled", LIST)
-    utterances, paths = [], set()
+    ratings: dict[Path, list[LabelRow]] = {}
     for row in iterate_rows(root / LIST, LabelRow):
         if row.split and row.split.lower() not in _layout.SPLITS:
             raise CorpusError(f"{root / LIST}: split={row.split!r} of {row.path} is not train, valid or test.")
-        if row.path in paths:
-            raise CorpusError(f"{root / LIST} has several rows of {row.path}. Give it one row, with the mean score.")
-        paths.add(row.path)
-        utt_id = "-".join(row.path.with_suffix("").parts)
-        split = _layout.SPLITS.get(row.split.lower(), "")
-        utterance = Utterance(utt_id, row.speaker or utt_id, split, root / row.path, duration=0.0)
-        utterances.append(replace(utterance, score=row.score, measure=row.measure or None))
+        ratings.setdefault(row.path, []).append(row)
+    utterances = []
+    for path, rows in ratings.items():
+        first, score = rows[0], sum(row.score for row in rows) / len(rows)
+        if any(replace(row, score=first.score) != first for row in rows):
+            raise CorpusError(f"{root / LIST}: the rows of {path} differ in more than the score. Make them agree.")
+        utt_id, split = "-".join(path.with_suffix("").parts), _layout.SPLITS.get(first.split.lower(), "")
+        speaker, measure = first.speaker or utt_id, first.measure or None
+        utterances.append(Utterance(utt_id, speaker, split, root / path, 0.0, score=score, measure=measure))
+    if averaged := sum(len(rows) > 1 for rows in ratings.values()):
+        logger.info("%d of %d recordings have several scores in %s: took their mean.", averaged, len(ratings), LIST)
     return _layout.with_durations(root, utterances)

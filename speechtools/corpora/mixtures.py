@@ -37,7 +37,8 @@ class Mixture:
     mixture_id, split : str
         Unique id, and ``"train"``, ``"valid"`` or ``"test"``.
     subset : str
-        ``"clean"``, ``"noisy"``, ``"enhanced"`` (degraded and then enhanced), or the name of another degradation.
+        ``"clean"``, ``"noisy"``, ``"enhanced"`` (degraded and then enhanced), or the name of another degradation, with
+        its options if several of that name are planned: ``"clipping(max_level=0.1)"``.
     utt_id, speaker, speech
         Of the utterance.
     noise_type, noise, snr_db
@@ -208,22 +209,28 @@ def _noisy(noise_type: str, noise: Path, snr_db: float) -> tuple[str, dict]:
 
 
 def _others(degradations: str | Sequence[str | dict]) -> list[tuple[str, dict]]:
-    """The same of degradations in a list."""
-    return [(name, {"degradation": name, "options": options}) for name, options in parse_degradations(degradations)]
+    """The same of degradations in a list. Several settings of one plugin are subsets of their own."""
+    parsed = parse_degradations(degradations)
+    names, others = [name for name, _ in parsed], []
+    for name, options in parsed:
+        several = options and names.count(name) > 1
+        subset = f"{name}({', '.join(f'{key}={value}' for key, value in options.items())})" if several else name
+        others.append((subset, {"degradation": name, "options": options}))
+    return others
 
 
 def _mixture(
     split: str, utterance: Utterance, subset: str = "clean", number: int | None = None, seed: int = 0, **fields: Any
 ) -> Mixture:
-    name = subset
+    name = subset.partition("(")[0]  # options may hold characters that file names cannot
     if number is not None:  # degraded, with draws of its own
-        name, fields["seed"] = f"{subset}-{number:06d}", seed * 1_000_003 + number
+        name, fields["seed"] = f"{name}-{number:06d}", seed * 1_000_003 + number
     mixture_id = f"{split}-{name}-{utterance.utt_id}"
     return Mixture(mixture_id, split, subset, utterance.utt_id, utterance.speaker, utterance.path, **fields)
 
 
 def _enhanced(mixture: Mixture) -> Mixture:
-    mixture_id = mixture.mixture_id.replace(f"-{mixture.subset}-", "-enhanced-", 1)
+    mixture_id = mixture.mixture_id.replace(f"-{mixture.subset.partition('(')[0]}-", "-enhanced-", 1)
     return replace(mixture, mixture_id=mixture_id, subset="enhanced")
 
 

@@ -51,7 +51,7 @@ class QualityRow(Row, manifest="quality"):
         What the score is on.
     subset : str
         ``clean`` or ``corpus`` for a recording as it is, without or with degradations of its own; ``noisy``,
-        ``enhanced`` (noisy and then enhanced), or the name of another degradation.
+        ``enhanced`` (noisy and then enhanced), or the name of another degradation, with its options if it has several.
     speaker : str
     noise_type, noise, snr_db
         What was added to the speech: its type, recording and SNR (dB); empty for clean speech.
@@ -123,7 +123,7 @@ def prepare(
         Measure of the labels.
     labels : str
         ``measure`` makes mixtures and labels them; ``corpus`` takes the recordings as they are, with the scores that
-        their utterances carry, which must be on ``scale``.
+        their utterances carry. Their measure must be ``scale``; if they state none, the default ``raw_nb`` is refused.
     degradations : str, dict or sequence
         Plugins of the kind ``degradation`` besides the noises, as
         :func:`speechtools.corpora.mixtures.parse_degradations` reads them.
@@ -245,9 +245,12 @@ def _labelled(utterances: Sequence[Utterance], scale: str) -> list[QualityRow]:
     for utterance in utterances:
         if utterance.score is None:
             continue
-        if utterance.measure and find_measure(utterance.measure).name != measure:
+        # The default may just not have been changed, so it says nothing about a score without a measure.
+        stated = utterance.measure or ("" if scale == "raw_nb" else scale)
+        if not stated or find_measure(stated).name != measure:
             raise ConfigError(
-                f"{utterance.utt_id} has a score of {utterance.measure}. Set scale={scale} to that measure."
+                f"{utterance.utt_id} has a score of {stated or 'unknown measure'}, but scale={scale}. Set scale to the "
+                "measure of the scores, as in --scale=mos (raw PESQ: pesq-raw)."
             )
         columns: dict[str, Any] = {
             "ID": utterance.utt_id,

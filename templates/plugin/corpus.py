@@ -1,45 +1,34 @@
-"""corpus/my-net: the recordings of a list, ``utterances.csv`` with the columns path and speaker.
+"""corpus/my-net: a corpus.
 
 THE CONTRACT
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from speechtools import audio, plugin
-from speechtools.core.rows import Row, iterate_rows
+from speechtools.core.errors import CorpusError
 from speechtools.corpora.utterance import Utterance
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListRow(Row):
-    """A line of ``utterances.csv``; a column with a default can be left out.
-
-    ``score`` and ``measure`` (such as mos) are labels that come with the recordings: ``--labels=corpus`` trains
-    Quality-Net on them.
-    """
-
-    path: str
-    speaker: str
-    split: str = ""
-    score: float | None = None
-    measure: str | None = None
 
 
 @plugin("corpus/my-net")
 def read_my_net(data_folder: str | Path) -> Iterator[Utterance]:
-    """Read ``utterances.csv``: path inside the folder, speaker, and train, valid, test or nothing.
+    """Read a folder of recordings for each speaker: ``<speaker>/<utterance>.wav``.
+
+    For a list instead, loop over ``csv.DictReader(open(root / "list.csv"))`` and take the fields from its columns. An
+    utterance can also have a ``text``, or a ``score`` and its ``measure``, such as mos, for ``--labels=corpus``.
 
     Raises
     ------
     CorpusError
-        The folder or its list is missing, or the list lacks a column or has a wrong value.
+        The folder is missing or holds no such recording.
     AudioError
         A recording cannot be read.
     """
     root = audio.existing_folder(data_folder)
-    for row in iterate_rows(root / "utterances.csv", ListRow):
-        path = root / row.path
-        seconds = audio.duration(path)
-        yield Utterance(row.path, row.speaker, row.split, path, seconds, score=row.score, measure=row.measure)
+    paths = sorted(root.glob("*/*.wav"))
+    if not paths:
+        raise CorpusError(f"{root} has no recording <speaker>/<utterance>.wav. Pass the folder that has them.")
+    for path in paths:
+        speaker, split = path.parent.name, ""  # or train, valid, test
+        yield Utterance(f"{speaker}-{path.stem}", speaker, split, path, audio.duration(path))

@@ -1,4 +1,4 @@
-"""degradation/my-net: lost packets.
+"""degradation/my-net: a degradation.
 
 THE CONTRACT
 """

@@ -1,4 +1,4 @@
-"""encoder/my-net: a GRU, the mean of its frames, a linear layer, L2 norm.
+"""encoder/my-net: a speaker encoder.
 
 THE CONTRACT
 """

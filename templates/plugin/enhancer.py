@@ -1,4 +1,4 @@
-"""enhancer/my-net: a causal LSTM and a sigmoid.
+"""enhancer/my-net: an enhancer.
 
 THE CONTRACT
 """

@@ -1,4 +1,4 @@
-"""features/my-net: mel-frequency cepstral coefficients, computed from features/log-mel.
+"""features/my-net: features of recordings.
 
 THE CONTRACT
 """

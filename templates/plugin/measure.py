@@ -1,4 +1,4 @@
-"""measure/my-net: segmental signal-to-noise ratio.
+"""measure/my-net: a measure.
 
 THE CONTRACT
 """

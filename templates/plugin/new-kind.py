@@ -1,4 +1,4 @@
-"""my-kind/my-net: the mean of the frames; and the contract of the kind my-kind.
+"""my-kind/my-net: a plugin, and the contract of its kind my-kind.
 
 A contract is one sentence with shapes, and laws: functions that raise Broken with what they saw. The tests run them on
 every plugin of the kind. In a package or in the toolkit, put the contract into a file of its own, contract.py, and name

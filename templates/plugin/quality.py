@@ -1,4 +1,4 @@
-"""quality/my-net: a score for each frame on its own.
+"""quality/my-net: a quality net.
 
 THE CONTRACT
 """

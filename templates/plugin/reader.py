@@ -1,4 +1,4 @@
-"""reader/my-net: one source per step, in turn.
+"""reader/my-net: a reader of several sources.
 
 THE CONTRACT
 """

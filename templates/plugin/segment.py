@@ -1,4 +1,4 @@
-"""segment/my-net: the place with the most energy.
+"""segment/my-net: a choice of segments.
 
 THE CONTRACT
 """

@@ -1,4 +1,4 @@
-"""speaker-loss/my-net: cross entropy against the centroids of the speakers in the batch.
+"""speaker-loss/my-net: a speaker loss.
 
 THE CONTRACT
 """

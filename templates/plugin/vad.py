@@ -1,4 +1,4 @@
-"""vad/my-net: speech is every frame that is not far below the loudest one.
+"""vad/my-net: speech detection.
 
 THE CONTRACT
 """

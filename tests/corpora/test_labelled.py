@@ -23,13 +23,20 @@ def test_scores_speakers_and_splits_are_read(corpus):
     assert check("corpus/labelled", corpus)
 
 
+def test_several_rows_of_a_recording_are_averaged(corpus, caplog):
+    put_text(corpus / "labels.csv", "path,score\na.wav,1\nanna/b.wav,2\na.wav,4\n")
+    with caplog.at_level("INFO"):
+        assert [utterance.score for utterance in read("labelled", corpus)] == [2.5, 2.0]
+    assert "1 of 2 recordings" in caplog.text
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
         (None, "labels.csv"),
         ("path,score\na.wav,good\n", "row 2: score='good'"),
         ("path,score,split\na.wav,1,both\n", "split='both'"),
-        ("path,score\na.wav,1\na.wav,3\n", "several rows of a.wav.*mean"),
+        ("path,score,measure\na.wav,1,mos\na.wav,3,dmos\n", "rows of a.wav differ"),
     ],
 )
 def test_wrong_lists(corpus, text, message):

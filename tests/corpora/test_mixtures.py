@@ -77,8 +77,9 @@ def test_too_many_utterances():
 def test_other_degradations_are_dealt_as_often_as_noise_and_leave_its_mixtures_alone():
     arguments = utterances(20), noise_types(7), [0, 10], 12, 2, 0
     plan = mixing.plan_training(*arguments, degradations=["clipping", {"clipping": {"max_level": 0.1}}])
-    assert subsets(plan) == {"clean": 12, "noisy": 32, "clipping": 64}
-    assert Counter(m.options.get("max_level") for m in plan if m.subset == "clipping") == {None: 32, 0.1: 32}
+    assert subsets(plan) == {"clean": 12, "noisy": 32, "clipping": 32, "clipping(max_level=0.1)": 32}
+    assert {m.subset: m.options for m in plan}["clipping(max_level=0.1)"] == {"max_level": 0.1}
+    assert not any("(" in m.mixture_id for m in plan)
     assert {m for m in map(str, plan) if "'noisy'" in m} < set(map(str, mixing.plan_training(*arguments)))
 
 

@@ -1,5 +1,6 @@
 """Preparation of the quality sets: counts, labels, resuming, and checked manifests."""
 
+import contextlib
 import dataclasses
 import re
 from collections import Counter
@@ -17,6 +18,7 @@ from speechtools.corpora.noisy_speech import NoisySpeech
 from speechtools.measures import pesq as pesq_labels
 from speechtools.quality import data as quality_data
 from speechtools.quality.data import QualityRow
+from tests.corpora.layouts import put, put_text
 
 SMALL = {
     "corpus_options": {"builtin": {"num_train_speakers": 4, "num_test_speakers": 6}},
@@ -102,7 +104,7 @@ def test_a_lost_file_is_made_again_and_labelled_again(made):
     before, kept = sets.manifests["test"].read_text(), times(sets.folder / "audio")
     lost = read(sets)[3].path
     lost.unlink()
-    with pytest.raises(CorpusError, match=r"test\.csv, row 5: .* does not exist.*delete the manifest"):
+    with pytest.raises(CorpusError, match=r"test\.csv, row 5: .* does not exist"):
         read(sets)
     sets.manifests["test"].unlink()
     prepare(folder)
@@ -222,6 +224,18 @@ def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(t
     assert "the test uses generated ones" in caplog.text
     assert sets.origin.endswith("recorded noises, test noises generated")
     assert {row.noise_type for row in read(sets)} >= {"white", "street"}
+
+
+@pytest.mark.parametrize("measure, scale", [("", "raw_nb"), ("mos", "raw_nb"), ("", "pesq-raw")])
+def test_scores_of_a_corpus_state_their_measure_or_scale_does(tmp_path, measure, scale):
+    lines = ["path,score,measure,split"]
+    for split in quality_data.SPLITS:
+        put(tmp_path / f"{split}.wav", 8000)
+        lines.append(f"{split}.wav,3,{measure},{split}")
+    put_text(tmp_path / "labels.csv", "\n".join(lines))
+    options = {"corpus": "labelled", "data_folder": tmp_path, "labels": "corpus", "scale": scale}
+    with pytest.raises(ConfigError, match="Set scale") if scale == "raw_nb" else contextlib.nullcontext():
+        assert subsets(prepare(tmp_path / "sets", **options))["test"] == {"corpus": 1}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The network, and the interface to a trained model: ``WordClassifier.from_hparams("results/…/pretrained")``."""
+"""The network, and the interface to a trained model: ``Classifier.from_hparams("results/…/pretrained")``."""
 
 import torch
 from torch import Tensor, nn
@@ -8,18 +8,18 @@ from speechtools.audio.frames import frame_counts, length_mask
 from speechtools.core.pretrained import PretrainedModel
 
 
-class WordNet(nn.Module):
+class Net(nn.Module):
     """A GRU, the mean of its valid frames, and a linear layer.
 
     Shape
     -----
-    feats (batch, time, input_size), lens (batch,) or None -> logits (batch, words)
+    feats (batch, time, input_size), lens (batch,) or None -> logits (batch, labels)
     """
 
-    def __init__(self, words: list[str], input_size: int = 40, hidden_size: int = 64):
+    def __init__(self, labels: list[str], input_size: int = 40, hidden_size: int = 64):
         super().__init__()
         self.gru = nn.GRU(input_size, hidden_size, batch_first=True)
-        self.output = nn.Linear(hidden_size, len(words))
+        self.output = nn.Linear(hidden_size, len(labels))
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
         counts = frame_counts(feats, lens)
@@ -29,16 +29,16 @@ class WordNet(nn.Module):
         return self.output(hidden.sum(dim=1) / counts.unsqueeze(1))
 
 
-class WordClassifier(PretrainedModel):
-    """Classifies which word is spoken in a recording."""
+class Classifier(PretrainedModel):
+    """Predicts the label of a recording."""
 
-    HPARAMS_NEEDED = ["sample_rate", "words", "features"]
+    HPARAMS_NEEDED = ["sample_rate", "labels", "features"]
     MODULES_NEEDED = ["net"]
 
     @torch.no_grad()
     def classify_file(self, path) -> str:
-        """Return the word that is spoken in a recording."""
+        """Return the label of a recording."""
         wav = torch.from_numpy(audio.read(path, self.hparams.sample_rate)).to(self.device)
         feats = self.hparams.features.to(self.device)(wav.unsqueeze(0))
         # (1, time, size)
-        return self.hparams.words[int(self.mods.net(feats).argmax())]
+        return self.hparams.labels[int(self.mods.net(feats).argmax())]
