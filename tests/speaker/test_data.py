@@ -66,14 +66,14 @@ def test_bad_recordings_are_rejected_with_their_reason(corpus, tmp_path):
 def test_after_a_kill_finished_shards_are_kept(corpus, tmp_path, monkeypatch):
     done, speech_of = [], speaker_data.speech_of
 
-    def dies(*arguments):
+    def counted(path, *arguments):
         if len(done) == 9:
             raise KeyboardInterrupt
-        done.append(arguments[0])
-        return speech_of(*arguments)
+        done.append(path)
+        return speech_of(path, *arguments)
 
-    monkeypatch.setattr(speaker_data, "speech_of", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(speaker_data, "speech_of", counted)
         prepare(corpus, tmp_path / "prepared")
     finished = set(done[:8])
     done.clear()

@@ -55,7 +55,6 @@ def test_the_heat_map_shows_the_table(figures, tmp_path):
     assert np.allclose(np.asarray(axes.get_images()[0].get_array()), 100 * rates)
     written = {tuple(text.get_position()): float(text.get_text()) for text in axes.texts}
     assert written == {(column, row): pytest.approx(100 * rates[row, column]) for row, column in np.ndindex(3, 3)}
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == words
     assert plots.eer_table(tmp_path / "zero.png", np.zeros((1, 1)), ["ok"], "no errors").is_file()
 
 

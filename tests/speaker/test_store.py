@@ -79,8 +79,6 @@ def test_many_shards_are_read_like_few(tmp_path, monkeypatch):
         for part in ((), (3, 12), (5, 40)):
             assert np.array_equal(many.read(utterance, *part), few.read(utterance, *part))
         assert not many._maps and len(many._files) <= speaker_store.MAX_OPEN
-    with pytest.raises(ValueError, match="read-only"):
-        many.read(0)[0] = 1
     loaders = [speaker_loader(SpeakerBatches(store, 4, 2, 10, 25, 5), StepSampler(6), 1) for store in (few, many)]
     assert all(torch.equal(one.wavs, other.wavs) for one, other in zip(*loaders, strict=True))
 

@@ -32,9 +32,7 @@ def test_a_trial_scores_the_cosine_of_voiceprint_and_utterance():
         a, b = dvectors[trials.enrolments[model]].mean(axis=0), dvectors[test]
         assert score == pytest.approx(a @ b / np.sqrt((a @ a) * (b @ b)), abs=1e-12)
     dvectors[3, 2] = np.nan
-    with pytest.raises(CorpusError, match="1 of 16 .*utterance 3"):
-        trials.scores(dvectors)
-    with pytest.raises(CorpusError, match="utterance 'anna-3'"):
+    with pytest.raises(CorpusError, match="1 of 16 .*utterance 'anna-3'"):
         trials.scores(dvectors, IDS)
 
 
