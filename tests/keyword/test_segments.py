@@ -49,8 +49,5 @@ def test_other_sounds_and_levels():
 def test_recordings_without_a_keyword(wav, end, message):
     with pytest.raises(AudioError, match=message):
         speechtools.build("segment/energy")(wav, end)
-
-
-def test_impossible_lengths():
     with pytest.raises(ConfigError, match="seconds=0"):
         speechtools.build("segment/energy", seconds=0)

@@ -32,12 +32,15 @@ def test_a_speaker_has_one_speed_in_all_its_utterances():
     assert (heard == heard[:, :1]).all() and np.abs(heard - np.round(heard / 50) * 50).max() < 2
 
 
-def test_impossible_options(tmp_path):
+def test_impossible_and_disabled_augmentation(tmp_path):
     for speeds in ([], [100, 20], [300]):
         with pytest.raises(ConfigError, match="speeds="):
             augmentation.VoiceSpeed(speeds)
     with pytest.raises(ConfigError, match="snr_low=20"):
         augmentation.augmenter(tmp_path, snr_low=20, snr_high=10)
+    # Without augmentation, nothing is written.
+    assert augmentation.augmenter(tmp_path, enabled=False) is None is augmentation.spec_augmenter(enabled=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_spec_augment_blanks_frames_and_filters_and_leaves_the_rest():
@@ -51,11 +54,6 @@ def test_spec_augment_blanks_frames_and_filters_and_leaves_the_rest():
         frames, filters = gone.all(dim=2), gone.all(dim=1)
         assert torch.equal(gone, frames.unsqueeze(2) | filters.unsqueeze(1)) and gone.any()
         assert frames.sum(dim=1).max() <= 30 and filters.sum(dim=1).max() <= 8
-
-
-def test_not_enabled_is_none(tmp_path):
-    assert augmentation.spec_augmenter(enabled=False) is None
-    assert augmentation.augmenter(tmp_path, enabled=False) is None and not list(tmp_path.iterdir())
 
 
 def test_noise_is_added_at_its_snr_from_files_that_are_written_once(tmp_path):

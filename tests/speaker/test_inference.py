@@ -134,8 +134,6 @@ def test_enrolment_and_verification(verifier, recordings):
     score, accepted = verifier.verify("anna", recordings[3])
     cosine = torch.nn.functional.cosine_similarity(mean, verifier.encode_file(recordings[3]), dim=0)
     assert score == pytest.approx(float(cosine), abs=1e-5) and accepted == (score >= verifier.threshold)
-    assert verifier.verify("anna", recordings[3], threshold=-1.1).accepted
-    assert not verifier.verify("anna", recordings[3], threshold=1.1).accepted
     assert verifier.verify_files(recordings[0], recordings[0]).score == pytest.approx(1.0, abs=1e-5)
 
 

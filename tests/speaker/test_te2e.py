@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from speechtools.speaker.te2e import TE2E, tuples
+from speechtools.speaker.te2e import TE2E
 from tests.speaker.losses import B, W, assert_by_the_book, unit_batch
 
 
@@ -21,18 +21,10 @@ def by_the_book(rows, weight, bias):
     return total
 
 
-@pytest.mark.parametrize("num_speakers, num_utterances", [(2, 5), (3, 2), (8, 5)])
+@pytest.mark.parametrize("num_speakers, num_utterances", [(2, 5), (3, 2), (4, 3), (7, 5)])
 @pytest.mark.parametrize("kind", ["random", "clustered"])
 def test_loss_and_gradients_by_the_book(num_speakers, num_utterances, kind):
     assert_by_the_book(TE2E, by_the_book, unit_batch(kind, num_speakers, num_utterances), 1e-6)
-
-
-@pytest.mark.parametrize("num_speakers", range(2, 8))
-def test_tuples_alternate_and_use_utterances_about_once(num_speakers):
-    evaluated, positive = tuples(num_speakers)
-    assert positive == [row % 2 == 0 for row in range(num_speakers)]
-    assert [row == speaker for row, speaker in enumerate(evaluated)] == positive
-    assert num_speakers < 4 or sorted(evaluated) == list(range(num_speakers))
 
 
 def test_labelled_batches_by_the_book():

@@ -115,11 +115,7 @@ def test_malformed_lists(tmp_path, text, enrolments, message):
 
 @pytest.mark.parametrize(
     "num_enrolment, most, message",
-    [
-        (0, None, "num_enrolment=0"),
-        (2, 0, "max_nontargets=0"),
-        (5, None, "1 of 4 speakers have more than num_enrolment=5"),
-    ],
+    [(0, None, "num_enrolment=0"), (2, 0, "max_nontargets=0"), (5, None, "1 of 4 speakers have more than")],
 )
 def test_impossible_options(num_enrolment, most, message):
     with pytest.raises(ConfigError, match=message):
