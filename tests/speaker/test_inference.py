@@ -151,9 +151,8 @@ def test_voices_are_stored_for_their_model(verifier, recordings, tmp_path):
         with pytest.raises(ConfigError, match="enrolled with another model"):
             load(folder).load_voices(path)
     (tmp_path / "truncated.npz").write_bytes(path.read_bytes()[:100])
-    for name in ("truncated.npz", "gone.npz"):
-        with pytest.raises(ConfigError, match=f"{name} cannot be read as a file of enrolled voices"):
-            verifier.load_voices(tmp_path / name)
+    with pytest.raises(ConfigError, match="truncated.npz cannot be read as a file of enrolled voices"):
+        verifier.load_voices(tmp_path / "truncated.npz")
     with pytest.raises(ConfigError, match="No voice 'bob' is enrolled. Enrolled voices: anna"):
         verifier.verify("bob", recordings[0])
 

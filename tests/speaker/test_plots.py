@@ -29,8 +29,7 @@ def dvectors():
 def test_det_curves_fall_and_are_marked_at_the_eer(figures, tmp_path):
     rng = np.random.default_rng(0)
     curves = {str(shift): (rng.normal(shift, 1, 50), rng.normal(0, 1, 4000)) for shift in (1, 2)}
-    path = plots.det(tmp_path / "det.png", curves, "two systems")
-    assert path.read_bytes().startswith(b"\x89PNG")
+    assert plots.det(tmp_path / "det.png", curves, "two systems").read_bytes().startswith(b"\x89PNG")
     axes = figures[0].axes[0]
     lines = axes.get_lines()
     for (label, sides), (curve, mark) in zip(curves.items(), (lines[0:2], lines[2:4]), strict=True):
