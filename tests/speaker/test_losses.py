@@ -42,6 +42,17 @@ def test_gradients_of_w_and_b_are_scaled_also_in_a_copy(loss_class):
 
 
 @all_losses
+def test_w_stays_positive(loss_class):
+    loss, dvectors = loss_class(init_weight=0.01, gradient_scale=1.0), unit_batch("negative", num_utterances=2)
+    optimizer = torch.optim.SGD(loss.parameters(), lr=1.0)
+    for _ in range(20):  # every cosine is on the wrong side: the loss would be lower with a negative w
+        optimizer.zero_grad()
+        loss(dvectors).backward()
+        optimizer.step()
+        assert 0 < loss.weight.item() < 0.01
+
+
+@all_losses
 def test_autocast_does_not_change_the_loss(loss_class):
     dvectors, loss = unit_batch().float(), loss_class()
     with torch.autocast("cpu", dtype=torch.bfloat16):
