@@ -45,14 +45,12 @@ def test_level_normalisation(level):
 @pytest.mark.parametrize("samples", [1, 5119, 10240])
 def test_the_loud_level_is_that_of_the_loudest_tenth(samples):
     """In blocks of 512 samples, at least one; padding does not count."""
-    wav = torch.randn(samples)
+    wav = torch.nn.functional.pad(torch.randn(samples), (0, 777))
     energies = sorted((float(block.double().square().sum()) for block in wav.split(512)), reverse=True)
     count = max(samples // 5120, 1)
     expected = (sum(energies[:count]) / min(count * 512, samples)) ** 0.5 / 0.3
-    features = Magnitude(level="loud")
-    padded = torch.cat([wav, torch.zeros(777)])
-    for levels in (features.levels(wav[None]), features.levels(padded[None], torch.tensor([samples / len(padded)]))):
-        torch.testing.assert_close(levels, torch.tensor([expected], dtype=torch.float32))
+    levels = Magnitude(level="loud").levels(wav[None], torch.tensor([samples / len(wav)]))
+    torch.testing.assert_close(levels, torch.tensor([expected], dtype=torch.float32))
 
 
 def log_mel_reference(wav, n_mels=40):
@@ -77,17 +75,10 @@ def test_log_mel_equals_the_reference():
     torch.testing.assert_close(LogMel(mean_norm=True)(wav)[0], expected - expected.mean(dim=0), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("features", "arguments"),
-    [
-        (Magnitude, {"window": "kaiser"}),
-        (Magnitude, {"level": "rms"}),
-        (Magnitude, {"hop_length": 600}),
-        (LogMel, {"scale": "bel"}),
-        (LogMel, {"hop_ms": 30.0}),
-        (LogMel, {"f_max": 9000.0}),
-    ],
-)
-def test_invalid_arguments(features, arguments):
-    with pytest.raises(ConfigError, match=next(iter(arguments))):
-        features(**arguments)
+def test_invalid_arguments():
+    arguments = {Magnitude: {"window": "kaiser", "level": "rms", "hop_length": 600}}
+    arguments[LogMel] = {"scale": "bel", "hop_ms": 30.0, "f_max": 9000.0}
+    for features, values in arguments.items():
+        for name, value in values.items():
+            with pytest.raises(ConfigError, match=name):
+                features(**{name: value})

@@ -79,9 +79,7 @@ def test_a_complete_set_is_used_as_it_is_and_another_option_makes_another(made, 
     with monkeypatch.context() as patched:
         patched.setattr(mixing, "make_mixtures", None)  # would fail if anything were made
         assert prepare(folder) == sets
-    other = prepare(folder, num_test_utterances=1)
-    assert other.folder != sets.folder
-    assert len(rows_of(other)["test"]) == 12
+    assert prepare(folder, num_test_utterances=1).folder != sets.folder
 
 
 def test_nothing_that_was_finished_is_made_again(made):
@@ -131,12 +129,10 @@ def test_wrong_options(made, tmp_path, options, error, message):
 
 def test_what_cannot_be_judged_is_missing_and_its_reason_kept(made, tmp_path, caplog):
     speech = audio.read(rows_of(made[1])["test"][0].speech)
-    pairs = {}
-    for name, samples in {"good": speech, "silent": 0 * speech, "short": speech[8000:13000]}.items():
-        pairs[name] = tmp_path / f"{name}-clean.wav", tmp_path / f"{name}.wav"
-        audio.write(pairs[name][0], speech if name != "short" else samples, 16000)
-        audio.write(pairs[name][1], samples, 16000)
-    pairs["unmade"] = pairs["good"]
+    paths = {name: tmp_path / f"{name}.wav" for name in ("good", "silent", "short")}
+    for path, samples in zip(paths.values(), (speech, 0 * speech, speech[8000:13000]), strict=True):
+        audio.write(path, samples, 16000)
+    pairs = {name: (paths["good"] if name == "silent" else path, path) for name, path in paths.items()}
     unmade = {"unmade": "its noise is silent"}
     judged = enhancement_data.judge(pairs, tmp_path / "labels.csv", num_workers=1, rejected=unmade)
     assert list(judged) == ["good"]

@@ -61,9 +61,7 @@ def test_a_report_agrees_with_the_batch(net, tone, tmp_path):
     score, frame_scores = net.assess_batch(torch.tensor(tone(2.0)))
     assert report.score == pytest.approx(float(score), abs=1e-5)
     np.testing.assert_allclose(report.frame_scores, frame_scores[0].numpy(), atol=1e-5)
-    assert report.score == pytest.approx(report.frame_scores.mean(), abs=1e-5)
     np.testing.assert_allclose(np.diff(report.times)[:-1], 0.016, atol=1e-9)
-    assert report.scale == "raw_nb"
 
 
 @pytest.mark.parametrize("level", ["peak", "loud"])
