@@ -76,12 +76,10 @@ def write_recordings(folder: str | Path) -> Path:
     for voice, speaker in VOICES.items():
         for number, samples in enumerate(spoken[speaker][:RECORDINGS_OF_A_VOICE], start=1):
             audio.write(folder / f"{voice}_{number}.wav", samples)
-    clean = spoken[VOICES["ben"]][-1]
-    street = make_noise("street")
-    third, end = len(clean) // 3, len(clean)
+    clean, street = spoken[VOICES["ben"]][-1], make_noise("street")
     audio.write(folder / "clean.wav", clean)
-    audio.write(folder / "a_bit_noisy.wav", partly_noisy(clean, street, snr_db=15, start=0, end=end))
-    audio.write(folder / "very_noisy.wav", partly_noisy(clean, street, snr_db=-5, start=third, end=end))
+    for name, snr_db, start in (("a_bit_noisy", 15, 0), ("very_noisy", -5, len(clean) // 3)):
+        audio.write(folder / f"{name}.wav", partly_noisy(clean, street, snr_db, start, len(clean)))
     return folder
 
 
@@ -136,10 +134,8 @@ def tour(folder: str | Path = "tour", png: str | Path | None = None, console: Co
         from speechtools import audio
         from speechtools.quality import plots
 
-        recordings = [
-            (name, audio.read(Path(folder) / f"{name}.wav"), variables["reports"][name])
-            for name in variables["reports"]
-        ]
+        reports = variables["reports"].items()
+        recordings = [(name, audio.read(Path(folder) / f"{name}.wav"), report) for name, report in reports]
         console.print(f"Plot: {plots.frame_scores(png, recordings, variables['net'].sample_rate)}")
 
     console.print("\n[bold]3. Who is speaking?[/bold] Enroll two voices from three recordings each")
@@ -152,12 +148,9 @@ def tour(folder: str | Path = "tour", png: str | Path | None = None, console: Co
     console.print(table)
 
     console.print("\n[bold]4. Next[/bold], with your own recordings:")
-    for command in (
-        f"speechtools score {folder}",
-        f"speechtools enhance {folder}/very_noisy.wav enhanced.wav",
-        f"speechtools verify {folder}/anna_1.wav {folder}/clara_1.wav",
-    ):
-        console.print(f"  {command}")
+    console.print(f"  speechtools score {folder}")
+    console.print(f"  speechtools enhance {folder}/very_noisy.wav enhanced.wav")
+    console.print(f"  speechtools verify {folder}/anna_1.wav {folder}/clara_1.wav")
     return variables
 
 

@@ -45,8 +45,6 @@ def _message(error: BaseException) -> str | None:
     if isinstance(error, OSError):  # a full disk, a missing permission: a traceback would not help
         return f"{text}. Fix this and start again; finished work is kept."
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and "by peer" in text:
-        return (
-            f"Process {os.environ.get('RANK')} lost the connection to another process of this run, which has ended. "
-            "See the output of that process for the reason."
-        )
+        lost = f"Process {os.environ.get('RANK')} lost the connection to another process of this run, which has ended"
+        return f"{lost}. See the output of that process for the reason."
     return None

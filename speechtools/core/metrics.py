@@ -40,10 +40,8 @@ def validate(predicted: ArrayLike, true: ArrayLike) -> tuple[np.ndarray, np.ndar
     """
     predicted, true = np.asarray(predicted, dtype=np.float64), np.asarray(true, dtype=np.float64)
     if predicted.ndim != 1 or predicted.shape != true.shape or predicted.size == 0:
-        raise SpeechtoolsError(
-            f"Predicted and true scores must be vectors of one length, at least 1; got shapes {predicted.shape} and "
-            f"{true.shape}."
-        )
+        shapes = f"{predicted.shape} and {true.shape}"
+        raise SpeechtoolsError(f"Predicted and true scores must be vectors of one length; got the shapes {shapes}.")
     _check_finite(predicted, "predicted")
     _check_finite(true, "true")
     return predicted, true
@@ -199,10 +197,8 @@ def min_dcf(
     0.0
     """
     if not 0 < p_target < 1 or c_miss <= 0 or c_fa <= 0:
-        raise SpeechtoolsError(
-            f"p_target={p_target}, c_miss={c_miss}, c_fa={c_fa} are out of range. Choose p_target between 0 and 1, and "
-            "positive costs."
-        )
+        values = f"p_target={p_target}, c_miss={c_miss}, c_fa={c_fa}"
+        raise SpeechtoolsError(f"{values} are out of range. Choose p_target between 0 and 1, and positive costs.")
     p_miss, p_fa, _ = det_curve(target_scores, nontarget_scores)
     cost = c_miss * p_target * p_miss + c_fa * (1 - p_target) * p_fa
     return float(cost.min() / min(c_miss * p_target, c_fa * (1 - p_target)))

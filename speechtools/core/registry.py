@@ -62,19 +62,15 @@ def plugin(name: str) -> Callable[[Callable], Callable]:
     True
     """
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-        raise PluginError(
-            f"Invalid plugin name {name!r}. Write kind/name in lower case letters, digits and hyphens, as in "
-            "'encoder/my-net'."
-        )
+        form = "kind/name in lower case letters, digits and hyphens, as in 'encoder/my-net'"
+        raise PluginError(f"Invalid plugin name {name!r}. Write {form}.")
     name = current_plugin_name(name)
 
     def register(target: Callable) -> Callable:
         other = _plugins.get(name)
         if other is not None and _identity(other) != _identity(target):
-            raise PluginError(
-                f"The plugin name {name!r} is taken: {place(other)} registers it, and so does {place(target)}. "
-                "Rename one of them."
-            )
+            both = f"{place(other)} registers it, and so does {place(target)}"
+            raise PluginError(f"The plugin name {name!r} is taken: {both}. Rename one of them.")
         _plugins[name] = target
         return target
 
@@ -108,10 +104,8 @@ def contract(kind: str) -> "Contract":
     """
     kind = current_plugin_name(kind)
     if kind not in contracts():
-        raise PluginError(
-            f"The kind {kind!r} has no contract to test against. Kinds with a contract: {', '.join(_contracts)}. "
-            "Declare the kind with speechtools.core.contract.register_kind."
-        )
+        known = ", ".join(_contracts)
+        raise PluginError(f"The kind {kind!r} has no contract to test against. Kinds with a contract: {known}.")
     return _contracts[kind]
 
 
@@ -175,9 +169,8 @@ def find(name: str) -> Callable:
     'QualityBLSTM'
     """
     if not isinstance(name, str) or "/" not in name:
-        raise PluginError(
-            f"Invalid plugin name {name!r}. Write kind/name, as in 'features/magnitude'. Kinds: {', '.join(kinds())}."
-        )
+        known = ", ".join(kinds())
+        raise PluginError(f"Invalid plugin name {name!r}. Write kind/name, as in 'features/magnitude'. Kinds: {known}.")
     name = current_plugin_name(name)
     kind, short = name.split("/", 1)
     names = available(kind)
@@ -318,15 +311,12 @@ def import_module(module: str | Path) -> None:
                 f"Cannot find the module {name!r}, neither as a file in {path.parent} nor on Python's path."
                 f"{did_you_mean(path.name, sorted(neighbours))}"
             ) from error
-        raise PluginError(
-            f"Cannot import the module {module}: {type(error).__name__}: {str(error).rstrip('.')}."
-        ) from error
+        reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
+        raise PluginError(f"Cannot import the module {module}: {reason}.") from error
     file = getattr(imported, "__file__", None)
     if is_file and Path(file or "").absolute() != path:
-        raise PluginError(
-            f"Cannot import {module}: another module has the name {name!r} ({file or 'part of Python'}). "
-            "Rename the file."
-        )
+        other = f"another module has the name {name!r} ({file or 'part of Python'})"
+        raise PluginError(f"Cannot import {module}: {other}. Rename the file.")
 
 
 def signature(name: str) -> str:
@@ -378,16 +368,7 @@ def did_you_mean(word: object, choices: Iterable[str], quoted: bool = True) -> s
     (" Did you mean 'lstm'?", ' Did you mean seed?', '')
     """
     near = nearest(word, choices)
-    if not near:
-        return ""
-    return f" Did you mean {near!r}?" if quoted else f" Did you mean {near}?"
-
-
-def _load_contracts() -> None:
-    """Import ``contract.py`` of each room of this package."""
-    root = Path(__file__).parents[1]
-    for file in sorted(root.glob("*/contract.py")):
-        importlib.import_module(f"{_PACKAGE}.{file.parent.name}.contract")
+    return f" Did you mean {repr(near) if quoted else near}?" if near else ""
 
 
 def _import_kind(kind: str) -> None:
@@ -403,7 +384,8 @@ def _load_entry_points() -> None:
     if _entry_points_loaded:
         return
     _entry_points_loaded = True  # first, since the imported modules may use the registry
-    _load_contracts()
+    for file in sorted(Path(__file__).parents[1].glob("*/contract.py")):
+        importlib.import_module(f"{_PACKAGE}.{file.parent.name}.contract")
     for point in entry_points(group=ENTRY_POINT_GROUP):
         plugins_before, contracts_before = dict(_plugins), dict(_contracts)
         try:
@@ -431,11 +413,6 @@ def _load_entry_points() -> None:
 
 def _take_foreign(before: dict[str, Callable]) -> dict[str, Callable]:
     """Remove and return the plugins of other packages that were registered since ``before``."""
-    foreign = {
-        name: target
-        for name, target in _plugins.items()
-        if name not in before and target.__module__.split(".")[0] != _PACKAGE
-    }
-    for name in foreign:
-        del _plugins[name]
-    return foreign
+    new = _plugins.keys() - before.keys()
+    foreign = [name for name in new if _plugins[name].__module__.split(".")[0] != _PACKAGE]
+    return {name: _plugins.pop(name) for name in sorted(foreign)}
