@@ -84,8 +84,9 @@ def _utterances_valid(subject: Subject) -> None:
             "split": utterance.split in ("train", "valid", "test", ""),
             "text": utterance.text is None or isinstance(utterance.text, str),
         }
-        for field in (field for field, is_valid in valid.items() if not is_valid):
-            raise Broken(f"utterance {number}, {utterance.utt_id!r}, has {field}={getattr(utterance, field)!r}")
+        for field, is_valid in valid.items():
+            if not is_valid:
+                raise Broken(f"utterance {number}, {utterance.utt_id!r}, has {field}={getattr(utterance, field)!r}")
         if utterance.utt_id in ids:
             raise Broken(f"the utt_id {utterance.utt_id!r} occurs twice, the second time as utterance {number}")
         ids.add(utterance.utt_id)

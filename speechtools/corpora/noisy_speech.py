@@ -145,9 +145,8 @@ class NoisySpeech:
         """
         options = options | self.options()
         folder = Path(save_folder).absolute() / f"{kind}-{fingerprint(options | {'version': version})}"
-        return PreparedSets(
-            folder, {split: folder / f"{split}.csv" for split in splits}, self.describe(noises), options
-        )
+        manifests = {split: folder / f"{split}.csv" for split in splits}
+        return PreparedSets(folder, manifests, self.describe(noises), options)
 
     def speech(self, num_workers: int | None = None) -> dict[str, list[Utterance]]:
         """Utterances of ``train``, ``valid``, ``test`` and, with ``enhancer_share``, ``enhancer``.

@@ -63,11 +63,6 @@ def test_no_voice_is_repeated_within_or_between_sources():
     assert builtin_keywords._voices("train", 500, 3, "x")[:7] == builtin_keywords._voices("train", 7, 3, "x")
 
 
-def test_without_test_speakers(tmp_path):
-    utterances = generate("builtin-keywords", tmp_path, keywords=["Hello"], num_speakers=1, num_test_speakers=0)
-    assert [u.split for u in utterances] == ["train"] * 3
-
-
 @pytest.mark.parametrize("keywords", [["a/b"], [" ok"], ["!"], ["OK Google", "ok_google"]])
 def test_impossible_keywords(keywords, tmp_path):
     with pytest.raises(ConfigError, match=rf"The keyword '{keywords[-1]}'"):

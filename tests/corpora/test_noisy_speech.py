@@ -112,3 +112,14 @@ def test_relative_folders_become_absolute(monkeypatch, tmp_path):
     made = NoisySpeech(data_folder=["a", Path("b")], noise_folder=["builtin", "c"], test_noise_folder="")
     assert made.data_folder == [str(tmp_path / "a"), str(tmp_path / "b")]
     assert made.noise_folder == ["builtin", str(tmp_path / "c")] and made.test_noise_folder == ""
+
+
+def test_recordings_join_generated_noises_but_not_those_of_the_test(tmp_path, caplog):
+    (tmp_path / "own").mkdir()
+    for name in ("hum", "n03x", "rain", "wind", "fan", "bell"):
+        (tmp_path / "own" / f"{name}.wav").touch()
+    alone = sources(noise_folder=str(tmp_path / "own")).noises()
+    assert "test uses generated ones" in caplog.text and sizes(recordings(alone)) == {"test": 4, "valid": 4, "train": 2}
+    joined = sources(noise_folder=["builtin", str(tmp_path / "own")]).noises()
+    assert sum(sizes(recordings(joined)).values()) == 43
+    assert set(joined["test"]) == set(TEST_NOISES) and not set(TEST_NOISES) & set(joined["train"] | joined["valid"])
