@@ -22,6 +22,14 @@ def write(path, samples, rate=16000, **options):
 # ------------------------------------------------------------------------------------------------------------ batches
 
 
+def test_padding_changes_no_score(net, tone):
+    wavs = torch.tensor(np.stack([tone(2.0, seed=1), tone(2.0, seed=2)]))
+    scores, frame_scores = net.assess_batch(wavs, torch.tensor([1.0, 0.5]))
+    score, frames_of_one = net.assess_batch(wavs[1, :16000])
+    torch.testing.assert_close(scores[1:], score, atol=1e-5, rtol=0)
+    torch.testing.assert_close(frame_scores[1, : frames_of_one.shape[1]], frames_of_one[0], atol=1e-5, rtol=0)
+
+
 def test_gradients_reach_the_waveform_and_not_the_frozen_parameters(net, tone):
     """A step along the gradient raises the score."""
     wav = torch.tensor(tone(1.0))[None].requires_grad_()
