@@ -57,7 +57,7 @@ def _problems(path: Path) -> list[str]:
     with tempfile.TemporaryDirectory() as temporary:
         try:
             command_line = options.parse([str(path), f"--output_folder={temporary}"])
-            resolved = options.resolve(options.merge(command_line), command_line)
+            resolved = options.resolve(command_line)
         except SpeechtoolsError as error:
             return [str(error) if str(path) in str(error) else f"{path}: {error}"]
         tree = ruamel.yaml.YAML().load(resolved)

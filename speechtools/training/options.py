@@ -1,8 +1,8 @@
 """The options of a run, on their way from the command line to the objects that they build.
 
-``parse`` reads the command line, ``merge`` updates the recipe's yaml with its variants and the typed options (each is
-checked against ``check``), ``resolve`` replaces references, and ``build`` makes the objects. Nothing is built, and no
-folder is touched, before ``build``. Every mistake raises a ConfigError that names the option or the key in its file.
+``parse`` reads the command line; ``resolve`` merges the recipe's yaml, its variants and the typed options, and replaces
+references; ``build`` makes the objects. Nothing is built, and no folder is touched, before ``build``. Every mistake
+raises a ConfigError that names the option or the key in its file.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import datetime
 import inspect
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from speechbrain.utils.run_opts import HELP_TEXTS
 from speechtools.core import registry
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.registry import did_you_mean
-from speechtools.training.trees import dump, load_yaml, nodes, plain, problem, references, tag
+from speechtools.training.trees import dump, load_variants, nodes, plain, problem, references, tag
 
 #: SpeechBrain's own options; those for modules take several words.
 _FOR_MODULES = {"jit_module_keys", "compile_module_keys"}
@@ -140,7 +140,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
 
 
 def _run_options(argv: list[str]) -> sb.core.RunOptions:
-    """Let SpeechBrain parse its options."""
+    """Let SpeechBrain parse its options, and check that torch can compute on the device."""
     output = io.StringIO()
     try:
         with contextlib.redirect_stderr(output):
@@ -150,60 +150,24 @@ def _run_options(argv: list[str]) -> sb.core.RunOptions:
             print("\nand every key of the yaml: --key=value")
             raise
         raise ConfigError(f"{output.getvalue().rpartition('error: ')[2].strip()}.") from end
-    if run_opts.device is not None:
-        check_device(run_opts.device)
-    return run_opts
-
-
-def check_device(device: str) -> None:
-    """Raise ConfigError unless torch can compute on a device of this machine."""
+    device = run_opts.device
+    if device is None:
+        return run_opts
     try:
         torch.zeros(1, device=device).item()
         usable = torch.device(device).type != "cpu" or not torch.device(device).index
     except (RuntimeError, AssertionError, ModuleNotFoundError) as error:  # meta tensors hold no numbers
         reason = str(error).partition(". ")[0].splitlines()[0].rstrip(".")
         raise ConfigError(
-            f"Cannot compute on --device={device}: {reason}. It has {torch.cuda.device_count()} GPUs; without "
-            "the option, the first GPU or the CPU is used."
+            f"Cannot compute on --device={device}: {reason}. This machine has {torch.cuda.device_count()} GPUs; "
+            "without the option, the first GPU or the CPU is used."
         ) from error
     if not usable:
         raise ConfigError(f"--device={device} does not exist: the CPU is one device. Give --device=cpu.")
+    return run_opts
 
 
-# --------------------------------------------------------------------------------------------- variants and checks
-
-
-def _layers(path: Path, derived: tuple[Path, ...] = ()) -> list[tuple[Path, CommentedMap]]:
-    """Load a yaml and those that it builds on, the outermost base first, with what they include."""
-    content = load_yaml(path)
-    if not isinstance(content, CommentedMap):
-        raise ConfigError(f"{path} must hold a mapping (key: value).")
-    for key, value in content.items():
-        if tag(value).startswith("!include:"):
-            content[key] = load_yaml(_beside(path, tag(value).removeprefix("!include:")))
-    position = 0
-    for name in content.pop("include", []):
-        (_, fragment), *_ = _layers(_beside(path, name))
-        for key in [key for key in fragment if key not in content]:
-            content.insert(position, key, fragment[key])
-            content.ca.items.update({key: fragment.ca.items[key]} if key in fragment.ca.items else {})
-            position += 1
-    if "base" not in content:
-        return [(path, content)]
-    base, derived = _beside(path, str(content.pop("base"))), (*derived, path.resolve())
-    if base.resolve() in derived:
-        raise ConfigError(f"{path} has base: {base.name}, which itself builds on {path.name}. Change one of them.")
-    return [*_layers(base, derived), (path, content)]
-
-
-def _beside(path: Path, name: str) -> Path:
-    """The file that a yaml names, relative to its own folder."""
-    file = path.parent / name
-    if not file.is_file():
-        files = [each.name for each in file.parent.glob("*.yaml") if each.name != path.name]
-        hint = did_you_mean(file.name, files, quoted=False)
-        raise ConfigError(f"{path} refers to {name}, which does not exist.{hint}")
-    return file
+# --------------------------------------------------------------------------------------------- merge, resolve, build
 
 
 def merge(command_line: CommandLine) -> CommentedMap:
@@ -223,23 +187,16 @@ def merge(command_line: CommandLine) -> CommentedMap:
     ConfigError
         A file is missing or not valid, or an option is unknown or of the wrong type.
     """
-    path = command_line.yaml
-    (base, defaults), *variants = _layers(path)
-    tree = copy.deepcopy(defaults)
+    (_, tree), *variants = load_variants(command_line.yaml)
+    defaults = copy.deepcopy(tree)
     for file, values in variants:
-        for key, value in values.items():
-            values[key] = check(defaults, key, value, str(value), f"{key} in {file}", base.name)
-        _update(tree, values)
+        checked = {key: _checked(defaults, key, value, str(value), f"{key} in {file}") for key, value in values.items()}
+        _update(tree, checked)
     run_opts = {key: getattr(command_line.run_opts, key) for key in sorted(command_line.run_opts.overridden_args)}
     options = command_line.options | {key: value for key, value in run_opts.items() if key in tree}
     for key, value in options.items():
-        options[key] = check(defaults, key, value, command_line.typed.get(key, ""), f"--{key}", base.name)
+        options[key] = _checked(defaults, key, value, command_line.typed.get(key, ""), f"--{key}")
     _update(tree, options | {key: value for key, value in run_opts.items() if key in COMPUTING})
-    for key, node in tree.items():
-        for name in references(node):
-            if name not in tree:
-                hint = did_you_mean(name, tree, quoted=False)
-                raise ConfigError(f"{key} in {path} refers to <{name}>, which is not a key.{hint}")
     return tree
 
 
@@ -249,7 +206,7 @@ def _update(tree: CommentedMap, values: dict) -> None:
     recursive_update(tree, values)
 
 
-def check(defaults: dict, key: str, value: Any, typed: str, place: str, base: str) -> Any:
+def _checked(defaults: dict, key: str, value: Any, typed: str, place: str) -> Any:
     """Check the name and the type of an option against the yaml's default; ranges are checked by what takes them.
 
     Parameters
@@ -258,8 +215,8 @@ def check(defaults: dict, key: str, value: Any, typed: str, place: str, base: st
         The tree of the outermost base.
     key, value, typed : str
         The option, as a Python value and as text.
-    place, base : str
-        Where the option stands and the name of the base, for messages.
+    place : str
+        Where the option stands, for messages.
 
     Returns
     -------
@@ -272,9 +229,11 @@ def check(defaults: dict, key: str, value: Any, typed: str, place: str, base: st
         known = [str(name) for name in defaults if not str(name).startswith("__")]
         dashes = "--" if place.startswith("--") else ""
         hint = did_you_mean(f"{dashes}{key}", [dashes + name for name in (*known, *sorted(RUN_OPTIONS))], quoted=False)
-        raise ConfigError(f"Unknown option {place}.{hint or f' {base} has: ' + ', '.join(known) + '.'}")
+        raise ConfigError(f"Unknown option {place}.{hint or ' Options: ' + ', '.join(known) + '.'}")
     default = defaults[key]
-    is_text = isinstance(default, str) or (tag(default) == "!ref" and re.search("[a-z]", _outside(default.value)))
+    is_text = isinstance(default, str) or (
+        tag(default) == "!ref" and re.search("[a-z]", re.sub("<[^>]*>", "", default.value))
+    )
     if is_text and isinstance(value, int | float | datetime.date) and not isinstance(value, bool):
         return typed
     if is_text and default != "" and value == "":
@@ -283,10 +242,6 @@ def check(defaults: dict, key: str, value: Any, typed: str, place: str, base: st
     if expected:
         raise ConfigError(f"Invalid value for {place}: {value!r} is not {expected}.")
     return value
-
-
-def _outside(reference: str) -> str:
-    return re.sub("<[^>]*>", "", reference)
 
 
 #: bool first, since True is an int as well.
@@ -315,75 +270,82 @@ def _mismatch(defaults: dict, default: Any, value: Any) -> str:
     return "" if fits and (kind is bool or not isinstance(value, bool)) else name
 
 
-# -------------------------------------------------------------------------------------------------- resolve and build
-
-
-def resolve(tree: CommentedMap, command_line: CommandLine) -> str:
-    """Import the plugins of a merged tree, replace its references, and return the yaml text.
+def resolve(command_line: CommandLine) -> str:
+    """Merge the yaml of a command line, import its plugins, replace its references, and return the yaml text.
 
     Raises
     ------
     ConfigError
-        A reference is circular or not valid, a ``!PLACEHOLDER`` is left, or a typed option has no effect.
+        As for :func:`merge`; or a reference is unknown, circular or not valid, a ``!PLACEHOLDER`` is left, or a typed
+        option has no effect.
     PluginError
         A module of ``__plugins`` cannot be imported.
     """
-    import_plugins(tree)
-    path = command_line.yaml
+    path, tree = command_line.yaml, merge(command_line)
     text = io.StringIO(dump(tree))
     text.name = str(path)  # hyperpyyaml looks up !include beside this file
+    for key, node in tree.items():
+        for name in references(node):
+            if name not in tree:
+                hint = did_you_mean(name, tree, quoted=False)
+                raise ConfigError(f"{key} in {path} refers to <{name}>, which is not a key.{hint}")
+    modules = tree.get("__plugins") or []
+    for module in modules if isinstance(modules, list) else [modules]:
+        registry.import_module(tag(module).removeprefix("!module:") or str(module))
     try:
         resolved = resolve_references(text).getvalue()
     except RecursionError as error:
         raise ConfigError(f"Cannot resolve {path}: a !ref refers to itself.") from error
     except (ValueError, TypeError, OSError) as error:
-        reason = "".join(str(each) for each in error.args) if isinstance(error, ValueError) else error
+        reason = "".join(map(str, error.args)) if isinstance(error, ValueError) else error
         raise ConfigError(f"Cannot resolve {path}: {reason}.") from error
-    check_offered(tree, resolved, command_line.typed)
+    if command_line.typed:
+        _check_used(tree, resolved, command_line.typed)
     return resolved
 
 
-def import_plugins(tree: dict) -> None:
-    """Import the modules that ``__plugins`` names: ``!module:my_net``, ``my_net``, or a list of names."""
-    modules = tree.get("__plugins") or []
-    for module in modules if isinstance(modules, list) else [modules]:
-        registry.import_module(tag(module).removeprefix("!module:") or str(module))
-
-
-def check_offered(tree: dict, resolved: str, typed: dict[str, str]) -> None:
+def _check_used(tree: dict, resolved: str, typed: dict[str, str]) -> None:
     """Raise ConfigError if an option was typed that is only offered to plugins, and no chosen plugin takes it."""
-
-    def parameters_of(plugin: str):
-        return inspect.signature(registry.find(plugin)).parameters
-
-    chosen = ruamel.yaml.YAML().load(resolved)
-    used: set[str] = set()
-    unused: dict[str, list[tuple[str, str]]] = {}
-    for slot, node in tree.items():
-        if tag(node) != "!apply:speechtools.build" or "offered" not in node:
-            used |= set(references(node))
-            continue
-        used |= {name for key, value in node.items() if key != "offered" for name in references(value)}
-        parameters = parameters_of(chosen[slot]["plugin"])
-        for parameter, value in node["offered"].items():
-            for key in references(value):
-                if parameter in parameters:
-                    used.add(key)
-                else:
-                    unused.setdefault(key, []).append((chosen[slot]["plugin"], parameter))
+    used, unused = set(), {}
+    for key, plugin, parameter in _uses(tree, ruamel.yaml.YAML().load(resolved)):
+        if not plugin or parameter in inspect.signature(registry.find(plugin)).parameters:
+            used.add(key)
+        else:
+            unused[key] = plugin, parameter
     for key in typed:
-        if key in unused and key not in used:
-            plugin, parameter = unused[key][0]
-            kind = plugin.split("/")[0]
-            others = [
-                name
-                for name in registry.available(kind)
-                if parameter in inspect.signature(registry.find(name)).parameters
-            ]
-            raise ConfigError(
-                f"--{key}={typed[key]} has no effect: {plugin} has no parameter {parameter}. Leave it out, or choose "
-                f"a plugin that has it: {', '.join(others) or 'none does'}."
-            )
+        if key in used or key not in unused:
+            continue
+        plugin, parameter = unused[key]
+        others = [
+            name
+            for name in registry.available(plugin.split("/")[0])
+            if parameter in inspect.signature(registry.find(name)).parameters
+        ]
+        raise ConfigError(
+            f"--{key}={typed[key]} has no effect: {plugin} has no parameter {parameter}. Leave it out, or choose "
+            f"a plugin that has it: {', '.join(others) or 'none does'}."
+        )
+
+
+def _uses(node: Any, value: Any) -> Iterator[tuple[str, str, str]]:
+    """Yield the options that a yaml node refers to, each with the plugin and parameter to which it is offered, if any.
+
+    A node offers options to a plugin under ``offered``, or to the reader of its ``corpus`` under ``options``. ``value``
+    is the resolved node.
+    """
+    if not isinstance(node, dict) or not isinstance(value, dict):
+        yield from ((name, "", "") for name in references(node))
+        return
+    plugin, slot = "", None
+    if tag(node) == "!apply:speechtools.build":
+        plugin, slot = value["plugin"], "offered"
+    elif {"corpus", "options"} <= node.keys():
+        plugin, slot = f"corpus/{value['corpus']}", "options"
+    for key, child in node.items():
+        if key == slot and isinstance(child, dict):
+            yield from ((name, plugin, parameter) for parameter in child for name in references(child[parameter]))
+        else:
+            yield from _uses(child, value.get(key))
 
 
 def build(resolved: str, name: Path | str) -> dict[str, Any]:

@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import ruamel.yaml
+from ruamel.yaml.comments import CommentedMap
 
 from speechtools.core.errors import ConfigError
 from speechtools.core.registry import did_you_mean
 
 
-def load_yaml(path: Path) -> Any:
+def load_yaml(path: Path, referrer: Path | None = None) -> Any:
     """Load a yaml file with its comments and tags.
+
+    Parameters
+    ----------
+    path : Path
+    referrer : Path, optional
+        The file that refers to it, for messages.
 
     Raises
     ------
@@ -22,10 +29,10 @@ def load_yaml(path: Path) -> Any:
     """
     if not path.is_file():
         folder = path if path.is_dir() else path.parent
-        files = sorted(file.name for file in folder.glob("*.yaml"))
+        files = sorted(file.name for file in folder.glob("*.yaml") if file != referrer)
         raise ConfigError(
-            f"{path} {'is a folder' if path == folder else 'does not exist'}."
-            f"{did_you_mean(path.name, files, quoted=False)} "
+            f"{path}{f', to which {referrer} refers,' if referrer else ''} "
+            f"{'is a folder' if path == folder else 'does not exist'}.{did_you_mean(path.name, files, quoted=False)} "
             + (f"{folder} contains {', '.join(files)}." if files else "Give the path of a recipe's yaml.")
         )
     try:
@@ -34,6 +41,40 @@ def load_yaml(path: Path) -> Any:
         raise ConfigError(f"Cannot read {path}: {error}.") from error
     except ruamel.yaml.error.YAMLError as error:
         raise ConfigError(f"{path} is not valid yaml: {problem(error)}.") from error
+
+
+def load_variants(path: Path, derived: tuple[Path, ...] = ()) -> list[tuple[Path, CommentedMap]]:
+    """Load a yaml file and those that it builds on by ``base:``, the outermost base first.
+
+    Each has the keys of the files that its ``include:`` lists in front of its own, and the values that it takes from
+    files by ``!include:``. Paths are relative to the file that names them. ``derived`` are the files that build on
+    this one.
+
+    Raises
+    ------
+    ConfigError
+        A file does not exist, is not valid yaml, is not a mapping, or builds on itself.
+    """
+    content = load_yaml(path, derived[-1] if derived else None)
+    if not isinstance(content, CommentedMap):
+        raise ConfigError(f"{path} must be a mapping (key: value).")
+    for key, value in content.items():
+        if tag(value).startswith("!include:"):
+            content[key] = load_yaml(path.parent / tag(value).removeprefix("!include:"), path)
+    derived = (*derived, path)
+    position = 0
+    for name in content.pop("include", []):
+        (_, fragment), *_ = load_variants(path.parent / name, derived)
+        for key in [key for key in fragment if key not in content]:
+            content.insert(position, key, fragment[key])
+            content.ca.items.update({key: fragment.ca.items[key]} if key in fragment.ca.items else {})
+            position += 1
+    if "base" not in content:
+        return [(path, content)]
+    base = path.parent / str(content.pop("base"))
+    if base.resolve() in map(Path.resolve, derived):
+        raise ConfigError(f"{path} has base: {base.name}, which itself builds on {path.name}. Change one of them.")
+    return [*load_variants(base, derived), (path, content)]
 
 
 def problem(error: Exception) -> str:
@@ -74,13 +115,13 @@ def references(node: Any) -> list[str]:
 
 def plain(resolved: str) -> dict[str, Any]:
     """Return the scalars, lists and mappings of a resolved yaml, without the objects."""
+
+    def as_plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): as_plain(member) for key, member in value.items()}
+        if isinstance(value, list):
+            return [as_plain(member) for member in value]
+        return value if isinstance(value, bool | int | float | str | None) else str(value)
+
     tree = ruamel.yaml.YAML().load(resolved)
-    return {key: _as_plain(value) for key, value in tree.items() if not tag(value)}
-
-
-def _as_plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _as_plain(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_as_plain(each) for each in value]
-    return value if isinstance(value, bool | int | float | str | None) else str(value)
+    return {key: as_plain(value) for key, value in tree.items() if not tag(value)}

@@ -15,7 +15,7 @@ import pytest
 import runs
 
 import speechtools
-from tests.recipes.test_ge2e import GE2E, SMALL
+from tests.recipes.small import SPEAKER
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ["encoder/xvector", "speaker-loss/angular-prototypical", "corpus/flat-folder"]
@@ -64,8 +64,8 @@ def test_the_plugins_are_listed_and_the_tests_of_the_package_pass(package, tmp_p
 def test_a_recipe_is_trained_with_the_plugins(package, recordings, tmp_path):
     names = ("--encoder_name=xvector", "--loss_name=angular-prototypical", "--corpus=flat-folder")
     folders = (f"--data_folder={recordings}", f"--output_folder={tmp_path / 'run'}", f"--prepared_folder={tmp_path}")
-    small = [option for option in SMALL if not option.startswith("--num_layers")]  # encoder/xvector has no such option
-    done = run(package[0], "train.py", "hparams/ge2e.yaml", *small, *names, *folders, cwd=GE2E)
+    small = SPEAKER.options("--num_layers")  # which encoder/xvector does not have
+    done = run(package[0], "train.py", "hparams/ge2e.yaml", *small, *names, *folders, cwd=SPEAKER.folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads((tmp_path / "run" / "results.json").read_text())["trained_on"] == "flat-folder"
     # The model loads wherever the package is installed, without any option.

@@ -68,7 +68,7 @@ def sources_of(recipe, yaml, **values):
     """The division of a recipe's yaml, without the options of corpora that it does not read."""
     words = [f"--{key}={json.dumps(value)}" for key, value in values.items()]
     command_line = options.parse([str(TIMIT / recipe / "hparams" / yaml), *words])
-    sources = load_hyperpyyaml(options.resolve(options.merge(command_line), command_line))["sources"]
+    sources = load_hyperpyyaml(options.resolve(command_line))["sources"]
     used = {name: arguments for name, arguments in sources.corpus_options.items() if name in sources.corpus}
     return replace(sources, corpus_options=used)
 

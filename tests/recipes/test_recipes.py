@@ -1,124 +1,136 @@
 """Every recipe trains, tests, exports and reloads on the built-in corpus; killed, it ends with the same weights."""
 
-import json
+import csv
 import os
+import shlex
+import shutil
 import signal
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import runs
 import torch
 
-ROOT = Path(__file__).parents[2]
-QUALITY = ROOT / "recipes" / "TIMIT" / "quality"
-SMALL = [
-    "--corpus_options={builtin: {num_train_speakers: 5, num_test_speakers: 6}}",
-    "--num_clean_train=10",
-    "--num_train_noises=20",
-    "--num_valid_utterances=1",
-    "--num_test_utterances=2",
-    "--test_snrs_db=[0, 12]",
-    "--hidden_size=8",
-    "--number_of_epochs=3",
-    "--num_workers=1",
-    "--batch_size=8",
-    "--input_dropout=0.1",
-    "--average_decay=0.5",
-    "--lr_decay=0.9",
-    "--noprogressbar",
-]
+from speechtools.core import metrics
+from speechtools.core.rows import read_rows
+from speechtools.corpora.builtin import builtin
+from speechtools.inference import QualityNet
+from speechtools.quality.data import QualityRow
+from speechtools.quality.localization import localization_metrics, partly_noisy_set
+from speechtools.training import check_recipe, options
+from tests.recipes.small import ENHANCEMENT, KEYWORD, QUALITY, RECIPES, ROOT, SPEAKER, results
+
+each_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+SCRIPTS = [*ROOT.glob("recipes/*/*/train.py"), *ROOT.glob("templates/recipe/*/train.py")]
 
 
-def arguments(folder, prepared, *options):
-    return ["hparams/qnet.yaml", f"--output_folder={folder}", f"--prepared_folder={prepared}", *SMALL, *options]
-
-
-def train(folder, prepared, *options, **how):
-    return runs.run(*arguments(folder, prepared, *options), cwd=QUALITY, **how)
-
-
-def weights(folder):
-    return torch.load(Path(folder) / "pretrained" / "quality.ckpt", weights_only=True)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, builtin_cache):
-    """A run that was never interrupted: its folder, the prepared folder and what it printed."""
-    folder = tmp_path_factory.mktemp("quality")
-    return folder / "run", folder / "prepared", runs.succeeded(train(folder / "run", folder / "prepared"))
-
-
-def test_what_a_run_leaves(run):
-    folder, _, output = run
-    for name in ("hyperparams.yaml", "train_log.txt", "results.json", "train.py", "figures/scatter.png"):
+@each_recipe
+def test_what_a_run_leaves(recipe, trained):
+    folder, _, output = trained(recipe)
+    for name in ("hyperparams.yaml", "train.py", "results.json"):
         assert (folder / name).is_file(), name
-    assert (folder / "figures/frame_scores.png").read_bytes().startswith(b"\x89PNG")
+    for name in recipe.plots.split():
+        assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert list((folder / "tensorboard").glob("events*"))
-    assert len((folder / "train_log.txt").read_text().splitlines()) == 3
-    assert "synthetic" in output and "LCC" in output
+    assert len((folder / "train_log.txt").read_text().splitlines()) == 2
+    assert "synthetic" in output and str(folder / "pretrained") in output
+    saved = torch.load(next(folder.glob(f"save/CKPT*/{recipe.module}.ckpt")), weights_only=True)
+    is_last = all(torch.equal(value, saved[name]) for name, value in recipe.weights(folder).items())
+    assert is_last == (recipe is SPEAKER), "the running average is exported if there is one"
 
 
-def test_results_agree_with_the_exported_model(run):
-    """The round trip: the test figures are those of the model loaded from `pretrained`, file by file."""
-    from speechtools.core import metrics
-    from speechtools.core.rows import read_rows
-    from speechtools.inference import QualityNet
-    from speechtools.quality.data import QualityRow
-    from speechtools.quality.localization import localization_metrics, partly_noisy_set
+# Fine-tuning alone reads the Quality-Net; test_paper.py has the keys of the quality recipe.
+@pytest.mark.parametrize("recipe, unused", [(ENHANCEMENT, {"quality_model"}), (SPEAKER, set()), (KEYWORD, set())])
+def test_every_key_is_read(recipe, unused, trained):
+    assert runs.unused_keys(recipe.folder / recipe.yaml, trained(recipe)[0]) == unused
 
-    folder, prepared, output = run
-    results = json.loads((folder / "results.json").read_text())
+
+@pytest.mark.parametrize(
+    "recipe, steps, interval",
+    [(QUALITY, 8, 2), (QUALITY, 9, 100), (ENHANCEMENT, 6, 2), (SPEAKER, 3, 2), (KEYWORD, 7, 2)],
+)
+def test_a_killed_run_ends_with_the_same_weights(recipe, steps, interval, trained, tmp_path):
+    """Killed in the first or second epoch, with and without a checkpoint within it; random draws continue too."""
+    folder, prepared, _ = trained(recipe)
+    option = f"--ckpt_interval_steps={interval}"
+    killed = recipe.train(tmp_path / "run", prepared, option, kill_after=steps)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
+    assert not (tmp_path / "run" / "pretrained").exists()
+    output = runs.succeeded(recipe.train(tmp_path / "run", prepared, option))
+    assert ("Going into epoch 1" in output) == (recipe is SPEAKER)
+    assert recipe.same_weights(tmp_path / "run", folder)
+    assert results(tmp_path / "run") == results(folder)
+
+
+@pytest.mark.processes
+def test_two_processes_train_test_and_export(trained, tmp_path):
+    """torchrun on CPUs: each process sees its half of the batches; the first one tests, exports and reports."""
+    folder, prepared, _ = trained(QUALITY)
+    given = QUALITY.arguments(tmp_path / "run", prepared, "--distributed_backend=gloo", "--device=cpu")
+    command = [sys.executable, *runs.torchrun("train.py"), *given]
+    runs.succeeded(runs.call(command, cwd=QUALITY.folder, env={**os.environ, **runs.ALONE}))
+    assert results(tmp_path / "run")["overall"]["utterances"] == 18
+    assert not QUALITY.same_weights(tmp_path / "run", folder)
+    assert (tmp_path / "run" / "figures" / "scatter.png").is_file()
+
+
+def test_a_finished_run_is_only_tested_again_and_not_continued_with_other_options(trained):
+    folder, prepared, _ = trained(QUALITY)
+    before = results(folder)
+    assert "Going into epoch" not in runs.succeeded(QUALITY.train(folder, prepared))
+    assert results(folder) == before
+    runs.one_message(QUALITY.train(folder, prepared, "--alpha=0"), "holds a run with alpha=1.0")
+
+
+def test_results_of_quality_net_agree_with_the_exported_model(trained):
+    """The round trip: the test metrics are those of the model loaded from `pretrained`, file by file."""
+    folder, prepared, output = trained(QUALITY)
     rows = read_rows(next(prepared.glob("quality-*/test.csv")), QualityRow, check=True)
     net = QualityNet.from_hparams(folder / "pretrained")
     reports = [report for _, report in net.assess_files([row.path for row in rows])]
     predicted, true = [report.score for report in reports], [row.score for row in rows]
-    assert results["overall"]["mse"] == pytest.approx(metrics.mse(predicted, true), rel=1e-4)
-    assert results["overall"]["lcc"] == pytest.approx(metrics.lcc(predicted, true), abs=1e-4)
+    saved = results(folder)
+    assert saved["overall"]["mse"] == pytest.approx(metrics.mse(predicted, true), rel=1e-4)
+    assert saved["overall"]["lcc"] == pytest.approx(metrics.lcc(predicted, true), abs=1e-4)
     variances = [r.frame_scores.var() for r, row in zip(reports, rows, strict=True) if row.subset == "clean"]
-    assert results["clean_frame_variance"] == pytest.approx(np.mean(variances), rel=1e-3)
-    assert results["by_subset"]["noisy"]["utterances"] == 16
-    assert set(results["by_noise"]) == {"engine", "white", "street", "baby_cry"}
-    assert "synthetic" in results["trained_on"]
-    found = localization_metrics(net, partly_noisy_set(rows, net.sample_rate))
-    assert results["localization"] == pytest.approx(found, abs=1e-4) and found["utterances"] == 2
-    assert f"AUC of its frames {found['auc']:.4f}" in output
+    assert saved["clean_frame_variance"] == pytest.approx(np.mean(variances), rel=1e-3)
+    assert saved["by_subset"]["noisy"]["utterances"] == 16
+    assert set(saved["by_noise"]) == {"engine", "white", "street", "baby_cry"}
+    localized = localization_metrics(net, partly_noisy_set(rows, net.sample_rate))
+    assert saved["localization"] == pytest.approx(localized, abs=1e-4) and localized["utterances"] == 2
+    assert f"AUC of its frames {localized['auc']:.4f}" in output
 
 
-@pytest.mark.parametrize("steps, interval", [(8, 2), (9, 100)])
-def test_a_killed_run_ends_with_the_same_weights(run, tmp_path, steps, interval):
-    """Five batches an epoch: killed in the second, with and without a checkpoint within it."""
-    folder, prepared, _ = run
-    option = f"--ckpt_interval_steps={interval}"
-    killed = train(tmp_path / "run", prepared, option, kill_after=steps)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
-    assert not (tmp_path / "run" / "pretrained").exists()
-    runs.succeeded(train(tmp_path / "run", prepared, option))
-    ours, theirs = weights(tmp_path / "run"), weights(folder)
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert json.loads((tmp_path / "run/results.json").read_text()) == json.loads((folder / "results.json").read_text())
+def test_quality_net_trains_on_a_corpus_with_scores_without_mixing(tmp_path, builtin_cache):
+    (tmp_path / "mos").mkdir()
+    with open(tmp_path / "mos" / "labels.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "score", "measure", "speaker", "split"])
+        for number, utterance in enumerate(list(builtin(num_train_speakers=5, num_test_speakers=6))[::4]):
+            shutil.copy(utterance.path, tmp_path / "mos" / f"{number}.wav")
+            writer.writerow([f"{number}.wav", 1 + number % 5 * 0.8, "mos", utterance.speaker, utterance.split])
+    words = ["--corpus=labelled", f"--data_folder={tmp_path / 'mos'}", "--labels=corpus", "--scale=mos"]
+    runs.succeeded(QUALITY.train(tmp_path / "run", tmp_path / "prepared", *words, "--number_of_epochs=1"))
+    saved = results(tmp_path / "run")
+    assert saved["scale"] == "mos" and set(saved["by_subset"]) == {"corpus"}
+    assert saved["trained_on"] == "labelled, labels of the corpus"
+    (manifest,) = (tmp_path / "prepared").glob("quality-*/train.csv")
+    rows = read_rows(manifest, QualityRow, check=True)
+    assert {(row.measure, row.path.parent, row.path == row.speech) for row in rows} == {("mos", tmp_path / "mos", True)}
+    assert QualityNet.from_hparams(tmp_path / "run" / "pretrained").assess_file(rows[0].path).scale == "mos"
 
 
-@pytest.mark.processes
-def test_two_processes_train_test_and_export(run, tmp_path):
-    """torchrun on CPUs: each process sees its half of the batches; the first one tests, exports and reports."""
-    options = ("--distributed_backend=gloo", "--device=cpu")
-    command = [sys.executable, *runs.torchrun("train.py"), *arguments(tmp_path / "run", run[1], *options)]
-    environment = {**os.environ, **runs.ALONE}
-    runs.succeeded(runs.call(command, cwd=QUALITY, env=environment))
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["overall"]["utterances"] == 18
-    assert not all(torch.equal(value, weights(run[0])[name]) for name, value in weights(tmp_path / "run").items())
-    assert (tmp_path / "run" / "figures" / "scatter.png").is_file()
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.parent.name)
+def test_every_yaml_of_every_recipe_builds(script):
+    assert check_recipe(script.parent) == []
 
 
-def test_a_finished_run_is_only_tested_again(run):
-    folder, prepared, _ = run
-    before = weights(folder)
-    assert "Going into epoch" not in runs.succeeded(train(folder, prepared))
-    assert all(torch.equal(value, before[name]) for name, value in weights(folder).items())
-
-
-def test_another_run_does_not_continue_this_one(run):
-    runs.one_message(train(run[0], run[1], "--alpha=0"), "holds a run with alpha=1.0")
+@each_recipe
+def test_the_options_of_a_readmes_table_are_accepted(recipe):
+    text = (recipe.folder / "README.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1].replace("`", " ") for line in text.splitlines() if line.startswith("| `--")]
+    words = [word for row in rows for word in shlex.split(row.replace(",", " , ")) if word.startswith("--")]
+    assert len(rows) > 3
+    for word in words:
+        options.merge(options.parse([str(recipe.folder / recipe.yaml), word]))

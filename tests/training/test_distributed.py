@@ -15,70 +15,44 @@ from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.training.distributed import end_distributed, on_main_first
 
 
-def test_without_a_group_nothing_is_ended_and_the_only_process_is_the_first():
-    assert end_distributed() and end_distributed(wait=False)
-
-
-def prepare_together(rank, folder):
-    """What each of two processes does: prepares what succeeds, what fails, and what succeeds again."""
+def work_together(rank, folder):
+    """What each of two processes does: prepare, train a wrapped module for a step, end the group, and continue."""
     os.environ["RANK"] = str(rank)
-    torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
     results = {"called": []}
 
     def prepare(name):
         results["called"].append(name)
         if name == "bad":
-            raise ConfigError("The corpus is gone. Mend its path.")
-        found = (folder / name).exists()
+            raise ConfigError("The corpus is gone.")
+        existed = (folder / name).exists()
         (folder / name).touch()
-        return found
+        return existed
 
     for name in ("good", "bad", "again"):
         try:
             results[name] = on_main_first(lambda name=name: prepare(name))
         except SpeechtoolsError as error:
             results[name] = error
-    torch.save(results, folder / f"{rank}.pt")
-    end_distributed()
-
-
-@pytest.mark.processes
-def test_what_fails_on_the_first_process_fails_on_all(tmp_path):
-    runs.start_together(prepare_together, (tmp_path,), 2)
-    first, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2))
-    assert (first["good"], other["good"]) == (first["again"], other["again"]) == (False, True), "the first came first"
-    assert isinstance(first["bad"], ConfigError) and str(first["bad"]) == "The corpus is gone. Mend its path."
-    assert "Process 1" in str(other["bad"]) and "ConfigError: The corpus is gone" in str(other["bad"])
-    assert first["called"] == ["good", "bad", "again"] and other["called"] == ["good", "again"]
-
-
-def release(rank, folder):
-    """What each process does: trains a wrapped module for a step, ends the group, and goes on with the module."""
-    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
-    wrapped = DistributedDataParallel(nn.Linear(3, 2))
-    feats = torch.ones(1, 3)
+    wrapped, feats = DistributedDataParallel(nn.Linear(3, 2)), torch.ones(1, 3)
     wrapped(feats).sum().backward()
     wrapped.module.register_forward_hook(lambda module, inputs, output: output + 100)
     before = wrapped(feats)
     is_first = end_distributed()
-    assert end_distributed() == is_first, "asked again"
-    result = {
-        "first": is_first,
-        "before": before.detach(),
-        "after": wrapped(feats).detach(),
-        "reducer": wrapped.reducer,
-    }
-    torch.save({**result, "ended": not dist.is_initialized()}, folder / f"{rank}.pt")
+    assert end_distributed() == is_first == (rank == 0) and not dist.is_initialized()
+    assert wrapped.reducer is None
+    torch.testing.assert_close(wrapped(feats), before)
+    torch.save(results, folder / f"{rank}.pt")
 
 
 @pytest.mark.processes
-def test_wrapped_modules_are_released_and_go_on_computing(tmp_path):
-    runs.start_together(release, (tmp_path,), 2)
-    results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    assert [result["first"] for result in results] == [True, False]
-    for result in results:
-        assert result["ended"] and result["reducer"] is None
-        torch.testing.assert_close(result["after"], result["before"])
+def test_two_processes_prepare_fail_and_release_their_modules_together(tmp_path):
+    runs.start_together(work_together, (tmp_path,), 2)
+    first, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2))
+    assert (first["good"], other["good"]) == (first["again"], other["again"]) == (False, True), "the first came first"
+    assert isinstance(first["bad"], ConfigError) and str(first["bad"]) == "The corpus is gone."
+    assert "Process 1" in str(other["bad"]) and "ConfigError: The corpus is gone" in str(other["bad"])
+    assert first["called"] == ["good", "bad", "again"] and other["called"] == ["good", "again"]
 
 
 #: A script of which one process fails ahead of the third all_reduce, while the other one waits in it.
@@ -99,9 +73,9 @@ for step in range(5):
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("failing", ["0", "1"])
 @pytest.mark.parametrize(
-    "error, message", [("CorpusError('No speech found.')", "error: No speech found."), ("SystemExit(1)", "")]
+    "failing, error, message",
+    [("0", "CorpusError('No speech found.')", "error: No speech found."), ("1", "SystemExit(1)", "")],
 )
 def test_the_failure_of_one_process_ends_the_others(tmp_path, failing, error, message):
     (tmp_path / "run.yaml").write_text("output_folder: run\n")
@@ -119,16 +93,16 @@ def test_the_failure_of_one_process_ends_the_others(tmp_path, failing, error, me
         for rank in ("0", "1")
     ]
     try:
-        said = [process.communicate(timeout=runs.TIMEOUT) for process in processes]
+        outputs = [process.communicate(timeout=runs.TIMEOUT) for process in processes]
     finally:
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [1, 1]
-    (_, failed), (_, other) = said[int(failing)], said[1 - int(failing)]
+    (_, failed), (_, other) = outputs[int(failing)], outputs[1 - int(failing)]
     assert message in failed
     assert f"error: Process {1 - int(failing)} lost the connection to another process" in other
     assert "Traceback" not in failed + other
-    assert all("released: True" in output for output, _ in said)
+    assert all("released: True" in output for output, _ in outputs)
 
 
 def end_again_and_again(rank, folder):

@@ -1,21 +1,13 @@
 """Options from the command line to the merged yaml: variants, names, types, and one message for every mistake."""
 
-import shlex
 from pathlib import Path
 
 import pytest
 
-import speechtools
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.training import check_recipe, options, trees
 
 ROOT = Path(__file__).parents[2]
-RECIPES = {
-    "TI-SV/GE2E": "ge2e.yaml",
-    "keyword/GE2E": "multireader.yaml",
-    "TIMIT/quality": "qnet.yaml",
-    "TIMIT/enhancement": "blstm.yaml",
-}
 BASE = """
 seed: 1
 name: run
@@ -47,8 +39,7 @@ def merged(path, *words):
 
 
 def resolved(path, *words):
-    command_line = options.parse([str(path), *words])
-    return options.resolve(options.merge(command_line), command_line)
+    return options.resolve(options.parse([str(path), *words]))
 
 
 # ------------------------------------------------------------------------------------------- variants and fragments
@@ -73,30 +64,23 @@ def test_values_and_fragments_are_included_and_can_be_changed(write):
     assert merged(path)["snrs"] == [7, 8] and merged(path, "--snrs=[1]")["snrs"] == [1]
 
 
-def test_plugins_come_first(write):
-    path = write("mine.yaml", "base: base.yaml\n__plugins: !module:my_net\n")
-    assert next(iter(merged(path))) == "__plugins"
-    assert next(iter(merged(write("base.yaml", BASE), "--__plugins=[json, my_net]"))) == "__plugins"
-
-
 @pytest.mark.parametrize("plugins", ["my_nett", "!module:my_nett", "[json, my_nett]"])
-def test_plugins_that_do_not_exist(write, plugins):
+def test_plugins_come_first_and_must_exist(write, plugins):
+    path = write("mine.yaml", f"base: base.yaml\n__plugins: {plugins}\n")
+    assert next(iter(merged(path))) == "__plugins"
     with pytest.raises(SpeechtoolsError, match="my_nett"):
-        resolved(write("base.yaml", BASE), f"--__plugins={plugins}")
+        resolved(path)
 
 
 @pytest.mark.parametrize(
     "words, key, value",
     [
         (["--rate", "-0.1"], "rate", -0.1),
-        (["--rate=1"], "rate", 1),
         (["--rate=null"], "rate", None),  # left to what takes it
         (["--nothing=many"], "nothing", "many"),
         (["--debug", "--seed=3"], "seed", 3),
-        (["--name=2024_01"], "name", "2024_01"),
         (["--name=1.10"], "name", "1.10"),
         (["--name=2024-05-01"], "name", "2024-05-01"),
-        (["--output_folder=0123"], "output_folder", "0123"),
         (["--name=/a=b"], "name", "/a=b"),
         (["--name=[a, b]"], "name", ["a", "b"]),
         (["--max_grad_norm=2"], "max_grad_norm", 2.0),  # SpeechBrain's, which changes the result
@@ -130,29 +114,22 @@ def test_options_of_speechbrain_reach_it():
         (["nowhere/x.yaml"], "Give the path of a recipe's yaml"),
         (["base.yaml", "--sead=3"], "--sead. Did you mean --seed?"),
         (["base.yaml", "--devise=cpu"], "Did you mean --device?"),
-        (["base.yaml", "--xyzzy=3"], "base.yaml has: seed, name,"),
+        (["base.yaml", "--xyzzy=3"], "Options: seed, name,"),
         # types
         (["base.yaml", "--seed=abc"], "--seed: 'abc' is not a whole number"),
-        (["base.yaml", "--seed=2.5"], "whole number"),
         (["base.yaml", "--seed=True"], "whole number"),
         (["base.yaml", "--rate=fast"], "--rate: 'fast' is not a number"),
-        (["base.yaml", "--rate=.nan"], "--rate: nan is not a number"),
-        (["base.yaml", "--rate={a: 1}"], "--rate"),
         (["base.yaml", "--augmented=yes"], "True or False"),
         (["base.yaml", "--snrs=5"], "a list"),
         (["base.yaml", "--sizes=5"], "a mapping"),
         (["base.yaml", "--sizes={small: x}"], "whole number"),
         (["base.yaml", "--name="], "--name: it is empty"),
-        (["base.yaml", "--name={a: 1}"], "is not text"),
         # what is made of other options
-        (["base.yaml", "--net={in_features: 3}"], "!new:torch.nn.Linear"),
         (["base.yaml", "--modules={net: 3}"], "!new:torch.nn.Linear"),
         (["base.yaml", "--modules={other: 3}"], "has the keys net"),
         # SpeechBrain's options
-        (["base.yaml", "--precision=fp99"], "--precision"),
         (["base.yaml", "--max_grad_norm=big"], "--max_grad_norm"),
         (["base.yaml", "--device"], "--device"),
-        (["base.yaml", "--device=gpu"], "--device=gpu"),
         (["base.yaml", "--device=meta"], "--device=meta"),
         (["base.yaml", "--device=cpu:3"], "--device=cpu"),
         (["base.yaml", "--device=cuda:99"], "--device=cuda:99"),
@@ -178,99 +155,73 @@ def test_a_mistake_on_the_command_line_is_one_message(write, tmp_path, monkeypat
         ("a: !ref <a>/b\n", "refers to itself"),
         ("a: !PLACEHOLDER\n", "!PLACEHOLDER"),
         ("a: !include:bse.yaml\n", "Did you mean base.yaml?"),
-        ("include: [bse.yaml]\n", "Did you mean base.yaml?"),
         ("base: bse.yaml\n", "Did you mean base.yaml?"),
         ("base: y.yaml\n", "itself builds on y.yaml"),
         ("base: derived.yaml\n", "itself builds on"),
-        ("base: base.yaml\nsead: 3\n", "sead in"),
         ("base: base.yaml\nsead: 3\n", "Did you mean seed?"),
         ("base: base.yaml\nseed: many\n", "seed in"),
-        ("net: !new:torch.nn.Lineer {in_features: 1}\n", "net in"),
         ("net: !new:torch.nn.Linear {in_size: 1}\n", "in_size"),
         ("net: !apply:speechtools.build {plugin: lstmp}\n", "kind/name"),
     ],
 )
 def test_a_mistake_in_a_yaml_is_one_message_that_names_the_file(write, tmp_path, text, token):
-    write("derived.yaml", "base: y.yaml\n")
-    path = write("y.yaml", text)
-    folder = tmp_path / "recipe"
-    (folder / "hparams").mkdir(parents=True)
-    (folder / "train.py").touch()
-    for file in tmp_path.glob("*.yaml"):
-        file.rename(folder / "hparams" / file.name)
-    (folder / "hparams" / "derived.yaml").write_text("base: y.yaml\n")
-    problems = [problem for problem in check_recipe_with(folder) if path.name in problem]
+    (tmp_path / "hparams").mkdir()
+    (tmp_path / "train.py").touch()
+    write("hparams/base.yaml", BASE)
+    write("hparams/derived.yaml", "base: y.yaml\n")
+    path = write("hparams/y.yaml", text if text.startswith(("base:", "- ", "a: [")) else f"output_folder: x\n{text}")
+    problems = [problem for problem in check_recipe(tmp_path) if path.name in problem]
     assert problems and token in problems[0] and "\n" not in problems[0]
 
 
-def check_recipe_with(folder):
-    """The problems of a recipe whose yaml files have an output_folder."""
-    for file in (folder / "hparams").glob("*.yaml"):
-        text = file.read_text()
-        if "base:" not in text and "output_folder" not in text and not text.startswith(("-", "a: [")):
-            file.write_text(f"{text}output_folder: results\n")
-    return check_recipe(folder)
+def test_a_check_imports_the_plugins_beside_train_py(write, tmp_path):
+    with pytest.raises(ConfigError, match="not a recipe"):
+        check_recipe(tmp_path)
+    (tmp_path / "hparams").mkdir()
+    (tmp_path / "train.py").touch()
+    write(
+        "my_checked_net.py",
+        "import torch\nimport speechtools\n\n@speechtools.plugin('toy/checked')\n"
+        "def net(size: int):\n    return torch.nn.Linear(size, 1)\n",
+    )
+    text = "output_folder: x\n__plugins: my_checked_net\nnet: !apply:speechtools.build {plugin: toy/checked, size: 2}\n"
+    write("hparams/a.yaml", text)
+    write("hparams/b.yaml", text.replace("size: 2", "sise: 2"))
+    (problem,) = check_recipe(tmp_path)
+    assert "b.yaml" in problem and "Did you mean 'size'" in problem
 
 
 # ------------------------------------------------------------------------------------------ options without effect
 
 
-def test_an_option_that_no_plugin_takes_is_refused():
-    path = ROOT / "recipes/TIMIT/quality/hparams/autoencoder_nn.yaml"
-    with pytest.raises(ConfigError, match="--forget_gate_bias=1 .*quality/autoencoder-nn.* quality/blstm"):
-        resolved(path, "--forget_gate_bias=1")
-    assert "forget_gate_bias: 1" in resolved(path, "--forget_gate_bias=1", "--quality_name=blstm")
+@pytest.mark.parametrize(
+    "recipe, yaml, words, token",
+    [
+        (
+            "TIMIT/quality",
+            "autoencoder_nn.yaml",
+            ["--forget_gate_bias=1"],
+            "--forget_gate_bias=1 .*quality/autoencoder-nn.* quality/blstm",
+        ),
+        ("TI-SV/GE2E", "ge2e.yaml", ["--features_name=magnitude", "--n_mels=80"], "--n_mels=80.*features/log-mel"),
+        (
+            "keyword/GE2E",
+            "multireader.yaml",
+            ["--corpus=speech-commands", "--other_corpus=speech-commands", "--renditions=3"],
+            "--renditions=3 .*corpus/speech-commands.* corpus/builtin-keywords",
+        ),
+    ],
+)
+def test_an_option_that_no_plugin_takes_is_refused(recipe, yaml, words, token):
+    path = ROOT / "recipes" / recipe / "hparams" / yaml
+    with pytest.raises(ConfigError, match=token):
+        resolved(path, *words)
+    resolved(path, *words[:-1])  # the yaml may offer what no plugin takes
 
 
 def test_an_option_is_used_if_one_plugin_or_anything_else_takes_it():
-    path = ROOT / "recipes/TI-SV/GE2E/hparams/ge2e.yaml"
     # As embedding_size of lstm, and as the sample rate of other objects.
-    resolved(path, "--encoder_name=lstm", "--proj_size=32", "--features_name=magnitude", "--sample_rate=8000")
-    with pytest.raises(ConfigError, match="--n_mels=80.*features/log-mel"):
-        resolved(path, "--features_name=magnitude", "--n_mels=80")
-
-
-def test_what_the_yaml_offers_is_not_typed():
-    resolved(ROOT / "recipes/TIMIT/quality/hparams/autoencoder_nn.yaml")
-
-
-# ------------------------------------------------------------------------------------------------------------ recipes
-
-
-@pytest.mark.parametrize(
-    "script",
-    [*ROOT.glob("recipes/*/*/train.py"), *ROOT.glob("templates/recipe/*/train.py")],
-    ids=lambda script: script.parent.name,
-)
-def test_every_yaml_of_every_recipe_builds(script):
-    assert check_recipe(script.parent) == []
-
-
-def test_a_folder_without_recipe(tmp_path):
-    with pytest.raises(ConfigError, match="not a recipe"):
-        check_recipe(tmp_path)
-
-
-def test_a_check_imports_the_plugins_beside_train_py(tmp_path):
-    (tmp_path / "hparams").mkdir()
-    (tmp_path / "train.py").touch()
-    (tmp_path / "my_checked_net.py").write_text(
-        "import torch\nimport speechtools\n\n@speechtools.plugin('toy/checked')\n"
-        "def net(size: int):\n    return torch.nn.Linear(size, 1)\n"
-    )
-    text = "output_folder: x\n__plugins: my_checked_net\nnet: !apply:speechtools.build {plugin: toy/checked, size: 2}\n"
-    (tmp_path / "hparams" / "a.yaml").write_text(text)
-    (tmp_path / "hparams" / "b.yaml").write_text(text.replace("size: 2", "sise: 2"))
-    (problem,) = check_recipe(tmp_path)
-    assert "b.yaml" in problem and "Did you mean 'size'" in problem
-    assert speechtools.find("toy/checked")
-
-
-@pytest.mark.parametrize("recipe, yaml", RECIPES.items())
-def test_the_options_of_a_readmes_table_are_accepted(recipe, yaml):
-    text = (ROOT / "recipes" / recipe / "README.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[1].replace("`", " ") for line in text.splitlines() if line.startswith("| `--")]
-    words = [word for row in rows for word in shlex.split(row.replace(",", " , ")) if word.startswith("--")]
-    assert len(rows) > 3
-    for word in words:
-        merged(ROOT / "recipes" / recipe / "hparams" / yaml, word)
+    words = ("--encoder_name=lstm", "--proj_size=32", "--features_name=magnitude", "--sample_rate=8000")
+    resolved(ROOT / "recipes/TI-SV/GE2E/hparams/ge2e.yaml", *words)
+    # By the other source.
+    resolved(ROOT / "recipes/keyword/GE2E/hparams/multireader.yaml", "--corpus=speech-commands", "--renditions=3")
