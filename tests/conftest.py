@@ -13,14 +13,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 @pytest.fixture(scope="session", autouse=True)
 def builtin_cache(tmp_path_factory):
     """The built-in corpus and noises are made in a temporary folder, once for all tests, never in the user's cache."""
-    folder = tmp_path_factory.mktemp("cache")
-    before = os.environ.get("SPEECHTOOLS_CACHE")
-    os.environ["SPEECHTOOLS_CACHE"] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ["SPEECHTOOLS_CACHE"]
-    else:
-        os.environ["SPEECHTOOLS_CACHE"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("SPEECHTOOLS_CACHE", str(folder))
+        yield folder
 
 
 PRETRAINED_YAML = """

@@ -1,7 +1,6 @@
 """Runs of the recipes' scripts for the tests, each in a process of its own.
 
-The processes are forked from one that has imported already what takes ``python train.py`` seconds to import; but for
-that they do what it does.
+The processes are forked from one that has already imported what takes ``python train.py`` seconds to import.
 """
 
 import faulthandler
@@ -19,24 +18,12 @@ from typing import ClassVar
 
 #: Seconds after which a process of a test prints the stacks of its threads and ends.
 TIMEOUT = 100
-#: Small nets run fastest on one thread; the tests of a GPU say that they want one.
+#: Small nets run fastest on one thread. Only the tests of a GPU use one.
 ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    [
-        "matplotlib.backends.backend_agg",
-        "matplotlib.pyplot",
-        "tensorboard.compat.proto",
-        "torch._dynamo",
-        "torch.utils.tensorboard",
-        "speechtools.quality.stages",
-        "speechtools.enhancement.evaluation",
-        "speechtools.speaker.evaluation",
-        "speechtools.keyword.evaluation",
-        "speechtools.quality.evaluation",
-        "speechtools.training.reproduction",
-    ]
-)
+_ROOMS = ("enhancement.evaluation", "keyword.evaluation", "quality.evaluation", "quality.stages", "speaker.evaluation")
+_SLOW = ("matplotlib.backends.backend_agg", "matplotlib.pyplot", "tensorboard.compat.proto", "torch._dynamo")
+FORKS.set_forkserver_preload([*_SLOW, "torch.utils.tensorboard", *(f"speechtools.{room}" for room in _ROOMS)])
 
 
 def run(*arguments, cwd, script="train.py", **how):
@@ -86,27 +73,10 @@ def run_processes(count, *arguments, cwd, script="train.py", variables=None, **h
 
 
 def start_together(function, arguments, count):
-    """Call ``function(rank, *arguments)`` in so many processes; what one of them raises is raised here.
-
-    Raises
-    ------
-    TimeoutError
-        They have not all ended after TIMEOUT seconds. Each has then printed the stacks of its threads.
-    """
+    """Call ``function(rank, *arguments)`` in so many processes; what one of them raises is raised here."""
     import torch.multiprocessing
 
-    context = torch.multiprocessing.start_processes(
-        _call, (function, arguments), count, start_method="forkserver", join=False
-    )
-    deadline = time.monotonic() + TIMEOUT + 5
-    try:
-        while not context.join(timeout=1, grace_period=5):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{function.__name__} of {count} processes took more than {TIMEOUT} s.")
-    finally:
-        for process in context.processes:
-            process.kill()
-            process.join(10)
+    torch.multiprocessing.start_processes(_call, (function, arguments), count, start_method="forkserver")
 
 
 def _call(rank, function, arguments):
@@ -143,20 +113,16 @@ def _work(script, arguments, folder, environment, streams, kill_after=None, befo
     os.chdir(folder)
     os.environ.update(environment)
     sys.path.insert(0, folder)
-    _list_no_packages()
+    from speechbrain.utils import logger
+
+    # pip would list all packages for a run's env.log, which takes seconds.
+    logger.get_environment_description = lambda: ""
     _record_keys()
     if kill_after:
         killed_after(kill_after)
     if before:
         before()
     _run_script(script, arguments, after)
-
-
-def _list_no_packages():
-    """Spare the seconds in which pip lists all packages for a run's env.log."""
-    from speechbrain.utils import logger
-
-    logger.get_environment_description = lambda: "not asked for"
 
 
 def _run_script(script, arguments, after=None):
@@ -189,31 +155,14 @@ def killed_after(steps):
 
 
 def trainings_are_forked():
-    """``before`` of a ``reproduce.py``: its trainings are forked too, one after the other."""
+    """``before`` of a ``reproduce.py``: its trainings are forked too."""
     from speechtools.training import reproduction
 
     def fork(command, cwd, env=None, stdout=None, stderr=None):
-        child = os.fork()
-        if child == 0:
-            signal.alarm(TIMEOUT)  # ends it; faulthandler would wait for its thread, which the fork left behind
-            if stdout:  # a log file, which takes both streams
-                os.dup2(stdout.fileno(), 1)
-                os.dup2(stdout.fileno(), 2)
-            os.chdir(cwd)
-            sys.path[0] = str(cwd)
-            status = 1
-            try:
-                _run_script(command[1], command[2:])
-                status = 0
-            except SystemExit as end:
-                status = end.code if isinstance(end.code, int) else 1
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(status)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if status != 0:
-            raise subprocess.CalledProcessError(status, command)
+        done = run(*command[2:], script=command[1], cwd=cwd, variables=env)
+        print(done.stdout + done.stderr, file=stdout)
+        if done.returncode:
+            raise subprocess.CalledProcessError(done.returncode, command)
 
     reproduction.run_with_us = fork
 

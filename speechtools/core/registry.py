@@ -188,50 +188,50 @@ def find(name: str) -> Callable:
 
 
 def build(plugin: str, offered: dict[str, Any] | None = None, **arguments: Any) -> Any:
-    """Find a part and call it, once its arguments have been checked against its signature.
+    """Find a plugin, check the arguments against its signature, and call it.
 
     In a yaml: ``encoder: !apply:speechtools.build {plugin: !ref encoder/<encoder_name>, input_size: 40}``.
 
-    What is ``offered`` reaches the part only where its signature has a parameter of that name: in a slot whose parts
-    have different arguments, a recipe offers them all.
+    An argument in ``offered`` is passed only if the plugin has a parameter of that name, so a recipe can offer the
+    arguments of all plugins among which a user chooses.
 
     Raises
     ------
     PluginError
-        No such part; an argument that it does not take, or not of that type, or with that value; or a missing one. The
-        message gives the nearest spelling and the whole signature.
+        The plugin is unknown, an argument is unknown, missing or of the wrong type, or the plugin does not accept its
+        value. The message has the nearest spelling and the signature.
 
-    Example
-    -------
+    Examples
+    --------
     >>> import torch
     >>> build("features/magnitude")(torch.randn(2, 16000)).shape
     torch.Size([2, 62, 257])
     """
-    part = find(plugin)
-    parameters = inspect.signature(part).parameters
+    target = find(plugin)
+    parameters = inspect.signature(target).parameters
     arguments = {key: value for key, value in (offered or {}).items() if key in parameters} | arguments
     full = f"The signature is {signature(plugin)}"
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    for given in arguments:
-        if given not in parameters and not takes_any:
-            raise PluginError(f"{plugin} takes no parameter {given!r}.{did_you_mean(given, parameters)} {full}")
+    for key in arguments:
+        if key not in parameters and not takes_any:
+            raise PluginError(f"{plugin} has no parameter {key!r}.{did_you_mean(key, parameters)} {full}")
     missing = [
         key
         for key, p in parameters.items()
         if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and key not in arguments
     ]
     if missing:
-        raise PluginError(f"{plugin} needs {', '.join(repr(key) for key in missing)}, which was not given. {full}")
-    for key, expected in misfits(part, arguments).items():
-        raise PluginError(f"{plugin} cannot take {key}={arguments[key]!r}: it must be {expected}. {full}")
+        raise PluginError(f"{plugin} needs {', '.join(map(repr, missing))}. {full}")
+    for key, expected in misfits(target, arguments).items():
+        raise PluginError(f"Invalid {key}={arguments[key]!r} for {plugin}: it must be {expected}. {full}")
     try:
-        return part(**arguments)
+        return target(**arguments)
     except SpeechtoolsError:
         raise
-    except (TypeError, ValueError, RuntimeError) as error:  # what the part, or torch beneath it, says of them
-        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items() if isinstance(value, _PLAIN))
+    except (TypeError, ValueError, RuntimeError) as error:  # of the plugin, or of torch
+        values = ", ".join(f"{key}={value!r}" for key, value in arguments.items() if isinstance(value, _PLAIN))
         raise PluginError(
-            f"{plugin} cannot be built with {given or 'no arguments'}: {error}{_where(error, part)}. {full}"
+            f"Cannot build {plugin} with {values or 'no arguments'}: {error}{_where(error, target)}. {full}"
         ) from error
 
 

@@ -25,6 +25,7 @@ from ruamel.yaml.comments import CommentedMap
 from speechbrain.utils.run_opts import HELP_TEXTS
 
 from speechtools.core import registry
+from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.registry import did_you_mean
 from speechtools.training.trees import dump, load_variants, nodes, plain, problem, references, tag
@@ -299,8 +300,13 @@ def resolve(command_line: CommandLine) -> str:
     except (ValueError, TypeError, OSError) as error:
         reason = "".join(map(str, error.args)) if isinstance(error, ValueError) else error
         raise ConfigError(f"Cannot resolve {path}: {reason}.") from error
+    values, defaults = plain(resolved), command_line.run_opts
     if command_line.typed:
         _check_used(tree, resolved, command_line.typed)
+    # SpeechBrain accepts any number for these; a negative norm would reverse the gradients.
+    check_number("--max_grad_norm", values.get("max_grad_norm", defaults["max_grad_norm"]), 0, above=True)
+    factor = values.get("grad_accumulation_factor", defaults["grad_accumulation_factor"])
+    check_number("--grad_accumulation_factor", factor, 1, whole=True)
     return resolved
 
 

@@ -92,6 +92,34 @@ def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
     return json.loads((run / "results.json").read_text(encoding="utf-8"))
 
 
+def run_logged(run: Path, command: Sequence[str], jobs: int, **arguments) -> dict:
+    """Do as :func:`run_once`, with the output in ``output.txt`` of the run and on its share of the CPU.
+
+    Parameters
+    ----------
+    run, command, **arguments
+        As for :func:`run_once`.
+    jobs : int
+        Number of runs at a time.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds a finished run of another command.
+    SpeechtoolsError
+        The training failed. The message has the end of its output.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    log, threads = run / "output.txt", max(1, (os.cpu_count() or 1) // jobs)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    try:
+        with open(log, "a", encoding="utf-8") as output:
+            return run_once(run, command, env=environment, stdout=output, stderr=subprocess.STDOUT, **arguments)
+    except subprocess.CalledProcessError as error:
+        end = "".join(log.read_text(encoding="utf-8").splitlines(keepends=True)[-5:])
+        raise SpeechtoolsError(f"The training in {run} failed. The end of {log}:\n{end}") from error
+
+
 def earlier_stage(recipe: str | Path, yaml: str, folder: str | Path, options: Mapping[str, object]) -> Path:
     """Return the ``pretrained`` folder of a model of another recipe; train it first if it does not exist.
 

@@ -14,7 +14,6 @@ import filelock
 import speechbrain as sb
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
-from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.excepthook import show_messages_only
 from speechtools.core.files import write_aside
@@ -75,10 +74,6 @@ def _prepare_folder(resolved: str, command_line: options.CommandLine) -> Path:
     values = plain(resolved)
     if not isinstance(values.get("output_folder"), str):
         raise ConfigError(f"{command_line.yaml} has no output_folder. Add output_folder: results/<name>.")
-    # SpeechBrain accepts any number for these; a negative norm would reverse the gradients.
-    run_opts = {key: values.get(key, command_line.run_opts[key]) for key in options.RUN_OPTIONS}
-    check_number("--max_grad_norm", run_opts["max_grad_norm"], 0, above=True)
-    check_number("--grad_accumulation_factor", run_opts["grad_accumulation_factor"], 1, whole=True)
     folder = Path(values["output_folder"])
     on_main(functools.partial(_claim, folder, options.identity(resolved)))
     sb.create_experiment_directory(folder, save_env_desc=True)

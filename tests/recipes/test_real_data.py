@@ -42,11 +42,8 @@ def test_librispeech():
 def test_arabic_speech_commands():
     utterances = list(speechtools.build("corpus/arabic-speech-commands", data_folder=DATA / "arabic-speech-commands"))
     assert len(utterances) == 1920 and len({u.text for u in utterances}) == 8
-    assert Counter(split for _, split in {(u.speaker, u.split) for u in utterances}) == {
-        "train": 18,
-        "valid": 3,
-        "test": 3,
-    }
+    splits = Counter(split for _, split in {(u.speaker, u.split) for u in utterances})
+    assert splits == {"train": 18, "valid": 3, "test": 3}
 
 
 def test_noise_types_are_the_classes():

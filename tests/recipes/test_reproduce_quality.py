@@ -17,7 +17,6 @@ import soundfile
 
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.rows import write_rows
-from speechtools.quality import paper as quality_results
 from speechtools.quality.evaluation import PredictedRow, quality_metrics
 from tests.quality.test_data import quality_row
 
@@ -57,7 +56,7 @@ def asked(reproduce, rows, pretrained, monkeypatch):
     """Replace every run by made-up results, and record its command by name and seed."""
     commands = {}
 
-    def run_once(folder, command, **_):
+    def run_logged(folder, command, jobs, **_):
         name, seed = folder.parts[-2:]
         commands[name, int(seed)] = command
         rng = np.random.default_rng([len(name), int(seed)])
@@ -70,7 +69,7 @@ def asked(reproduce, rows, pretrained, monkeypatch):
         shutil.copytree(pretrained, folder / "pretrained", dirs_exist_ok=True)
         return result
 
-    monkeypatch.setattr(reproduce, "run_once", run_once)
+    monkeypatch.setattr(reproduce, "run_logged", run_logged)
     return commands
 
 
@@ -139,7 +138,7 @@ def test_the_error_of_a_failed_run_has_the_end_of_its_output(reproduce, tmp_path
     harness.copy_hparams(SCRIPT.parent, tmp_path)
     (tmp_path / "train.py").write_text("import sys; sys.exit('error: the corpus is gone')")
     monkeypatch.setattr(reproduce, "HERE", tmp_path)
-    with pytest.raises(SpeechtoolsError, match="constraint with seed 1 failed.*(?s:.)*error: the corpus is gone"):
+    with pytest.raises(SpeechtoolsError, match="constraint/1 failed.*(?s:.)*error: the corpus is gone"):
         reproduced(reproduce, tmp_path / "paper", monkeypatch, "--quick")
 
 

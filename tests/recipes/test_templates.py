@@ -13,9 +13,7 @@ from hyperpyyaml import load_hyperpyyaml
 from speechtools import cli
 
 ROOT = Path(__file__).parents[2]
-QUICK_YAMLS = sorted(
-    [*ROOT.glob("templates/recipe/*/hparams/quick.yaml"), *ROOT.glob("recipes/*/*/hparams/quick.yaml")]
-)
+QUICK_YAMLS = [*ROOT.glob("templates/recipe/*/hparams/quick.yaml"), *ROOT.glob("recipes/*/*/hparams/quick.yaml")]
 
 
 def train(*arguments, cwd):
@@ -34,7 +32,6 @@ def test_a_recipe_trains_tests_exports_and_reloads(yaml, tmp_path, monkeypatch, 
     assert runs.unused_keys(yaml, tmp_path / "run") == set()
     with open(tmp_path / "run" / "pretrained" / "hyperparams.yaml") as stream:
         modules = load_hyperpyyaml(stream)["modules"]
-    assert modules
     for name, module in modules.items():
         module.load_state_dict(torch.load(tmp_path / "run" / "pretrained" / f"{name}.ckpt", weights_only=True))
 
@@ -81,12 +78,3 @@ def test_a_new_plugin_trains_in_the_new_recipe(new_recipe, monkeypatch, capsys):
     )
     assert "Going into epoch" not in train("hparams/mine.yaml", cwd=recipe)
     assert all(path.read_bytes() == text for path, text in before.items())
-
-
-def test_a_module_that_cannot_be_imported_is_one_message(new_recipe):
-    recipe = new_recipe[0]
-    (recipe / "my_slip.py").write_text("nonsense")
-    runs.one_message(
-        runs.run("hparams/quick.yaml", "--name=none", "--__plugins=!module:my_slip", cwd=recipe),
-        "Cannot import the module my_slip: NameError: name 'nonsense' is not defined.",
-    )

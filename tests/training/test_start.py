@@ -114,7 +114,6 @@ REFUSED = [
     ("TIMIT/quality", "qnet.yaml", "number_of_epochs", 0),
     ("TIMIT/quality", "qnet.yaml", "dropout", 2),
     ("TIMIT/quality", "qnet.yaml", "average_decay", 2),
-    ("TIMIT/quality", "qnet.yaml", "valid_share", -1),
     ("TIMIT/quality", "qnet.yaml", "quality_name", "blst"),
     ("TIMIT/enhancement", "blstm.yaml", "lr", -1),
     ("TI-SV/GE2E", "ge2e.yaml", "optimizer_name", "adam"),

@@ -3,9 +3,9 @@
 python reproduce.py                                             # the built-in synthetic corpus
 python reproduce.py --corpus=librispeech --data_folder=/corpora/LibriSpeech --budget_seconds=20000 --device=cuda
 
-The nets are those of small_corpus.yaml, which learn in minutes, without augmentation: that makes other voices of a
-speaker, and a classifier over the speakers has no use for them. TE2E has a smaller learning rate (see OPTIONS). What is
-finished is kept: started again, it goes on where it was. Options that it does not know go to train.py.
+The networks are those of small_corpus.yaml, which learn in minutes. Its augmentation is off: it makes several voices of
+a speaker, which does not suit a classifier over speakers. TE2E has a smaller learning rate (see OPTIONS). Started
+again, the script skips finished runs and resumes the others. Unknown options are passed on to train.py.
 """
 
 import argparse
@@ -23,33 +23,32 @@ from speechtools.training.reproduction import check_options, run_once, with_defa
 
 HERE = Path(__file__).parent
 LOSSES = {"softmax": 4.06, "te2e": 3.64, "ge2e-softmax": 3.30}  # the paper's EER in %
-#: What a loss needs of its own; options of the command line stand above it. With Adam at 0.002, as the others have it,
-#: the d-vectors of TE2E all become one within 200 steps: its sigmoids saturate, and no gradient leads out of there.
+#: Options of a loss. With Adam at 0.002, as for the others, the d-vectors of TE2E collapse to one within 200 steps: the
+#: sigmoids saturate, and their gradients vanish.
 OPTIONS = {"softmax": {}, "te2e": {"lr": 0.0005}, "ge2e-softmax": {}}
 _LOG_LINE = re.compile(r"train seconds: ([\d.e+-]+) .*valid eer: ([\d.e+-]+)")
 
 
 def learning_curve(run: Path) -> list[tuple[float, float]]:
     """Seconds of training and validation EER after every epoch of a run."""
-    found = (_LOG_LINE.search(line) for line in (run / "train_log.txt").read_text().splitlines())
-    return [(float(match[1]), float(match[2])) for match in found if match]
+    return [(float(seconds), float(eer)) for seconds, eer in _LOG_LINE.findall((run / "train_log.txt").read_text())]
 
 
 def seconds_to(curve: list[tuple[float, float]], eer: float) -> float | None:
-    """Seconds of training after which the validation EER was first as low as ``eer``; None if it never was."""
+    """Seconds of training until the validation EER was at most ``eer``; None if it never was."""
     return next((seconds for seconds, reached in curve if reached <= eer), None)
 
 
 def train(yaml: str, loss: str, folder: Path, budget_seconds: float, options: list[str]) -> dict:
-    """Run the recipe with one loss, and return what its results.json says."""
-    # Enough epochs for any budget, and no early end: all three are to have the same time.
-    ours = {"number_of_epochs": 1000000, "patience": 1000000, "augmentation": False, **OPTIONS[loss]}
+    """Run the recipe with one loss, and return its results.json."""
+    # Enough epochs for any budget, and no early stopping, so that all losses train for the same time.
+    defaults = {"number_of_epochs": 1000000, "patience": 1000000, "augmentation": False, **OPTIONS[loss]}
     command = [sys.executable, "train.py", yaml, f"--loss_name={loss}", f"--budget_seconds={budget_seconds}"]
-    return run_once(folder / loss, command + with_defaults(options, ours), cwd=HERE)
+    return run_once(folder / loss, command + with_defaults(options, defaults), cwd=HERE)
 
 
 def main() -> None:
-    """Train what is missing and print the table; ``table3.json`` keeps it."""
+    """Train what is missing, print the table and write ``table3.json``."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -62,11 +61,11 @@ def main() -> None:
     try:
         results = {loss: train(arguments.yaml, loss, folder, arguments.budget_seconds, options) for loss in LOSSES}
     except subprocess.CalledProcessError as error:
-        sys.exit(error.returncode)  # train.py has said why
+        sys.exit(error.returncode)  # train.py has printed the reason
     except ConfigError as error:
         sys.exit(f"error: {error}")
     curves = {loss: learning_curve(folder / loss) for loss in LOSSES}
-    # The EER that each of them reached at some time: the slowest one's best.
+    # The lowest EER that all losses have reached.
     common = max(min(eer for _, eer in curve) for curve in curves.values())
     rows = {
         loss: {

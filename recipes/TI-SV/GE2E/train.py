@@ -37,19 +37,19 @@ class SpeakerBrain(training.DVectorBrain):
         return embedded.view(len(speakers), -1, embedded.shape[1]), speakers
 
     def whole_utterances(self, batch):
-        """Section 3.2: the mean of the d-vectors of sliding windows, one for each utterance."""
+        """Return the mean of the d-vectors of sliding windows of each utterance (section 3.2)."""
         feats = [self.modules.features(wav.unsqueeze(0))[0] for wav in batch.wavs]
         windows = dvectors.window_dvectors(
             self.hparams.averaged, feats, self.hparams.window_frames, self.hparams.window_hop_frames
         )
-        return torch.stack([dvectors.utterance_dvector(each) for each in windows]), batch.speakers
+        return torch.stack([dvectors.utterance_dvector(window) for window in windows]), batch.speakers
 
     def compute_objectives(self, predictions, batch, stage):
         embedded, speakers = predictions
         if stage != sb.Stage.TRAIN:
             self.embedded.append(embedded.float().cpu())
-            return torch.zeros(())  # the EER tells, which unlike the loss does not depend on N and M
-        # Every utterance meets the centroids of the speakers of all processes.
+            return torch.zeros(())  # the EER validates; unlike the loss, it does not depend on N and M
+        # Utterances are compared with the centroids of all processes.
         return self.modules.loss(*gather_dvectors(embedded, speakers))
 
     def validate(self, stage):
@@ -97,7 +97,7 @@ if __name__ == "__main__":
     reached = brain.evaluate_best(whole["test"])
     threshold = brain.validated["eer_threshold"]  # of speakers that are neither in training nor in the test
 
-    if training.end_distributed():  # the first process goes on alone
+    if training.end_distributed():  # the first process continues alone
         facts = {"trained_on": sets.origin, "reached": reached, "threshold": threshold, "seed": hparams["seed"]}
         facts["probe"] = dvectors.probe(features, hparams["averaged"], hparams["sample_rate"], brain.device)
         keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder"]

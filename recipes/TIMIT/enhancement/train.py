@@ -1,4 +1,4 @@
-"""Speech enhancement by a BLSTM of masks: what makes the enhanced speech of the Quality-Net paper (section 3.1).
+"""Speech enhancement by a BLSTM that estimates masks, as in the Quality-Net paper (section 3.1).
 
 python train.py hparams/blstm.yaml                                     # built-in synthetic corpus
 python train.py hparams/blstm.yaml --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech
@@ -22,10 +22,10 @@ from speechbrain.utils.data_pipeline import provides, takes
 
 
 class EnhancementBrain(training.RecipeBrain):
-    """Noisy waveforms -> magnitudes -> BLSTM -> masks -> the masked spectrum, against that of the clean speech."""
+    """Noisy waveforms -> magnitudes -> BLSTM -> masks -> error of the masked spectrum."""
 
     selection_key = "error"
-    quality_net = None  # the perceptual loss's, where it has a weight
+    quality_net = None  # of the perceptual loss, if it has a weight
 
     def compute_forward(self, batch, stage):
         batch = batch.to(self.device)
@@ -44,7 +44,7 @@ class EnhancementBrain(training.RecipeBrain):
         clean = self.hparams.spectrum(wavs, lens)
         loss = self.hparams.objective(masks, clean, noisy, frame_lens)
         if self.hparams.quality_weight:
-            # What is missing to the best score there is, by a Quality-Net whose weights stay.
+            # The distance of the score by a frozen Quality-Net to the maximum of its scale.
             enhanced = self.hparams.spectrum.inverse(masks * noisy, wavs.shape[1])
             scores, _ = self.quality_net.assess_batch(enhanced, lens)
             missing = torch.relu(find_measure(self.quality_net.scale).maximum - scores)
@@ -67,7 +67,7 @@ class EnhancementBrain(training.RecipeBrain):
 
 
 def dataio_prepare(rows, sample_rate):
-    """A dataset a split, mixed when it is read; each item is a noisy waveform and the clean speech in it."""
+    """Datasets by split, of noisy waveforms and their clean speech, mixed when they are read."""
 
     @takes("mixture")
     @provides("noisy", "clean")
@@ -90,7 +90,7 @@ if __name__ == "__main__":
     if hparams["quality_weight"] and not hparams["start_from"]:
         raise ConfigError(
             f"quality_weight={hparams['quality_weight']} fine-tunes a trained enhancer, and start_from names none. "
-            "Give its folder: --start_from=…/pretrained."
+            "Add --start_from=…/pretrained."
         )
     brain = EnhancementBrain(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
     for module in (hparams["averaged"].eval(), hparams["spectrum"]):
@@ -112,7 +112,7 @@ if __name__ == "__main__":
     brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
     reached = brain.evaluate_best(loaders["test"])
 
-    if training.end_distributed():  # the first process goes on alone
+    if training.end_distributed():  # the first process continues alone
         facts = {"trained_on": sets.origin, "reached": reached}
         heard = {"heard": hparams["sources"].heard(rows["train"] + rows["valid"])}
         averaged = {"enhancer": hparams["averaged"].module}

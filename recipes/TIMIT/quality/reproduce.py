@@ -3,15 +3,12 @@
 python reproduce.py --quick                                      # the built-in corpus; half an hour on 2 cores
 python reproduce.py --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech --device=cuda
 
-It writes RESULTS.md, results.json and the figures into its output folder, the paper's figures beside them where the
-paper prints any. What is finished is kept: started again, it goes on where it was. Options that it does not know go to
-train.py.
+It writes RESULTS.md, results.json and the plots into its output folder, with the numbers that the paper prints. Started
+again, it skips finished runs and resumes the others. Unknown options are passed on to train.py.
 """
 
 import argparse
-import os
 import signal
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,20 +21,20 @@ from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.files import write_aside
 from speechtools.core.results import write_json
 from speechtools.quality import paper
-from speechtools.training.reproduction import check_options, run_once, with_defaults
+from speechtools.training.reproduction import check_options, run_logged, with_defaults
 
 HERE = Path(__file__).parent
-#: What the authors' released code does otherwise than the paper.
+#: Differences of the authors' released code from the paper.
 OPTIONS = {
     "dropout": ("dropout 0.3 before the last layer", {"dropout": 0.3}),
     "norm-limit": ("recurrent weights of norm 0.00001 at most", {"recurrent_max_norm": 0.00001}),
     "batch-1": ("batches of one utterance", {"batch_size": 1}),
 }
-#: The frame term of equation 1: as it is printed, and as in the authors' released code.
+#: The frame term of equation 1, as printed and as in the authors' released code.
 FRAME_TERM = {"sum": "the sum over the frames, as printed", "mean": "the mean over the frames, not the sum"}
 #: Options of the BLSTM that the baseline's model does not have.
 BLSTM_OPTIONS = ("--hidden_size", "--linear_size")
-#: What --quick sets, where the command line does not.
+#: Defaults of --quick.
 QUICK = {
     "enhancer_options": "{num_train_utterances: 100, number_of_epochs: 1, num_test_utterances: 4}",
     "num_valid_utterances": 4,
@@ -47,7 +44,7 @@ QUICK = {
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its name and options; whether --quick has it with all seeds; and a factor on the epochs."""
+    """A training: its name and options, whether --quick runs it with all seeds, and a factor on the epochs."""
 
     name: str
     options: dict = field(default_factory=dict)
@@ -56,41 +53,25 @@ class Run:
 
 
 def train(run: Run, seed: int, arguments: argparse.Namespace, options: list[str]) -> dict:
-    """What results.json of the run says; trains it first where there is none, its output in ``output.txt``."""
+    """Return results.json of the run; train first if it does not exist."""
     folder = arguments.output_folder / "runs" / run.name / str(seed)
-    folder.mkdir(parents=True, exist_ok=True)
     epochs = round(arguments.epochs * run.longer)
-    ours = {"number_of_epochs": epochs, "patience": epochs, "frame_reduction": arguments.frame_reduction, **run.options}
+    defaults = {"number_of_epochs": epochs, "patience": epochs, "frame_reduction": arguments.frame_reduction}
     if "quality_name" in run.options:
         options = [option for option in options if not option.startswith(BLSTM_OPTIONS)]
     command = [sys.executable, "train.py", arguments.yaml, f"--seed={seed}", "--noprogressbar"]
     if not (folder / "results.json").is_file():
-        print(f"{run.name}, seed {seed}: begins; its output: {folder / 'output.txt'}", flush=True)
-    threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
-    try:
-        with open(folder / "output.txt", "a", encoding="utf-8") as output:
-            return run_once(
-                folder,
-                command + with_defaults(options, ours),
-                cwd=HERE,
-                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-    except subprocess.CalledProcessError as error:
-        said = "".join((folder / "output.txt").read_text().splitlines(keepends=True)[-5:])
-        raise SpeechtoolsError(
-            f"{run.name} with seed {seed} failed. The end of {folder / 'output.txt'}:\n{said}"
-        ) from error
+        print(f"{run.name}, seed {seed}: training; output in {folder / 'output.txt'}", flush=True)
+    return run_logged(folder, command + with_defaults(options, defaults | run.options), arguments.jobs, cwd=HERE)
 
 
 def whole_numbers(text: str) -> list[int]:
-    """Numbers with commas between them."""
+    """Parse comma-separated whole numbers."""
     return [int(number) for number in text.split(",")]
 
 
 def main() -> None:
-    """Train what is missing, and write the tables and figures."""
+    """Train what is missing, and write the tables and plots."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -113,7 +94,7 @@ def main() -> None:
     quick = arguments.quick
     arguments.seeds = arguments.seeds or ([1, 2] if quick else [1, 2, 3])
     if arguments.jobs < 1:
-        parser.error(f"--jobs={arguments.jobs}: at least one run must be trained at a time")
+        parser.error(f"--jobs={arguments.jobs} must be at least 1.")
     arguments.epochs = arguments.epochs or (5 if quick else 20)
     arguments.frame_reduction = arguments.frame_reduction or ("mean" if quick else "sum")
     other = "sum" if arguments.frame_reduction == "mean" else "mean"
@@ -129,8 +110,8 @@ def main() -> None:
         if (run.name, seed) in runs.results:
             return
         result = runs.results[run.name, seed] = train(run, seed, arguments, options)
-        figures = ", ".join(f"{key.upper()} {paper.spread([result['overall'][key]])}" for key in ("lcc", "mse"))
-        print(f"{time.monotonic() - began:5.0f} s  {run.name}, seed {seed}: {figures}", flush=True)
+        metrics = ", ".join(f"{key.upper()} {paper.spread([result['overall'][key]])}" for key in ("lcc", "mse"))
+        print(f"{time.monotonic() - began:5.0f} s  {run.name}, seed {seed}: {metrics}", flush=True)
 
     def train_all(wanted: list[Run]) -> None:
         todo = [(run, seed) for run in wanted for seed in arguments.seeds[: None if run.all_seeds or not quick else 1]]
@@ -144,30 +125,27 @@ def main() -> None:
         Run("no-constraint", {"alpha": 0}),
         *(Run(name, {"forget_gate_bias": bias}) for name, bias in biases.items() if name != paper.BASE),
         Run("autoencoder-nn", baseline),
-        *(Run(name, given, all_seeds=False) for name, (_, given) in differing.items()),
+        *(Run(name, changed, all_seeds=False) for name, (_, changed) in differing.items()),
     ]
-    ours = {"seed", "num_train_utterances"} | {key for run in rows for key in run.options}
-    for key in sorted(ours & {option.split("=")[0].lstrip("-") for option in options}):
-        raise ConfigError(
-            f"--{key} cannot be given to all runs: it is what some of them differ in. Leave it out, or train with it "
-            "alone: python train.py."
-        )
-    # The paper's own model first, and alone: it prepares the sets for all.
+    varied = {"seed", "num_train_utterances"} | {key for run in rows for key in run.options}
+    for key in sorted(varied & {option.split("=")[0].lstrip("-") for option in options}):
+        raise ConfigError(f"Cannot set --{key}, which differs between the runs. Leave it out, or use train.py.")
+    # The paper's own model first and alone, since it prepares the sets for all.
     job((Run(paper.BASE), arguments.seeds[0]))
-    there = runs.of(paper.BASE)[0]["train_utterances"]
-    points = {f"utterances-{point}": point for point in arguments.points if point < there}
-    for point in (point for point in arguments.points if point >= there):
-        print(f"Figure 5 has no point at {point} utterances: the training set has {there}.")
+    available = runs.of(paper.BASE)[0]["train_utterances"]
+    points = {f"utterances-{point}": point for point in arguments.points if point < available}
+    for point in (point for point in arguments.points if point >= available):
+        print(f"Figure 5 has no point at {point} utterances: the training set has {available}.")
     train_all(
         [Run(paper.BASE), *rows]
-        # As many batches as with all utterances, more or less.
-        + [Run(n, {"num_train_utterances": k}, all_seeds=False, longer=there / k) for n, k in points.items()]
+        # About as many batches as with all utterances.
+        + [Run(n, {"num_train_utterances": k}, all_seeds=False, longer=available / k) for n, k in points.items()]
     )
     origin = runs.of(paper.BASE)[0]["trained_on"]
     text = [
         f"# Quality-Net, reproduced on {origin}\n",
         f"`python reproduce.py {' '.join(sys.argv[1:])}`, {len(arguments.seeds)} seeds (mean ± standard deviation), "
-        f"{there} training utterances, {runs.of(paper.BASE)[0]['overall']['utterances']} to test; equation 1 with "
+        f"{available} training utterances, {runs.of(paper.BASE)[0]['overall']['utterances']} to test; equation 1 with "
         f"{FRAME_TERM[arguments.frame_reduction]}. In brackets: the paper, on TIMIT.\n",
         paper.table1(runs),
         paper.table2(runs, biases),
@@ -175,19 +153,19 @@ def main() -> None:
         paper.figure2(runs),
         paper.figure3(runs, biases),
         paper.figure4(runs),
-        paper.figure5(runs, points | {paper.BASE: there}),
+        paper.figure5(runs, points | {paper.BASE: available}),
         paper.options_table(runs, {name: label for name, (label, _) in differing.items()}),
     ]
     with write_aside(arguments.output_folder / "RESULTS.md") as aside:
         aside.write_text("\n".join(text), encoding="utf-8")
-    kept = [{"run": name, "seed": seed, **result} for (name, seed), result in sorted(runs.results.items())]
-    write_json(arguments.output_folder / "results.json", {"trained_on": origin, "runs": kept})
+    results = [{"run": name, "seed": seed, **result} for (name, seed), result in sorted(runs.results.items())]
+    write_json(arguments.output_folder / "results.json", {"trained_on": origin, "runs": results})
     print(f"results: {arguments.output_folder / 'RESULTS.md'}")
 
 
 if __name__ == "__main__":
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Ctrl-C ends it at once, and the trainings with it: Python would wait for the threads that wait for them.
+        # Let Ctrl-C end this process and its trainings at once. Python would wait for the threads.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         main()

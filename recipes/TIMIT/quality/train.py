@@ -26,7 +26,7 @@ from speechbrain.utils.data_pipeline import provides, takes
 class QualityBrain(training.RecipeBrain):
     """Waveforms -> magnitude spectrogram -> BLSTM -> frame scores -> their mean."""
 
-    epoch_share = 1.0  # of the prepared training set
+    epoch_share = 1.0  # share of the prepared training set in an epoch
 
     def compute_forward(self, batch, stage):
         wavs, lens = batch.to(self.device).wav
@@ -59,7 +59,7 @@ class QualityBrain(training.RecipeBrain):
     def on_stage_start(self, stage, epoch=None):
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TRAIN:
-            # An epoch over a part of the utterances is a part of one, as far as the rate goes.
+            # The rate decays once for as many utterances as the prepared set has.
             self.set_rate(self.hparams.lr * self.hparams.lr_decay ** (self.epoch_share * (epoch - 1)))
         self.tested = {}  # score and variance of the frame scores by utterance
 
@@ -74,7 +74,7 @@ class QualityBrain(training.RecipeBrain):
 
 
 def dataio_prepare(rows, sample_rate):
-    """A dataset a split; each item is a waveform and its score."""
+    """Datasets by split, of waveforms and scores."""
 
     @takes("path")
     @provides("wav")
@@ -109,7 +109,7 @@ if __name__ == "__main__":
     brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
     reached = brain.evaluate_best(loaders["test"])
 
-    if training.end_distributed():  # the first process goes on alone
+    if training.end_distributed():  # the first process continues alone
         facts = {"trained_on": sets.origin, "reached": reached}
         pretrained = training.export(
             hparams, ["sample_rate", "scale", "features", "quality"], {"quality": hparams["averaged"].module}, facts

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 
 class KeywordBrain(training.DVectorBrain):
-    """Segments that hold a keyword -> log-mel features -> LSTM -> d-vectors -> Σ α_k L_k over the sources (eq. 12)."""
+    """Segments with a keyword -> log-mel features -> LSTM -> d-vectors -> Σ α_k L_k over the sources (equation 12)."""
 
     def compute_forward(self, batch, stage):
         batch = batch.to(self.device)
@@ -30,18 +30,17 @@ class KeywordBrain(training.DVectorBrain):
         with torch.no_grad():
             feats = [self.source_features(part) for part in batch.parts]
         # for each source (speakers * utterances, frames, mels)
-        # One forward for all: sources may differ in the length of their segments.
-        frames = [each.shape[1] for each in feats]
-        padded = pad_sequence([frame for each in feats for frame in each], batch_first=True)
-        lens = torch.cat([padded.new_full((len(e),), n / max(frames)) for e, n in zip(feats, frames, strict=True)])
-        embedded = self.modules.encoder(padded, lens).split([len(each) for each in feats])
+        # One forward pass for all sources, whose segments may differ in length.
+        padded = pad_sequence([segment for segments in feats for segment in segments], batch_first=True)
+        lens = torch.cat([padded.new_full((len(f),), f.shape[1] / padded.shape[1]) for f in feats])
+        embedded = self.modules.encoder(padded, lens).split([len(segments) for segments in feats])
         return [
-            (each.view(len(part.speakers), -1, each.shape[1]), part.speakers)
-            for each, part in zip(embedded, batch.parts, strict=True)
+            (dvectors.view(len(part.speakers), -1, dvectors.shape[1]), part.speakers)
+            for dvectors, part in zip(embedded, batch.parts, strict=True)
         ]
 
     def source_features(self, part):
-        """Features of one source's batch, augmented where that is asked for."""
+        """Return the features of one source's batch, augmented if the yaml says so."""
         wavs = part.wavs
         if self.hparams.augment:
             wavs = self.hparams.augment(wavs, len(wavs) // len(part.speakers))
@@ -52,7 +51,7 @@ class KeywordBrain(training.DVectorBrain):
         if stage != sb.Stage.TRAIN:
             self.embedded.append(predictions.float().cpu())
             return torch.zeros(())
-        # Every utterance meets the centroids of its own source, those of all processes.
+        # Utterances are compared with the centroids of their own source, of all processes.
         losses = [self.modules.loss(*gather_dvectors(embedded, speakers)) for embedded, speakers in predictions]
         for name, loss in zip(batch.names, losses, strict=True):
             self.source_losses.setdefault(name, []).append(loss.detach())
@@ -66,9 +65,8 @@ class KeywordBrain(training.DVectorBrain):
     def on_stage_end(self, stage, stage_loss, epoch=None):
         super().on_stage_end(stage, stage_loss, epoch)
         if stage == sb.Stage.TRAIN:
-            self.train_stats |= {
-                f"loss_{name}": float(torch.stack(each).mean()) for name, each in self.source_losses.items()
-            }
+            means = {name: float(torch.stack(losses).mean()) for name, losses in self.source_losses.items()}
+            self.train_stats |= {f"loss_{name}": mean for name, mean in means.items()}
 
     def validate(self, stage):
         split = "test" if stage == sb.Stage.TEST else "valid"
@@ -79,7 +77,7 @@ class KeywordBrain(training.DVectorBrain):
 if __name__ == "__main__":
     hparams, run_opts = training.start()
     sets = training.on_main_first(hparams["prepare"])
-    stores = {name: each.open() for name, each in sets.items()}
+    stores = {name: source_sets.open() for name, source_sets in sets.items()}
     first = next(iter(stores))
     main, keywords = stores[first], (hparams["sources"][first].get("options") or {}).get("keywords")
     sources = keyword_data.training_sources(hparams["sources"], stores)
@@ -103,7 +101,7 @@ if __name__ == "__main__":
     brain.fit(hparams["epoch_counter"], train_loader, whole["valid"])
     reached = brain.evaluate_best(whole["test"])
 
-    if training.end_distributed():  # the first process goes on alone
+    if training.end_distributed():  # the first process continues alone
         facts = {
             "trained_on": " + ".join(sets[source.name].origin for source in sources if source.weight),
             "tested_on": sets[first].origin,

@@ -1,4 +1,4 @@
-"""my-corpus/my-task: d-vectors for speaker verification by the GE2E loss. A place to start from: change it.
+"""my-corpus/my-task: d-vectors for speaker verification by the GE2E loss. A starting point for a recipe of your own.
 
 python train.py hparams/train.yaml                                     # built-in synthetic corpus
 python train.py hparams/train.yaml --corpus=folder --data_folder=/corpora/my-voices
@@ -18,9 +18,9 @@ import torch
 
 
 class SpeakerBrain(training.RecipeBrain):
-    """The science: what is computed from a batch, what is minimised, and what tells how good it is."""
+    """The method: what is computed from a batch, what is minimised, and how good the result is."""
 
-    selection_key = "eer"  # of the figures that validate returns, the one that chooses the checkpoint
+    selection_key = "eer"  # of the metrics that validate returns, the one that chooses the checkpoint (lowest)
 
     def on_stage_start(self, stage, epoch=None):
         super().on_stage_start(stage, epoch)
@@ -37,7 +37,7 @@ class SpeakerBrain(training.RecipeBrain):
         windows = dvectors.window_dvectors(
             self.modules.encoder, feats, self.hparams.window_frames, self.hparams.window_hop_frames
         )
-        return torch.stack([dvectors.utterance_dvector(each) for each in windows])
+        return torch.stack([dvectors.utterance_dvector(window) for window in windows])
         # (utterances, emb)
 
     def compute_objectives(self, predictions, batch, stage):
@@ -69,7 +69,7 @@ if __name__ == "__main__":
     )
     steps = StepSampler(hparams["steps_per_epoch"])
     valid, test = (
-        training.make_loader(WholeUtterances(stores[each], hparams["sample_rate"])) for each in ("valid", "test")
+        training.make_loader(WholeUtterances(stores[split], hparams["sample_rate"])) for split in ("valid", "test")
     )
 
     brain = SpeakerBrain(
@@ -79,8 +79,8 @@ if __name__ == "__main__":
     brain.fit(hparams["epoch_counter"], training.make_loader(batches, steps=steps), valid)
     reached = brain.evaluate_best(test)
 
-    if training.end_distributed():  # the first process goes on alone
-        # What the run leaves: a model, three recordings to try it on (two of one voice, one of another), a report.
+    if training.end_distributed():  # the first process continues alone
+        # The run leaves a model, three recordings to try it (two of one voice, one of another) and a report.
         run, encoder = Path(hparams["output_folder"]), hparams["encoder"]
         facts = {"trained_on": sets.origin, "reached": reached, "threshold": brain.validated["eer_threshold"]}
         facts["probe"] = dvectors.probe(hparams["features"], encoder, hparams["sample_rate"], brain.device)
