@@ -155,14 +155,31 @@ def killed_after(steps):
 
 
 def trainings_are_forked():
-    """``before`` of a ``reproduce.py``: its trainings are forked too."""
+    """``before`` of a ``reproduce.py``: its trainings are forked too, one after the other."""
     from speechtools.training import reproduction
 
     def fork(command, cwd, env=None, stdout=None, stderr=None):
-        done = run(*command[2:], script=command[1], cwd=cwd, variables=env)
-        print(done.stdout + done.stderr, file=stdout)
-        if done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, command)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(TIMEOUT)  # ends it; faulthandler would wait for its thread, which the fork left behind
+            if stdout:  # a log file, which takes both streams
+                os.dup2(stdout.fileno(), 1)
+                os.dup2(stdout.fileno(), 2)
+            os.chdir(cwd)
+            sys.path[0] = str(cwd)
+            status = 1
+            try:
+                _run_script(command[1], command[2:])
+                status = 0
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else 1
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status != 0:
+            raise subprocess.CalledProcessError(status, command)
 
     reproduction.run_with_us = fork
 

@@ -36,7 +36,7 @@ def main() -> int:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(arguments or ["-m", "processes", "tests"])]
     for _ in range(options.busy):
         multiprocessing.Process(target=spin, daemon=True).start()
-    failed = []
+    failed = 0
     for repeat in range(1, options.repeats + 1):
         began = time.monotonic()
         try:
@@ -45,13 +45,12 @@ def main() -> int:
         except subprocess.TimeoutExpired as error:
             status, output = "hung", error.output
         print(f"{repeat}/{options.repeats}: {status or 'passed'}, {time.monotonic() - began:.0f} s", flush=True)
-        if status == USAGE_ERROR:
-            print(output)
-            return USAGE_ERROR
         if status:
-            failed.append(repeat)
+            failed += 1
             print(output, flush=True)
-    print(f"{len(failed)} of {options.repeats} repetitions failed with {options.busy} busy processes beside: {failed}")
+        if status == USAGE_ERROR:
+            break
+    print(f"{failed} of {repeat} repetitions failed with {options.busy} busy processes.")
     return 1 if failed else 0
 
 

@@ -116,7 +116,7 @@ def test_the_next_start_redoes_nothing(paper, stage, prepared, tmp_path):
     assert "trained first" not in output and "Going into epoch" not in output
     assert times(stage) | times(sets) == before
     done = PAPER.train(tmp_path / "run", prepared, "--num_train_utterances=2000")
-    runs.one_message(done, "num_train_utterances=2000, but the training set has 20 utterances. Give a smaller number")
+    runs.one_message(done, "num_train_utterances=2000: the training set has 20")
 
 
 def test_the_two_stage_baseline_continues_after_a_kill(paper, stage, prepared, tmp_path):

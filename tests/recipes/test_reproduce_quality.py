@@ -120,18 +120,12 @@ def test_the_tables_have_the_means_of_the_runs_and_the_values_of_the_paper(repro
     assert f"{13.1 / 10.1:.1f} times" in text
 
 
-@pytest.mark.parametrize("option", ["--batch_size=32", "--seed=3", "--quality_name=blstm"])
-def test_options_in_which_runs_differ_are_refused(reproduce, asked, tmp_path, monkeypatch, option):
-    with pytest.raises(ConfigError, match=option.split("=")[0]):
-        reproduced(reproduce, tmp_path, monkeypatch, "--quick", option)
-    assert not asked
-
-
-@pytest.mark.parametrize("option", ["--jobs=0", "--points=1,x"])
-def test_wrong_options_end_in_a_usage_message(reproduce, asked, tmp_path, monkeypatch, capsys, option):
+def test_options_in_which_runs_differ_and_usage_errors_are_refused(reproduce, asked, tmp_path, monkeypatch, capsys):
+    with pytest.raises(ConfigError, match="--batch_size"):
+        reproduced(reproduce, tmp_path, monkeypatch, "--quick", "--batch_size=32")
     with pytest.raises(SystemExit, match="2"):
-        reproduced(reproduce, tmp_path, monkeypatch, option)
-    assert option.split("=")[0] in capsys.readouterr().err
+        reproduced(reproduce, tmp_path, monkeypatch, "--jobs=0")
+    assert "--jobs" in capsys.readouterr().err and not asked
 
 
 def test_the_error_of_a_failed_run_has_the_end_of_its_output(reproduce, tmp_path, monkeypatch):

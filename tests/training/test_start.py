@@ -1,7 +1,6 @@
-"""The folder of a run: one process at a time, and never continued with other options."""
+"""The start of a run: its folder belongs to one process, and mistakes end it with one message."""
 
 import fcntl
-import json
 import multiprocessing
 import os
 import sys
@@ -24,16 +23,6 @@ FORK = multiprocessing.get_context("fork")
 def yaml(tmp_path):
     (tmp_path / "run.yaml").write_text("seed: 1\noutput_folder: results\n")
     return tmp_path / "run.yaml"
-
-
-def test_a_run_with_other_options_is_not_continued(tmp_path):
-    (tmp_path / "save" / "CKPT+1").mkdir(parents=True)
-    before = "corpus: builtin\nnumber_of_epochs: 3\nnet: !new:torch.nn.ReLU {}\n"
-    (tmp_path / "hyperparams.yaml").write_text(before)
-    start._claim(tmp_path, options.identity(before.replace("epochs: 3", "epochs: 9")))
-    for change in ("corpus: timit\n", "corpus: builtin\nprecision: bf16\n"):
-        with pytest.raises(ConfigError, match="(corpus='builtin'.*'timit'|precision='fp32'.*'bf16')"):
-            start._claim(tmp_path, options.identity(change))
 
 
 def started(arguments, pipe):
@@ -139,11 +128,3 @@ def test_the_message_stands_alone_on_the_screen(tmp_path):
     assert done.stderr.startswith("error: ") and "reduction" in done.stderr and done.stderr.count("\n") == 1
     assert "Traceback" not in done.stdout and "quirks" not in done.stdout and "torchvision" not in done.stdout
     assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
-
-
-def test_the_resolved_options_are_written_and_the_script_is_copied(yaml, tmp_path):
-    (tmp_path / "train.py").write_text("from speechtools import training\ntraining.start()\n")
-    runs.succeeded(runs.run("run.yaml", "--seed=5", "--precision=bf16", cwd=tmp_path))
-    assert (tmp_path / "results" / "train.py").is_file() and not (tmp_path / "results" / "start.py").exists()
-    values = options.identity((tmp_path / "results" / "hyperparams.yaml").read_text())
-    assert values["seed"] == 5 and values["precision"] == "bf16" and json.dumps(values)
