@@ -169,10 +169,10 @@ def test_a_check_imports_the_plugins_beside_train_py(write, tmp_path):
     (tmp_path / "train.py").touch()
     write(
         "my_checked_net.py",
-        "import torch\nimport speechtools\n\n@speechtools.plugin('toy/checked')\n"
+        "import torch\nimport speechtools\n\n@speechtools.plugin('zoo/net')\n"
         "def net(size: int):\n    return torch.nn.Linear(size, 1)\n",
     )
-    text = "output_folder: x\n__plugins: my_checked_net\nnet: !apply:speechtools.build {plugin: toy/checked, size: 2}\n"
+    text = "output_folder: x\n__plugins: my_checked_net\nnet: !apply:speechtools.build {plugin: zoo/net, size: 2}\n"
     write("hparams/a.yaml", text)
     write("hparams/b.yaml", text.replace("size: 2", "sise: 2"))
     (problem,) = check_recipe(tmp_path)
