@@ -1,7 +1,7 @@
-"""speechtools: judge speech quality without a reference, and tell who is speaking.
+"""speechtools: score speech quality without a reference, enhance speech, and verify speakers.
 
-``speechtools.build("kind/name", …)`` makes a registered part; ``speechtools.inference`` holds the pretrained
-interfaces. Importing this package is light: torch comes in with the first part that needs it.
+``speechtools.build("kind/name", …)`` builds a registered plugin; ``speechtools.inference`` has the pretrained
+interfaces. Importing this package does not import torch; the first plugin that needs it does.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -58,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = command_line.main(argv, prog_name="speechtools", standalone_mode=False)
             sys.stdout.flush()
             return status or 0
+        except click.exceptions.NoArgsIsHelpError as error:
+            print(error.format_message(), file=sys.stderr)
+            return error.exit_code
         except click.ClickException as error:
             if isinstance(error, click.UsageError) and error.ctx is not None:
                 print(error.ctx.get_usage(), file=sys.stderr)

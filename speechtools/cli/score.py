@@ -74,13 +74,17 @@ def describe_scale(name: str) -> str:
     """
     from speechtools.measures import find_measure
 
-    meanings = {"raw_nb": "raw narrow-band PESQ", "nb": "narrow-band PESQ (MOS-LQO)", "wb": "wide-band PESQ (MOS-LQO)"}
+    meanings = {
+        "pesq-raw": "raw narrow-band PESQ",
+        "pesq-nb": "narrow-band PESQ (MOS-LQO)",
+        "pesq-wb": "wide-band PESQ (MOS-LQO)",
+    }
     try:
         measure = find_measure(name)
     except ConfigError:  # a scale of another program
         return f"scale {name}"
     limits = sorted([measure.minimum, measure.maximum], reverse=not measure.higher_is_better)
-    return f"scale {name}: {meanings.get(name, measure.name)}, {limits[0]:.1f} (bad) to {limits[1]:.1f} (clean)"
+    return f"scale {name}: {meanings.get(measure.name, measure.name)}, {limits[0]:.1f} (bad) to {limits[1]:.1f} (clean)"
 
 
 def score_rows(net: Any, paths: list[Path], batch_size: int, below: float, png: str | None) -> Iterator[dict[str, Any]]:

@@ -50,6 +50,7 @@ FORMER_KINDS = {"loss": "speaker-loss"}
 SPLIT = {
     "corpora.mixtures": ("corpora.splits", "degradations.noise"),
     "measures.pesq": ("measures.labels",),
+    "speaker.ge2e": ("speaker.losses",),
     "speaker.augmentation": ("audio.augmentation", "degradations.reverberation"),
 }
 _PACKAGE = __name__.partition(".")[0]

@@ -20,3 +20,10 @@ def test_a_former_module_has_the_names_of_the_present_one(former):
 def test_a_module_that_never_was_stays_unknown():
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("speechtools.features_of_old")
+
+
+def test_names_of_a_module_that_was_split_are_found():
+    sys.modules.pop("speechtools.ge2e", None)
+    with pytest.warns(DeprecationWarning, match="speechtools.ge2e has moved"):
+        former = importlib.import_module("speechtools.ge2e")
+    assert former.ScaleAndOffset is importlib.import_module("speechtools.speaker.losses").ScaleAndOffset
