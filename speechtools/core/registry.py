@@ -187,13 +187,15 @@ def find(name: str) -> Callable:
     return _plugins[name]
 
 
-def build(plugin: str, offered: dict[str, Any] | None = None, **arguments: Any) -> Any:
+def build(
+    plugin: str, offered: dict[str, Any] | None = None, options: dict[str, Any] | None = None, **arguments: Any
+) -> Any:
     """Find a plugin, check the arguments against its signature, and call it.
 
     In a yaml: ``encoder: !apply:speechtools.build {plugin: !ref encoder/<encoder_name>, input_size: 40}``.
 
     An argument in ``offered`` is passed only if the plugin has a parameter of that name, so a recipe can offer the
-    arguments of all plugins among which a user chooses.
+    arguments of all plugins among which a user chooses. ``options`` are further arguments, which the plugin must have.
 
     Raises
     ------
@@ -210,6 +212,7 @@ def build(plugin: str, offered: dict[str, Any] | None = None, **arguments: Any) 
     target = find(plugin)
     parameters = inspect.signature(target).parameters
     arguments = {key: value for key, value in (offered or {}).items() if key in parameters} | arguments
+    arguments |= options or {}
     full = f"The signature is {signature(plugin)}"
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in arguments:
