@@ -1,1 +1,1 @@
-"""What everything else stands on: names of plugins, their contracts, errors, files, jobs and metrics."""
+"""What all other packages build on: names of plugins, their contracts, errors, files, jobs and metrics."""

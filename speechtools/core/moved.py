@@ -1,5 +1,6 @@
-"""Former names of modules and kinds, which still work with a DeprecationWarning."""
+"""Former names of modules (DeprecationWarning) and of kinds (FutureWarning), which still work."""
 
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -70,8 +71,9 @@ def present_name(name: str) -> str | None:
     return moved and f"{_PACKAGE}.{moved}"
 
 
+@functools.cache  # one warning for each name
 def current_plugin_name(name: str) -> str:
-    """Replace a former kind in ``kind`` or ``kind/name``, with a DeprecationWarning.
+    """Replace a former kind in ``kind`` or ``kind/name``, with a FutureWarning, which yaml and command line show, too.
 
     >>> current_plugin_name("encoder/lstm")
     'encoder/lstm'
@@ -80,7 +82,7 @@ def current_plugin_name(name: str) -> str:
     if kind not in FORMER_KINDS:
         return name
     current = FORMER_KINDS[kind] + slash + rest
-    warnings.warn(f"{name!r} is now {current!r}. Use that name.", DeprecationWarning, 3)
+    warnings.warn(f"{name!r} is now {current!r}. Use that name.", FutureWarning, 3)
     return current
 
 

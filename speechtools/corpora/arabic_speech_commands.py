@@ -23,7 +23,7 @@ def arabic_speech_commands(data_folder: str | Path, keywords: Sequence[str | int
     Parameters
     ----------
     data_folder : str or Path
-        The folder that holds ``dataset`` and the lists, or one above it. The audio may be in any format that libsndfile
+        The folder with ``dataset`` and the lists, or one above it. The audio may be in any format that libsndfile
         reads, whatever suffix the lists have.
     keywords : list of str, optional
         The keywords to keep; by default all.

@@ -20,7 +20,7 @@ def keyword_folder(data_folder: str | Path, keywords: Sequence[str | int] | None
     Parameters
     ----------
     data_folder : str or Path
-        The folder that holds the keywords. The audio may be in any format that libsndfile reads.
+        The folder with the keywords. The audio may be in any format that libsndfile reads.
     keywords : list of str, optional
         The keywords to keep; by default all.
 

@@ -13,7 +13,7 @@ from speechtools.corpora.utterance import Utterance
 def librispeech(data_folder: str | Path) -> Iterator[Utterance]:
     """LibriSpeech: ``<subset>/<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac`` and ``….trans.txt``.
 
-    ``data_folder`` is the folder that holds the subsets, one above it, or a single subset. Subsets ``train-*`` are the
+    ``data_folder`` is the folder with the subsets, one above it, or a single subset. Subsets ``train-*`` are the
     split train, ``dev-*`` valid, ``test-*`` test; with only one of the three kinds, the split is ``""``. The audio may
     be in any format that libsndfile reads. Sorted by id.
 

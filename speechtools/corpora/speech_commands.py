@@ -21,7 +21,7 @@ def speech_commands(data_folder: str | Path, keywords: Sequence[str | int] | Non
     Parameters
     ----------
     data_folder : str or Path
-        The folder that holds the words, or one above it. The audio may be in any format that libsndfile reads, whatever
+        The folder with the words, or one above it. The audio may be in any format that libsndfile reads, whatever
         suffix the lists have.
     keywords : list of str, optional
         The words to keep; by default all.

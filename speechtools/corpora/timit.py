@@ -13,7 +13,7 @@ from speechtools.corpora.utterance import Utterance
 def timit(data_folder: str | Path) -> Iterator[Utterance]:
     """TIMIT: ``TRAIN/DR1/FCJF0/SA1.WAV`` and its transcript ``SA1.TXT``, in upper or lower case.
 
-    ``data_folder`` is the folder that holds TRAIN and TEST, or one above it. The audio may be SPHERE, as the LDC ships
+    ``data_folder`` is the folder with TRAIN and TEST, or one above it. The audio may be SPHERE, as the LDC ships
     it, or any other format that libsndfile reads; of copies side by side (``SA1.WAV``, ``SA1.WAV.wav``) the one with
     the longest name is taken. The sentences sa1 and sa2, which all speakers share, are included: filter them by id.
     Ids are ``<speaker>_<sentence>`` in lower case, sorted; the splits are the corpus's own, train and test.

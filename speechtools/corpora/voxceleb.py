@@ -22,7 +22,7 @@ _SPLITS = {"dev": "train", "train": "train", "test": "test"}
 def voxceleb(data_folder: str | Path) -> Iterator[Utterance]:
     """VoxCeleb: ``<half>/wav/id10270/<video>/00001.wav``, with or without the first two levels.
 
-    ``data_folder`` is the folder that holds the halves, one above it, or a subfolder of the corpus. The half ``dev``
+    ``data_folder`` is the folder with the halves, one above it, or a subfolder of the corpus. The half ``dev``
     (or ``train``) is the split train, ``test`` is test; folders named like the archives (``vox1_dev_wav``) count as
     halves too. Unless both are present, the split is ``""``. Ids are those of the published lists of trials with
     hyphens, ``id10270-<video>-00001``, so that such a list can be read as it is. There are no transcripts. Sorted by

@@ -73,7 +73,7 @@ def read_noise_types(noise_folders: str | Path | Sequence[str | Path]) -> NoiseT
     Raises
     ------
     CorpusError
-        A folder does not exist or holds no audio.
+        A folder does not exist or contains no audio.
     """
     if isinstance(noise_folders, (str, Path)):
         noise_folders = [noise_folders]
@@ -87,7 +87,7 @@ def read_noise_types(noise_folders: str | Path | Sequence[str | Path]) -> NoiseT
             name = relative.parts[0] if len(relative.parts) > 1 else re.sub(r"-\d+$", "", path.stem)
             in_folder.setdefault(name, []).append(path)
         if not in_folder:
-            raise CorpusError(f"The noise folder {root} holds no audio file. Give a folder of noise recordings.")
+            raise CorpusError(f"The noise folder {root} contains no audio file. Give a folder of noise recordings.")
         for name, files in in_folder.items():  # a type in two folders is one type
             types.setdefault(name, []).extend(files)
     return dict(sorted(types.items()))

@@ -95,6 +95,6 @@ def check_pair(measure: Measure, reference: np.ndarray, degraded: np.ndarray, sa
         )
     for role, signal in signals.items():
         if signal.dtype.kind not in "fiu" or not np.isfinite(signal).all():
-            raise AudioError(f"The {role} holds NaN, infinite or complex samples. Fix its source, or leave it out.")
+            raise AudioError(f"The {role} contains NaN, infinite or complex samples. Fix its source, or leave it out.")
         if not signal.any():
             raise AudioError(f"The {role} is silent: all of its samples are zero. Leave the file out.")

@@ -144,7 +144,7 @@ def augmenter(
     Raises
     ------
     ConfigError
-        An option is out of range, or the noise folder holds no audio.
+        An option is out of range, or the noise folder contains no audio.
     """
     if not enabled:
         return None

@@ -59,9 +59,9 @@ def test_a_module_may_be_imported_again(tmp_path, monkeypatch):
 
 
 def test_former_kinds_work_with_a_warning():
-    with pytest.warns(DeprecationWarning, match="'loss/te2e' is now 'speaker-loss/te2e'"):
+    with pytest.warns(FutureWarning, match="'loss/te2e' is now 'speaker-loss/te2e'"):
         assert speechtools.find("loss/te2e") is speechtools.find("speaker-loss/te2e")
-    with pytest.warns(DeprecationWarning, match="speaker-loss"):
+    with pytest.warns(FutureWarning, match="speaker-loss"):
         speechtools.plugin("loss/mine")(net)
     assert speechtools.find("speaker-loss/mine") is net
 
