@@ -10,8 +10,9 @@ import copy
 import datetime
 import inspect
 import io
+import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.registry import did_you_mean
 from speechtools.training.trees import dump, load_variants, nodes, plain, problem, references, tag
+
+logger = logging.getLogger(__name__)
 
 #: SpeechBrain's own options; those for modules take several words.
 _FOR_MODULES = {"jit_module_keys", "compile_module_keys"}
@@ -301,8 +304,11 @@ def resolve(command_line: CommandLine) -> str:
         reason = "".join(map(str, error.args)) if isinstance(error, ValueError) else error
         raise ConfigError(f"Cannot resolve {path}: {reason}.") from error
     values, defaults = plain(resolved), command_line.run_opts
-    if command_line.typed:
-        _check_used(tree, resolved, command_line.typed)
+    variant = next((content for _, content in load_variants(path)[:0:-1]), {})
+    for key, reason in _without_effect(tree, resolved, {**variant, **command_line.typed}):
+        if key in command_line.typed:
+            raise ConfigError(f"--{key}={command_line.typed[key]} has no effect: {reason}")
+        logger.warning("%s in %s has no effect: %s", key, path, reason)
     # SpeechBrain accepts any number for these; a negative norm would reverse the gradients.
     check_number("--max_grad_norm", values.get("max_grad_norm", defaults["max_grad_norm"]), 0, above=True)
     factor = values.get("grad_accumulation_factor", defaults["grad_accumulation_factor"])
@@ -310,15 +316,15 @@ def resolve(command_line: CommandLine) -> str:
     return resolved
 
 
-def _check_used(tree: dict, resolved: str, typed: dict[str, str]) -> None:
-    """Raise ConfigError if an option was typed that is only offered to plugins, and no chosen plugin takes it."""
+def _without_effect(tree: dict, resolved: str, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the keys that are only offered to plugins, of which no chosen one takes them, and what to do about it."""
     used, unused = set(), {}
     for key, plugin, parameter in _uses(tree, ruamel.yaml.YAML().load(resolved)):
         if not plugin or parameter in inspect.signature(registry.find(plugin)).parameters:
             used.add(key)
         else:
             unused[key] = plugin, parameter
-    for key in typed:
+    for key in keys:
         if key in used or key not in unused:
             continue
         plugin, parameter = unused[key]
@@ -327,9 +333,10 @@ def _check_used(tree: dict, resolved: str, typed: dict[str, str]) -> None:
             for name in registry.available(plugin.split("/")[0])
             if parameter in inspect.signature(registry.find(name)).parameters
         ]
-        raise ConfigError(
-            f"--{key}={typed[key]} has no effect: {plugin} has no parameter {parameter}. Leave it out, or choose "
-            f"a plugin that has it: {', '.join(others) or 'none does'}."
+        yield (
+            key,
+            f"{plugin} has no parameter {parameter}. Leave it out, or choose a plugin that has it: "
+            f"{', '.join(others) or 'none does'}.",
         )
 
 

@@ -201,6 +201,14 @@ def test_an_option_that_no_plugin_takes_is_refused(path, words, token):
     resolved(path, *words[:-1])  # the yaml may offer what no plugin takes
 
 
+def test_a_key_of_a_variant_that_no_plugin_takes_is_logged(tmp_path, caplog):
+    base = ROOT / "recipes/TIMIT/quality/hparams/autoencoder_nn.yaml"
+    (tmp_path / "mine.yaml").write_text(f"base: {base}\nforget_gate_bias: 1.0\nlr: 0.1\n")
+    resolved(tmp_path / "mine.yaml")
+    (record,) = caplog.records
+    assert "forget_gate_bias" in record.getMessage() and "quality/blstm" in record.getMessage()
+
+
 def test_an_option_is_used_if_one_plugin_or_anything_else_takes_it():
     # As embedding_size of lstm, and as the sample rate of other objects.
     words = ("--encoder_name=lstm", "--proj_size=32", "--features_name=magnitude", "--sample_rate=8000")
