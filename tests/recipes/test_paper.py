@@ -14,6 +14,9 @@ from speechtools.quality import paper as tables
 from speechtools.quality.data import SPLITS, QualityRow
 from tests.recipes.small import ENHANCEMENT, PAPER, results
 
+#: The first test waits for three trainings.
+pytestmark = pytest.mark.timeout(300)
+
 #: A train.py that stands in for another, whose process it kills with SIGKILL after so many optimizer steps.
 KILLED = f"""
 import runpy, sys
