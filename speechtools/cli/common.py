@@ -1,6 +1,7 @@
 """Options and output that several commands share."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import click
 
 from speechtools.core import registry
+from speechtools.core.errors import ConfigError
 
 
 def model_options(command: Callable) -> Callable:
@@ -66,3 +68,16 @@ def print_problems(problems: Iterable[object]) -> int:
         print(f"speechtools: {problem}", file=sys.stderr)
         status = 1
     return status
+
+
+def refuse_to_replace(files, outputs: dict[str, str | None]) -> None:
+    """Raise a :class:`ConfigError` if an output, by its option, is a folder or one of the recordings."""
+    for option, path in outputs.items():
+        if path and os.path.isdir(path):
+            raise ConfigError(f"{option}={path} is a folder. Pass the name of a file.")
+        if (
+            path
+            and os.path.exists(path)
+            and any(os.path.exists(file) and os.path.samefile(file, path) for file in files)
+        ):
+            raise ConfigError(f"{option}={path} would replace a recording. Choose another output.")

@@ -12,7 +12,15 @@ from typing import Any, TextIO
 import click
 
 from speechtools import SAMPLE
-from speechtools.cli.common import load_model, model_options, module_option, print_problems, progress, recordings
+from speechtools.cli.common import (
+    load_model,
+    model_options,
+    module_option,
+    print_problems,
+    progress,
+    recordings,
+    refuse_to_replace,
+)
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import write_aside
 
@@ -56,6 +64,7 @@ def score(
         raise ConfigError("Nothing to score. Pass files or folders, or --sample.")
     files = find_recordings([*([SAMPLE] if sample else []), *paths])
     net = load_model("QualityNet", model, device)
+    refuse_to_replace(files, {"--csv": csv_path, "--jsonl": jsonl_path})
     outputs = [path for path in (csv_path, jsonl_path) if path]
     if not outputs and sys.stdout.isatty():
         print(f"# {describe_scale(net.scale)}\n# score\tfile")

@@ -4,7 +4,15 @@ import os
 
 import click
 
-from speechtools.cli.common import load_model, model_options, module_option, print_problems, progress, recordings
+from speechtools.cli.common import (
+    load_model,
+    model_options,
+    module_option,
+    print_problems,
+    progress,
+    recordings,
+    refuse_to_replace,
+)
 from speechtools.core.errors import AudioError, ConfigError
 
 
@@ -28,6 +36,7 @@ def embed(paths: tuple[str, ...], out: str, model: str | None, device: str | Non
         raise ConfigError(f"--out={out} is a folder. Pass the name of a file, such as d-vectors.npz.")
     encoder = load_model("SpeakerEncoder", model, device)
     files = find_recordings(paths)
+    refuse_to_replace(files, {"--out": out})
     results = list(progress(encoder.encode_files(files), "embedding", len(files)))
     embedded = [(str(path), result.numpy()) for path, result in results if not isinstance(result, AudioError)]
     if embedded:
