@@ -4,6 +4,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -70,7 +71,7 @@ def print_problems(problems: Iterable[object]) -> int:
     return status
 
 
-def refuse_to_replace(files, outputs: dict[str, str | None]) -> None:
+def refuse_to_replace(files: Iterable[str | Path], outputs: dict[str, str | None]) -> None:
     """Raise a :class:`ConfigError` if an output, by its option, is a folder or one of the recordings."""
     for option, path in outputs.items():
         if path and os.path.isdir(path):

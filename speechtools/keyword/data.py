@@ -8,6 +8,7 @@ import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -173,7 +174,7 @@ def training_sources(settings: dict[str, dict], stores: dict[str, dict[str, Spea
 
 def read_keywords(name: str, corpus: str, folder: str, options: dict) -> list[Utterance]:
     """The utterances of a source's corpus, with keywords as texts; errors name the source."""
-    arguments = {"data_folder": folder} if folder else {}
+    arguments: dict[str, Any] = {"data_folder": folder} if folder else {}
     try:
         utterances = list(build(f"corpus/{corpus}", offered=options, **arguments))
     except SpeechtoolsError as error:

@@ -304,7 +304,7 @@ def resolve(command_line: CommandLine) -> str:
         reason = "".join(map(str, error.args)) if isinstance(error, ValueError) else error
         raise ConfigError(f"Cannot resolve {path}: {reason}.") from error
     values, defaults = plain(resolved), command_line.run_opts
-    variant = next((content for _, content in load_variants(path)[:0:-1]), {})
+    variant: dict[str, Any] = load_variants(path)[-1][1] if len(load_variants(path)) > 1 else {}
     for key, reason in _without_effect(tree, resolved, {**variant, **command_line.typed}):
         if key in command_line.typed:
             raise ConfigError(f"--{key}={command_line.typed[key]} has no effect: {reason}")

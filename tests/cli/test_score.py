@@ -102,3 +102,11 @@ def test_a_mistake_is_one_message(recordings, tmp_path, monkeypatch, refused, ar
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     assert message in refused("score", *arguments.split())
+
+
+@pytest.mark.parametrize("command, option", [("score", "--csv"), ("score", "--jsonl"), ("embed", "--out")])
+def test_no_output_replaces_a_recording(recordings, refused, command, option):
+    recording = recordings / "a.wav"
+    before = recording.read_bytes()
+    assert option in refused(command, recording, option, recording)
+    assert recording.read_bytes() == before
