@@ -55,6 +55,25 @@ def check_waveforms(wavs: Tensor | np.ndarray) -> Tensor:
     return torch.atleast_2d(wavs).float()
 
 
+def check_lens(lens: Tensor | Sequence[float] | None, wavs: Tensor) -> Tensor:
+    """Return relative lengths (batch,) of waveforms (batch, samples) on their device; None means that all are full.
+
+    Raises
+    ------
+    AudioError
+        There is not one length per waveform, or a length is not in (0, 1].
+
+    Examples
+    --------
+    >>> check_lens(None, torch.zeros(2, 100))
+    tensor([1., 1.])
+    """
+    lens = torch.ones(len(wavs)) if lens is None else torch.as_tensor(lens)
+    if lens.shape != (len(wavs),) or not ((lens > 0) & (lens <= 1)).all():
+        raise AudioError(f"Expected {len(wavs)} relative lengths in (0, 1], got {lens.tolist()}.")
+    return lens.to(wavs.device)
+
+
 def pad(waveforms: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     """Pad waveforms on the right: (batch, samples), and their relative lengths (batch,).
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from speechtools import audio
 from speechtools.audio.frames import clear_padding
 from speechtools.audio.io import chunks
-from speechtools.audio.recordings import check_waveforms, map_recordings, pad
+from speechtools.audio.recordings import check_lens, check_waveforms, map_recordings, pad
 from speechtools.audio.spectrum import Spectrum
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
@@ -93,7 +93,7 @@ class SpeechEnhancer(PretrainedModel):
         """
         wavs = check_waveforms(wavs).to(self.device)
         samples = wavs.shape[1]
-        lens = torch.ones(len(wavs), device=self.device) if wav_lens is None else wav_lens.to(self.device)
+        lens = check_lens(wav_lens, wavs)
         noisy = self.spectrum(wavs, lens)
         # (batch, time, bins)
         masks = self.mods.enhancer(noisy.abs(), self.spectrum.frame_lens(lens, samples))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from speechtools.audio.frames import frame_counts
 from speechtools.audio.io import Chunk, check_signal, chunks, duration
-from speechtools.audio.recordings import check_waveforms, map_recordings, pad
+from speechtools.audio.recordings import check_lens, check_waveforms, map_recordings, pad
 from speechtools.core.errors import AudioError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 
@@ -148,7 +148,7 @@ class QualityNet(PretrainedModel):
             The waveforms have another shape or type, are empty, or contain NaN or infinite samples.
         """
         wavs = check_waveforms(wavs).to(self.device)
-        lens = torch.ones(len(wavs), device=self.device) if wav_lens is None else wav_lens.to(self.device)
+        lens = check_lens(wav_lens, wavs)
         feats = self.features(wavs, lens, levels)
         return self.mods.quality(feats, self.features.frame_lens(lens, wavs.shape[1]))
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from speechtools.audio.frames import frame_counts
 from speechtools.audio.io import chunks, duration
-from speechtools.audio.recordings import check_waveforms, map_recordings
+from speechtools.audio.recordings import check_lens, check_waveforms, map_recordings
 from speechtools.audio.vad import speech_samples
 from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError
 from speechtools.core.files import fingerprint, write_aside
@@ -155,7 +155,7 @@ class SpeakerEncoder(PretrainedModel):
             The waveforms have another shape or type, contain NaN or infinite samples, or too little speech.
         """
         wavs = check_waveforms(wavs)
-        counts = frame_counts(wavs, wav_lens).tolist()
+        counts = frame_counts(wavs, check_lens(wav_lens, wavs)).tolist()
         feats = [
             self._speech_feats(wav[:count], f"Waveform {number} of the batch")[0]
             for number, (wav, count) in enumerate(zip(wavs, counts, strict=True))

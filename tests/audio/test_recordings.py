@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from speechtools import audio
-from speechtools.audio.recordings import check_waveforms, find_recordings, map_recordings, pad
+from speechtools.audio.recordings import check_lens, check_waveforms, find_recordings, map_recordings, pad
 from speechtools.core.errors import AudioError, ConfigError
 
 
@@ -95,3 +95,9 @@ def test_only_the_next_group_is_read_ahead_and_closing_stops_it(recordings):
     assert len(read) <= 8
     with pytest.raises(ConfigError, match="batch_size=0"):
         next(map_recordings(recordings, 16000, len, len, 4.0, batch_size=0))
+
+
+@pytest.mark.parametrize("lens", [[1.0], [1.0, float("nan")], [1.0, 0.0], [100, 50], [[1.0, 1.0]]])
+def test_lengths_that_are_not_relative_are_refused(lens):
+    with pytest.raises(AudioError, match=r"2 relative lengths in \(0, 1\]"):
+        check_lens(lens, torch.zeros(2, 100))
