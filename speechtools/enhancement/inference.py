@@ -89,7 +89,8 @@ class SpeechEnhancer(PretrainedModel):
         Raises
         ------
         AudioError
-            The waveforms have another shape or type, are empty, or contain NaN or infinite samples.
+            The waveforms have another shape or type, are empty, or contain NaN or infinite samples; or a length is not
+            in (0, 1].
         """
         wavs = check_waveforms(wavs).to(self.device)
         samples = wavs.shape[1]

@@ -145,7 +145,8 @@ class QualityNet(PretrainedModel):
         Raises
         ------
         AudioError
-            The waveforms have another shape or type, are empty, or contain NaN or infinite samples.
+            The waveforms have another shape or type, are empty, or contain NaN or infinite samples; or a length is not
+            in (0, 1].
         """
         wavs = check_waveforms(wavs).to(self.device)
         lens = check_lens(wav_lens, wavs)

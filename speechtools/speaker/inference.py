@@ -152,7 +152,8 @@ class SpeakerEncoder(PretrainedModel):
         Raises
         ------
         AudioError
-            The waveforms have another shape or type, contain NaN or infinite samples, or too little speech.
+            The waveforms have another shape or type, contain NaN or infinite samples, or too little speech; or
+            a length is not in (0, 1].
         """
         wavs = check_waveforms(wavs)
         counts = frame_counts(wavs, check_lens(wav_lens, wavs)).tolist()

@@ -208,7 +208,7 @@ class CentroidLoss(nn.Module):
 
     def losses(self, dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
         """One loss for each utterance or tuple, of the values that :func:`speaker_index` returns."""
-        raise NotImplementedError(f"{type(self).__name__} does not define losses(dvectors, index, num_speakers).")
+        raise SpeechtoolsError(f"{type(self).__name__} does not define losses(dvectors, index, num_speakers). Add it.")
 
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
         """d-vectors (speakers, utterances, emb), or (batch, emb) with labels (batch,) -> the loss, a scalar."""
