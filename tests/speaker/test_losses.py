@@ -96,5 +96,5 @@ def test_impossible_parameters():
             GE2ESoftmax(init_weight=weight)
     with pytest.raises(ConfigError, match="reduction='median'"):
         GE2ESoftmax(reduction="median")
-    with pytest.raises(NotImplementedError, match="CentroidLoss does not define losses"):
+    with pytest.raises(SpeechtoolsError, match="CentroidLoss does not define losses"):
         CentroidLoss().losses(None, None, 2)
