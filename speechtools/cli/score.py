@@ -1,6 +1,7 @@
 """``speechtools score``."""
 
 import csv
+import dataclasses
 import itertools
 import json
 import sys
@@ -23,9 +24,18 @@ from speechtools.cli.common import (
 )
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import write_aside
+from speechtools.core.rows import Row
 
-#: Columns of the CSV file. ``error`` is empty if ``score`` is not.
-FIELDS = ["file", "score", "seconds", "degraded_seconds", "error"]
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoreRow(Row):
+    """A recording and its score, or why it has none: a row of the CSV file."""
+
+    file: str
+    score: float | None = None
+    seconds: float | None = None
+    degraded_seconds: float | None = None
+    error: str | None = None
 
 
 @click.command()
@@ -69,10 +79,10 @@ def score(
     if not outputs and sys.stdout.isatty():
         print(f"# {describe_scale(net.scale)}\n# score\tfile")
     rows = write_rows(score_rows(net, files, batch_size, below, png), csv_path, jsonl_path)
-    failed = [row for row in rows if row["error"]]
+    failed = [row for row in rows if row.error]
     for path in outputs:
         print(f"{recordings(len(rows) - len(failed))} scored on the scale {net.scale}: {path}")
-    return print_problems(f"not scored: {row['error']}" for row in failed)
+    return print_problems(f"not scored: {row.error}" for row in failed)
 
 
 def describe_scale(name: str) -> str:
@@ -96,24 +106,22 @@ def describe_scale(name: str) -> str:
     return f"scale {name}: {meanings.get(measure.name, measure.name)}, {limits[0]:.1f} (bad) to {limits[1]:.1f} (clean)"
 
 
-def score_rows(net: Any, paths: list[Path], batch_size: int, below: float, png: str | None) -> Iterator[dict[str, Any]]:
-    """Yield a row for each recording, in order; plot it into the folder ``png``."""
+def score_rows(
+    net: Any, paths: list[Path], batch_size: int, below: float, png: str | None
+) -> Iterator[tuple[ScoreRow, dict[str, Any]]]:
+    """Yield a row for each recording, in order, and its frames for the JSON lines; plot it into the folder ``png``."""
     plotted: set[str] = set()
     for path, report in progress(net.assess_files(paths, batch_size), "scoring", len(paths)):
         if isinstance(report, AudioError):
-            yield {key: "" for key in FIELDS} | {"file": str(path), "error": str(report)}
+            yield ScoreRow(file=str(path), error=str(report)), {}
             continue
         regions = report.degraded_regions(below)
-        row = {
-            "file": str(path),
-            "score": round(report.score, 4),
-            "seconds": round(report.duration, 3),
-            "degraded_seconds": round(sum(region.end - region.start for region in regions), 3),
-            "error": "",
+        frames: dict[str, Any] = {
             "degraded_regions": [[round(r.start, 3), round(r.end, 3), round(r.score, 3)] for r in regions],
             "times": [round(float(time), 4) for time in report.times],
             "frame_scores": [round(float(value), 4) for value in report.frame_scores],
         }
+        error = None
         if png is not None:
             from speechtools.audio import read
             from speechtools.quality import plots
@@ -121,35 +129,44 @@ def score_rows(net: Any, paths: list[Path], batch_size: int, below: float, png: 
             plot = Path(png) / _unused_name(path, plotted)
             try:
                 panel = path.name, read(path, net.sample_rate), report
-                row["figure"] = str(plots.frame_scores(plot, [panel], net.sample_rate))
-            except (AudioError, OSError) as error:  # the score is kept
-                row["error"] = f"{path} was scored, but {plot} cannot be plotted: {error}"
-        yield row
+                frames["figure"] = str(plots.frame_scores(plot, [panel], net.sample_rate))
+            except (AudioError, OSError) as reason:  # the score is kept
+                error = f"{path} was scored, but {plot} cannot be plotted: {reason}"
+        row = ScoreRow(
+            file=str(path),
+            score=round(report.score, 4),
+            seconds=round(report.duration, 3),
+            degraded_seconds=round(sum(region.end - region.start for region in regions), 3),
+            error=error,
+        )
+        yield row, frames
 
 
-def write_rows(rows: Iterable[dict], csv_path: str | None, jsonl_path: str | None) -> list[dict]:
+def write_rows(
+    rows: Iterable[tuple[ScoreRow, dict[str, Any]]], csv_path: str | None, jsonl_path: str | None
+) -> list[ScoreRow]:
     """Write rows as they come, or print them; the files appear whole at the end. Returns the rows without frames.
 
     After an interrupt, the files contain what was scored so far.
     """
     from tqdm import tqdm
 
-    written: list[dict] = []
+    written: list[ScoreRow] = []
     interrupt: KeyboardInterrupt | None = None
     with ExitStack() as stack:
-        table = csv.DictWriter(_open(stack, csv_path), FIELDS, extrasaction="ignore") if csv_path else None
+        table = csv.DictWriter(_open(stack, csv_path), ScoreRow.columns()) if csv_path else None
         lines = _open(stack, jsonl_path) if jsonl_path else None
         if table:
             table.writeheader()
         try:
-            for row in rows:
+            for row, frames in rows:
                 if table:
-                    table.writerow(row)
+                    table.writerow(row.cells())
                 if lines:
-                    lines.write(json.dumps({key: None if value == "" else value for key, value in row.items()}) + "\n")
-                if not table and not lines and row["score"] != "":
-                    tqdm.write(f"{row['score']:.2f}\t{row['file']}", file=sys.stdout)
-                written.append({key: row[key] for key in FIELDS})
+                    lines.write(json.dumps(dataclasses.asdict(row) | frames) + "\n")
+                if not table and not lines and row.score is not None:
+                    tqdm.write(f"{row.score:.2f}\t{row.file}", file=sys.stdout)
+                written.append(row)
         except KeyboardInterrupt as error:
             interrupt = error
     if interrupt:
