@@ -8,7 +8,7 @@ from speechtools.core.errors import ConfigError
 
 
 def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: float | None = 0.375) -> Tensor:
-    """Shift and colour the noise of noisy speech at the same SNR, so that a few noises stand for many.
+    """Shift and colour the noise of noisy speech at the same SNR, so that a few noises become many.
 
     The noise begins at a drawn offset, and passes a filter of two zeros and two poles with coefficients drawn from
     ``[-max_coefficient, max_coefficient]`` for each item, as in RNNoise (Valin: MMSP 2018, which has 3/8).

@@ -343,7 +343,7 @@ def _decode(path: Path, sample_rate: int, refuse_silence: bool) -> Iterator[np.n
     with _open(path) as file:
         resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
         count, is_silent = 0, True
-        rest = np.zeros(0, dtype=np.float32)  # what the resampler still holds at the end
+        rest = np.zeros(0, dtype=np.float32)  # the end of the resampler's buffer
         for mono in itertools.chain(_mono_pieces(file, path), [rest]):
             piece = mono if file.samplerate == sample_rate else resampler.resample_chunk(mono, last=mono is rest)
             count, is_silent = count + len(piece), is_silent and not piece.any()

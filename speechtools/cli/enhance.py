@@ -45,7 +45,7 @@ def _files(source: Path, target: Path) -> list[tuple[Path, Path]]:
         files = [(path, (target / path.relative_to(source)).with_suffix(".wav")) for path in paths]
     else:
         if not target.suffix and not target.is_dir():
-            raise ConfigError(f"There is no folder {target}. Create it, or add .wav or .flac for a file.")
+            raise ConfigError(f"The folder {target} does not exist. Create it, or add .wav or .flac for a file.")
         files = [(source, target / f"{source.stem}.wav" if target.is_dir() else target)]
     sources: dict[Path, Path] = {}
     for path, output in files:

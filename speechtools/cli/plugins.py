@@ -68,7 +68,7 @@ class _CheckGroup(click.Group):
 
 
 def _kind_of(name: str) -> str | None:
-    """Guess what a name stands for; None for a misspelt command."""
+    """Guess what a name refers to; None for a misspelt command."""
     is_plugin = name.count("/") == 1 and name.split("/")[0] in registry.kinds()
     if is_plugin and (not os.path.exists(name) or name in registry.available(name.split("/")[0])):
         return "plugin"

@@ -11,7 +11,7 @@ from speechtools.core.errors import CorpusError
 
 
 def fingerprint(options: dict) -> str:
-    """Twelve hex digits that identify a set of options (values that JSON can hold; paths count as text).
+    """Twelve hex digits that identify a set of options (values that JSON can represent; paths count as text).
 
     A folder of prepared data is named after the options it was made with, so a changed option never meets stale data.
 

@@ -27,7 +27,7 @@ class TorchaudioFinder:
             del loader.exec_module  # restores the loader's own method
             try:
                 loader.exec_module(module)
-            except Exception as error:  # an unknown symbol, another CUDA version, a name that torch no longer has
+            except Exception as error:  # an unknown symbol, another CUDA version, a name that was removed from torch
                 show_messages_only(InstallationError)
                 raise InstallationError(_explanation(error, spec.origin)) from error
 
@@ -42,7 +42,7 @@ def watch_torchaudio() -> None:
 
 
 def _explanation(error: Exception, origin: str | None) -> str:
-    reason = str(error).splitlines()[0] if str(error) else "no reason given"
+    reason = str(error).splitlines()[0] if str(error) else "no reason reported"
     return (
         f"torchaudio {_version('torchaudio')} ({origin}) does not load with torch {_version('torch')}: "
         f"{type(error).__name__}: {reason.rstrip('.')}. {_remedy()}"

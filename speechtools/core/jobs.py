@@ -130,7 +130,7 @@ def run_jobs(
     Parameters
     ----------
     function : callable
-        Must return anything but text, which stands for the reason of a failure.
+        Must not return text, which is reserved for the reason of a failure.
     jobs : iterator
         ``(number, arguments)``; few are read ahead.
     num_workers : int

@@ -109,7 +109,7 @@ def sequence_laws(input_size: int, draw: str, *outputs: str) -> tuple[Law, ...]:
             must_agree(without, full, f"the {output} without lens and with lens of 1")
 
     @tensor_law(
-        f"padding, whatever it holds, changes no valid value of {' or '.join(outputs)}",
+        f"padding, whatever its values, changes no valid value of {' or '.join(outputs)}",
         "Mask statistics, and the input of each convolution, to the first round(lens * time) frames; a backward LSTM "
         "must begin at the item's own end.",
     )

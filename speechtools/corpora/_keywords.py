@@ -1,4 +1,4 @@
-"""What the readers of keyword corpora share: choosing keywords, and names of files that hold keyword and speaker."""
+"""What the readers of keyword corpora share: choosing keywords, and file names that contain keyword and speaker."""
 
 import os
 import warnings
@@ -36,7 +36,7 @@ def select(root: Path, keywords: Sequence[str | int] | None, available: Collecti
 
 
 class KeywordCorpus:
-    """The audio files of a corpus whose names hold keyword, speaker and number, as ``LAYOUTS[reader]`` says.
+    """The audio files of a corpus whose names contain keyword, speaker and number, as ``LAYOUTS[reader]`` says.
 
     Audio with other names is skipped with one warning, except in the folder ``background``.
 
@@ -81,9 +81,9 @@ class KeywordCorpus:
         Parameters
         ----------
         level : int
-            Which parent of a file holds the lists: 2 is the folder above its own.
+            Which parent of a file contains the lists: 2 is the folder above its own.
         lists : dict
-            File name of each list, and the split that it stands for.
+            File name of each list, and its split.
         names_in : callable
             Reads a list: the files that it names, relative to its folder.
         others : str or None

@@ -187,7 +187,7 @@ def _make(folder: Path, item: Item) -> None:
 
     rng = np.random.default_rng(item.seed)
     emphasis = rng.uniform(-1, 1)  # emphatic speech is livelier, higher, brighter and louder
-    voice = replace(  # nobody holds larynx and lips quite the same twice
+    voice = replace(  # nobody speaks twice with exactly the same larynx and lips
         item.voice,
         warp=item.voice.warp * np.exp(rng.normal(0, _WARP_SPREAD)),
         tilt_db=item.voice.tilt_db + 2 * emphasis + rng.normal(0, _TILT_SPREAD_DB),

@@ -222,7 +222,7 @@ def _others(degradations: str | Sequence[str | dict]) -> list[tuple[str, dict]]:
 def _mixture(
     split: str, utterance: Utterance, subset: str = "clean", number: int | None = None, seed: int = 0, **fields: Any
 ) -> Mixture:
-    name = subset.partition("(")[0]  # options may hold characters that file names cannot
+    name = subset.partition("(")[0]  # options may contain characters that file names cannot
     if number is not None:  # degraded, with draws of its own
         name, fields["seed"] = f"{name}-{number:06d}", seed * 1_000_003 + number
     mixture_id = f"{split}-{name}-{utterance.utt_id}"

@@ -256,7 +256,7 @@ def _kind(types: NoiseTypes) -> str:
 
 
 def _absolute(folders):
-    """Make paths absolute; "" and "builtin" stand for generated data, and a list stays a list."""
+    """Make paths absolute; "" and "builtin" mean generated data, and a list stays a list."""
     if isinstance(folders, (str, Path)):
         return str(folders) if str(folders) in ("", "builtin") else str(Path(folders).expanduser().absolute())
     return [_absolute(folder) for folder in folders]

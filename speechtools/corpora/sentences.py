@@ -14,7 +14,7 @@ import numpy as np
 _TEXT = Path(__file__).with_suffix(".txt").read_text(encoding="utf-8")
 _SECTIONS = {name: tuple(body.strip().split("\n")) for name, body in re.findall(r"\[(\w+)\]\n([^\[]+)", _TEXT)}
 
-#: Said by every speaker: together they hold most vowels and the consonants in which English accents differ.
+#: Said by every speaker: together they contain most vowels and the consonants in which English accents differ.
 SA = _SECTIONS["SA"]
 SX, SI = _SECTIONS["SX"], _SECTIONS["SI"]
 
@@ -22,7 +22,7 @@ SX, SI = _SECTIONS["SX"], _SECTIONS["SI"]
 def composed(seed: int = 0) -> Iterator[str]:
     """Distinct sentences "<subject> <verb> <object> <place or time>", in an order drawn from the seed.
 
-    The grammar holds 26 subjects, 24 verbs, 24 objects and 28 endings: about 400,000 sentences, none in ``SX`` or
+    The grammar has 26 subjects, 24 verbs, 24 objects and 28 endings: about 400,000 sentences, none in ``SX`` or
     ``SI``.
 
     >>> sentences = composed(seed=0)

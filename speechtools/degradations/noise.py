@@ -165,7 +165,7 @@ def check_snrs(name: str, snrs_db) -> None:
     Raises
     ------
     ConfigError
-        It is not a list, is empty, or holds something other than numbers.
+        It is not a list, is empty, or contains something other than numbers.
     """
     is_list = isinstance(snrs_db, (list, tuple)) and len(snrs_db) > 0
     if not is_list or not all(isinstance(value, (int, float)) for value in snrs_db):

@@ -1,4 +1,4 @@
-"""The segment that holds the keyword (kind ``segment``): a fixed length cut from a longer recording (GE2E paper, 3).
+"""The segment that contains the keyword (kind ``segment``): a fixed length cut from a longer recording (GE2E paper, 3).
 
 In the paper, a keyword detector returns the frames of the keyword, usually 800 ms. A corpus rarely comes with a
 detector; the keyword is then expected where the recording is loud. If the corpus has the time at which the keyword

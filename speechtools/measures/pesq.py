@@ -17,7 +17,7 @@ from speechtools.measures import SCALE_PLUGINS, check_pair, find_measure
 #: PESQ takes nothing shorter (s).
 MIN_SECONDS = 0.25
 #: PESQ's C code has room for 50 utterances. From 52 on it returns wrong scores, and from about 56 on it crashes.
-#: Speech has one utterance every 2 s (measured on read English), so 60 s hold about 30.
+#: Speech has one utterance every 2 s (measured on read English), so 60 s contain about 30.
 MAX_SECONDS = 60.0
 #: The most utterances that PESQ gets. They are counted without all of its filters, at most 7 too few (measured on read
 #: speech and lists of single words).
@@ -108,7 +108,7 @@ class _PESQ:
             raise AudioError(f"PESQ ran out of memory ({_text(error)}). Use fewer workers, or shorter files.") from None
         except (pesq.PesqError, ValueError, ZeroDivisionError) as error:
             raise AudioError(
-                f"PESQ could not score the file ({_text(error)}): the degraded signal holds nothing to compare with "
+                f"PESQ could not score the file ({_text(error)}): the degraded signal contains nothing to compare with "
                 "speech. Listen to it, and leave it out."
             ) from None
         if not np.isfinite(score):

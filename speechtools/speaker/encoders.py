@@ -154,7 +154,7 @@ class LSTMEncoder(nn.Module):
 def convert_ge2e_state(state: dict[str, Any]) -> dict[str, Tensor]:
     """Convert weights of other GE2E code for ``encoder/lstm`` with ``relu=True``.
 
-    Such checkpoints hold ``lstm.*`` and ``linear.*``, often inside ``model_state``, and the scale and offset of the
+    Such checkpoints contain ``lstm.*`` and ``linear.*``, often inside ``model_state``, and the scale and offset of the
     loss (``similarity_weight``, ``similarity_bias``), which the encoder does not need.
 
     >>> state = {"linear.bias": torch.zeros(4), "similarity_weight": torch.ones(1)}

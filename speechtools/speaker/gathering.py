@@ -30,7 +30,7 @@ def gather_dvectors(dvectors: Tensor, speakers: Tensor | None) -> tuple[Tensor, 
     With W processes, the d-vectors E_r of process r, and the encoder's parameters θ:
 
     - The gradient of the joined batch is dL/dθ = Σ_r (dE_r/dθ)ᵀ dL/dE_r.
-    - Process r computes only its own term g_r of the sum, since its graph holds only its own E_r. It knows dL/dE_r,
+    - Process r computes only its own term g_r of the sum, since its graph contains only its own E_r. It knows dL/dE_r,
       since it has computed the whole L, so the backward pass needs no communication. (Summing over the processes, as
       the gradient of an all_gather does in general, would add W equal terms.)
     - DistributedDataParallel *averages* over the processes, (1/W) Σ_r g_r. So dL/dE_r is multiplied by W here, and

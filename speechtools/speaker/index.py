@@ -106,7 +106,7 @@ def _shard_length(path: Path) -> int | str:
     except (OSError, ValueError, EOFError):
         return "is damaged, or not a .npy file"
     is_flat = isinstance(samples, np.ndarray) and samples.dtype == np.int16 and samples.ndim == 1
-    return len(samples) if is_flat else "does not hold int16 samples (samples,)"
+    return len(samples) if is_flat else "does not contain int16 samples (samples,)"
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def open_index(manifest: Path) -> SpeakerIndex:
 def write_index(folder: Path, rows: Iterable[tuple], origin: list, name: object = "The corpus") -> None:
     """Write the index of ``rows`` (utt_id, speaker, shard, start, samples, keyword), sorted by speaker.
 
-    Memory is constant except for the names of the shards. ``name`` stands for the rows in an error message.
+    Memory is constant except for the names of the shards. ``name`` describes the rows in an error message.
     """
     shards: dict[str, int] = {}
     keywords: dict[str, int] = {}

@@ -157,7 +157,7 @@ class SpeakerStore:
 def store_of(
     folder: str | Path, utterances: Mapping[str, Sequence[np.ndarray]], sample_rate: int = 16000
 ) -> SpeakerStore:
-    """A small store of given waveforms, written to ``folder``, for examples and tests.
+    """A small store of waveforms, written to ``folder``, for examples and tests.
 
     Parameters
     ----------

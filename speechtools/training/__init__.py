@@ -1,6 +1,6 @@
 """What every recipe repeats: start-up, bookkeeping, exact resume and export. It uses :mod:`speechtools.core` alone.
 
-The main part of a recipe's train.py reads::
+The main block of a recipe's train.py is::
 
     hparams, run_opts = training.start()
     ...

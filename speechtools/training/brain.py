@@ -96,7 +96,7 @@ class RecipeBrain(sb.Brain):
         Returns
         -------
         dict
-            The metrics of the test, and the ``epoch`` of the checkpoint. ``self.validated`` holds those of its
+            The metrics of the test, and the ``epoch`` of the checkpoint. ``self.validated`` has those of its
             validation.
         """
         checkpoint = self.checkpointer.find_checkpoint(min_key=self.selection_key)

@@ -160,7 +160,7 @@ def _run_options(argv: list[str]) -> sb.core.RunOptions:
     try:
         torch.zeros(1, device=device).item()
         usable = torch.device(device).type != "cpu" or not torch.device(device).index
-    except (RuntimeError, AssertionError, ModuleNotFoundError) as error:  # meta tensors hold no numbers
+    except (RuntimeError, AssertionError, ModuleNotFoundError) as error:  # meta tensors have no values
         reason = str(error).partition(". ")[0].splitlines()[0].rstrip(".")
         raise ConfigError(
             f"Cannot compute on --device={device}: {reason}. This machine has {torch.cuda.device_count()} GPUs; "
@@ -177,7 +177,7 @@ def _run_options(argv: list[str]) -> sb.core.RunOptions:
 def merge(command_line: CommandLine) -> CommentedMap:
     """Merge a recipe's yaml with its base and the options of the command line.
 
-    A yaml that begins with ``base: other.yaml`` is a variant and holds only what differs; the base may itself be a
+    A yaml that begins with ``base: other.yaml`` is a variant and contains only what differs; the base may itself be a
     variant. ``include: [fragment.yaml]`` puts the keys of files that several recipes share in front of a yaml's own.
     A single value may come from a file too, as in ``valid_noises: !include:noises.yaml``.
 

@@ -73,7 +73,7 @@ def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
     Raises
     ------
     ConfigError
-        The folder holds a finished run of another command.
+        The folder contains a finished run of another command.
     subprocess.CalledProcessError
         The training failed; its output has the reason.
     """
@@ -83,7 +83,7 @@ def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
     if before != asked:
         now, then = (" ".join(sorted(set(a) - set(b))) or "nothing" for a, b in ((asked, before), (before, asked)))
         raise ConfigError(
-            f"{run} holds a finished run with {then} instead of {now}. Choose another folder (--output_folder=…), or "
+            f"{run} contains a finished run with {then} instead of {now}. Choose another folder (--output_folder=…), or "
             "delete that one."
         )
     if not finished:
@@ -105,7 +105,7 @@ def run_logged(run: Path, command: Sequence[str], jobs: int, **arguments) -> dic
     Raises
     ------
     ConfigError
-        The folder holds a finished run of another command.
+        The folder contains a finished run of another command.
     SpeechtoolsError
         The training failed. The message has the end of its output.
     """

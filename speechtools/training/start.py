@@ -50,7 +50,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     ------
     ConfigError
         The yaml is missing or not valid; an option is unknown, of the wrong type or without effect; the output folder
-        holds a run with other options, or another process trains in it. Uncaught, it ends the program with its message
+        contains a run with other options, or another process trains in it. Uncaught, it ends the program with its message
         alone.
     """
     end_with_starter()
@@ -90,7 +90,7 @@ def _prepare_folder(resolved: str, command_line: options.CommandLine) -> Path:
 
 
 def _claim(folder: Path, identity: dict) -> None:
-    """Lock the folder, and check that it holds no run with other options."""
+    """Lock the folder, and check that it contains no run with other options."""
     lock(folder.absolute())
     earlier = folder / "hyperparams.yaml"
     if not earlier.is_file() or not any(folder.glob("save/*")):
@@ -99,7 +99,7 @@ def _claim(folder: Path, identity: dict) -> None:
     for key, value in identity.items():
         if key in before and before[key] != value:
             raise ConfigError(
-                f"{folder} holds a run with {key}={before[key]!r}, and this run has {key}={value!r}. Choose another "
+                f"{folder} contains a run with {key}={before[key]!r}, and this run has {key}={value!r}. Choose another "
                 "folder (--output_folder=…), or delete that one."
             )
 

@@ -21,7 +21,7 @@ def read_my_net(data_folder: str | Path) -> Iterator[Utterance]:
     Raises
     ------
     CorpusError
-        The folder is missing or holds no such recording.
+        The folder is missing or contains no such recording.
     AudioError
         A recording cannot be read.
     """

@@ -41,7 +41,7 @@ def test_a_folder_with_a_bad_file(call, tone, tmp_path):
         ("in/a.wav", "in/../in/a.wav", "would be replaced"),
         ("in", "in", "would be replaced"),
         ("twins", "out", "would both become"),
-        ("in/a.wav", "out", "There is no folder"),
+        ("in/a.wav", "out", "does not exist"),
         ("in/a.wav", "out.mp3", ".mp3"),
     ],
 )

@@ -40,4 +40,4 @@ def test_enroll_and_verify(recordings, tmp_path, call, refused):
         assert output.endswith(f"\tthreshold {threshold}000\n")
     assert "accepted\tscore 1.0000" in call("verify", recordings[0], recordings[0])[1]
     assert "No voice 'carl' is enrolled. Enrolled" in refused("verify", "carl", recordings[0], *voices)
-    assert "There is no recording anna" in refused("verify", "anna", recordings[0])
+    assert "recording anna does not exist" in refused("verify", "anna", recordings[0])

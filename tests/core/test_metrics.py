@@ -31,7 +31,7 @@ def test_symmetry_order_and_increasing_functions():
     predicted, order = true + rng.normal(0, 0.5, 200), rng.permutation(200)
     for metric in METRICS:
         value = metric(predicted, true)
-        assert type(value) is float  # SpeechBrain cannot list a checkpoint whose meta data holds a numpy scalar
+        assert type(value) is float  # SpeechBrain cannot list a checkpoint whose metadata contains a numpy scalar
         assert metric(true, predicted) == pytest.approx(value, abs=1e-12)
         assert metric(predicted[order], true[order]) == pytest.approx(value, abs=1e-12)
     assert metrics.lcc(-40 * predicted - 90, true) == pytest.approx(-metrics.lcc(predicted, true), abs=1e-9)

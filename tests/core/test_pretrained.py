@@ -31,7 +31,7 @@ def test_bundled_models_are_loaded_by_name(tone):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("/nowhere/pretrained", "There is no folder .* nearest existing parent"),
+        ("/nowhere/pretrained", "does not exist .*nearest existing parent"),
         ("quality-net-enhansed", "Did you mean 'quality-net-enhanced'"),
         ("", "name of the model is empty"),
         ("speaker", "a model of another kind"),

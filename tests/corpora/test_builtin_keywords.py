@@ -36,7 +36,7 @@ def test_the_keyword_lies_somewhere_in_a_recording_and_every_rendition_differs(u
         assert 0.8 < utterance.duration < 2.6 and np.abs(samples).max() <= 0.951
         energy = np.mean(samples[: len(samples) // 160 * 160].reshape(-1, 160) ** 2, axis=1)  # (frames,) of 10 ms
         assert energy.min() > 10**-9.5  # never digital silence
-        # the edges, 0.08 s each, hold only background
+        # the edges, 0.08 s each, contain only background
         assert 10 * np.log10(energy.max() / max(energy[:8].max(), energy[-8:].max())) > 14
         loud = np.flatnonzero(energy > energy.max() / 16)
         assert 0.1 < (loud[-1] - loud[0]) / 100 < 1.6

@@ -53,7 +53,7 @@ def missing_is_an_os_error(data_folder):
 
 def empty_is_none(data_folder):
     if not Path(data_folder).exists():
-        raise CorpusError(f"There is no folder {data_folder}.")
+        raise CorpusError(f"The folder {data_folder} does not exist.")
     return list(Path(data_folder).glob("*.wav")) and read_wavs(data_folder)
 
 

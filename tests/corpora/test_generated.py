@@ -67,7 +67,7 @@ def test_a_killed_run_leaves_no_worker_and_is_resumed(tmp_path):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
         process.kill()
-        process.communicate(timeout=20)  # returns when no worker holds the pipe any longer
+        process.communicate(timeout=20)  # returns when every worker has closed the pipe
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("S*.WAV")}
     assert 0 < len(kept) < 150 and not list(tmp_path.rglob("manifest.csv"))
     assert len(generate("builtin", tmp_path, **options)) == 150

@@ -104,7 +104,7 @@ def run_command(words):
 
 
 def compare_output(example):
-    """Numbers may differ by one in the last digit; … stands for any text."""
+    """Numbers may differ by one in the last digit; … matches any text."""
     output = example.namespace.pop("printed", None)
     if output is None:
         return

@@ -1,4 +1,4 @@
-"""The segment that holds a keyword."""
+"""The segment that contains a keyword."""
 
 import pytest
 import torch

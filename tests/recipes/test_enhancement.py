@@ -62,7 +62,7 @@ def test_two_processes_train_test_and_export(run, tmp_path):
     [
         (["--n_fft=256", "--hop_length=128"], "trained with n_fft=512 and hop_length=256"),
         (["--hidden_size=7"], "The model that start_from names does not fit this one: "),
-        (["--start_from=/nowhere"], "There is no folder /nowhere"),
+        (["--start_from=/nowhere"], "folder /nowhere does not exist"),
         (["--start_from=", "--quality_weight=0.1"], "start_from names none"),
     ],
 )

@@ -125,4 +125,4 @@ def test_table_3_trains_all_three_losses_once(run, tmp_path):
         assert table["losses"]["te2e"]["paper_eer"] == 0.0364
     assert "Going into epoch" not in output
     other = runs.run("--budget_seconds=5", *options, **how)
-    runs.one_message(other, "holds a finished run with --budget_seconds=0.001")
+    runs.one_message(other, "contains a finished run with --budget_seconds=0.001")

@@ -44,7 +44,7 @@ def test_the_exported_model_gives_the_results_of_every_pair_of_keywords_again(ru
     dvectors = [vector.numpy() for _, vector in verifier.encode_files([row.path for row in rows])]
     for cell in CELLS:
         enrolled, verified = cell.split(" -> ")
-        # Of 3 speakers with 3 renditions, 2 of which enrol and are no tests of their own keyword.
+        # Of 3 speakers with 3 renditions, 2 of which enroll and are not tests of their own keyword.
         tests = 3 if enrolled == verified else 9
         pair = saved["pairs"][cell]
         assert (pair["models"], pair["target_trials"], pair["nontarget_trials"]) == (3, tests, 2 * tests)

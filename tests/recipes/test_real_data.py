@@ -1,4 +1,4 @@
-"""Real recordings, where the folder that the environment variable SPEECHTOOLS_DATA names holds them."""
+"""Real recordings, from the folder that the environment variable SPEECHTOOLS_DATA names."""
 
 import csv
 import os

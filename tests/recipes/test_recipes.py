@@ -80,7 +80,7 @@ def test_a_finished_run_is_only_tested_again_and_not_continued_with_other_option
     before = results(folder)
     assert "Going into epoch" not in runs.succeeded(QUALITY.train(folder, prepared))
     assert results(folder) == before
-    runs.one_message(QUALITY.train(folder, prepared, "--alpha=0"), "holds a run with alpha=1.0")
+    runs.one_message(QUALITY.train(folder, prepared, "--alpha=0"), "contains a run with alpha=1.0")
 
 
 def test_results_of_quality_net_agree_with_the_exported_model(trained):

@@ -74,7 +74,7 @@ def of_two_processes(tmp_path_factory):
 @pytest.mark.parametrize("name, regular", CASES)
 def test_two_processes_have_the_loss_and_gradients_of_one(of_two_processes, name, regular):
     alone = loss_and_gradients(*modules_of(name), *joined_batch(regular))
-    # None of the gradients is nothing, so that equality says something. (That of b is, where b takes no part.)
+    # The gradients are nonzero, so that their equality is informative. (That of b is zero where b is not used.)
     assert sum(float(value.abs().max()) > 1e-4 for value in alone) >= len(alone) - 1
     for results in of_two_processes:
         for one, other in zip(results[name, regular], alone, strict=True):

@@ -43,7 +43,7 @@ def test_a_sound_manifest_has_no_problems(check, tmp_path):
         ({"duration": 0.0}, "duration=0"),
         ({"shard": "b.npy"}, "shard=b.npy does not exist"),
         ({"shard": "text.npy"}, "shard=text.npy is damaged"),
-        ({"shard": "flat.npy"}, "shard=flat.npy does not hold int16"),
+        ({"shard": "flat.npy"}, "shard=flat.npy does not contain int16"),
         ({"utt_id": "u0"}, "utt_id 'u0' is also in row 2"),
         ({"speaker": "anna"}, "the only speaker"),
         ({"keyword": "yes"}, "others none"),

@@ -1,4 +1,4 @@
-"""Checkpoints appear whole or not at all, and hold what an exact resume needs."""
+"""Checkpoints appear whole or not at all, and contain what an exact resume needs."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Exported models hold what inference needs, and are replaced only when the export succeeds."""
+"""Exported models contain what inference needs, and are replaced only when the export succeeds."""
 
 import pytest
 import torch

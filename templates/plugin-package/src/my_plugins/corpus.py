@@ -17,7 +17,7 @@ def read_flat_folder(data_folder: str | Path) -> Iterator[Utterance]:
     Raises
     ------
     CorpusError
-        The folder is missing or holds no recording of such a name.
+        The folder is missing or contains no recording of such a name.
     AudioError
         A recording cannot be read.
     """
