@@ -89,7 +89,9 @@ def verify(
         verifier.load_voices(voices)
         verdict = verifier.verify(claimed, recording, threshold)
     elif not os.path.exists(claimed):
-        raise ConfigError(f"The recording {claimed} does not exist. For an enrolled voice, pass its file with --voices.")
+        raise ConfigError(
+            f"The recording {claimed} does not exist. For an enrolled voice, pass its file with --voices."
+        )
     else:
         verdict = verifier.verify_files(claimed, recording, threshold)
     threshold = verifier.threshold if threshold is None else threshold

@@ -83,8 +83,8 @@ def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
     if before != asked:
         now, then = (" ".join(sorted(set(a) - set(b))) or "nothing" for a, b in ((asked, before), (before, asked)))
         raise ConfigError(
-            f"{run} contains a finished run with {then} instead of {now}. Choose another folder (--output_folder=…), or "
-            "delete that one."
+            f"{run} contains a finished run with {then} instead of {now}. Choose another folder (--output_folder=…), "
+            "or delete that one."
         )
     if not finished:
         write_json(record, asked)

@@ -50,8 +50,8 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     ------
     ConfigError
         The yaml is missing or not valid; an option is unknown, of the wrong type or without effect; the output folder
-        contains a run with other options, or another process trains in it. Uncaught, it ends the program with its message
-        alone.
+        contains a run with other options, or another process trains in it. Uncaught, it ends the program with only its
+        message.
     """
     end_with_starter()
     show_messages_only(*_EXPECTED)
