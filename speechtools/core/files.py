@@ -1,13 +1,25 @@
 """Files that are written whole or not at all, and the fingerprints that name folders of prepared data."""
 
 import contextlib
+import errno
+import functools
 import hashlib
+import itertools
 import json
 import os
+import platform
+import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from speechtools.core.errors import CorpusError
+
+# Names of temporary files: the machine and process tell whether one was left behind, the count separates threads.
+_MACHINE = hashlib.sha256(platform.node().encode(errors="replace")).hexdigest()[:6]
+_ASIDE_PROCESS = re.compile(rf"\.{_MACHINE}-(\d+)-\d+\.part$")
+_counter = itertools.count()
+_STREAMS = {"/dev/stdout", "/dev/stderr", *(f"/dev/fd/{number}" for number in range(256))}  # maybe regular files
 
 
 def fingerprint(options: dict) -> str:
@@ -25,15 +37,56 @@ def fingerprint(options: dict) -> str:
 
 @contextlib.contextmanager
 def write_aside(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path, which replaces ``path`` when the block succeeds and is removed otherwise."""
+    """Yield a temporary path, which replaces ``path`` when the block succeeds and is removed otherwise.
+
+    A link is followed: its target is replaced, and keeps its mode. What exists and is not a regular file (a device, a
+    pipe) is yielded itself, to be opened and written. Temporary files that killed processes of this machine left in the
+    folder are removed.
+
+    Raises
+    ------
+    OSError
+        ``path`` is a folder or a write-protected file, or its folder cannot be created.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        existing = path.stat()
+    except FileNotFoundError:
+        existing = None
+    if existing and stat.S_ISDIR(existing.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if existing and (not stat.S_ISREG(existing.st_mode) or path.is_relative_to("/proc") or path.as_posix() in _STREAMS):
+        yield path
+        return
+    target = Path(os.path.realpath(path))
+    if existing and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(target.parent)
+    label = re.sub(r"[^\w.-]", "_", target.name[:40], flags=re.ASCII)  # short for a name of any length
+    aside = target.with_name(f".{label}.{_MACHINE}-{os.getpid()}-{next(_counter)}.part")
     try:
         yield aside
-        os.replace(aside, path)
+        if existing:
+            os.chmod(aside, stat.S_IMODE(existing.st_mode))
+        os.replace(aside, target)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@functools.cache
+def _remove_stale(folder: Path) -> None:
+    """Remove the temporary files of processes that do not run any more; once a folder, for listing it takes time."""
+    if os.name != "posix":  # elsewhere, os.kill ends a process whatever the signal
+        return
+    for aside in folder.glob(f".*.{_MACHINE}-*.part"):
+        if process := _ASIDE_PROCESS.search(aside.name):
+            try:
+                os.kill(int(process[1]), 0)
+            except ProcessLookupError:
+                aside.unlink(missing_ok=True)
+            except (PermissionError, OverflowError):  # a process of another user; not one of our names
+                pass
 
 
 @contextlib.contextmanager
