@@ -120,6 +120,9 @@ def check_recipe(folder: str) -> int:
 @module_option
 def check_manifest(file: str) -> int:
     """Check every row of a manifest against its audio, its scale and its neighbours."""
+    import speechtools.enhancement.data  # these three define the known manifests
+    import speechtools.quality.data
+    import speechtools.speaker.index  # noqa: F401
     from speechtools.core.rows import check_manifest
 
     kind, count, problems = check_manifest(file)

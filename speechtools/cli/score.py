@@ -91,19 +91,14 @@ def describe_scale(name: str) -> str:
     >>> describe_scale("raw_nb")
     'scale raw_nb: raw narrow-band PESQ, -0.5 (bad) to 4.5 (clean)'
     """
-    from speechtools.measures import find_measure
+    from speechtools.measures import describe_measure, find_measure
 
-    meanings = {
-        "pesq-raw": "raw narrow-band PESQ",
-        "pesq-nb": "narrow-band PESQ (MOS-LQO)",
-        "pesq-wb": "wide-band PESQ (MOS-LQO)",
-    }
     try:
         measure = find_measure(name)
     except ConfigError:  # a scale of another program
         return f"scale {name}"
     limits = sorted([measure.minimum, measure.maximum], reverse=not measure.higher_is_better)
-    return f"scale {name}: {meanings.get(measure.name, measure.name)}, {limits[0]:.1f} (bad) to {limits[1]:.1f} (clean)"
+    return f"scale {name}: {describe_measure(name)}, {limits[0]:.1f} (bad) to {limits[1]:.1f} (clean)"
 
 
 def score_rows(

@@ -1,4 +1,4 @@
-"""Former names of modules (DeprecationWarning) and of kinds (FutureWarning), which still work."""
+"""Former names of modules and their contents (DeprecationWarning) and of kinds (FutureWarning), which still work."""
 
 import functools
 import importlib
@@ -7,6 +7,8 @@ import importlib.machinery
 import sys
 import types
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 #: Modules that moved into a room and kept their name, by room.
 _KEPT_NAME = {
@@ -54,6 +56,24 @@ SPLIT = {
     "speaker.ge2e": ("speaker.losses",),
     "speaker.augmentation": ("audio.augmentation", "degradations.reverberation"),
 }
+#: Names that have left a module, by module, and their present places.
+MOVED_NAMES = {
+    "core.plots": {
+        "det": "speaker.plots.det",
+        "eer_table": "speaker.plots.eer_table",
+        "frame_score_curves": "quality.plots.frame_score_curves",
+        "frame_scores": "quality.plots.frame_scores",
+        "projection": "speaker.plots.projection",
+        "score_scatter": "quality.plots.score_scatter",
+        "similarity_matrix": "speaker.plots.similarity_matrix",
+        "spectrograms": "enhancement.plots.spectrograms",
+    },
+    "core.rows": {
+        "Utterance": "corpora.utterance.Utterance",
+        "fingerprint": "core.files.fingerprint",
+    },
+    "measures.pesq": {"Scale": "measures.Measure"},
+}
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -69,6 +89,21 @@ def present_name(name: str) -> str | None:
     parent, _, last = module.rpartition(".")
     moved = MOVED.get(module) or (f"{MOVED[parent]}.{last}" if parent == "data.corpora" else None)
     return moved and f"{_PACKAGE}.{moved}"
+
+
+def former_names(module: str) -> Callable[[str], Any]:
+    """Make the ``__getattr__`` of a module that finds the names that have left it."""
+    places = MOVED_NAMES[module.removeprefix(f"{_PACKAGE}.")]
+
+    def __getattr__(name: str) -> Any:  # noqa: N807
+        if name not in places:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        place = f"{_PACKAGE}.{places[name]}"
+        warnings.warn(f"{module}.{name} is now {place}. Use that name.", DeprecationWarning, 2)
+        home, _, attribute = place.rpartition(".")
+        return getattr(importlib.import_module(home), attribute)
+
+    return __getattr__
 
 
 @functools.cache  # one warning for each name

@@ -1,10 +1,8 @@
 """What all plots share: PNG files drawn without a display, colours, spectrogram panels, and the learning curve."""
 
-import importlib
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from speechtools.core.files import write_aside
+from speechtools.core.moved import former_names
 
 #: Colours of the subsets, safe for colour-blind readers (Okabe and Ito).
 COLORS = {"clean": "#009E73", "noisy": "#0072B2", "enhanced": "#D55E00"}
@@ -19,19 +18,7 @@ COLORS = {"clean": "#009E73", "noisy": "#0072B2", "enhanced": "#D55E00"}
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*X"
 _SPECTRUM_RANGE_DB = 80.0
-#: Functions that moved to the plots of their subject, and are still found here.
-_MOVED = {
-    "quality": ("SCALE_NAMES", "score_scatter", "frame_scores", "frame_score_curves"),
-    "speaker": ("det", "eer_table", "similarity_matrix", "projection"),
-    "enhancement": ("spectrograms",),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for room, names in _MOVED.items():
-        if name in names:
-            return getattr(importlib.import_module(f"speechtools.{room}.plots"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = former_names(__name__)
 
 
 def save(figure: Figure, path: str | Path) -> Path:

@@ -8,22 +8,20 @@ import contextlib
 import csv
 import dataclasses
 import functools
-import importlib
 import typing
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from speechtools.core.errors import CorpusError
 from speechtools.core.files import write_aside
+from speechtools.core.moved import former_names
 
 RowType = TypeVar("RowType", bound="Row")
 
-#: Models of manifests by name; see :class:`Row`.
+__getattr__ = former_names(__name__)
+#: Models of manifests by name, of the modules that are imported; see :class:`Row`.
 MODELS: dict[str, type["Row"]] = {}
-#: Importing these defines the toolkit's own models.
-_MODEL_MODULES = ("speechtools.quality.data", "speechtools.enhancement.data", "speechtools.speaker.index")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,7 +116,7 @@ def read_rows(path: str | Path, model: type[RowType], check: bool = False) -> li
 
 
 def check_manifest(path: str | Path) -> tuple[str, int, list[str]]:
-    """Check every row of a manifest of any known model, which its columns identify.
+    """Check every row of a manifest of any model in :data:`MODELS`, which its columns identify.
 
     Returns
     -------
@@ -263,8 +261,8 @@ def _wrong_row(path: str | Path, number: int, problem: str) -> CorpusError:
 
 def _model_of(path: Path) -> str:
     """The name of the model with the most columns among those whose required columns a manifest has."""
-    for module in _MODEL_MODULES:
-        importlib.import_module(module)
+    if not MODELS:
+        raise CorpusError("No manifest is known. Import the module with its model, such as speechtools.quality.data.")
     with _open_csv(path) as reader:
         header: list[str] = next(reader, [])
 
@@ -280,20 +278,3 @@ def _model_of(path: Path) -> str:
             f"{_remedy(MODELS[name], header)}"
         )
     return name
-
-
-# ------------------------------------------------------------------------------------------------------ former names
-
-
-_HOMES = {
-    "Utterance": "speechtools.corpora.utterance",
-    "fingerprint": "speechtools.core.files",
-    "write_aside": "speechtools.core.files",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn(f"{name} has moved to {_HOMES[name]}. Import it from there.", DeprecationWarning, 2)
-    return getattr(importlib.import_module(_HOMES[name]), name)

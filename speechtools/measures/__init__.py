@@ -11,7 +11,7 @@ import numpy as np
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.registry import available, build, did_you_mean
 
-#: Names of the scales of PESQ, which recipes and exported models use, and their plugins.
+#: Former names of the measures of PESQ, which recipes and exported models use as their scale.
 SCALE_PLUGINS = {"raw_nb": "pesq-raw", "nb": "pesq-nb", "wb": "pesq-wb"}
 
 
@@ -22,6 +22,8 @@ class Measure(Protocol):
     ----------
     name : str
         Name of the plugin, without its kind.
+    description : str, optional
+        A few words for plots and messages; the name if it is missing.
     minimum, maximum : float
         Nominal range.
     higher_is_better : bool
@@ -67,6 +69,21 @@ def find_measure(name: str | Measure) -> Measure:
         f"Unknown measure {name!r}.{did_you_mean(name, known)} Choose one of {', '.join(known)}; raw_nb is the raw "
         "P.862 score of the Quality-Net paper."
     )
+
+
+def describe_measure(name: str) -> str:
+    """Describe a measure in a few words, for plots and messages; an unknown name stays as it is.
+
+    Examples
+    --------
+    >>> describe_measure("raw_nb"), describe_measure("of another program")
+    ('raw narrow-band PESQ', 'of another program')
+    """
+    try:
+        measure = find_measure(name)
+    except ConfigError:
+        return name
+    return getattr(measure, "description", measure.name)
 
 
 def check_pair(measure: Measure, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> None:

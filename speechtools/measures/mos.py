@@ -16,7 +16,7 @@ class MeanOpinionScore:
     5.0
     """
 
-    name = "mos"
+    name, description = "mos", "mean opinion score"
     minimum, maximum = 1.0, 5.0
     higher_is_better = True
     sample_rates = None

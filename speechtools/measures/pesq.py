@@ -11,6 +11,7 @@ import numpy as np
 
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.jobs import optional_package
+from speechtools.core.moved import former_names
 from speechtools.core.registry import plugin
 from speechtools.measures import SCALE_PLUGINS, check_pair, find_measure
 
@@ -25,6 +26,7 @@ MAX_UTTERANCES = 40
 _ROOM_FOR_UTTERANCES = 50
 _SHORTEST_UTTERANCE_S = 0.4  # with the pause after it
 
+__getattr__ = former_names(__name__)
 #: The measure of a scale; an unknown name raises ConfigError.
 scale = find_measure
 
@@ -78,6 +80,7 @@ class _PESQ:
     """
 
     name: str
+    description: str
     minimum: float
     maximum: float
     higher_is_better = True
@@ -126,7 +129,8 @@ class RawPESQ(_PESQ):
     4.5
     """
 
-    name, minimum, maximum = "pesq-raw", -0.5, 4.5
+    name, description = "pesq-raw", "raw narrow-band PESQ"
+    minimum, maximum = -0.5, 4.5
 
     def __call__(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
         return float(raw_from_nb(super().__call__(reference, degraded, sample_rate)))
@@ -142,7 +146,8 @@ class NarrowbandPESQ(_PESQ):
     4.549
     """
 
-    name, minimum, maximum = "pesq-nb", 1.017, 4.549
+    name, description = "pesq-nb", "narrow-band PESQ (MOS-LQO)"
+    minimum, maximum = 1.017, 4.549
 
 
 @plugin("measure/pesq-wb")
@@ -155,7 +160,8 @@ class WidebandPESQ(_PESQ):
     4.644
     """
 
-    name, minimum, maximum = "pesq-wb", 1.043, 4.644
+    name, description = "pesq-wb", "wide-band PESQ (MOS-LQO)"
+    minimum, maximum = 1.043, 4.644
     sample_rates = (16000,)
     _mode = "wb"
 

@@ -19,7 +19,7 @@ class SISDR:
     100.0
     """
 
-    name = "si-sdr"
+    name, description = "si-sdr", "SI-SDR in dB"
     minimum, maximum = -100.0, 100.0
     higher_is_better = True
     sample_rates = None

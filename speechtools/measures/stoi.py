@@ -24,7 +24,7 @@ class STOI:
     1.0
     """
 
-    name = "stoi"
+    name, description = "stoi", "STOI"
     minimum, maximum = -1.0, 1.0
     higher_is_better = True
     sample_rates = None

@@ -10,13 +10,11 @@ from numpy.typing import ArrayLike
 
 from speechtools.core import metrics
 from speechtools.core.plots import COLORS, LINE_COLORS, save, set_title, spectrogram_panels
-from speechtools.measures import find_measure
+from speechtools.measures import describe_measure, find_measure
 
 if TYPE_CHECKING:
     from speechtools.quality.inference import QualityReport
 
-#: Names of the scales on the axes.
-SCALE_NAMES = {"raw_nb": "raw PESQ (P.862)", "nb": "PESQ (P.862.1)", "wb": "wideband PESQ (P.862.2)"}
 Marks = Mapping[str, tuple[float, float]]
 
 
@@ -38,7 +36,7 @@ def score_scatter(
         label = f"{subset} ({np.count_nonzero(rows)})"
         color = COLORS.get(subset)
         axes.scatter(true[rows], predicted[rows], s=9, alpha=0.45, linewidths=0, color=color, label=label)
-    name = SCALE_NAMES.get(scale, scale)
+    name = describe_measure(scale)
     axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", xlim=limits, ylim=limits, aspect="equal")
     set_title(axes, title)
     axes.legend(loc="upper left", title="utterances", frameon=False, markerscale=2.5)
@@ -121,5 +119,5 @@ def _score_panels(
         for axes in column if title in marked else ():
             axes.axvspan(*marked[title], fill=False, edgecolor="black", linestyle="--", linewidth=1)
     measure = find_measure(scale)
-    panels[1, 0].set(ylabel=f"predicted\n{SCALE_NAMES.get(scale, scale)}", ylim=(measure.minimum, measure.maximum))
+    panels[1, 0].set(ylabel=f"predicted\n{describe_measure(scale)}", ylim=(measure.minimum, measure.maximum))
     return figure, panels[1]

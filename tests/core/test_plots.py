@@ -1,4 +1,4 @@
-"""The shared plots, and the former places of the others."""
+"""The shared plots."""
 
 import numpy as np
 import pytest
@@ -26,12 +26,3 @@ def test_the_learning_curve_shows_means_seeds_extremes_and_gaps(monkeypatch, tmp
     points[0]["lcc"] = [None]
     plots.learning_curve(tmp_path / "l.png", points, "a test")
     assert np.isnan(figures[1].axes[0].get_lines()[0].get_ydata()).tolist() == [True, False, False]
-
-
-def test_former_places():
-    from speechtools.speaker.plots import det
-
-    assert plots.det is det
-    assert all(hasattr(plots, name) for names in plots._MOVED.values() for name in names)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        plots.nothing  # noqa: B018

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from speechtools.core import rows as row_models
 from speechtools.core.errors import CorpusError
 from speechtools.core.rows import Row, check_manifest, iterate_rows, read_rows, write_rows
 
@@ -73,13 +74,12 @@ def test_what_is_wrong_is_named(tmp_path, content, message):
         read_rows(path, Recording, check=True)
 
 
-def test_a_manifest_of_no_known_model_is_refused(tmp_path):
-    (tmp_path / "train.csv").write_text(HEADER)
-    with pytest.raises(CorpusError, match="fit no known manifest .*quality.* The nearest is"):
+@pytest.mark.parametrize(
+    "models, message",
+    [({"recordings": Recording}, "The nearest is recordings, which also needs is_clean"), ({}, "Import the module")],
+)
+def test_a_manifest_of_no_known_model_is_refused(tmp_path, monkeypatch, models, message):
+    monkeypatch.setattr(row_models, "MODELS", models)
+    (tmp_path / "train.csv").write_text("ID,path,samples\n")
+    with pytest.raises(CorpusError, match=message):
         check_manifest(tmp_path / "train.csv")
-
-
-def test_former_names_still_work():
-    with pytest.warns(DeprecationWarning, match="speechtools.corpora.utterance"):
-        from speechtools.core.rows import Utterance
-    assert Utterance("a-1", "a", "train", Path("a/1.wav"), 2.5).text is None
