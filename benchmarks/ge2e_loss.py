@@ -27,6 +27,7 @@ class Plain(nn.Module):
         self.contrast = contrast
 
     def forward(self, dvectors: Tensor) -> Tensor:
+        """Return the loss of unit d-vectors (speakers, utterances, emb): a scalar."""
         num_speakers, num_utterances, _ = dvectors.shape
         centroids = dvectors.mean(dim=1)
         # (speakers, emb)

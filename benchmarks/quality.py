@@ -58,6 +58,7 @@ class PackedQualityNet(nn.Module):
         self.linear, self.output = net.linear, net.output
 
     def forward(self, feats, lens):
+        """Return scores (batch,) and frame scores (batch, time) of feats (batch, time, input_size)."""
         counts = frame_counts(feats, lens)
         packed = pack_padded_sequence(feats, counts.cpu(), batch_first=True, enforce_sorted=False)
         hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=feats.shape[1])

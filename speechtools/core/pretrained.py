@@ -116,8 +116,8 @@ def _find_folder(source: str | Path, hparams_file: str, savedir: str | Path | No
         parent = next(parent for parent in folder.absolute().parents if parent.exists())
         hint = did_you_mean(source, bundled) if folder.parent == Path() else ""
         raise ConfigError(
-            f"The folder {source} does not exist (its nearest existing parent is {parent}). Pass the `pretrained` folder "
-            f"of a recipe, the id owner/name of a hub model, or a bundled model: {', '.join(bundled)}.{hint}"
+            f"The folder {source} does not exist (its nearest existing parent is {parent}). Pass the `pretrained` "
+            f"folder of a recipe, the id owner/name of a hub model, or a bundled model: {', '.join(bundled)}.{hint}"
         )
     from huggingface_hub import snapshot_download
 

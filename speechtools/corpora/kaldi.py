@@ -16,8 +16,9 @@ def kaldi(data_folder: str | Path) -> Iterator[Utterance]:
     """Kaldi lists: ``wav.scp`` (id, path), ``utt2spk`` (id, speaker) and optionally ``text`` (id, words).
 
     ``data_folder`` contains the lists itself (the split is then ``""``), or folders with lists: train, dev (or valid,
-    val) and test (or eval). A path in wav.scp is absolute, or relative to ``data_folder``, the folder above it or that of
-    the list, tried in this order. Commands instead of paths, and ``segments``, are not supported. Sorted by id.
+    val) and test (or eval). A path in wav.scp is absolute, or relative to ``data_folder``, the folder above it or the
+    folder of the list, tried in this order. Commands instead of paths, and ``segments``, are not supported.
+    Sorted by id.
 
     Raises
     ------

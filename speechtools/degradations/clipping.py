@@ -28,5 +28,6 @@ class Clipping:
         self.min_level, self.max_level = min_level, max_level
 
     def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Clip samples (samples,) at a random level, relative to their peak."""
         level = np.float32(rng.uniform(self.min_level, self.max_level)) * np.abs(clean).max()
         return np.clip(clean, -level, level)

@@ -60,6 +60,7 @@ class AdditiveNoise:
         self._files = [path for files in types.values() for path in files]
 
     def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Add a random stretch of a random noise to samples (samples,), at a random SNR."""
         if self._files:
             noise = read_cached(self._files[rng.integers(len(self._files))], self.sample_rate)
         else:

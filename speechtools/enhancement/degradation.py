@@ -51,4 +51,5 @@ class NoiseThenEnhancer(AdditiveNoise):
         return enhancer
 
     def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Add noise to samples (samples,), then enhance the mixture."""
         return self._enhancer.enhance_waveforms([super().__call__(clean, rng)])[0]

@@ -223,6 +223,7 @@ class SegmentCutter:
         self.sample_rate = sample_rate
 
     def __call__(self, utterance: Utterance) -> np.ndarray:
+        """Return the segment (samples,) of an utterance that contains its keyword."""
         samples = audio.read(utterance.path, self.sample_rate)
         audio.check_signal(samples, utterance.path)
         end = None if utterance.keyword_end is None else round(utterance.keyword_end * self.sample_rate)

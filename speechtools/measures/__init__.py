@@ -38,9 +38,11 @@ class Measure(Protocol):
     higher_is_better: bool
 
     @property
-    def sample_rates(self) -> tuple[int, ...] | None: ...
+    def sample_rates(self) -> tuple[int, ...] | None:
+        """The sample rates (Hz) that are accepted; None for any."""
 
-    def __call__(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float: ...
+    def __call__(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+        """Return the score of a degraded signal (samples,) against its reference (samples,)."""
 
 
 def find_measure(name: str | Measure) -> Measure:

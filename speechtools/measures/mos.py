@@ -23,4 +23,5 @@ class MeanOpinionScore:
     from_listeners = True
 
     def __call__(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+        """Raise ConfigError: no signal has a computed mean opinion score."""
         raise ConfigError("Listeners give the scores of measure/mos. Use a corpus with scores, or another measure.")

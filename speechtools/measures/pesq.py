@@ -133,6 +133,7 @@ class RawPESQ(_PESQ):
     minimum, maximum = -0.5, 4.5
 
     def __call__(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+        """Return the raw score of a degraded signal (samples,) against its reference (samples,)."""
         return float(raw_from_nb(super().__call__(reference, degraded, sample_rate)))
 
 

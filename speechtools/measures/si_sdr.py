@@ -25,6 +25,7 @@ class SISDR:
     sample_rates = None
 
     def __call__(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+        """Return the ratio in dB of a degraded signal (samples,) against its reference (samples,)."""
         reference, degraded = np.asarray(reference), np.asarray(degraded)
         check_pair(self, reference, degraded, sample_rate)
         reference, degraded = reference.astype(np.float64), degraded.astype(np.float64)

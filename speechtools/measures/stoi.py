@@ -36,6 +36,7 @@ class STOI:
         return f"pystoi {version('pystoi')}"
 
     def __call__(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+        """Return the STOI of a degraded signal (samples,) against its reference (samples,)."""
         pystoi = optional_package("pystoi", "STOI")
         reference, degraded = np.asarray(reference), np.asarray(degraded)
         check_pair(self, reference, degraded, sample_rate)

@@ -67,7 +67,8 @@ class Store(Protocol):
     first: np.ndarray
     num_samples: np.ndarray
 
-    def read(self, utterance: int, start: int = 0, samples: int | None = None) -> np.ndarray: ...
+    def read(self, utterance: int, start: int = 0, samples: int | None = None) -> np.ndarray:
+        """Return the samples (samples,) of an utterance from ``start`` on; by default to its end."""
 
 
 class SpeakerBatches(Dataset):

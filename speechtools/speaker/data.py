@@ -130,6 +130,7 @@ class SpeechCutter:
         self.min_seconds, self.sample_rate = min_seconds, sample_rate
 
     def __call__(self, utterance: Utterance) -> np.ndarray:
+        """Return the speech (samples,) of an utterance."""
         samples = speech_of(utterance.path, self.detector, self.sample_rate)
         seconds = len(samples) / self.sample_rate
         if seconds < self.min_seconds:

@@ -91,6 +91,7 @@ class LSTMP(nn.Module):
         return gradient * self.projection_gradient_scale
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
+        """Return unit d-vectors (batch, embedding_size) of feats (batch, time, input_size)."""
         hidden, _ = self.lstm(feats)
         # (batch, time, proj_size)
         return nn.functional.normalize(self.linear(last_frames(hidden, lens)), dim=1)
@@ -145,6 +146,7 @@ class LSTMEncoder(nn.Module):
         return self.linear.out_features
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
+        """Return unit d-vectors (batch, embedding_size) of feats (batch, time, input_size)."""
         hidden, _ = self.lstm(feats)
         # (batch, time, hidden_size)
         embedded = self.linear(last_frames(hidden, lens))

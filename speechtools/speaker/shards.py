@@ -46,7 +46,8 @@ class Cutter(Protocol):
     sample_rate: int
     has_keywords: bool  # whether the texts of the utterances are keywords
 
-    def __call__(self, utterance: Utterance) -> np.ndarray: ...
+    def __call__(self, utterance: Utterance) -> np.ndarray:
+        """Return the samples (samples,) of an utterance to keep."""
 
 
 @dataclass(frozen=True, kw_only=True)

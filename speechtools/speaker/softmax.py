@@ -58,6 +58,7 @@ class Softmax(nn.Module):
         self.linear = nn.Linear(embedding_size, num_speakers)
 
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
+        """Return the cross entropy of the training speakers: a scalar."""
         if self.linear is None:
             raise ConfigError(
                 "speaker-loss/softmax has no speakers yet: call set_speakers before the optimizer is made. With "

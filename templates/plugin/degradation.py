@@ -26,6 +26,7 @@ class MyNetDegradation:
         self.loss, self.size = loss, round(packet_ms * sample_rate / 1000)
 
     def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Silence random packets of samples (samples,)."""
         kept = rng.random(-(-len(clean) // self.size)) >= self.loss
         # (packets,)
         return clean * np.repeat(kept, self.size)[: len(clean)]

@@ -34,6 +34,7 @@ class MyNetEncoder(nn.Module):
         self.linear = nn.Linear(hidden_size, embedding_size)
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
+        """Return unit d-vectors (batch, embedding_size)."""
         time = feats.shape[1]
         counts = frame_counts(feats, lens)
         # (batch,)

@@ -32,6 +32,7 @@ class MyNetEnhancer(nn.Module):
         self.output = nn.Linear(hidden_size, input_size)
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
+        """Return masks (batch, time, input_size) for magnitudes of the same shape."""
         _, time, bins = feats.shape
         counts = frame_counts(feats, lens)
         valid = length_mask(counts, time).unsqueeze(2)

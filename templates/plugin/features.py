@@ -42,6 +42,7 @@ class MyNetFeatures(LogMel):
         return self.dct.shape[1]
 
     def forward(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor:
+        """Return the coefficients (batch, time, n_coefficients) of waveforms (batch, samples)."""
         energies = super().forward(wavs, lens)
         # (batch, time, n_mels)
         return energies @ self.dct

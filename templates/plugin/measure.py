@@ -28,6 +28,7 @@ class MyNetMeasure:
         self.frame_ms = frame_ms
 
     def __call__(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+        """Return the mean SNR of a degraded signal (samples,) against its reference (samples,)."""
         check_pair(self, reference, degraded, sample_rate)
         size = round(self.frame_ms * sample_rate / 1000)
         count = len(reference) // size

@@ -50,6 +50,7 @@ class MyNet(nn.Module):
     """
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
+        """Return the means (batch, size) of feats (batch, time, size)."""
         if lens is None:
             return feats.mean(dim=1)
         counts = num_samples(lens, feats.shape[1])

@@ -31,6 +31,7 @@ class MyNetQuality(nn.Module):
         self.output = nn.Linear(hidden_size, 1)
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return scores (batch,) and frame scores (batch, time)."""
         time = feats.shape[1]
         counts = frame_counts(feats, lens)
         # (batch,)

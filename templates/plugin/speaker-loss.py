@@ -35,6 +35,7 @@ class MyNetLoss(nn.Module):
         self.reduction = check_reduction(reduction)
 
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
+        """Return the loss of unit d-vectors: a scalar."""
         dvectors, index, num_speakers = speaker_index(dvectors, speakers, "speaker-loss/my-net")
         # (batch, emb), (batch,)
         sums = dvectors.new_zeros(num_speakers, dvectors.shape[1]).index_add(0, index, dvectors)

@@ -35,6 +35,7 @@ class MyNetVAD(nn.Module):
 
     @torch.no_grad()
     def forward(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor:
+        """Return whether each frame is speech: booleans (batch, time)."""
         samples = wavs.shape[1]
         wavs = clear_padding(wavs, lens)
         time = -(-samples // self.hop_length)

@@ -20,6 +20,7 @@ class SpeakerBrain(training.DVectorBrain):
     """Partial utterances -> log-mel features -> LSTM -> d-vectors -> GE2E loss over N speakers x M utterances."""
 
     def compute_forward(self, batch, stage):
+        """Return the d-vectors and the speakers of a batch of partial or, outside training, whole utterances."""
         batch = batch.to(self.device)
         if stage != sb.Stage.TRAIN:
             return self.whole_utterances(batch)
@@ -45,6 +46,7 @@ class SpeakerBrain(training.DVectorBrain):
         return torch.stack([dvectors.utterance_dvector(window) for window in windows]), batch.speakers
 
     def compute_objectives(self, predictions, batch, stage):
+        """Return the loss of a training batch; collect the d-vectors of other batches."""
         embedded, speakers = predictions
         if stage != sb.Stage.TRAIN:
             self.embedded.append(embedded.float().cpu())
@@ -53,6 +55,7 @@ class SpeakerBrain(training.DVectorBrain):
         return self.modules.loss(*gather_dvectors(embedded, speakers))
 
     def validate(self, stage):
+        """Return the EER, the minDCF and the threshold of the trials of the stage."""
         split = "test" if stage == sb.Stage.TEST else "valid"
         self.result = evaluation.evaluate(torch.cat(self.embedded), self.trials[split])
         return {key: self.result.metrics[key] for key in ("eer", "min_dcf", "eer_threshold")}

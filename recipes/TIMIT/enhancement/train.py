@@ -28,6 +28,7 @@ class EnhancementBrain(training.RecipeBrain):
     quality_net = None  # of the perceptual loss, if it has a weight
 
     def compute_forward(self, batch, stage):
+        """Return the masks and the noisy spectrum, each (batch, time, bins), and the relative lengths (batch,)."""
         batch = batch.to(self.device)
         wavs, lens = batch.noisy
         if stage == sb.Stage.TRAIN:
@@ -39,6 +40,7 @@ class EnhancementBrain(training.RecipeBrain):
         return enhancer(noisy.abs(), frame_lens), noisy, frame_lens
 
     def compute_objectives(self, predictions, batch, stage):
+        """Return the error of the masked spectrum, plus the weighted perceptual loss if there is one."""
         masks, noisy, frame_lens = predictions
         wavs, lens = batch.clean
         clean = self.hparams.spectrum(wavs, lens)
@@ -54,15 +56,18 @@ class EnhancementBrain(training.RecipeBrain):
         return loss
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """Update the running average of the weights."""
         self.hparams.averaged.update_parameters(self.hparams.enhancer)
 
     def on_stage_start(self, stage, epoch=None):
+        """Set the learning rate of the epoch, and begin without errors."""
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TRAIN:
             self.set_rate(self.hparams.lr * self.hparams.lr_decay ** (epoch - 1))
         self.errors = []
 
     def validate(self, stage):
+        """Return the mean error of the stage."""
         return {"error": sum(self.errors) / len(self.errors)}
 
 

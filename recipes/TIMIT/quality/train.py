@@ -29,6 +29,7 @@ class QualityBrain(training.RecipeBrain):
     epoch_share = 1.0  # share of the prepared training set in an epoch
 
     def compute_forward(self, batch, stage):
+        """Return scores (batch,), frame scores (batch, time) and relative lengths (batch,)."""
         wavs, lens = batch.to(self.device).wav
         with torch.no_grad():
             feats = self.modules.features(wavs, lens)
@@ -43,6 +44,7 @@ class QualityBrain(training.RecipeBrain):
         return *quality(feats, frame_lens), frame_lens
 
     def compute_objectives(self, predictions, batch, stage):
+        """Return the loss; outside training, collect the scores."""
         scores, frame_scores, frame_lens = predictions
         if stage != sb.Stage.TRAIN:
             counts = frame_counts(frame_scores, frame_lens).tolist()
@@ -52,11 +54,13 @@ class QualityBrain(training.RecipeBrain):
         return self.hparams.objective(scores, frame_scores, batch.score.to(scores), frame_lens, q_max)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """Limit the recurrent weights, then update the running average of the weights."""
         if self.hparams.recurrent_max_norm is not None:
             limit_recurrent_norm(self.hparams.quality, self.hparams.recurrent_max_norm)
         self.hparams.averaged.update_parameters(self.hparams.quality)
 
     def on_stage_start(self, stage, epoch=None):
+        """Set the learning rate of the epoch, and begin without scores."""
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TRAIN:
             # The rate decays once for as many utterances as the prepared set has.
@@ -64,6 +68,7 @@ class QualityBrain(training.RecipeBrain):
         self.tested = {}  # score and variance of the frame scores by utterance
 
     def validate(self, stage):
+        """Return MSE, LCC and SRCC of the scores that the stage collected."""
         rows = [row for row in self.rows["test" if stage == sb.Stage.TEST else "valid"] if row.ID in self.tested]
         self.test_rows = rows
         self.predicted = [self.tested[row.ID][0] for row in rows]

@@ -24,6 +24,7 @@ class KeywordBrain(training.DVectorBrain):
     """Segments with a keyword -> log-mel features -> LSTM -> d-vectors -> Σ α_k L_k over the sources (equation 12)."""
 
     def compute_forward(self, batch, stage):
+        """Return the d-vectors: in training with the speakers of each source, otherwise (segments, emb)."""
         batch = batch.to(self.device)
         if stage != sb.Stage.TRAIN:
             return self.hparams.averaged(self.modules.features(torch.stack(batch.wavs)))
@@ -48,6 +49,7 @@ class KeywordBrain(training.DVectorBrain):
         return self.hparams.augment_feats(feats) if self.hparams.augment_feats else feats
 
     def compute_objectives(self, predictions, batch, stage):
+        """Return the weighted sum of the losses of the sources; outside training, collect the d-vectors."""
         if stage != sb.Stage.TRAIN:
             self.embedded.append(predictions.float().cpu())
             return torch.zeros(())
@@ -58,17 +60,20 @@ class KeywordBrain(training.DVectorBrain):
         return sum(weight * loss for weight, loss in zip(batch.weights, losses, strict=True))
 
     def on_stage_start(self, stage, epoch=None):
+        """Begin without losses of the sources."""
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TRAIN:
             self.source_losses = {}
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Log the mean loss of each source as well."""
         super().on_stage_end(stage, stage_loss, epoch)
         if stage == sb.Stage.TRAIN:
             means = {name: float(torch.stack(losses).mean()) for name, losses in self.source_losses.items()}
             self.train_stats |= {f"loss_{name}": mean for name, mean in means.items()}
 
     def validate(self, stage):
+        """Return the metrics of all pairs of keywords."""
         split = "test" if stage == sb.Stage.TEST else "valid"
         self.result = keyword_evaluation.evaluate_pairs(torch.cat(self.embedded), self.trials[split])
         return self.result.metrics

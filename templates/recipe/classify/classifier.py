@@ -22,6 +22,7 @@ class Net(nn.Module):
         self.output = nn.Linear(hidden_size, len(labels))
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
+        """Return logits (batch, labels) of feats (batch, time, input_size)."""
         counts = frame_counts(feats, lens)
         hidden, _ = self.gru(feats)
         # (batch, time, hidden_size)

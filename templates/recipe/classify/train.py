@@ -21,10 +21,12 @@ class Brain(training.RecipeBrain):
     selection_key = "error"  # of the metrics that validate returns, the one that chooses the checkpoint (lowest)
 
     def on_stage_start(self, stage, epoch=None):
+        """Begin without errors."""
         super().on_stage_start(stage, epoch)
         self.errors = []
 
     def compute_forward(self, batch, stage):
+        """Return logits (batch, labels)."""
         wavs, lens = batch.to(self.device).wav
         feats = self.modules.features(wavs, lens)
         # (batch, time, size)
@@ -32,10 +34,12 @@ class Brain(training.RecipeBrain):
         # (batch, labels)
 
     def compute_objectives(self, logits, batch, stage):
+        """Return the cross entropy, and collect the errors."""
         self.errors += (logits.argmax(dim=1) != batch.label).float().tolist()
         return cross_entropy(logits, batch.label)
 
     def validate(self, stage):
+        """Return the share of wrong labels of the stage."""
         return {"error": sum(self.errors) / len(self.errors)}
 
 

@@ -23,10 +23,12 @@ class SpeakerBrain(training.RecipeBrain):
     selection_key = "eer"  # of the metrics that validate returns, the one that chooses the checkpoint (lowest)
 
     def on_stage_start(self, stage, epoch=None):
+        """Begin without d-vectors."""
         super().on_stage_start(stage, epoch)
         self.embedded = []
 
     def compute_forward(self, batch, stage):
+        """Return d-vectors: in training (speakers, utterances, emb), otherwise (utterances, emb)."""
         batch = batch.to(self.device)
         if stage == sb.Stage.TRAIN:
             embedded = self.modules.encoder(self.modules.features(batch.wavs))
@@ -41,12 +43,14 @@ class SpeakerBrain(training.RecipeBrain):
         # (utterances, emb)
 
     def compute_objectives(self, predictions, batch, stage):
+        """Return the loss of a training batch; collect the d-vectors of other batches."""
         if stage == sb.Stage.TRAIN:
             return self.modules.loss(predictions, batch.speakers)
         self.embedded.append(predictions.float().cpu())
         return torch.zeros(())
 
     def validate(self, stage):
+        """Return the EER, the minDCF and the threshold of the trials of the stage."""
         split = "test" if stage == sb.Stage.TEST else "valid"
         self.result = evaluation.evaluate(torch.cat(self.embedded), self.trials[split])
         return {key: self.result.metrics[key] for key in ("eer", "min_dcf", "eer_threshold")}

@@ -38,6 +38,7 @@ class XVector(nn.Module):
         self.linear = nn.Linear(2 * hidden_size, embedding_size)
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
+        """Return unit d-vectors (batch, embedding_size)."""
         time = feats.shape[1]
         counts = frame_counts(feats, lens)
         valid = length_mask(counts, time).unsqueeze(1)

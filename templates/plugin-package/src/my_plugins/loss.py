@@ -29,6 +29,7 @@ class AngularPrototypical(nn.Module):
         self.scale = nn.Parameter(torch.tensor(init_scale))
 
     def forward(self, dvectors: Tensor, speakers: Tensor | None = None) -> Tensor:
+        """Return the loss of unit d-vectors: a scalar."""
         dvectors, index, num_speakers = speaker_index(dvectors, speakers, "speaker-loss/angular-prototypical")
         # (batch, emb), (batch,)
         places = torch.arange(len(index), device=index.device)
