@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-#: Modules that moved into a room and kept their name, by room.
+#: Modules that moved into a subpackage and kept their name, by subpackage.
 _KEPT_NAME = {
     "audio": "features recurrent spectrum vad",
     "core": "errors installation metrics plots registry",
@@ -46,7 +46,9 @@ MOVED = {
     "reports": "quality.evaluation",
     "scoring": "cli.score",
 }
-MOVED |= {name: f"{room}.{name.removeprefix('data.')}" for room, names in _KEPT_NAME.items() for name in names.split()}
+MOVED |= {
+    name: f"{package}.{name.removeprefix('data.')}" for package, names in _KEPT_NAME.items() for name in names.split()
+}
 #: Former kind and the present one: ``loss/te2e`` is ``speaker-loss/te2e`` now.
 FORMER_KINDS = {"loss": "speaker-loss"}
 #: Present modules that were split, and where the other names of the former module are.
