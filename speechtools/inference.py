@@ -3,18 +3,14 @@
 from speechtools.core.pretrained import PretrainedModel
 from speechtools.enhancement.inference import BUNDLED_ENHANCER, SpeechEnhancer
 from speechtools.quality.inference import BUNDLED_QUALITY_NET, QualityNet, QualityReport, Region
-from speechtools.speaker.inference import (
-    BUNDLED_SPEAKER_ENCODER,
-    SpeakerEncoder,
-    SpeakerVerification,
-    Verdict,
-    WindowDVectors,
-)
+from speechtools.speaker.inference import BUNDLED_SPEAKER_ENCODER, SpeakerEncoder, WindowDVectors
+from speechtools.speaker.verification import Match, SpeakerVerification, Verdict
 
 __all__ = [
     "BUNDLED_ENHANCER",
     "BUNDLED_QUALITY_NET",
     "BUNDLED_SPEAKER_ENCODER",
+    "Match",
     "PretrainedModel",
     "QualityNet",
     "QualityReport",

@@ -1,15 +1,13 @@
-"""Embed recordings, enroll voices and verify them, with a trained d-vector encoder.
+"""Embed recordings with a trained d-vector encoder.
 
 A recording becomes a d-vector as in the GE2E paper (section 3.2): voice activity detection, features, sliding windows,
 encoder, L2 normalisation, mean.
 """
 
-import math
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +17,8 @@ from speechtools.audio.frames import frame_counts
 from speechtools.audio.io import chunks, duration
 from speechtools.audio.recordings import check_lens, check_waveforms, map_recordings
 from speechtools.audio.vad import speech_samples
-from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError
-from speechtools.core.files import fingerprint, write_aside
+from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.files import fingerprint
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.speaker import dvectors
 from speechtools.speaker.encoders import LSTMP, folded
@@ -45,29 +43,6 @@ class WindowDVectors:
 
     dvectors: Tensor
     times: np.ndarray
-
-
-class Verdict(NamedTuple):
-    """The result of a verification.
-
-    Attributes
-    ----------
-    score : float
-        Cosine of the two d-vectors, in [-1, 1].
-    accepted : bool
-        Whether the score reaches the threshold.
-
-    Examples
-    --------
-    >>> Verdict(0.8125, True)
-    Verdict(score=0.812, accepted=True)
-    """
-
-    score: float
-    accepted: bool
-
-    def __repr__(self) -> str:
-        return f"Verdict(score={self.score:.3f}, accepted={self.accepted})"
 
 
 class SpeakerEncoder(PretrainedModel):
@@ -132,6 +107,21 @@ class SpeakerEncoder(PretrainedModel):
     def embedding_size(self) -> int:
         """Size of a d-vector."""
         return self.mods.encoder.embedding_size
+
+    @property
+    def model_id(self) -> str:
+        """A fingerprint of the encoder's weights and of the features."""
+        sums = {key: float(value.double().abs().sum()) for key, value in self.mods.encoder.state_dict().items()}
+        # Features of the same size do not show in the weights, yet change the d-vectors.
+        options = {
+            key: value for key, value in vars(self.features).items() if isinstance(value, bool | int | float | str)
+        }
+        options.pop("training", None)
+        if isinstance(self.features, torch.nn.Module):
+            buffers = self.features.named_buffers()
+            sums |= {f"features.{key}": float(value.double().abs().sum()) for key, value in buffers}
+        weights = {key: f"{value:.6e}" for key, value in sums.items()}
+        return fingerprint(weights | {"features": type(self.features).__name__, "options": options})
 
     @torch.inference_mode()
     def encode_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Tensor:
@@ -270,126 +260,3 @@ class SpeakerEncoder(PretrainedModel):
             )
         for chunk in chunks(path, self.sample_rate, round(self.CHUNK_SECONDS * self.sample_rate)):
             yield torch.from_numpy(chunk.samples)
-
-
-class SpeakerVerification(SpeakerEncoder):
-    """Speaker verification.
-
-    A voice is enrolled from one or more recordings; its voiceprint is the mean of their d-vectors (equation 1). A
-    recording is accepted if its cosine with the voiceprint reaches ``threshold``. The default threshold is that of the
-    equal error rate on the validation speakers.
-
-    Examples
-    --------
-    >>> verifier = SpeakerVerification.from_hparams()  # the bundled model
-    >>> verifier.voices, 0 < verifier.threshold < 1
-    ({}, True)
-    """
-
-    HPARAMS_NEEDED = [*SpeakerEncoder.HPARAMS_NEEDED, "threshold"]
-
-    #: Least speech in all recordings of an enrollment together.
-    MIN_ENROLMENT_SECONDS = 1.0
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.threshold = float(self.hparams.threshold)
-        self.voices: dict[str, Tensor] = {}
-
-    def enroll(self, name: str, paths: Iterable[str | Path]) -> Tensor:
-        """Enroll a voice from one or more recordings, replacing an earlier voice of that name.
-
-        Returns
-        -------
-        Tensor
-            The voiceprint (embedding_size,).
-
-        Raises
-        ------
-        AudioError
-            A recording cannot be read, or the recordings contain too little speech; nothing is enrolled.
-        """
-        paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
-        if not paths:
-            raise ConfigError(f"No recordings to enroll {name!r} from. Pass at least one, better three or more.")
-        recordings = [self._embed_windows(self._chunks(path), str(path)) for path in paths]
-        speech_seconds = sum(seconds for _, seconds in recordings)
-        if self.segment is None and speech_seconds < self.MIN_ENROLMENT_SECONDS:
-            raise AudioError(
-                f"The {len(paths)} recordings of {name!r} contain {speech_seconds:.2f} s of speech together, but at "
-                f"least {self.MIN_ENROLMENT_SECONDS} s are needed. Add recordings."
-            )
-        voiceprints = [dvectors.utterance_dvector(windows.dvectors) for windows, _ in recordings]
-        self.voices[name] = torch.stack(voiceprints).mean(dim=0).cpu()
-        return self.voices[name]
-
-    def verify(self, name: str, path: str | Path, threshold: float | None = None) -> Verdict:
-        """Decide whether a recording is of the enrolled voice ``name``.
-
-        Raises
-        ------
-        ConfigError
-            No voice of that name is enrolled.
-        AudioError
-            The recording cannot be read or contains too little speech.
-        """
-        return self._verdict(self.voice(name), self.encode_file(path), threshold)
-
-    def verify_files(self, path_a: str | Path, path_b: str | Path, threshold: float | None = None) -> Verdict:
-        """Decide whether two recordings are of the same voice."""
-        return self._verdict(self.encode_file(path_a), self.encode_file(path_b), threshold)
-
-    def voice(self, name: str) -> Tensor:
-        """Return the voiceprint (embedding_size,) of an enrolled voice."""
-        if name not in self.voices:
-            names = ", ".join(sorted(self.voices)) or "none"
-            raise ConfigError(f"No voice {name!r} is enrolled. Enrolled voices: {names}.")
-        return self.voices[name]
-
-    def save_voices(self, path: str | Path) -> None:
-        """Write the enrolled voices to an .npz file, with the fingerprint of the model."""
-        names = sorted(self.voices)
-        prints = np.stack([self.voices[name].numpy() for name in names]) if names else np.zeros((0, 0))
-        with write_aside(path) as aside, open(aside, "wb") as stream:
-            np.savez(stream, names=np.array(names, dtype=str), voiceprints=prints, model=self.model_id)
-
-    def load_voices(self, path: str | Path) -> None:
-        """Add the voices of a file written by :meth:`save_voices`.
-
-        Raises
-        ------
-        ConfigError
-            The file is missing or damaged, or its voices were enrolled with another model.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as content:
-                names, voiceprints = content["names"].tolist(), content["voiceprints"]
-                model_id = str(content["model"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            reason = f"cannot be read as a file of enrolled voices ({type(error).__name__})"
-            raise ConfigError(f"{path} {reason}. Create it with `speechtools enroll`.") from error
-        if model_id != self.model_id:
-            raise ConfigError(f"The voices in {path} were enrolled with another model. Use it, or enroll them again.")
-        self.voices.update(zip(names, map(torch.from_numpy, voiceprints), strict=True))
-
-    @property
-    def model_id(self) -> str:
-        """A fingerprint of the encoder's weights and of the features."""
-        sums = {key: float(value.double().abs().sum()) for key, value in self.mods.encoder.state_dict().items()}
-        # Features of the same size do not show in the weights, yet change the d-vectors.
-        options = {
-            key: value for key, value in vars(self.features).items() if isinstance(value, bool | int | float | str)
-        }
-        options.pop("training", None)
-        if isinstance(self.features, torch.nn.Module):
-            buffers = self.features.named_buffers()
-            sums |= {f"features.{key}": float(value.double().abs().sum()) for key, value in buffers}
-        weights = {key: f"{value:.6e}" for key, value in sums.items()}
-        return fingerprint(weights | {"features": type(self.features).__name__, "options": options})
-
-    def _verdict(self, model: Tensor, test: Tensor, threshold: float | None) -> Verdict:
-        threshold = self.threshold if threshold is None else threshold
-        score = dvectors.cosine_scores(model.unsqueeze(0), test.unsqueeze(0)).item()
-        if not math.isfinite(score):
-            raise SpeechtoolsError("The score is not finite: the model's weights are damaged. Export the model again.")
-        return Verdict(score, score >= threshold)

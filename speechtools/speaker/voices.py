@@ -156,7 +156,7 @@ def read_voices(path: str | Path, model: str | None = None, embedding_size: int 
     """
     create = f"Create it with `speechtools enroll NAME RECORDING... --voices {path}`."
     if not os.path.exists(path):
-        raise ConfigError(f"There is no file of voices {path}. {create}")
+        raise ConfigError(f"The file of voices {path} does not exist. {create}")
     if not os.path.isfile(path):
         raise ConfigError(f"{path} is not a regular file. Pass a file of voices that `speechtools enroll` wrote.")
     try:

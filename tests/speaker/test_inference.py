@@ -151,7 +151,7 @@ def test_voices_are_stored_for_their_model(verifier, recordings, tmp_path):
         with pytest.raises(ConfigError, match="enrolled with another model"):
             load(folder).load_voices(path)
     (tmp_path / "truncated.npz").write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ConfigError, match="truncated.npz cannot be read as a file of enrolled voices"):
+    with pytest.raises(ConfigError, match="truncated.npz is not a file of voices"):
         verifier.load_voices(tmp_path / "truncated.npz")
     with pytest.raises(ConfigError, match="No voice 'bob' is enrolled. Enrolled voices: anna"):
         verifier.verify("bob", recordings[0])
