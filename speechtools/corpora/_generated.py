@@ -54,6 +54,7 @@ def complete(
     name: str,
     num_workers: int | None,
     megabytes: float,
+    transcript: str = "",
 ) -> Iterator[Utterance]:
     """The utterances of a plan. Missing files are made now, and the manifest is written last.
 
@@ -69,9 +70,15 @@ def complete(
         Processes; by default one a core.
     megabytes : float
         Size of one utterance.
+    transcript : str
+        Suffix of the transcript that ``make`` writes beside the audio; empty for none.
     """
+
+    def is_whole(item: Item, seconds: float) -> bool:
+        return seconds > 0 and (not transcript or (folder / item.relative).with_suffix(transcript).is_file())
+
     durations = [whole_duration(folder / item.relative) for item in plan]  # s
-    missing = [item for item, seconds in zip(plan, durations, strict=True) if not seconds]
+    missing = [item for item, seconds in zip(plan, durations, strict=True) if not is_whole(item, seconds)]
     manifest, columns = folder / "manifest.csv", SpokenRow.columns()
     if missing or not os.path.isfile(manifest):
         if missing:

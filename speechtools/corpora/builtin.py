@@ -88,7 +88,7 @@ def builtin(
     folder = _generated.cache_folder(data_folder) / f"builtin-{fingerprint({'version': _VERSION, **options})}"
     plan = _plan(seed, num_train_speakers, num_test_speakers)
     readme = _README.format(speakers=num_train_speakers + num_test_speakers, seed=seed)
-    return _generated.complete(folder, plan, _make, readme, "built-in corpus", num_workers, megabytes=0.12)
+    return _generated.complete(folder, plan, _make, readme, "built-in corpus", num_workers, 0.12, ".TXT")
 
 
 def builtin_noises(data_folder: str | Path | None = None, seed: int = 0, num_workers: int | None = None) -> Path:

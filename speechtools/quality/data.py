@@ -15,6 +15,7 @@ import numpy as np
 
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.files import fingerprint
 from speechtools.core.registry import did_you_mean
 from speechtools.core.rows import Row, write_rows
 from speechtools.corpora import mixtures as mixing
@@ -150,13 +151,15 @@ def prepare(
             )
         options["enhancer"] = _digest(enhancer)
     noises = sources.noises() if labels == "measure" else {}
+    if labels == "corpus":  # read at every start: scores are edited by hand
+        groups = sources.speech(num_workers)
+        rows = {split: _labelled(groups[split], scale) for split in SPLITS}
+        options["rows"] = fingerprint({split: [row.cells() for row in rows[split]] for split in SPLITS})
     sets = sources.sets("quality", save_folder, SPLITS, options, noises, VERSION)
     if sets.complete():
         return sets
-    groups = sources.speech(num_workers)
-    if labels == "corpus":
-        rows = {split: _labelled(groups[split], scale) for split in SPLITS}
-    else:
+    if labels == "measure":
+        groups = sources.speech(num_workers)
         plan = mixing.plan_training(
             groups["train"],
             noises["train"],

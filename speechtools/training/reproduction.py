@@ -15,7 +15,7 @@ from speechtools.core.jobs import run_with_us
 from speechtools.core.registry import did_you_mean
 from speechtools.core.results import write_json
 from speechtools.training import options as recipe_options
-from speechtools.training.trees import dump
+from speechtools.training.trees import without_comments
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,8 @@ def earlier_stage(recipe: str | Path, yaml: str, folder: str | Path, options: Ma
     ]
     lasting = [yaml, *(word for word in words if not word.startswith(_MACHINE))]
     # The yaml may be edited: another one makes another model.
-    asked = {"options": lasting, "yaml": dump(recipe_options.merge(recipe_options.parse([str(recipe / yaml)])))}
+    tree = recipe_options.merge(recipe_options.parse([str(recipe / yaml)]))
+    asked = {"options": lasting, "yaml": without_comments(tree)}
     run = Path(folder).absolute() / f"{recipe.name}-{fingerprint(asked)}"
     if not (run / "results.json").is_file():
         logger.info("The required model of %s does not exist yet. It is trained first, in %s", recipe, run)

@@ -103,6 +103,13 @@ def dump(tree: dict) -> str:
     return text.getvalue()
 
 
+def without_comments(tree: dict) -> list[tuple]:
+    """Return the tags and scalars of a tree in order: the same for trees that differ in comments and layout alone."""
+    events = ruamel.yaml.YAML(typ="safe", pure=True).parse(dump(tree))
+    fields = ("tag", "value", "implicit")
+    return [(type(event).__name__, *(getattr(event, field, None) for field in fields)) for event in events]
+
+
 def references(node: Any) -> list[str]:
     """Return the keys that the ``!ref`` and ``!copy`` of a yaml tree name.
 

@@ -57,6 +57,13 @@ def test_only_missing_files_are_made_again(name, builtin_cache, tmp_path, monkey
         generate(name, tmp_path, seed=2)
 
 
+def test_a_missing_transcript_is_made_again(builtin_cache, tmp_path):
+    generate("builtin", tmp_path)[3].path.with_suffix(".TXT").unlink()
+    generate("builtin", tmp_path)
+    (folder,) = tmp_path.iterdir()
+    assert contents(folder) == contents(builtin_cache / folder.name)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the workers are forked on Linux only")
 def test_a_killed_run_leaves_no_worker_and_is_resumed(tmp_path):
     options = {"num_train_speakers": 14, "num_test_speakers": 1, "num_workers": 2}

@@ -235,6 +235,19 @@ def test_scores_of_a_corpus_state_their_measure_or_scale_does(tmp_path, measure,
         assert subsets(prepare(tmp_path / "sets", **options))["test"] == {"corpus": 1}
 
 
+def test_edited_scores_of_a_corpus_make_other_sets(tmp_path):
+    listed = "path,score,split\n" + "".join(f"{split}.wav,3,{split}\n" for split in quality_data.SPLITS)
+    for split in quality_data.SPLITS:
+        put(tmp_path / f"{split}.wav", 8000)
+    options = {"corpus": "labelled", "data_folder": tmp_path, "labels": "corpus", "scale": "mos"}
+    scores = []
+    for text in (listed, listed.replace("train.wav,3", "train.wav,4"), listed):
+        put_text(tmp_path / "labels.csv", text)
+        sets = prepare(tmp_path / "sets", **options)
+        scores.append([row.score for row in read_rows(sets.manifests["train"], QualityRow)])
+    assert scores == [[3.0], [4.0], [3.0]] and len(list((tmp_path / "sets").iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     "options, error, message",
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from speechtools.core.errors import ConfigError
-from speechtools.training.reproduction import run_once
+from speechtools.training.reproduction import earlier_stage, run_once
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TRAIN = """
@@ -44,6 +44,18 @@ def test_a_run_that_failed_may_be_started_with_other_options(command, tmp_path):
     with pytest.raises(subprocess.CalledProcessError, match="exit status 3"):
         run_once(tmp_path / "run", [*command, "--fails=True"])
     assert run_once(tmp_path / "run", command) == {"eer": 0.25}
+
+
+def test_an_earlier_stage_is_trained_anew_for_another_yaml_and_not_for_another_comment(command, tmp_path):
+    yaml, stages = tmp_path / "a.yaml", tmp_path / "stages"
+    yaml.write_text("lr: 0.1  # fast\nnet: !new:torch.nn.Identity\n")
+    first = earlier_stage(tmp_path, "a.yaml", stages, {"lr": 0.2})
+    yaml.write_text("# An example\nlr:   0.1\n\nnet: !new:torch.nn.Identity  # none\n")
+    assert earlier_stage(tmp_path, "a.yaml", stages, {"lr": 0.2}) == first
+    assert (first.parent / "trained.txt").read_text() == "once "
+    for changed in ("lr: 0.1\nnet: !new:torch.nn.Tanh\n", "lr: '0.1'\nnet: !new:torch.nn.Identity\n"):
+        yaml.write_text(changed)
+        assert earlier_stage(tmp_path, "a.yaml", stages, {}) != first
 
 
 @pytest.mark.parametrize(
