@@ -66,8 +66,8 @@ def main() -> None:
         enhancement_objective(model(noisy.abs(), frame_lens), clean, noisy, frame_lens).backward()
 
     packed = PackedEnhancer(net)
-    ours, plain = in_turns(lambda: step(net), lambda: step(packed), repeats=arguments.repeats)
-    rows.append(("training step, 16 × 4 s", f"{plain:.3f} s packed", f"{ours:.3f} s", f"{plain / ours:.2f}×", ""))
+    toolkit, plain = in_turns(lambda: step(net), lambda: step(packed), repeats=arguments.repeats)
+    rows.append(("training step, 16 × 4 s", f"{plain:.3f} s packed", f"{toolkit:.3f} s", f"{plain / toolkit:.2f}×", ""))
     print_table(f"torch {torch.__version__}, 1 thread", rows)
 
 

@@ -31,9 +31,9 @@ class Plain(nn.Module):
         num_speakers, num_utterances, _ = dvectors.shape
         centroids = dvectors.mean(dim=1)
         # (speakers, emb)
-        left = (dvectors.sum(dim=1, keepdim=True) - dvectors) / (num_utterances - 1)
+        exclusive = (dvectors.sum(dim=1, keepdim=True) - dvectors) / (num_utterances - 1)
         # (speakers, utterances, emb)
-        own = nn.functional.cosine_similarity(dvectors, left, dim=2)
+        own = nn.functional.cosine_similarity(dvectors, exclusive, dim=2)
         # (speakers, utterances)
         others = dvectors @ nn.functional.normalize(centroids, dim=1).T  # the d-vectors have length 1
         # (speakers, utterances, speakers)
@@ -58,16 +58,16 @@ def bench(shape: tuple[int, int, int], name: str, repeats: int) -> tuple[float, 
     """Seconds of the reference and of the toolkit, and the relative difference of their gradients."""
     torch.manual_seed(0)
     dvectors = nn.functional.normalize(torch.randn(shape), dim=2).requires_grad_()
-    plain, ours = Plain(contrast=name == "ge2e-contrast"), speechtools.build(f"speaker-loss/{name}")
+    plain, toolkit = Plain(contrast=name == "ge2e-contrast"), speechtools.build(f"speaker-loss/{name}")
     gradients = []
-    for loss in (plain, ours):
+    for loss in (plain, toolkit):
         step(loss, dvectors)
         gradients.append(dvectors.grad)
     # The reference assumes length 1, which changes its gradient along the d-vectors.
     along = dvectors.detach()
     one, other = (grad - (grad * along).sum(dim=2, keepdim=True) * along for grad in gradients)
     difference = float((other - one).norm() / one.norm())
-    return *in_turns(partial(step, plain, dvectors), partial(step, ours, dvectors), repeats=repeats), difference
+    return *in_turns(partial(step, plain, dvectors), partial(step, toolkit, dvectors), repeats=repeats), difference
 
 
 def main() -> None:
@@ -81,10 +81,10 @@ def main() -> None:
     rows = []
     for shape, reach in SHAPES.items():
         for name in ("ge2e-softmax", "ge2e-contrast"):
-            plain, ours, difference = bench(shape, name, arguments.repeats)
+            plain, toolkit, difference = bench(shape, name, arguments.repeats)
             size = " × ".join(map(str, shape))
             what = f"speaker-loss/{name}, {size}; gradients differ by {difference:.0e}"
-            sides = f"{1000 * plain:.2f} ms", f"{1000 * ours:.2f} ms", f"{ours / plain:.2f}×"
+            sides = f"{1000 * plain:.2f} ms", f"{1000 * toolkit:.2f} ms", f"{toolkit / plain:.2f}×"
             rows.append((what, *sides, f"≤ {reach}×"))
     print_table(f"torch {torch.__version__}, {arguments.threads} thread(s)", rows)
 

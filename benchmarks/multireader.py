@@ -97,7 +97,7 @@ def simulated(folder: Path, kind: type[SpeakerStore] = SpeakerStore) -> SpeakerS
 class OfOneFile(SpeakerStore):
     """Reads the audio of all shards from the first one."""
 
-    def _piece(self, shard: int, first: int, samples: int) -> np.ndarray:
+    def _slice(self, shard: int, first: int, samples: int) -> np.ndarray:
         if not self._maps:
             self._maps[0] = self._mapped(0)
         return self._maps[0][first : first + samples]
@@ -156,27 +156,27 @@ class Recipe:
 
 def bench_step(recipe: Recipe) -> Iterator[tuple]:
     """Yield rows: two plain loaders in turn and the MultiReader, without and with the training."""
-    ours, plain = iter(speaker_loader(recipe.reader, StepSampler(10**6))), recipe.plain_loaders()
+    multireader, plain = iter(speaker_loader(recipe.reader, StepSampler(10**6))), recipe.plain_loaders()
 
     def read_plain():
         for loader in plain:
             next(loader)
 
-    def read_ours():
-        next(ours)
+    def read_multireader():
+        next(multireader)
 
     def train_plain():
         for source, loader in zip(recipe.sources, plain, strict=True):
             recipe.train([next(loader)], [source.weight])
 
-    def train_ours():
-        batches = next(ours)
+    def train_multireader():
+        batches = next(multireader)
         recipe.train(batches.parts, batches.weights)
 
     shapes = " and ".join(f"{source.num_speakers} × {source.num_utterances}" for source in recipe.sources)
     for what, functions, repeats in (
-        ("reading a step", (read_plain, read_ours), 300),
-        ("reading and training a step", (train_plain, train_ours), 30),
+        ("reading a step", (read_plain, read_multireader), 300),
+        ("reading and training a step", (train_plain, train_multireader), 30),
     ):
         one, other = medians(*functions, repeats=repeats)
         yield f"{what}, {shapes}", f"{1000 * one:.1f} ms", f"{1000 * other:.1f} ms", f"{other / one:.2f}×", "≤ 1.05×"
@@ -265,23 +265,23 @@ def bench_index(folder: Path, num_speakers: int, num_utterances: int) -> Iterato
         )
     with tempfile.TemporaryDirectory(dir=folder) as name:
         corpus = Path(name, "corpus")
-        built = in_a_process("--build", corpus, "--speakers", num_speakers, "--utterances", num_utterances)
+        write_report = in_a_process("--build", corpus, "--speakers", num_speakers, "--utterances", num_utterances)
         size = sum(path.stat().st_size for path in (corpus / "index").iterdir())
-        drawn = in_a_process("--draw", corpus)
+        draw_report = in_a_process("--draw", corpus)
     what = f"{num_speakers:,} speakers, {num_utterances:,} utterances: "
-    yield what + "writing the index", "", f"{built['seconds']:.0f} s", "", ""
-    yield "largest memory meanwhile", "", f"{built['peak']:.2f} GiB", "", "≤ 8 GiB"
+    yield what + "writing the index", "", f"{write_report['seconds']:.0f} s", "", ""
+    yield "largest memory meanwhile", "", f"{write_report['peak']:.2f} GiB", "", "≤ 8 GiB"
     yield "on disk", "", f"{size / 1e9:.2f} GB, {size / num_utterances:.1f} bytes an utterance", "", ""
-    yield "opening it", "", f"{drawn['opening']:.1f} s", "", ""
+    yield "opening it", "", f"{draw_report['opening']:.1f} s", "", ""
     for key, text, reach in (
         ("one_file", "a batch of 64 × 10 × 0.8 s, audio in one file", "≤ 5 ms"),
         ("plan", "of that, drawing it", ""),
         ("own_files", "the same, audio in its own files", ""),
     ):
-        best, median = (1000 * seconds for seconds in drawn[key])
+        best, median = (1000 * seconds for seconds in draw_report[key])
         yield f"{text}: best, median of {BATCHES}", "", f"{best:.2f}, {median:.2f} ms", "", reach
-    yield "the first batch of a pass, which shuffles the speakers", "", f"{1000 * drawn['first']:.0f} ms", "", ""
-    before, after = drawn["before"], drawn["after"]
+    yield "the first batch of a pass, which shuffles the speakers", "", f"{1000 * draw_report['first']:.0f} ms", "", ""
+    before, after = draw_report["before"], draw_report["after"]
     sizes = f"{after['resident']:.2f} GiB ({after['own']:.2f}; {before['resident']:.2f} at the start)"
     yield f"memory after {BATCHES} batches (without mapped files)", "", sizes, "", "≤ 8 GiB"
 

@@ -98,9 +98,9 @@ def bench_step() -> list[tuple]:
             partial(train_step, model, torch.optim.RMSprop(model.parameters(), lr=0.0), feats, lens, target)
             for model in (net, packed)
         ]
-        ours, plain = in_turns(*steps, repeats=20)
+        toolkit, plain = in_turns(*steps, repeats=20)
         what = f"training step, 16 utterances, {threads} thread(s); scores differ by {difference:.0e}"
-        rows.append(_row(what, f"{1000 * plain:.0f} ms packed", f"{1000 * ours:.0f} ms", plain / ours, "≥ 3×"))
+        rows.append(_row(what, f"{1000 * plain:.0f} ms packed", f"{1000 * toolkit:.0f} ms", plain / toolkit, "≥ 3×"))
     return rows
 
 
@@ -160,16 +160,18 @@ def bench_scoring() -> list[tuple]:
         return packed((torch.log1p(spectrum) if model.features.log1p else spectrum).transpose(1, 2), lens)[0]
 
     @torch.inference_mode()
-    def ours():
+    def toolkit():
         return model.assess_batch(wavs)[0]
 
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        plain_s, ours_s = in_turns(plain, ours, repeats=15)
-        speed = 32 * 4 / ours_s
+        plain_s, toolkit_s = in_turns(plain, toolkit, repeats=15)
+        speed = 32 * 4 / toolkit_s
         what = f"scoring 32 × 4 s from memory, {threads} thread(s): {speed:.0f}× real time"
         reach = "≥ 2000× real time" if threads == 1 else ""
-        rows.append(_row(what, f"{1000 * plain_s:.0f} ms plain", f"{1000 * ours_s:.0f} ms", plain_s / ours_s, reach))
+        rows.append(
+            _row(what, f"{1000 * plain_s:.0f} ms plain", f"{1000 * toolkit_s:.0f} ms", plain_s / toolkit_s, reach)
+        )
     return rows
 
 
@@ -222,8 +224,8 @@ def _recipe():
     return module
 
 
-def _row(what: str, plain: str, ours: str, ratio: float | None, target: str) -> tuple[str, ...]:
-    return what, plain, ours, "" if ratio is None else f"{ratio:.2f}×", target
+def _row(what: str, plain: str, toolkit: str, ratio: float | None, target: str) -> tuple[str, ...]:
+    return what, plain, toolkit, "" if ratio is None else f"{ratio:.2f}×", target
 
 
 BENCHMARKS = {

@@ -93,9 +93,9 @@ def main() -> None:
         opening = time.perf_counter() - began
         both = [SpeakerBatches(store) for store in (small, large)]
         count = arguments.batches
-        calls = [next_steps(each.__getitem__, count) for each in both]
+        calls = [next_steps(dataset.__getitem__, count) for dataset in both]
         small_s, large_s = (seconds / count for seconds in in_turns(*calls, repeats=arguments.repeats))
-        calls = [next_steps(each.plan, count) for each in both]
+        calls = [next_steps(dataset.plan, count) for dataset in both]
         small_plan, large_plan = (seconds / count for seconds in in_turns(*calls, repeats=arguments.repeats))
     rows = [
         (what, f"{1000 * one:.2f} ms", f"{1000 * other:.2f} ms", f"{other / one:.2f}×", target)

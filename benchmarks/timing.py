@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-COLUMNS = ("what", "plain", "ours", "ratio", "target")
+COLUMNS = ("what", "plain", "toolkit", "ratio", "target")
 
 
 def in_turns(*functions: Callable[[], object], repeats: int, statistic: Callable = min) -> list[float]:

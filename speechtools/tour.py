@@ -68,15 +68,15 @@ def write_recordings(folder: str | Path) -> Path:
     from speechtools.degradations.noise import partly_noisy
 
     folder = Path(folder)
-    spoken: dict[str, list[np.ndarray]] = defaultdict(list)
+    recordings: dict[str, list[np.ndarray]] = defaultdict(list)
     with TemporaryDirectory() as corpus:
         sizes = {"num_train_speakers": 2, "num_test_speakers": 1}
         for utterance in speechtools.build("corpus/builtin", sizes, data_folder=corpus, seed=_SEED, num_workers=1):
-            spoken[utterance.speaker].append(audio.read(utterance.path))
+            recordings[utterance.speaker].append(audio.read(utterance.path))
     for voice, speaker in VOICES.items():
-        for number, samples in enumerate(spoken[speaker][:RECORDINGS_OF_A_VOICE], start=1):
+        for number, samples in enumerate(recordings[speaker][:RECORDINGS_OF_A_VOICE], start=1):
             audio.write(folder / f"{voice}_{number}.wav", samples)
-    clean, street = spoken[VOICES["ben"]][-1], make_noise("street")
+    clean, street = recordings[VOICES["ben"]][-1], make_noise("street")
     audio.write(folder / "clean.wav", clean)
     for name, snr_db, start in (("a_bit_noisy", 15, 0), ("very_noisy", -5, len(clean) // 3)):
         audio.write(folder / f"{name}.wav", partly_noisy(clean, street, snr_db, start, len(clean)))

@@ -36,8 +36,8 @@ def _frames_have_shape(subject: Subject, torch) -> None:
         feats = features(0.1 * torch.randn(batch, samples))
         what = f"{batch} waveforms of {samples} samples"
         if not isinstance(feats, torch.Tensor) or feats.dim() != 3:
-            seen = tuple(feats.shape) if isinstance(feats, torch.Tensor) else type(feats).__name__
-            raise Broken(f"{what} gave {seen} instead of a tensor (batch, time, size)")
+            result = tuple(feats.shape) if isinstance(feats, torch.Tensor) else type(feats).__name__
+            raise Broken(f"{what} gave {result} instead of a tensor (batch, time, size)")
         must_be(feats, (batch, max(feats.shape[1], 1), max(feats.shape[2], 1)), what)
         sizes.add(feats.shape[2])
     if len(sizes) > 1:
@@ -166,8 +166,8 @@ def _decisions_have_shape(subject: Subject, torch) -> None:
         shape = (batch, -(-samples // vad.hop_length))
         is_tensor = isinstance(speech, torch.Tensor)
         if not is_tensor or speech.dtype != torch.bool or tuple(speech.shape) != shape:
-            seen = (speech.dtype, tuple(speech.shape)) if is_tensor else type(speech).__name__
-            raise Broken(f"{batch} waveforms of {samples} samples gave {seen} instead of booleans {shape}")
+            result = (speech.dtype, tuple(speech.shape)) if is_tensor else type(speech).__name__
+            raise Broken(f"{batch} waveforms of {samples} samples gave {result} instead of booleans {shape}")
 
 
 @tensor_law("digital silence has no speech", "Treat a waveform of zeros first.")

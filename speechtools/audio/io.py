@@ -126,8 +126,8 @@ def read(path: str | Path, sample_rate: int = 16000, refuse_silence: bool = Fals
         The file is missing, not audio, empty, truncated, contains NaN or infinite samples, or is silent although
         ``refuse_silence`` is true.
     """
-    pieces = list(_decode(Path(path), sample_rate, refuse_silence))
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    segments = list(_decode(Path(path), sample_rate, refuse_silence))
+    return segments[0] if len(segments) == 1 else np.concatenate(segments)
 
 
 def blocks(
@@ -344,7 +344,7 @@ def _decode(path: Path, sample_rate: int, refuse_silence: bool) -> Iterator[np.n
         resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
         count, is_silent = 0, True
         rest = np.zeros(0, dtype=np.float32)  # the end of the resampler's buffer
-        for mono in itertools.chain(_mono_pieces(file, path), [rest]):
+        for mono in itertools.chain(_mono_blocks(file, path), [rest]):
             piece = mono if file.samplerate == sample_rate else resampler.resample_chunk(mono, last=mono is rest)
             count, is_silent = count + len(piece), is_silent and not piece.any()
             yield piece
@@ -357,7 +357,7 @@ def _decode(path: Path, sample_rate: int, refuse_silence: bool) -> Iterator[np.n
             raise AudioError(f"{path} is silent: all of its {count} samples are zero. Leave it out.")
 
 
-def _mono_pieces(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
+def _mono_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
     """Decode the mean of the channels at the file's own rate."""
     count = 0
     while count < file.frames:

@@ -152,18 +152,18 @@ def _process_group(
     batch_size: int,
 ) -> Iterator[tuple[Path, Result | AudioError]]:
     results: dict[int, Result | AudioError] = {}
-    loaded: list[tuple[int, Sized]] = []
+    numbered_items: list[tuple[int, Sized]] = []
     for number, (path, future) in enumerate(group):
         try:
             if (item := future.result()) is None:
                 results[number] = process_long(path)
             else:
-                loaded.append((number, item))
+                numbered_items.append((number, item))
         except AudioError as error:
             results[number] = error
-    loaded.sort(key=lambda pair: len(pair[1]))
-    for first in range(0, len(loaded), batch_size):
-        numbers, items = zip(*loaded[first : first + batch_size], strict=True)
+    numbered_items.sort(key=lambda pair: len(pair[1]))
+    for first in range(0, len(numbered_items), batch_size):
+        numbers, items = zip(*numbered_items[first : first + batch_size], strict=True)
         results.update(zip(numbers, process(list(items)), strict=True))
     for number, (path, _) in enumerate(group):
         yield path, results[number]

@@ -110,9 +110,9 @@ class EnergyVAD(nn.Module):
         speech = (levels >= limit.unsqueeze(1)) & valid & sounding.unsqueeze(1)
         # (batch, time)
         closed = _erode(_dilate(speech, self.hangover_frames), self.hangover_frames) & valid | speech
-        kept = _dilate(_erode(closed, self.min_speech_frames), self.min_speech_frames) & closed
-        kept = torch.where(kept.any(dim=1, keepdim=True), kept, closed)
-        return kept & sounding.unsqueeze(1)
+        runs = _dilate(_erode(closed, self.min_speech_frames), self.min_speech_frames) & closed
+        runs = torch.where(runs.any(dim=1, keepdim=True), runs, closed)
+        return runs & sounding.unsqueeze(1)
 
 
 def _at_share(ordered: Tensor, counts: Tensor, share: float) -> Tensor:

@@ -146,7 +146,7 @@ def write_rows(
     """
     from tqdm import tqdm
 
-    written: list[ScoreRow] = []
+    results: list[ScoreRow] = []
     interrupt: KeyboardInterrupt | None = None
     with ExitStack() as stack:
         table = csv.DictWriter(_open(stack, csv_path), ScoreRow.columns()) if csv_path else None
@@ -161,12 +161,12 @@ def write_rows(
                     lines.write(json.dumps(dataclasses.asdict(row) | frames) + "\n")
                 if not table and not lines and row.score is not None:
                     tqdm.write(f"{row.score:.2f}\t{row.file}", file=sys.stdout)
-                written.append(row)
+                results.append(row)
         except KeyboardInterrupt as error:
             interrupt = error
     if interrupt:
         raise interrupt
-    return written
+    return results
 
 
 def _open(stack: ExitStack, path: str) -> TextIO:
@@ -175,9 +175,9 @@ def _open(stack: ExitStack, path: str) -> TextIO:
     return stack.enter_context(open(aside, "w", newline="", encoding="utf-8", errors="backslashreplace"))
 
 
-def _unused_name(path: Path, used: set[str]) -> str:
+def _unused_name(path: Path, taken_names: set[str]) -> str:
     """Return ``name.png``, with a number if another file has this name."""
     names = itertools.chain([f"{path.stem}.png"], (f"{path.stem}-{number}.png" for number in itertools.count(2)))
-    name = next(name for name in names if name not in used)
-    used.add(name)
+    name = next(name for name in names if name not in taken_names)
+    taken_names.add(name)
     return name

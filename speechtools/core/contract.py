@@ -172,11 +172,11 @@ def check(name: str, data_folder: str | Path | None = None, report: Callable[[st
                 is_refusal = isinstance(error, SpeechtoolsError) and not isinstance(error, PluginError)
                 if kind_contract.reads_folder and is_refusal:  # the folder is at fault, not the plugin
                     raise PluginError(f"{name} could not be tested: {error}") from error
-                seen = str(error) if isinstance(error, Broken) else f"{type(error).__name__}: {error}"
+                result = str(error) if isinstance(error, Broken) else f"{type(error).__name__}: {error}"
                 remedy = law.remedy if isinstance(error, Broken) else "The plugin raised this error. Fix it first."
                 raise PluginError(
                     f"{name} ({place(plugin)}) breaks a law of the kind {kind!r}: {law.sentence}. "
-                    f"Seen: {seen.rstrip('.')}. {remedy}"
+                    f"Seen: {result.rstrip('.')}. {remedy}"
                 ) from error
             passed.append(law.sentence)
             if report is not None:

@@ -60,9 +60,9 @@ def must_be_finite(tensor, what: str) -> None:
         raise Broken(f"{(~tensor.isfinite()).sum().item()} of {tensor.numel()} values for {what} are not finite")
 
 
-def must_have_gradients(named: Iterable) -> None:
+def must_have_gradients(named_tensors: Iterable) -> None:
     """Raise Broken unless every tensor that requires a gradient has one that is finite and not 0."""
-    for name, tensor in named:
+    for name, tensor in named_tensors:
         if not tensor.requires_grad:
             continue
         if tensor.grad is None or not tensor.grad.any():

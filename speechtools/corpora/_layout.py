@@ -97,10 +97,12 @@ def _timed(root: Path, utterances: list[Utterance]) -> Iterator[Utterance]:
         yield replace(utterance, duration=seconds)
     if not reasons:
         return
-    named = " ".join(reasons[:_NAMED]) + (" …" if len(reasons) > _NAMED else "")
+    details = " ".join(reasons[:_NAMED]) + (" …" if len(reasons) > _NAMED else "")
     if len(reasons) == len(utterances):
-        raise CorpusError(f"None of the {len(utterances)} audio files of the corpus {root} can be read. {named}")
-    warnings.warn(f"{len(reasons)} of {len(utterances)} files of the corpus {root} were skipped. {named}", stacklevel=2)
+        raise CorpusError(f"None of the {len(utterances)} audio files of the corpus {root} can be read. {details}")
+    warnings.warn(
+        f"{len(reasons)} of {len(utterances)} files of the corpus {root} were skipped. {details}", stacklevel=2
+    )
 
 
 def read_lines(path: Path) -> list[str]:

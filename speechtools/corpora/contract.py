@@ -56,14 +56,14 @@ def _refuses_other_folders(subject: Subject) -> None:
     with temporary_folder() as empty:
         for folder in (empty / "missing", empty):
             try:
-                seen = f"{len(_read(subject, folder))} utterances and no error"
+                result = f"{len(_read(subject, folder))} utterances and no error"
             except SpeechtoolsError as error:
                 if str(folder) in str(error):
                     continue
-                seen = f"a message that does not name it: {error}"
+                result = f"a message that does not name it: {error}"
             except Exception as error:
-                seen = f"{type(error).__name__}: {error}"
-            raise Broken(f"{seen}, for {folder}")
+                result = f"{type(error).__name__}: {error}"
+            raise Broken(f"{result}, for {folder}")
 
 
 @law(

@@ -72,10 +72,10 @@ def _audio_paths(root: Path, folder: Path) -> dict[str, Path]:
             paths[utt_id] = Path(os.path.abspath(file))
     if missing:
         utt_id, entry = missing[0]
-        tried = entry if os.path.isabs(entry) else f"{entry} in {', '.join(map(str, starts))}"
+        location = entry if os.path.isabs(entry) else f"{entry} in {', '.join(map(str, starts))}"
         raise CorpusError(
             f"{folder / 'wav.scp'} names {len(missing)} of {len(missing) + len(paths)} files that do not exist, such "
-            f"as that of {utt_id!r}: {tried}. Fix the paths, or give the folder that they start from."
+            f"as that of {utt_id!r}: {location}. Fix the paths, or give the folder that they start from."
         )
     return paths
 

@@ -45,11 +45,11 @@ def keyword_folder(data_folder: str | Path, keywords: Sequence[str | int] | None
     for name in names.values():
         if len(name.parts) != 3:
             raise CorpusError(f"{name} in the corpus {root} is not <keyword>/<speaker>/<file>. Move it.")
-    chosen = _keywords.select(root, keywords, {name.parts[0] for name in names.values()})
+    selection = _keywords.select(root, keywords, {name.parts[0] for name in names.values()})
     utterances = []
     for path, name in names.items():
         keyword, speaker, _ = name.parts
-        if keyword in chosen:
+        if keyword in selection:
             utt_id = "_".join("-".join(name.with_suffix("").parts).split())  # lists of trials allow no blanks
             utterances.append(Utterance(utt_id, speaker, "", path, 0.0, keyword))
     return _keywords.finish(root, utterances)

@@ -157,15 +157,15 @@ def plan_test(
             "Give a smaller number."
         )
     rng = np.random.default_rng([seed, 4 if split == "test" else 5])
-    drawn = [utterances[i] for i in sorted(rng.permutation(len(utterances))[:num_utterances])]
-    mixtures = [_mixture(split, utterance) for utterance in drawn]
-    for utterance_number, utterance in enumerate(drawn):
+    selection = [utterances[i] for i in sorted(rng.permutation(len(utterances))[:num_utterances])]
+    mixtures = [_mixture(split, utterance) for utterance in selection]
+    for utterance_number, utterance in enumerate(selection):
         for noise_type, files in noises.items():
             for snr_db in snrs_db:
                 subset, fields = _noisy(noise_type, files[utterance_number % len(files)], snr_db)
                 mixtures.append(_mixture(split, utterance, subset, len(mixtures), seed, **fields))
     for subset, fields in _others(degradations):
-        for utterance in drawn:
+        for utterance in selection:
             mixtures.append(_mixture(split, utterance, subset, len(mixtures), seed, **fields))
     if enhanced:
         mixtures += [_enhanced(mixture) for mixture in mixtures if mixture.subset != "clean"]

@@ -172,11 +172,11 @@ class NoisySpeech:
         work = functools.partial(_range_of, sample_rate=self.sample_rate)
         ranges = list(map_in_processes(work, utterances, num_workers, "measuring levels", chunksize=32))
         least = self.min_range_db
-        kept = [u for u, range_db in zip(utterances, ranges, strict=True) if range_db >= least]
-        logger.info("%d of %d utterances have a level range of at least %g dB", len(kept), len(utterances), least)
-        if not kept:
+        quiet = [u for u, range_db in zip(utterances, ranges, strict=True) if range_db >= least]
+        logger.info("%d of %d utterances have a level range of at least %g dB", len(quiet), len(utterances), least)
+        if not quiet:
             raise ConfigError(f"No utterance has a level range of {least:g} dB; the largest is {max(ranges):.1f} dB.")
-        return kept
+        return quiet
 
     def noises(self) -> dict[str, NoiseTypes]:
         """Noise types of ``train``, ``valid``, ``test`` and, with ``enhancer_noises``, ``enhancer``.

@@ -34,12 +34,12 @@ def select_noises(
         patterns = [patterns]
     if not isinstance(patterns, dict):  # a list keeps the types' own names
         patterns = {name: name for pattern in patterns for name in matching(pattern)}
-    chosen: NoiseTypes = {}
+    selection: NoiseTypes = {}
     for name, group in patterns.items():
         for pattern in [group] if isinstance(group, str) else group or []:
-            for known in matching(pattern):
-                chosen.setdefault(name, []).extend(types[known])
-    return chosen
+            for noise_type in matching(pattern):
+                selection.setdefault(name, []).extend(types[noise_type])
+    return selection
 
 
 def split_noises(
@@ -74,10 +74,10 @@ def split_noises(
         A pattern matches nothing, there are too few types, or a type would be in two splits.
     """
     source = types if test_types is None else test_types
-    chosen = {"test": select_noises(source, test, "test_noises")}
+    splits = {"test": select_noises(source, test, "test_noises")}
     # By name too: the test's folder and that of training may both have the type.
-    taken = _names(chosen["test"], source)
-    rest = {name: files for name, files in types.items() if name not in taken}
+    used_names = _names(splits["test"], source)
+    rest = {name: files for name, files in types.items() if name not in used_names}
     names = [str(name) for name in np.random.default_rng([seed, 1]).permutation(list(rest))]
     # Lists first: what they name is not drawn for the other.
     requests = sorted((("valid", valid), ("enhancer", enhancer)), key=lambda request: isinstance(request[1], int))
@@ -91,15 +91,15 @@ def split_noises(
                     "training needs at least one. Give more noises or a smaller number."
                 )
             # Drawn from the end, so that the training types are the same whatever the number for validation.
-            chosen[split] = {name: rest[name] for name in sorted(names[-request:])}
+            splits[split] = {name: rest[name] for name in sorted(names[-request:])}
         else:
-            chosen[split] = select_noises(types, request, f"{split}_noises")
-            both = taken & _names(chosen[split], types)
+            splits[split] = select_noises(types, request, f"{split}_noises")
+            both = used_names & _names(splits[split], types)
             if both:
                 others = "valid_noises or test_noises" if split == "enhancer" else "test_noises"
                 raise ConfigError(f"{split}_noises and {others} share {sorted(both)[0]!r}. Give them different types.")
-        taken |= _names(chosen[split], types)
-        names = [name for name in names if name not in taken]
+        used_names |= _names(splits[split], types)
+        names = [name for name in names if name not in used_names]
     if not names:
         raise ConfigError("No noise type is left for training. Give more noises, or fewer to validation and test.")
     recordings = [(name, path) for name in names for path in rest[name]]
@@ -108,16 +108,16 @@ def split_noises(
             f"num_train_noises={num_train}, but {len(recordings)} noise recordings remain beside the types of "
             "validation and test. Give more noises or a smaller number."
         )
-    chosen["train"] = {}
+    splits["train"] = {}
     for name, path in sorted(recordings[:num_train], key=itemgetter(0)):
-        chosen["train"].setdefault(name, []).append(path)
-    return chosen
+        splits["train"].setdefault(name, []).append(path)
+    return splits
 
 
-def _names(chosen: NoiseTypes, types: NoiseTypes) -> set[str]:
+def _names(selection: NoiseTypes, types: NoiseTypes) -> set[str]:
     """Names of the chosen types, and of the types that their files have in the folder."""
-    files = {path for group in chosen.values() for path in group}
-    return set(chosen) | {name for name, group in types.items() if files & set(group)}
+    files = {path for group in selection.values() for path in group}
+    return set(selection) | {name for name, group in types.items() if files & set(group)}
 
 
 def split_speakers(
@@ -138,8 +138,8 @@ def split_speakers(
     for utterance in utterances:
         by_speaker.setdefault(utterance.speaker, []).append(utterance)
     split_of = {}
-    for speaker, spoken in by_speaker.items():
-        splits = {utterance.split for utterance in spoken}
+    for speaker, own_utterances in by_speaker.items():
+        splits = {utterance.split for utterance in own_utterances}
         if len(splits) > 1:
             raise CorpusError(
                 f"Speaker {speaker!r} is in several splits of the corpus ({', '.join(sorted(splits))}), so the test "
@@ -157,8 +157,8 @@ def split_speakers(
         for speaker in rng.permutation(pool)[: max(fewest, round(valid_share * len(pool)))]:
             split_of[str(speaker)] = "valid"
     groups: dict[str, list[Utterance]] = {"train": [], "valid": [], "test": []}
-    for speaker, spoken in by_speaker.items():
-        groups[split_of[speaker] or "train"] += spoken
+    for speaker, own_utterances in by_speaker.items():
+        groups[split_of[speaker] or "train"] += own_utterances
     for split, members in groups.items():
         if not members:
             raise CorpusError(
@@ -186,8 +186,8 @@ def set_aside(groups: dict[str, list[Utterance]], share: float, seed: int) -> di
             f"enhancer_share={share} of the {len(speakers)} test speakers is {count} of them, but the enhancer and the "
             "test need at least one each. Give another share, or a corpus of more test speakers."
         )
-    drawn = {str(name) for name in np.random.default_rng([seed, 7]).permutation(speakers)[:count]}
+    enhancer_speakers = {str(name) for name in np.random.default_rng([seed, 7]).permutation(speakers)[:count]}
     return groups | {
-        "test": [utterance for utterance in groups["test"] if utterance.speaker not in drawn],
-        "enhancer": [utterance for utterance in groups["test"] if utterance.speaker in drawn],
+        "test": [utterance for utterance in groups["test"] if utterance.speaker not in enhancer_speakers],
+        "enhancer": [utterance for utterance in groups["test"] if utterance.speaker in enhancer_speakers],
     }

@@ -23,8 +23,8 @@ def _keeps_length(subject: Subject) -> None:
         clean = bursts(1.0)[:samples]
         degraded = _degrade(degradation, clean, samples)
         if not isinstance(degraded, np.ndarray) or degraded.dtype != np.float32 or degraded.shape != clean.shape:
-            seen = getattr(degraded, "dtype", type(degraded).__name__), getattr(degraded, "shape", "")
-            raise Broken(f"{seen[0]} {seen[1]} for float32 {clean.shape}")
+            result = getattr(degraded, "dtype", type(degraded).__name__), getattr(degraded, "shape", "")
+            raise Broken(f"{result[0]} {result[1]} for float32 {clean.shape}")
         if not np.isfinite(degraded).all() or not degraded.any():
             raise Broken(f"silence, or samples that are not finite, for {samples} samples")
 

@@ -141,9 +141,9 @@ def cut_noise(noise: np.ndarray, samples: int, seed: int | np.random.Generator) 
     noise = noise[loud[0] : loud[-1] + 1]
     rng = np.random.default_rng(seed)
     for _ in range(20):
-        cut = _loop_from(noise, int(rng.integers(noise.size)), samples)
-        if np.abs(cut).max() > DIGITAL_SILENCE:
-            return cut
+        excerpt = _loop_from(noise, int(rng.integers(noise.size)), samples)
+        if np.abs(excerpt).max() > DIGITAL_SILENCE:
+            return excerpt
     # A recording of rare sounds between long silences: begin at its loudest sample.
     return _loop_from(noise, int(np.abs(noise).argmax()), samples)
 

@@ -120,16 +120,16 @@ class SpeechEnhancer(PretrainedModel):
         context = max(1, round(self.CONTEXT_SECONDS * self.sample_rate / hop)) * hop
         # A chunk is enhanced by its own level and averages, so neighbours are cross-faded.
         rise = np.linspace(0, 1, context, dtype=np.float32)
-        pieces: list[np.ndarray] = []
+        segments: list[np.ndarray] = []
         fading = np.zeros(0, dtype=np.float32)
         for chunk in chunks(path, self.sample_rate, size, before=context, after=2 * context):
             enhanced = self.enhance_waveforms([chunk.samples])[0][chunk.first - chunk.start :]
-            if pieces:
+            if segments:
                 enhanced[:context] = rise * enhanced[:context] + fading
             if not chunk.is_last:
                 enhanced, fading = enhanced[:size], (1 - rise) * enhanced[size : size + context]
-            pieces.append(enhanced)
-        return np.concatenate(pieces)
+            segments.append(enhanced)
+        return np.concatenate(segments)
 
     def enhance_files(
         self, files: Iterable[tuple[str | Path, str | Path]], batch_size: int = 8

@@ -117,9 +117,9 @@ def _steps_repeat(subject: Subject, torch) -> None:
 @tensor_law("a source of weight 0 changes nothing", "Drop such sources before drawing.")
 def _zero_weight_silences(subject: Subject, torch) -> None:
     with _sources() as sources:
-        for kept, silenced in (sources, sources[::-1]):
+        for remaining, silenced in (sources, sources[::-1]):
             weighted = [replace(source, weight=0.0) if source is silenced else source for source in sources]
-            with_source, without = subject.build(sources=weighted), subject.build(sources=[kept])
+            with_source, without = subject.build(sources=weighted), subject.build(sources=[remaining])
             for step in range(3):
                 wavs, expected = ([batch.wavs for batch in reader[step].parts] for reader in (with_source, without))
                 if len(wavs) != len(expected) or not all(map(torch.equal, wavs, expected)):

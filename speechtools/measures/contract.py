@@ -86,8 +86,8 @@ def _noise_is_worse(subject: Subject) -> None:
     measure = subject.build()
     scores = _scores(measure)
     if scores != sorted(set(scores), reverse=measure.higher_is_better):
-        shown = ", ".join(f"{score:g}" for score in scores)
-        raise Broken(f"scores {shown} without noise and at {', '.join(map(str, _SNRS_DB))} dB")
+        text = ", ".join(f"{score:g}" for score in scores)
+        raise Broken(f"scores {text} without noise and at {', '.join(map(str, _SNRS_DB))} dB")
 
 
 @law(

@@ -220,18 +220,20 @@ def _make(
     durations, rejected = mixing.make_mixtures(unprocessed, audio_folder, sample_rate, num_workers)
     to_enhance = [mixture for mixture in plan if mixture.subset == "enhanced"]
     if enhance is not None and to_enhance:
-        enhanced, refused = mixing.enhance_mixtures(to_enhance, audio_folder, sample_rate, enhance)
-        durations, rejected = durations | enhanced, rejected | refused
+        enhanced, more_rejected = mixing.enhance_mixtures(to_enhance, audio_folder, sample_rate, enhance)
+        durations, rejected = durations | enhanced, rejected | more_rejected
     paths = {name: audio_folder / f"{name}.wav" for name in durations}
-    made = [mixture for mixture in plan if mixture.mixture_id in durations]
-    jobs = [LabelJob(mixture.mixture_id, mixture.speech, paths[mixture.mixture_id]) for mixture in made]
+    mixtures = [mixture for mixture in plan if mixture.mixture_id in durations]
+    jobs = [LabelJob(mixture.mixture_id, mixture.speech, paths[mixture.mixture_id]) for mixture in mixtures]
     labels = label(jobs, folder / "labels.csv", scale, num_workers)
     add_rejected(folder / "rejected.csv", rejected)
-    if lost := len(plan) - len(labels):
-        logger.warning("%d of %d files were rejected; %s/rejected.csv lists the reasons.", lost, len(plan), folder)
+    if num_rejected := len(plan) - len(labels):
+        logger.warning(
+            "%d of %d files were rejected; %s/rejected.csv lists the reasons.", num_rejected, len(plan), folder
+        )
     rows: dict[str, list[QualityRow]] = {split: [] for split in SPLITS}
     measure = find_measure(scale).name
-    for mixture in made:
+    for mixture in mixtures:
         name = mixture.mixture_id
         if name in labels:
             columns = {column: getattr(mixture, column) for column in _MIXTURE_COLUMNS}

@@ -174,15 +174,15 @@ def figure4(runs: Runs) -> str:
     text = "## Figure 4: predicted against true scores\n\n"
     cells = []
     for letter, subsets in (("a", ("clean", "noisy")), ("b", ("enhanced",))):
-        chosen = [row for row in rows if row.subset in subsets]
-        if not chosen:
+        members = [row for row in rows if row.subset in subsets]
+        if not members:
             continue
-        predicted, true = [row.predicted for row in chosen], [row.score for row in chosen]
+        predicted, true = [row.predicted for row in members], [row.score for row in members]
         path, name = runs.output / f"figure4{letter}.png", " and ".join(subsets)
         scale = runs.net(BASE).scale
-        plots.score_scatter(path, predicted, true, [row.subset for row in chosen], scale, f"Test, {name} speech")
+        plots.score_scatter(path, predicted, true, [row.subset for row in members], scale, f"Test, {name} speech")
         text += f"![figure 4 {letter}](figure4{letter}.png)\n"
-        cells.append([f"({letter}) {name}", str(len(chosen)), f"{metrics.lcc(predicted, true):.4f}", ""])
+        cells.append([f"({letter}) {name}", str(len(members)), f"{metrics.lcc(predicted, true):.4f}", ""])
     by_subset = [result["by_subset"] for result in runs.of(BASE)]
     for name, paper in PAPER_LCC.items():
         if all(name in subsets for subsets in by_subset):

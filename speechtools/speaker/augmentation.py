@@ -63,14 +63,14 @@ class VoiceSpeed(nn.Module):
         samples = wavs.shape[1] * 100 // self.fastest
         by_speaker = wavs.view(-1, num_utterances, wavs.shape[1])
         # (speakers, utterances, samples)
-        changed = by_speaker[:, :, :samples].clone()
-        drawn = torch.randint(len(self.changes), (len(by_speaker),))
+        output = by_speaker[:, :, :samples].clone()
+        numbers = torch.randint(len(self.changes), (len(by_speaker),))
         for number, change in enumerate(self.changes):
-            rows = torch.nonzero(drawn == number).flatten().to(wavs.device)
+            rows = torch.nonzero(numbers == number).flatten().to(wavs.device)
             if len(rows):
                 at_speed = change(by_speaker[rows].flatten(0, 1))[:, :samples]
-                changed[rows] = at_speed.view(len(rows), num_utterances, samples)
-        return changed.flatten(0, 1)
+                output[rows] = at_speed.view(len(rows), num_utterances, samples)
+        return output.flatten(0, 1)
 
 
 class WaveformAugmenter(nn.Module):

@@ -171,11 +171,11 @@ class SpeakerBatches(Dataset):
 
     def _utterances(self, rng: np.random.Generator, speaker: int) -> np.ndarray:
         first, last = self.store.first[speaker : speaker + 2].tolist()
-        drawn, count = np.zeros(0, int), last - first
-        while len(drawn) < self.num_utterances:
-            more = rng.choice(count, min(count, self.num_utterances - len(drawn)), replace=False)
-            drawn = np.concatenate([drawn, more])
-        return first + drawn
+        numbers, count = np.zeros(0, int), last - first
+        while len(numbers) < self.num_utterances:
+            more = rng.choice(count, min(count, self.num_utterances - len(numbers)), replace=False)
+            numbers = np.concatenate([numbers, more])
+        return first + numbers
 
     def __getitem__(self, step: int) -> SpeakerBatch:
         plan = self.plan(step)

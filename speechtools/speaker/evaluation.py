@@ -99,11 +99,11 @@ def report(run: str | Path, result: SpeakerResult, facts: dict) -> None:
     write_json(run / "results.json", facts | values)
     trial_set.trials.write(run, trial_set.utt_ids)
     title = f"Test on {facts['trained_on']}, speakers not in training"
-    shown = result.dvectors, trial_set.speakers, trial_set.names, title
+    data = result.dvectors, trial_set.speakers, trial_set.names, title
     paths = [
         plots.det(run / "figures" / "det.png", {"test": (result.target_scores, result.nontarget_scores)}, title),
-        plots.similarity_matrix(run / "figures" / "similarity.png", *shown),
-        plots.projection(run / "figures" / "projection.png", *shown),
+        plots.similarity_matrix(run / "figures" / "similarity.png", *data),
+        plots.projection(run / "figures" / "projection.png", *data),
     ]
     table = Table(title=title, title_style="bold")
     table.add_column("metric")

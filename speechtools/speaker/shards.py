@@ -69,9 +69,9 @@ class Shard:
     def matches(self, utterances: Sequence[Utterance]) -> bool:
         """Whether it was made of these utterances. A corpus that has grown is divided differently."""
         speakers = {(utterance.utt_id, str(utterance.path)): utterance.speaker for utterance in utterances}
-        kept = {(row.utt_id, row.path): row.speaker for row in self.rows}
+        stored = {(row.utt_id, row.path): row.speaker for row in self.rows}
         rejected = {(row.utt_id, row.path) for row in self.rejected}
-        return kept.keys() | rejected == speakers.keys() and all(speakers[key] == kept[key] for key in kept)
+        return stored.keys() | rejected == speakers.keys() and all(speakers[key] == stored[key] for key in stored)
 
 
 def make_stores(
@@ -112,10 +112,10 @@ def make_stores(
             shards.append((f"{split}-{number}", members[first : first + SHARD_UTTERANCES]))
     work = functools.partial(_make_shard, folder=folder, make_cutter=make_cutter)
     outcomes = map_in_processes(work, shards, num_workers, "Cutting the recordings", chunksize=1)
-    made = dict(zip((name for name, _ in shards), outcomes, strict=True))
+    finished_shards = dict(zip((name for name, _ in shards), outcomes, strict=True))
 
     rejected_csv = folder / "rejected.csv"
-    rejected = [row for shard in made.values() for row in shard.rejected]
+    rejected = [row for shard in finished_shards.values() for row in shard.rejected]
     with disk_errors(str(rejected_csv), _REMEDY):
         write_rows(rejected_csv, RejectedRow, rejected)
         with write_aside(folder / "about.json") as aside:
@@ -123,7 +123,7 @@ def make_stores(
     if rejected:
         logger.warning("%d utterances were rejected; %s gives the reasons.", len(rejected), rejected_csv)
     for split in reversed(groups):
-        rows = [row for name, shard in made.items() if name.startswith(f"{split}-") for row in shard.rows]
+        rows = [row for name, shard in finished_shards.items() if name.startswith(f"{split}-") for row in shard.rows]
         speakers = {row.speaker for row in rows}
         if len(speakers) < 2:
             raise CorpusError(

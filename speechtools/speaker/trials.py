@@ -71,9 +71,9 @@ class Trials:
             )
         prints = _unit(np.stack([dvectors[members].mean(axis=0) for members in self.enrolments]))
         # (models, emb)
-        used, place = np.unique(self.tests, return_inverse=True)
-        tests = _unit(dvectors[used])
-        # (used, emb)
+        test_utterances, place = np.unique(self.tests, return_inverse=True)
+        tests = _unit(dvectors[test_utterances])
+        # (test_utterances, emb)
         if len(prints) * len(tests) <= 8 * max(len(place), 2**20):
             return (prints @ tests.T)[self.models, place]
         scores = np.empty(len(place))
@@ -148,10 +148,10 @@ def make_trials(
     if max_nontargets is None or max_nontargets + len(tests) >= size:
         pairs = np.arange(size)
     else:
-        # Every test is the target of one model, so the drawn pairs contain at most as many targets as tests.
+        # Every test is the target of one model, so the sampled pairs contain at most as many targets as tests.
         own = np.searchsorted(labels, speakers[tests]) * len(tests) + np.arange(len(tests))
-        drawn = rng.choice(size, max_nontargets + len(tests), replace=False)
-        pairs = np.sort(np.concatenate([own, drawn[~np.isin(drawn, own)][:max_nontargets]]))
+        sample = rng.choice(size, max_nontargets + len(tests), replace=False)
+        pairs = np.sort(np.concatenate([own, sample[~np.isin(sample, own)][:max_nontargets]]))
     models, tests = pairs // len(tests), tests[pairs % len(tests)]
     targets = np.asarray(labels)[models] == speakers[tests]
     return Trials([names[label] for label in labels], enrolments, models, tests, targets)

@@ -192,15 +192,15 @@ def optimizer(name: str, lr: float, **arguments) -> Callable:
         raise ConfigError(
             f"Unknown optimizer {name!r}.{did_you_mean(name, known, quoted=False)} torch.optim has: {', '.join(known)}."
         )
-    chosen = functools.partial(getattr(torch.optim, name), lr=lr, **arguments)
+    make = functools.partial(getattr(torch.optim, name), lr=lr, **arguments)
     try:
         trial = torch.nn.Parameter(torch.zeros(1))
         trial.grad = torch.zeros(1)
-        chosen([trial]).step()
+        make([trial]).step()
     except (TypeError, ValueError, RuntimeError) as error:
         settings = ", ".join(f"{key}={value!r}" for key, value in {"lr": lr, **arguments}.items())
         raise ConfigError(f"The optimizer {name} does not accept {settings}: {error}.") from error
-    return chosen
+    return make
 
 
 # ------------------------------------------------------------------------------------------------ weights to begin with

@@ -42,12 +42,12 @@ def export(hparams: dict, keys: Sequence[str], modules: dict[str, torch.nn.Modul
     run = Path(hparams["output_folder"])
     yaml, text = ruamel.yaml.YAML(), io.StringIO()
     tree = yaml.load((run / "hyperparams.yaml").read_text(encoding="utf-8"))
-    chosen = ruamel.yaml.comments.CommentedMap({key: tree[key] for key in keys})
-    for value in chosen.values():
+    selection = ruamel.yaml.comments.CommentedMap({key: tree[key] for key in keys})
+    for value in selection.values():
         if hasattr(value, "ca"):  # comments between this key and the next
             value.ca.comment = None
             value.ca.items.clear()
-    yaml.dump(chosen, text)
+    yaml.dump(selection, text)
     if facts:
         yaml.dump(json.loads(json.dumps(facts, default=str)), text)
     references = {indent: "\n".join(f"{indent * ' '}{name}: !ref <{name}>" for name in modules) for indent in (4, 8)}

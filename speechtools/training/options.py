@@ -266,7 +266,7 @@ def _mismatch(defaults: dict, default: Any, value: Any) -> str:
             return "a mapping, as in {a: 1}"
         if default and all(map(tag, default.values())) and not value.keys() <= default.keys():
             return f"allowed: it has the keys {', '.join(default)}"
-        return next(filter(None, (_mismatch(defaults, default.get(key), each) for key, each in value.items())), "")
+        return next(filter(None, (_mismatch(defaults, default.get(key), entry) for key, entry in value.items())), "")
     if isinstance(value, list | None) and not isinstance(default, bool | list):
         return ""
     kind, name = next((kind, name) for kind, name in _TYPES.items() if isinstance(default, kind))
@@ -374,5 +374,5 @@ def build(resolved: str, name: Path | str) -> dict[str, Any]:
     except SpeechtoolsError:
         raise
     except Exception as error:  # from any class or function that the yaml names
-        reason = ": ".join(str(each) for each in error.args) or type(error).__name__
+        reason = ": ".join(str(argument) for argument in error.args) or type(error).__name__
         raise ConfigError(f"Cannot build {name}: {reason}. The traceback is in the log of the run.") from error

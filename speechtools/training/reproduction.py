@@ -77,17 +77,17 @@ def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
     subprocess.CalledProcessError
         The training failed; its output has the reason.
     """
-    asked = sorted(word for word in command[1:] if not word.startswith(_MACHINE))
+    options = sorted(word for word in command[1:] if not word.startswith(_MACHINE))
     record, finished = run / "asked.json", (run / "results.json").is_file()
-    before = json.loads(record.read_text(encoding="utf-8")) if finished and record.is_file() else asked
-    if before != asked:
-        now, then = (" ".join(sorted(set(a) - set(b))) or "nothing" for a, b in ((asked, before), (before, asked)))
+    before = json.loads(record.read_text(encoding="utf-8")) if finished and record.is_file() else options
+    if before != options:
+        now, then = (" ".join(sorted(set(a) - set(b))) or "nothing" for a, b in ((options, before), (before, options)))
         raise ConfigError(
             f"{run} contains a finished run with {then} instead of {now}. Choose another folder (--output_folder=…), "
             "or delete that one."
         )
     if not finished:
-        write_json(record, asked)
+        write_json(record, options)
         run_with_us([*command, f"--output_folder={run}"], **arguments)
     return json.loads((run / "results.json").read_text(encoding="utf-8"))
 
@@ -153,8 +153,8 @@ def earlier_stage(recipe: str | Path, yaml: str, folder: str | Path, options: Ma
     lasting = [yaml, *(word for word in words if not word.startswith(_MACHINE))]
     # The yaml may be edited: another one makes another model.
     tree = recipe_options.merge(recipe_options.parse([str(recipe / yaml)]))
-    asked = {"options": lasting, "yaml": without_comments(tree)}
-    run = Path(folder).absolute() / f"{recipe.name}-{fingerprint(asked)}"
+    request = {"options": lasting, "yaml": without_comments(tree)}
+    run = Path(folder).absolute() / f"{recipe.name}-{fingerprint(request)}"
     if not (run / "results.json").is_file():
         logger.info("The required model of %s does not exist yet. It is trained first, in %s", recipe, run)
     # With torchrun's variables, the other recipe would join this group of processes.

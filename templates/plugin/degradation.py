@@ -27,6 +27,6 @@ class MyNetDegradation:
 
     def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Silence random packets of samples (samples,)."""
-        kept = rng.random(-(-len(clean) // self.size)) >= self.loss
+        received = rng.random(-(-len(clean) // self.size)) >= self.loss
         # (packets,)
-        return clean * np.repeat(kept, self.size)[: len(clean)]
+        return clean * np.repeat(received, self.size)[: len(clean)]

@@ -37,6 +37,6 @@ class MyNetMeasure:
             for signal in (reference, degraded - reference)
         )
         # (frames,)
-        spoken = speech > 1e-4 * speech.max()
-        snrs_db = 10 * np.log10(speech[spoken] / (noise[spoken] + 1e-10))
+        has_speech = speech > 1e-4 * speech.max()
+        snrs_db = 10 * np.log10(speech[has_speech] / (noise[has_speech] + 1e-10))
         return float(np.clip(snrs_db, self.minimum, self.maximum).mean())

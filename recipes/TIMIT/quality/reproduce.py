@@ -113,8 +113,8 @@ def main() -> None:
         metrics = ", ".join(f"{key.upper()} {paper.spread([result['overall'][key]])}" for key in ("lcc", "mse"))
         print(f"{time.monotonic() - began:5.0f} s  {run.name}, seed {seed}: {metrics}", flush=True)
 
-    def train_all(wanted: list[Run]) -> None:
-        todo = [(run, seed) for run in wanted for seed in arguments.seeds[: None if run.all_seeds or not quick else 1]]
+    def train_all(runs: list[Run]) -> None:
+        todo = [(run, seed) for run in runs for seed in arguments.seeds[: None if run.all_seeds or not quick else 1]]
         with ThreadPoolExecutor(arguments.jobs) as pool:
             list(pool.map(job, todo))
 
