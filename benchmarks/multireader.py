@@ -35,10 +35,11 @@ from torch.nn.utils.rnn import pad_sequence
 import speechtools
 from speechtools.core.memory import keep_freed_memory
 from speechtools.keyword.multireader import Source
-from speechtools.speaker.batches import SpeakerBatches, StepSampler, speaker_loader
+from speechtools.speaker.batches import SpeakerBatches, StepSampler
 from speechtools.speaker.index import SpeakerIndex, read_index, write_index
 from speechtools.speaker.shards import SHARD_UTTERANCES
 from speechtools.speaker.store import SpeakerStore
+from speechtools.training.loaders import make_loader
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "keyword" / "GE2E"
 KEYWORDS = ["OK Google", "Hey Google"]
@@ -127,7 +128,7 @@ class Recipe:
     def plain_loaders(self) -> list[Iterator]:
         """Return a loader for each source, as without the MultiReader."""
         return [
-            iter(speaker_loader(SpeakerBatches(*shape, SAMPLES, SAMPLES), StepSampler(10**6)))
+            iter(make_loader(SpeakerBatches(*shape, SAMPLES, SAMPLES), steps=StepSampler(10**6)))
             for shape in ((source.store, source.num_speakers, source.num_utterances) for source in self.sources)
         ]
 
@@ -156,7 +157,7 @@ class Recipe:
 
 def bench_step(recipe: Recipe) -> Iterator[tuple]:
     """Yield rows: two plain loaders in turn and the MultiReader, without and with the training."""
-    multireader, plain = iter(speaker_loader(recipe.reader, StepSampler(10**6))), recipe.plain_loaders()
+    multireader, plain = iter(make_loader(recipe.reader, steps=StepSampler(10**6))), recipe.plain_loaders()
 
     def read_plain():
         for loader in plain:
@@ -187,7 +188,7 @@ def bench_delivery(recipe: Recipe, repeats: int, num_steps: int = 200) -> tuple:
     batches = recipe.reader[0]
     (step,) = in_turns(lambda: recipe.backward(batches.parts, batches.weights), repeats=repeats)
     steps = StepSampler(num_steps)
-    loader = speaker_loader(recipe.reader, steps, num_workers=2, spare_cores=2)
+    loader = make_loader(recipe.reader, steps=steps, num_workers=2, spare_cores=2)
     rates = []
     for epoch in range(1, repeats + 1):
         steps.set_position(epoch)

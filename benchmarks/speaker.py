@@ -21,9 +21,10 @@ from timing import in_turns, print_table
 from speechtools.audio.features import LogMel
 from speechtools.core.memory import keep_freed_memory
 from speechtools.speaker import dvectors
-from speechtools.speaker.batches import SpeakerBatches, StepSampler, speaker_loader
+from speechtools.speaker.batches import SpeakerBatches, StepSampler
 from speechtools.speaker.encoders import LSTMP, folded
 from speechtools.speaker.store import SpeakerStore
+from speechtools.training.loaders import make_loader
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "TI-SV" / "GE2E"
 #: hidden nodes, projection, and how many utterances, for the paper's encoders of keywords and of free text (section 3)
@@ -65,7 +66,7 @@ def bench_step(device: str, repeats: int):
         length = features.num_samples((hparams["min_frames"] + hparams["max_frames"]) // 2)
         shape = hparams["speakers_per_batch"], hparams["utterances_per_speaker"]
         batches = SpeakerBatches(store, *shape, min_samples=length, max_samples=length)
-        loader = iter(speaker_loader(batches, StepSampler(1_000_000), hparams["num_workers"]))
+        loader = iter(make_loader(batches, steps=StepSampler(1_000_000), num_workers=hparams["num_workers"]))
         with torch.no_grad():
             ready = features(batches[0].to(device).wavs)
         # (speakers * utterances, frames, mels)

@@ -75,6 +75,8 @@ MOVED_NAMES = {
         "fingerprint": "core.files.fingerprint",
     },
     "measures.pesq": {"Scale": "measures.Measure"},
+    "quality.localization": {"localization_figures": "quality.localization.localization_metrics"},
+    "speaker.batches": {"speaker_loader": "training.loaders.make_loader"},
 }
 _PACKAGE = __name__.partition(".")[0]
 

@@ -4,28 +4,36 @@ import dataclasses
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from speechtools import training
 from speechtools.core.checks import check_number
 from speechtools.core.rows import read_rows
 from speechtools.corpora.noisy_speech import PreparedSets
 from speechtools.enhancement.inference import SpeechEnhancer
 from speechtools.quality.data import QualityRow
-from speechtools.training.reproduction import earlier_stage
 
 logger = logging.getLogger(__name__)
 
 
-def prepare_sets(hparams: dict, device: str | None = None) -> PreparedSets:
+def prepare_sets(hparams: dict, train_first: Callable[..., Path], device: str | None = None) -> PreparedSets:
     """Prepare the sets of the yaml; where speech is to be enhanced and no model is named, train one first.
 
     That training gets the speech and noises of this yaml, and so sets the same speakers and noises aside. Another model
     may have been trained on speakers or noises of the test: a warning says so, and the origin of the sets, which is
-    printed with all results. With several processes, the first one works and the others wait.
+    printed with all results.
+
+    Parameters
+    ----------
+    hparams : dict
+        Of the yaml.
+    train_first : callable
+        Trains the enhancer: :func:`speechtools.training.earlier_stage`.
+    device : str, optional
+        Where the enhancer runs and trains. By default, the GPU if there is one.
 
     Raises
     ------
@@ -34,10 +42,6 @@ def prepare_sets(hparams: dict, device: str | None = None) -> PreparedSets:
     SpeechtoolsError
         The training of the enhancer failed.
     """
-    return training.on_main_first(lambda: _prepare(hparams, device))
-
-
-def _prepare(hparams: dict, device: str | None) -> PreparedSets:
     if not hparams["enhanced_share"]:
         return hparams["prepare"]()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -45,7 +49,7 @@ def _prepare(hparams: dict, device: str | None) -> PreparedSets:
     if not folder:
         # Beside the recipe's script, wherever it was started from.
         recipe = Path(sys.argv[0]).absolute().parent / hparams["enhancer_recipe"]
-        folder = earlier_stage(recipe, hparams["enhancer_yaml"], hparams["prepared_folder"], _options(hparams, device))
+        folder = train_first(recipe, hparams["enhancer_yaml"], hparams["prepared_folder"], _options(hparams, device))
     enhancer = SpeechEnhancer.from_hparams(folder, run_opts={"device": device})
     enhancer.check_rate(hparams["sample_rate"])
     sets = hparams["prepare"](enhancer=folder, enhance=enhancer.enhance_waveforms)
@@ -96,33 +100,22 @@ def _options(hparams: dict, device: str) -> dict:
     return options | {"prepared_folder": folder, "device": device} | hparams["enhancer_options"]
 
 
-def fit_features(quality: nn.Module, dataset, features: nn.Module, num_frames: int, folder: str | Path) -> None:
+def fit_features(quality: nn.Module, dataset, features: nn.Module, num_frames: int) -> None:
     """Train the first stage of a two-stage model: its features learn from spectra, without labels.
-
-    A model without ``fit_features(frames)`` has no such stage and stays as it is. The features are saved in ``folder``
-    for runs that resume.
 
     Parameters
     ----------
     quality : nn.Module
-        The model.
+        The model, which has ``fit_features(frames)``.
     dataset
         Items with a waveform ``wav`` (samples,).
     features : nn.Module
         Waveforms (batch, samples) -> frames (batch, time, size).
     num_frames : int
         About how many frames to use, from utterances spread over the whole set.
-    folder : str or Path
-        Of the checkpoints.
     """
-    if not hasattr(quality, "fit_features"):
-        return
     check_number("num_frames", num_frames, 1)
     frames_per_utterance = 200  # about
-
-    def fit():
-        step = max(1, len(dataset) * frames_per_utterance // num_frames)
-        spectra = [features(dataset[number]["wav"].unsqueeze(0))[0] for number in range(0, len(dataset), step)]
-        quality.fit_features(torch.cat(spectra))
-
-    training.fit_once(quality, Path(folder) / "features.ckpt", fit)
+    step = max(1, len(dataset) * frames_per_utterance // num_frames)
+    spectra = [features(dataset[number]["wav"].unsqueeze(0))[0] for number in range(0, len(dataset), step)]
+    quality.fit_features(torch.cat(spectra))  # type: ignore[operator]

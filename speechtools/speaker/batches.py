@@ -8,11 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from speechtools.core.errors import ConfigError, CorpusError, first_of
+from speechtools.core.moved import former_names
 from speechtools.speaker.store import SpeakerStore
 
+__getattr__ = former_names(__name__)
 logger = logging.getLogger(__name__)
 
 
@@ -231,12 +233,3 @@ class WholeUtterances(Dataset):
         group = self.groups[number]
         wavs = [torch.from_numpy(self.store.read(utterance).copy()) for utterance in group]
         return SpeakerBatch(wavs, torch.tensor([self.store.speaker_of(utterance) for utterance in group]))
-
-
-def speaker_loader(
-    batches: Dataset, steps: Sampler | None = None, num_workers: int = 0, spare_cores: int | None = None
-) -> DataLoader:
-    """Make a DataLoader whose items are whole batches: :func:`speechtools.training.make_loader`."""
-    from speechtools.training.loaders import make_loader
-
-    return make_loader(batches, num_workers=num_workers, steps=steps, spare_cores=spare_cores)

@@ -27,6 +27,7 @@ from speechtools.training.checkpoints import AtomicCheckpointer, RandomState, St
 from speechtools.training.distributed import end_distributed, on_main_first, rank_and_size
 from speechtools.training.export import export
 from speechtools.training.loaders import LengthBatchSampler, batches_by_length, loaders_by_length, make_loader
+from speechtools.training.reproduction import earlier_stage
 from speechtools.training.start import start
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Stopwatch",
     "batches_by_length",
     "check_recipe",
+    "earlier_stage",
     "end_distributed",
     "epoch_counter",
     "export",

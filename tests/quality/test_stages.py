@@ -34,7 +34,7 @@ def sets(tmp_path, monkeypatch):
         test = PreparedSets(tmp_path, {"test": tmp_path / "test.csv"}, "timit, recorded noises")
         options = {"enhanced_share": 0.5, "enhancer": "model", "sample_rate": 16000}
         sources = NoisySpeech(corpus="timit", data_folder="/nowhere")
-        return prepare_sets(options | {"sources": sources, "prepare": lambda **_: test}, "cpu")
+        return prepare_sets(options | {"sources": sources, "prepare": lambda **_: test}, None, "cpu")
 
     return prepared
 

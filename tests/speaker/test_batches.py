@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from speechtools.core.errors import ConfigError, CorpusError
-from speechtools.speaker.batches import SpeakerBatches, StepSampler, WholeUtterances, speaker_loader
+from speechtools.speaker.batches import SpeakerBatches, StepSampler, WholeUtterances
 from speechtools.speaker.store import store_of
+from speechtools.training.loaders import make_loader
 from tests.speaker.stores import write_store
 
 SHAPE = {"min_samples": 400, "max_samples": 800, "step_samples": 100}
@@ -78,12 +79,12 @@ def test_the_loader_yields_batches_that_depend_on_seed_and_step(store, workers):
     reseeded = SpeakerBatches(store, 4, 2, seed=1, **SHAPE)
     assert not np.array_equal(batches.plan(3).utterances, reseeded.plan(3).utterances)
     steps.set_position(2)
-    for batch, step in zip(speaker_loader(batches, steps, workers), (3, 4, 5), strict=True):
+    for batch, step in zip(make_loader(batches, steps=steps, num_workers=workers), (3, 4, 5), strict=True):
         assert torch.equal(batch.wavs, batches[step].wavs) and torch.equal(batch.speakers, batches[step].speakers)
 
 
 def test_whole_utterances_are_in_order(store):
-    loader = speaker_loader(WholeUtterances(store, batch_seconds=0.35))
+    loader = make_loader(WholeUtterances(store, batch_seconds=0.35))
     wavs = [wav for batch in loader for wav in batch.to("cpu").wavs]
     assert len(loader) > 5 and [len(wav) for wav in wavs] == store.num_samples.tolist()
     assert torch.cat([batch.speakers for batch in loader]).tolist() == [store.speaker_of(i) for i in range(44)]

@@ -10,8 +10,9 @@ import torch
 from speechtools.core.errors import CorpusError
 from speechtools.speaker import index as speaker_index
 from speechtools.speaker import store as speaker_store
-from speechtools.speaker.batches import SpeakerBatches, StepSampler, speaker_loader
+from speechtools.speaker.batches import SpeakerBatches, StepSampler
 from speechtools.speaker.store import SpeakerStore
+from speechtools.training.loaders import make_loader
 from tests.speaker.stores import row, write_manifest, write_store
 
 
@@ -79,7 +80,10 @@ def test_many_shards_are_read_like_few(tmp_path, monkeypatch):
         for part in ((), (3, 12), (5, 40)):
             assert np.array_equal(many.read(utterance, *part), few.read(utterance, *part))
         assert not many._maps and len(many._files) <= speaker_store.MAX_OPEN
-    loaders = [speaker_loader(SpeakerBatches(store, 4, 2, 10, 25, 5), StepSampler(6), 1) for store in (few, many)]
+    loaders = [
+        make_loader(SpeakerBatches(store, 4, 2, 10, 25, 5), steps=StepSampler(6), num_workers=1)
+        for store in (few, many)
+    ]
     assert all(torch.equal(one.wavs, other.wavs) for one, other in zip(*loaders, strict=True))
 
 

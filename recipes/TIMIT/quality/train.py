@@ -4,6 +4,9 @@ python train.py hparams/qnet.yaml                                      # built-i
 python train.py hparams/qnet.yaml --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech
 """
 
+from functools import partial
+from pathlib import Path
+
 from speechtools import audio, training
 from speechtools.audio.augmentation import equalize
 from speechtools.audio.frames import frame_counts
@@ -98,15 +101,17 @@ def dataio_prepare(rows, sample_rate):
 
 if __name__ == "__main__":
     hparams, run_opts = training.start()
-    sets = quality_stages.prepare_sets(hparams, run_opts["device"])
+    prepare = partial(quality_stages.prepare_sets, hparams, training.earlier_stage, run_opts["device"])
+    sets = training.on_main_first(prepare)
     rows = {split: read_rows(path, quality_data.QualityRow, check=True) for split, path in sets.manifests.items()}
     prepared = len(rows["train"])
     rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
     datasets = dataio_prepare(rows, hparams["sample_rate"])
     loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
-    quality_stages.fit_features(
-        hparams["quality"], datasets["train"], hparams["features"], hparams["num_frames"], hparams["save_folder"]
-    )
+    quality, features = hparams["quality"], hparams["features"]
+    fit = partial(quality_stages.fit_features, quality, datasets["train"], features, hparams["num_frames"])
+    if hasattr(quality, "fit_features"):  # a first stage, which needs no labels
+        training.fit_once(quality, Path(hparams["save_folder"]) / "features.ckpt", fit)
     brain = QualityBrain(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
     brain.train_batches = loaders["train"].batch_sampler
     hparams["averaged"].to(brain.device).eval()
