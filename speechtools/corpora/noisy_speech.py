@@ -24,7 +24,7 @@ from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import fingerprint, write_aside
 from speechtools.core.jobs import map_in_processes
 from speechtools.corpora.builtin import builtin_noises
-from speechtools.corpora.reading import each_corpus, with_corpus
+from speechtools.corpora.reading import absolute_folder, describe_speech, each_corpus, with_corpus
 from speechtools.corpora.splits import set_aside, split_noises, split_speakers
 from speechtools.corpora.utterance import Utterance
 from speechtools.degradations.noise import NoiseTypes, read_noise_types
@@ -220,7 +220,7 @@ class NoisySpeech:
 
     def describe(self, noises: dict[str, NoiseTypes]) -> str:
         """Describe the sets for results: the corpora, and whether speech and noises are recorded or generated."""
-        speech = " + ".join("built-in synthetic speech" if name == "builtin" else name for name in self.corpora)
+        speech = describe_speech(self.corpora)
         if not noises:
             return f"{speech}, labels of the corpus"
         kinds = {split: _kind(types) for split, types in noises.items()}
@@ -258,5 +258,5 @@ def _kind(types: NoiseTypes) -> str:
 def _absolute(folders):
     """Make paths absolute; "" and "builtin" mean generated data, and a list stays a list."""
     if isinstance(folders, (str, Path)):
-        return str(folders) if str(folders) in ("", "builtin") else str(Path(folders).expanduser().absolute())
+        return "builtin" if str(folders) == "builtin" else absolute_folder(folders)
     return [_absolute(folder) for folder in folders]

@@ -10,6 +10,20 @@ from speechtools.core.registry import build, find
 from speechtools.corpora.utterance import Utterance
 
 
+def absolute_folder(folder: str | Path) -> str:
+    """An absolute path, which is the same folder wherever a run is started; an empty one stays empty."""
+    return str(Path(folder).expanduser().absolute()) if str(folder) else ""
+
+
+def describe_speech(names: Sequence[str]) -> str:
+    """Describe the speech of corpora for results.
+
+    >>> describe_speech(["builtin", "timit"])
+    'built-in synthetic speech + timit'
+    """
+    return " + ".join("built-in synthetic speech" if name == "builtin" else name for name in names)
+
+
 def each_corpus(
     names: Sequence[str], folders: Sequence[str | Path], corpus_options: dict[str, dict] | None = None
 ) -> Iterator[list[Utterance]]:

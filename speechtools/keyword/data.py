@@ -17,6 +17,7 @@ from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
 from speechtools.core.files import fingerprint
 from speechtools.core.registry import build, did_you_mean, find
+from speechtools.corpora.reading import absolute_folder
 from speechtools.corpora.utterance import Utterance
 from speechtools.keyword.multireader import Source
 from speechtools.speaker.data import SPLITS, check_shares
@@ -93,8 +94,7 @@ def prepare_sources(
         if prepared and source.get("weight") == 0:
             logger.info("Source %s has the weight 0 and is skipped.", name)
             continue
-        corpus, folder = source["corpus"], source.get("data_folder") or ""
-        folder = str(Path(folder).expanduser().absolute()) if str(folder) else ""
+        corpus, folder = source["corpus"], absolute_folder(source.get("data_folder") or "")
         corpus_options, seconds = source.get("options") or {}, source.get("segment_seconds", segment_seconds)
         options = {
             "corpus": corpus,

@@ -15,7 +15,6 @@ from speechtools.core import metrics
 from speechtools.core.errors import ConfigError
 from speechtools.core.results import print_outputs, write_json
 from speechtools.core.rows import write_rows
-from speechtools.degradations.noise import partly_noisy
 from speechtools.quality import localization, plots
 from speechtools.quality.data import QualityRow
 
@@ -154,20 +153,15 @@ def plot_test(folder: str | Path, predicted, true, rows: Sequence[QualityRow], n
     folder = Path(folder)
     subsets = [row.subset for row in rows]
     scatter = plots.score_scatter(folder / "scatter.png", predicted, true, subsets, net.scale, f"Test on {origin}")
-    noisy = [row for row in rows if row.noise]
-    noisy = [row for row in noisy if row.noise_type == "street"] or noisy
-    clean = [row for row in rows if row.subset == "clean"]
-    if not noisy or not clean:
+    if "clean" not in subsets or not any(row.noise for row in rows):
         return [scatter]
-    rate, examples = net.sample_rate, folder.parent / "examples"
-    speech, noise = audio.read(clean[0].path, rate), audio.read(str(noisy[0].noise), rate)
-    start, end = len(speech) // 3, 2 * len(speech) // 3
-    partly = partly_noisy(speech, noise, 0.0, start, end)
-    noisy_throughout = partly_noisy(speech, noise, 0.0, 0, len(speech))
-    for name, samples in {"clean": speech, "partly_noisy": partly, "noisy_0dB": noisy_throughout}.items():
-        audio.write(examples / f"{name}.wav", samples, rate)
-    name = f"{noisy[0].noise_type} noise at 0 dB inside the dashed frame"
-    titled = {"clean speech": speech, name: partly}
+    rate = net.sample_rate
+    partly, throughout = localization.example(rows, rate, 1 / 3, 2 / 3), localization.example(rows, rate, 0, 1)
+    versions = {"clean": partly.clean, "partly_noisy": partly.noisy, "noisy_0dB": throughout.noisy}
+    for name, samples in versions.items():
+        audio.write(folder.parent / "examples" / f"{name}.wav", samples, rate)
+    name = f"{partly.noise_type} noise at 0 dB inside the dashed frame"
+    titled = {"clean speech": partly.clean, name: partly.noisy}
     recordings = [(title, samples, net.assess_samples(samples)) for title, samples in titled.items()]
-    marked = {name: (start / rate, end / rate)}
+    marked = {name: (partly.start / rate, partly.end / rate)}
     return [scatter, plots.frame_scores(folder / "frame_scores.png", recordings, rate, marked=marked)]

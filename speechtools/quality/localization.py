@@ -15,9 +15,11 @@ from speechtools import audio
 from speechtools.core import metrics
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.moved import former_names
 from speechtools.degradations.noise import partly_noisy
 from speechtools.quality.data import QualityRow
 
+__getattr__ = former_names(__name__)
 logger = logging.getLogger(__name__)
 
 
@@ -105,6 +107,16 @@ def partly_noisy_set(
     return examples
 
 
+def example(rows: Sequence[QualityRow], sample_rate: int, start: float = 0.29, end: float = 0.71) -> PartlyNoisy:
+    """The first clean utterance of a test set with noise at 0 dB in one stretch; street noise where the test has it.
+
+    Parameters and errors are those of :func:`partly_noisy_set`.
+    """
+    street = [row for row in rows if row.subset == "clean" or row.noise_type == "street"]
+    rows = street if any(row.noise for row in street) else rows
+    return partly_noisy_set(rows, sample_rate, 0.0, start, end, max_utterances=1)[0]
+
+
 def localization_metrics(net, examples: Sequence[PartlyNoisy]) -> dict[str, float]:
     """How well frame scores separate noisy frames from clean ones, and how much noise lowers the scores of both.
 
@@ -159,9 +171,6 @@ def localization_metrics(net, examples: Sequence[PartlyNoisy]) -> dict[str, floa
         "noisy_drop": float(np.mean(noisy_drops)),
         "utterances": len(examples),
     }
-
-
-localization_figures = localization_metrics  #: Former name.
 
 
 def _frames(example: PartlyNoisy, count: int, n_fft: int, hop_length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -160,11 +160,7 @@ def figure3(runs: Runs, biases: dict[str, float]) -> str:
 
 def example(runs: Runs):
     """Clean and partly noisy samples of a test utterance, with street noise if available, and where the noise is."""
-    rows = runs.predictions(BASE)
-    street = [row for row in rows if row.subset == "clean" or row.noise_type == "street"]
-    rows = street if any(row.noise for row in street) else rows
-    rate = runs.net(BASE).sample_rate
-    utterance = localization.partly_noisy_set(rows, rate, max_utterances=1)[0]
+    utterance = localization.example(runs.predictions(BASE), runs.net(BASE).sample_rate)
     return utterance.clean, utterance.noisy, (utterance.start, utterance.end)
 
 

@@ -19,7 +19,7 @@ from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import fingerprint
 from speechtools.core.registry import build
-from speechtools.corpora.reading import each_corpus
+from speechtools.corpora.reading import absolute_folder, describe_speech, each_corpus
 from speechtools.corpora.splits import split_speakers
 from speechtools.corpora.utterance import Utterance
 from speechtools.speaker.shards import SpeakerSets, make_stores
@@ -76,7 +76,7 @@ def prepare(
         The corpus cannot be read, a split has fewer than two speakers, or the disk is full.
     """
     folders = [data_folder] if isinstance(data_folder, (str, Path)) else list(data_folder)
-    folders = [str(Path(path).expanduser().absolute()) if str(path) else "" for path in folders]
+    folders = [absolute_folder(folder) for folder in folders]
     corpora = [corpus] if isinstance(corpus, str) else list(corpus)
     options = {
         "corpus": corpora,
@@ -89,9 +89,8 @@ def prepare(
         "sample_rate": sample_rate,
         "seed": seed,
     }
-    names = ["built-in synthetic speech" if name == "builtin" else name for name in corpora]
     folder = Path(save_folder).absolute() / f"speakers-{fingerprint(options | {'version': VERSION})}"
-    sets = SpeakerSets({split: folder / f"{split}.csv" for split in SPLITS}, " + ".join(names))
+    sets = SpeakerSets({split: folder / f"{split}.csv" for split in SPLITS}, describe_speech(corpora))
     if all(path.exists() for path in sets.manifests.values()):
         logger.info("The sets in %s are complete and used as they are: %s", folder, sets.origin)
         return sets
