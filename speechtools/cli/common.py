@@ -1,9 +1,11 @@
 """Options and output that several commands share."""
 
 import functools
+import math
 import os
+import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +73,43 @@ def print_problems(problems: Iterable[object]) -> int:
     return status
 
 
-def refuse_to_replace(files: Iterable[str | Path], outputs: dict[str, str | None]) -> None:
-    """Raise a :class:`ConfigError` if an output, by its option, is a folder or one of the recordings."""
-    for option, path in outputs.items():
-        if path and os.path.isdir(path):
-            raise ConfigError(f"{option}={path} is a folder. Pass the name of a file.")
-        if (
-            path
-            and os.path.exists(path)
-            and any(os.path.exists(file) and os.path.samefile(file, path) for file in files)
-        ):
-            raise ConfigError(f"{option}={path} would replace a recording. Choose another output.")
+def output_options(command: Callable) -> Callable:
+    """Add ``--resume`` and ``--overwrite``."""
+    command = click.option("--overwrite", is_flag=True, help="Replace existing files; never one of the recordings.")(
+        command
+    )
+    return click.option("--resume", is_flag=True, help="Go on after an interruption: skip what is done.")(command)
+
+
+def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Check that the number of an option is finite; a callback of click."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
+
+
+def printable(name: object) -> str:
+    """Escape line breaks and other characters that cannot be printed, so that a name takes one line.
+
+    >>> printable("two\\nlines.wav")
+    'two\\\\nlines.wav'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(name))
+
+
+def refuse_inputs(files: Iterable[str | Path], outputs: Mapping[str, Iterable[str | Path]]) -> None:
+    """Raise a :class:`ConfigError` if an output, by its option, is one of the recordings."""
+    identities = {identity for file in files if (identity := _identity(file))}
+    for option, paths in outputs.items():
+        for path in paths:
+            if _identity(path) in identities:
+                raise ConfigError(f"{option}: {path} is one of the recordings, and would be replaced. Choose another.")
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    """Identify an existing regular file, whatever its name or link."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

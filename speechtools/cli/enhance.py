@@ -4,27 +4,42 @@ from pathlib import Path
 
 import click
 
-from speechtools.cli.common import load_model, model_options, module_option, print_problems, progress, recordings
+from speechtools.cli.common import (
+    load_model,
+    model_options,
+    module_option,
+    output_options,
+    print_problems,
+    printable,
+    progress,
+    recordings,
+    refuse_inputs,
+)
 from speechtools.core.errors import ConfigError
+from speechtools.core.files import is_stream
 
 
 @click.command()
 @click.argument("source", metavar="FILE_OR_FOLDER", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
 @model_options
+@output_options
 @module_option
-def enhance(source: Path, target: Path, model: str | None, device: str | None) -> int:
+def enhance(source: Path, target: Path, model: str | None, device: str | None, resume: bool, overwrite: bool) -> int:
     """Remove the noise from a recording, or from all recordings in a folder.
 
     OUTPUT is a file (.wav or .flac) or a folder. It is mono, 16 bit, at the sample rate of the model.
 
-    A recording that cannot be enhanced is reported; the others are enhanced, and the exit status is 1.
+    Existing files are replaced with --overwrite only, and skipped with --resume. A recording that cannot be enhanced is
+    reported; the others are enhanced, and the exit status is 1.
     """
     files = _files(source, target)
+    remaining = _remaining(files, resume, overwrite)
     enhancer = load_model("SpeechEnhancer", model, device)
-    errors = [error for _, error in progress(enhancer.enhance_files(files), "enhancing", len(files)) if error]
+    errors = [error for _, error in progress(enhancer.enhance_files(remaining), "enhancing", len(remaining)) if error]
+    earlier = f", {len(files) - len(remaining)} before" if len(remaining) < len(files) else ""
     if len(errors) < len(files):
-        print(f"{recordings(len(files) - len(errors))} enhanced: {target}")
+        print(f"{recordings(len(remaining) - len(errors))} enhanced{earlier}: {printable(target)}")
     return print_problems(f"not enhanced: {error}" for error in errors)
 
 
@@ -41,7 +56,8 @@ def _files(source: Path, target: Path) -> list[tuple[Path, Path]]:
     if source.is_dir():
         if target.suffix.lower() in (".wav", ".flac") or target.is_file():
             raise ConfigError(f"{source} is a folder and {target} a file. Pass a folder for the enhanced recordings.")
-        paths = find_recordings([source])
+        # The enhanced recordings of an earlier run are not sources.
+        paths = [path for path in find_recordings([source]) if not _is_inside(path, target, source)]
         files = [(path, (target / path.relative_to(source)).with_suffix(".wav")) for path in paths]
     else:
         if not target.suffix and not target.is_dir():
@@ -51,7 +67,32 @@ def _files(source: Path, target: Path) -> list[tuple[Path, Path]]:
     for path, output in files:
         if output in sources:
             raise ConfigError(f"{sources[output]} and {path} would both become {output}. Rename one of them.")
-        if output.resolve() == path.resolve():
-            raise ConfigError(f"{path} would be replaced by its enhanced version. Choose another output.")
         sources[output] = path
+    refuse_inputs([path for path, _ in files], {"OUTPUT": sources})
+    return files
+
+
+def _is_inside(path: Path, target: Path, source: Path) -> bool:
+    """Whether a recording in ``source`` is in the folder ``target``, if that is a folder inside ``source``."""
+    target, source = target.resolve(), source.resolve()
+    return target != source and target.is_relative_to(source) and path.resolve().is_relative_to(target)
+
+
+def _remaining(files: list[tuple[Path, Path]], resume: bool, overwrite: bool) -> list[tuple[Path, Path]]:
+    """List the recordings to enhance.
+
+    Raises
+    ------
+    ConfigError
+        An output exists, and is neither to be skipped nor to be replaced.
+    """
+    existing = {output for _, output in files if output.exists() and not is_stream(output)}
+    if resume:
+        return [pair for pair in files if pair[1] not in existing]
+    if existing and not overwrite:
+        others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise ConfigError(
+            f"{min(existing)}{others} would be replaced. Choose another output, pass --overwrite to replace, or "
+            "--resume to skip."
+        )
     return files

@@ -12,8 +12,9 @@ from typing import Any
 import click
 
 from speechtools import __version__
-from speechtools.cli import enhance, plugins, score, speakers
+from speechtools.cli import embed, enhance, plugins, score, speakers
 from speechtools.core.errors import SpeechtoolsError
+from speechtools.core.signals import describe, raise_terminated
 
 
 class _InOrder(click.Group):
@@ -39,7 +40,7 @@ def command_line(context: click.Context) -> None:
 for command in (
     score.score,
     enhance.enhance,
-    speakers.embed,
+    embed.embed,
     speakers.enroll,
     speakers.verify,
     plugins.list_plugins,
@@ -51,8 +52,9 @@ for command in (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 1 (error), 2 (wrong usage) or 130 (interrupted)."""
-    with warnings.catch_warnings():
+    """Run a command and return its exit status: 0, 1 (error), 2 (wrong usage) or 128 + the signal that ended it."""
+    _open_streams()
+    with warnings.catch_warnings(), raise_terminated():
         warnings.showwarning = _show_warning
         try:
             status = command_line.main(argv, prog_name="speechtools", standalone_mode=False)
@@ -75,9 +77,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError as error:  # such as a full disk, or a folder without permission
             print(f"speechtools: {error}", file=sys.stderr)
             return 1
-        except (KeyboardInterrupt, click.Abort):
-            print("speechtools: interrupted.", file=sys.stderr)
-            return 130
+        except (KeyboardInterrupt, click.Abort) as error:
+            reason, status = describe(error.__cause__ if isinstance(error, click.Abort) else error)
+            print(f"speechtools: {reason}.", file=sys.stderr)
+            return status
+
+
+def _open_streams() -> None:
+    """Escape what a terminal cannot show, such as é in ASCII; replace streams that are closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:

@@ -1,29 +1,31 @@
 """``speechtools score``."""
 
-import csv
 import dataclasses
 import itertools
-import json
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
 from speechtools import SAMPLE
 from speechtools.cli.common import (
+    finite,
     load_model,
     model_options,
     module_option,
+    output_options,
     print_problems,
+    printable,
     progress,
     recordings,
-    refuse_to_replace,
+    refuse_inputs,
 )
+from speechtools.cli.tables import Table, file_cell, is_finished, open_tables
 from speechtools.core.errors import AudioError, ConfigError
-from speechtools.core.files import write_aside
 from speechtools.core.rows import Row
 
 
@@ -47,8 +49,22 @@ class ScoreRow(Row):
 )
 @click.option("--jsonl", "jsonl_path", metavar="FILE", help="Write JSON lines, with the frame scores and their times.")
 @click.option("--png", metavar="FOLDER", help="Plot the spectrogram and the frame scores of every file.")
-@click.option("--below", type=float, default=2.5, show_default=True, help="Scores below this count as degraded.")
-@click.option("--batch_size", type=int, default=32, show_default=True, help="Recordings that are scored together.")
+@click.option(
+    "--below",
+    type=float,
+    default=2.5,
+    show_default=True,
+    callback=finite,
+    help="Scores below this count as degraded.",
+)
+@click.option(
+    "--batch_size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Recordings that are scored together.",
+)
+@output_options
 @module_option
 def score(
     paths: tuple[str, ...],
@@ -60,11 +76,13 @@ def score(
     png: str | None,
     below: float,
     batch_size: int,
+    resume: bool,
+    overwrite: bool,
 ) -> int:
     """Predict the quality of recordings, without a reference. Folders are searched for audio files.
 
     The output has a line for each recording: its score, a tab, its path. On a terminal, a header explains the scale;
-    in a pipe or file there is none.
+    in a pipe or file there is none. A table (--csv, --jsonl) grows with every recording; `-` is the standard output.
 
     A file that cannot be scored is reported; the others are scored, and the exit status is 1.
     """
@@ -73,15 +91,24 @@ def score(
     if not paths and not sample:
         raise ConfigError("Nothing to score. Pass files or folders, or --sample.")
     files = find_recordings([*([SAMPLE] if sample else []), *paths])
+    plots = plot_files(files, png, overwrite or resume) if png else {}
+    outputs = {option: [path] for option, path in (("--csv", csv_path), ("--jsonl", jsonl_path)) if path}
+    refuse_inputs(files, outputs | {"--png": plots.values()})
+    tables = open_tables(ScoreRow, csv_path, jsonl_path, overwrite, resume)
+    remaining = [path for path in files if not is_finished(path, tables)]
     net = load_model("QualityNet", model, device)
-    refuse_to_replace(files, {"--csv": csv_path, "--jsonl": jsonl_path})
-    outputs = [path for path in (csv_path, jsonl_path) if path]
-    if not outputs and sys.stdout.isatty():
+    if not tables and sys.stdout.isatty():
         print(f"# {describe_scale(net.scale)}\n# score\tfile")
-    rows = write_rows(score_rows(net, files, batch_size, below, png), csv_path, jsonl_path)
+    with ExitStack() as stack:
+        for table in tables:
+            table.open(stack, {file_cell(path) for path in files})
+        rows = write_rows(score_rows(net, remaining, batch_size, below, plots), tables)
     failed = [row for row in rows if row.error]
-    for path in outputs:
-        print(f"{recordings(len(rows) - len(failed))} scored on the scale {net.scale}: {path}")
+    summary = f"{recordings(len(rows) - len(failed))} scored on the scale {net.scale}"
+    if len(remaining) < len(files):
+        summary += f", {len(files) - len(remaining)} before"
+    for table in tables:
+        print(f"{summary}: {printable(table.path)}", file=sys.stderr if table.is_stream else sys.stdout)
     return print_problems(f"not scored: {row.error}" for row in failed)
 
 
@@ -102,10 +129,9 @@ def describe_scale(name: str) -> str:
 
 
 def score_rows(
-    net: Any, paths: list[Path], batch_size: int, below: float, png: str | None
+    net: Any, paths: list[Path], batch_size: int, below: float, plots: Mapping[Path, Path]
 ) -> Iterator[tuple[ScoreRow, dict[str, Any]]]:
-    """Yield a row for each recording, in order, and its frames for the JSON lines; plot it into the folder ``png``."""
-    plotted: set[str] = set()
+    """Yield a row for each recording, in order, and its frames for the JSON lines; draw its plot, if it has one."""
     for path, report in progress(net.assess_files(paths, batch_size), "scoring", len(paths)):
         if isinstance(report, AudioError):
             yield ScoreRow(file=str(path), error=str(report)), {}
@@ -117,16 +143,15 @@ def score_rows(
             "frame_scores": [round(float(value), 4) for value in report.frame_scores],
         }
         error = None
-        if png is not None:
+        if path in plots:
             from speechtools.audio import read
-            from speechtools.quality import plots
+            from speechtools.quality.plots import frame_scores
 
-            plot = Path(png) / _unused_name(path, plotted)
             try:
-                panel = path.name, read(path, net.sample_rate), report
-                frames["figure"] = str(plots.frame_scores(plot, [panel], net.sample_rate))
-            except (AudioError, OSError) as reason:  # the score is kept
-                error = f"{path} was scored, but {plot} cannot be plotted: {reason}"
+                panel = printable(path.name), read(path, net.sample_rate), report
+                frames["figure"] = str(frame_scores(plots[path], [panel], net.sample_rate))
+            except Exception as reason:  # whatever it is, the score and the other recordings are kept
+                error = f"{path} was scored, but {plots[path]} cannot be plotted: {reason}"
         row = ScoreRow(
             file=str(path),
             score=round(report.score, 4),
@@ -137,47 +162,43 @@ def score_rows(
         yield row, frames
 
 
-def write_rows(
-    rows: Iterable[tuple[ScoreRow, dict[str, Any]]], csv_path: str | None, jsonl_path: str | None
-) -> list[ScoreRow]:
-    """Write rows as they come, or print them; the files appear whole at the end. Returns the rows without frames.
-
-    After an interrupt, the files contain what was scored so far.
-    """
+def write_rows(rows: Iterable[tuple[ScoreRow, dict[str, Any]]], tables: Sequence[Table]) -> list[ScoreRow]:
+    """Write rows to the tables as they come, or print them if there is none. Returns the rows."""
     from tqdm import tqdm
 
     results: list[ScoreRow] = []
-    interrupt: KeyboardInterrupt | None = None
-    with ExitStack() as stack:
-        table = csv.DictWriter(_open(stack, csv_path), ScoreRow.columns()) if csv_path else None
-        lines = _open(stack, jsonl_path) if jsonl_path else None
-        if table:
-            table.writeheader()
-        try:
-            for row, frames in rows:
-                if table:
-                    table.writerow(row.cells())
-                if lines:
-                    lines.write(json.dumps(dataclasses.asdict(row) | frames) + "\n")
-                if not table and not lines and row.score is not None:
-                    tqdm.write(f"{row.score:.2f}\t{row.file}", file=sys.stdout)
-                results.append(row)
-        except KeyboardInterrupt as error:
-            interrupt = error
-    if interrupt:
-        raise interrupt
+    for row, frames in rows:
+        for table in tables:
+            table.write(row, frames)
+        if not tables and row.score is not None:
+            tqdm.write(f"{row.score:.2f}\t{printable(row.file)}", file=sys.stdout)
+        results.append(row)
     return results
 
 
-def _open(stack: ExitStack, path: str) -> TextIO:
-    # The name of a file that is not valid UTF-8 is escaped.
-    aside = stack.enter_context(write_aside(path))
-    return stack.enter_context(open(aside, "w", newline="", encoding="utf-8", errors="backslashreplace"))
+def plot_files(files: Iterable[Path], folder: str, overwrite: bool) -> dict[Path, Path]:
+    """Name the plot of each recording: ``name.png``, with a number where another recording has this name.
 
+    Raises
+    ------
+    ConfigError
+        The folder is a file; or one of the plots exists, was not drawn by this toolkit, and ``overwrite`` is false.
+    """
+    from speechtools.core.plots import is_ours
 
-def _unused_name(path: Path, taken_names: set[str]) -> str:
-    """Return ``name.png``, with a number if another file has this name."""
-    names = itertools.chain([f"{path.stem}.png"], (f"{path.stem}-{number}.png" for number in itertools.count(2)))
-    name = next(name for name in names if name not in taken_names)
-    taken_names.add(name)
-    return name
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise ConfigError(f"--png={folder} is a file. Pass the name of a folder.")
+    plots: dict[Path, Path] = {}
+    used: set[str] = set()
+    for path in files:
+        stem = os.fsdecode(os.fsencode(path.stem)[:240])  # a number must still fit
+        names = itertools.chain([f"{stem}.png"], (f"{stem}-{number}.png" for number in itertools.count(2)))
+        name = next(name for name in names if name not in used)
+        used.add(name)
+        plots[path] = Path(folder) / name
+    foreign = [plot for plot in plots.values() if not overwrite and plot.exists() and not is_ours(plot)]
+    if foreign:
+        raise ConfigError(
+            f"--png: {foreign[0]} exists and is not a plot of this command. Pass --overwrite to replace it."
+        )
+    return plots

@@ -1,4 +1,4 @@
-"""``speechtools embed``, ``enroll`` and ``verify``."""
+"""``speechtools enroll`` and ``verify``."""
 
 import os
 
@@ -8,45 +8,9 @@ from speechtools.cli.common import (
     load_model,
     model_options,
     module_option,
-    print_problems,
-    progress,
     recordings,
-    refuse_to_replace,
 )
-from speechtools.core.errors import AudioError, ConfigError
-
-
-@click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="FILE_OR_FOLDER...")
-@click.option("--out", required=True, metavar="FILE", help="The .npz file to write.")
-@model_options
-@module_option
-def embed(paths: tuple[str, ...], out: str, model: str | None, device: str | None) -> int:
-    """Write the d-vectors of recordings to a file. Folders are searched for audio files.
-
-    The .npz file contains `files` (n,) and `dvectors` (n, size). A recording without a d-vector is reported; the others
-    are embedded, and the exit status is 1.
-    """
-    import numpy as np
-
-    from speechtools.audio.recordings import find_recordings
-    from speechtools.core.files import write_aside
-
-    if os.path.isdir(out):
-        raise ConfigError(f"--out={out} is a folder. Pass the name of a file, such as d-vectors.npz.")
-    encoder = load_model("SpeakerEncoder", model, device)
-    files = find_recordings(paths)
-    refuse_to_replace(files, {"--out": out})
-    results = list(progress(encoder.encode_files(files), "embedding", len(files)))
-    embedded = [(str(path), result.numpy()) for path, result in results if not isinstance(result, AudioError)]
-    if embedded:
-        names, dvectors = zip(*embedded, strict=True)
-        with write_aside(out) as aside, open(aside, "wb") as stream:
-            np.savez(stream, files=np.array(names, dtype=np.str_), dvectors=np.stack(dvectors))
-        print(f"{len(embedded)} d-vectors of size {encoder.embedding_size}: {out}")
-    else:
-        print(f"No d-vectors, so {out} was not written.")
-    return print_problems(f"not embedded: {result}" for _, result in results if isinstance(result, AudioError))
+from speechtools.core.errors import ConfigError
 
 
 @click.command()

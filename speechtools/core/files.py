@@ -19,7 +19,7 @@ from speechtools.core.errors import CorpusError
 _MACHINE = hashlib.sha256(platform.node().encode(errors="replace")).hexdigest()[:6]
 _ASIDE_PROCESS = re.compile(rf"\.{_MACHINE}-(\d+)-\d+\.part$")
 _counter = itertools.count()
-_STREAMS = {"/dev/stdout", "/dev/stderr", *(f"/dev/fd/{number}" for number in range(256))}  # maybe regular files
+_OPEN_FILES = {"/dev/stdout", "/dev/stderr", *(f"/dev/fd/{number}" for number in range(256))}
 
 
 def fingerprint(options: dict) -> str:
@@ -55,7 +55,7 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         existing = None
     if existing and stat.S_ISDIR(existing.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if existing and (not stat.S_ISREG(existing.st_mode) or path.is_relative_to("/proc") or path.as_posix() in _STREAMS):
+    if is_stream(path):
         yield path
         return
     target = Path(os.path.realpath(path))
@@ -72,6 +72,16 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         os.replace(aside, target)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def is_stream(path: str | Path) -> bool:
+    """Whether a path is written through and never replaced: a device, a pipe, or an open file such as /dev/stdout."""
+    path = Path(path)
+    try:
+        is_regular = stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+    return not is_regular or path.is_relative_to("/proc") or path.as_posix() in _OPEN_FILES
 
 
 @functools.cache

@@ -18,19 +18,26 @@ COLORS = {"clean": "#009E73", "noisy": "#0072B2", "enhanced": "#D55E00"}
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*X"
 _SPECTRUM_RANGE_DB = 80.0
+_SOFTWARE = "speechtools"  # stored in the PNG files
 __getattr__ = former_names(__name__)
 
 
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure as a PNG file with 150 dpi, atomically."""
     with write_aside(path) as aside:
-        figure.savefig(aside, format="png", dpi=150)
+        figure.savefig(aside, format="png", dpi=150, metadata={"Software": _SOFTWARE})
     return Path(path)
 
 
+def is_ours(path: str | Path) -> bool:
+    """Whether a file is a plot that :func:`save` wrote, which may be replaced by a newer one."""
+    with open(path, "rb") as file:
+        return _SOFTWARE.encode() in file.read(256)
+
+
 def set_title(axes: Axes, title: str, width: int = 60) -> None:
-    """Set the title of a panel, wrapped at ``width`` characters."""
-    axes.set_title(textwrap.fill(title, width), fontsize=10)
+    """Set the title of a panel, wrapped at ``width`` characters; ``$`` is a character like others."""
+    axes.set_title(textwrap.fill(title, width), fontsize=10, parse_math=False)
 
 
 def color_bar(figure: Figure, axes: Axes, image: AxesImage, label: str) -> None:

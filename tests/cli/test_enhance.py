@@ -34,12 +34,34 @@ def test_a_folder_with_a_bad_file(call, tone, tmp_path):
     assert outputs == ["a.wav", "deep/er/c.wav"]
 
 
+def test_an_existing_file_is_replaced_or_skipped_on_request_only(call, refused, tone, tmp_path):
+    first, second = write(tmp_path / "in" / "a.wav", tone(0.5)), write(tmp_path / "in" / "b.wav", tone(0.5, seed=1))
+    reference = write(tmp_path / "clean" / "a.wav", tone(0.5, seed=2))
+    before = {path: path.read_bytes() for path in (first, second, reference)}
+    for source, target in ((first, second), (tmp_path / "in", tmp_path / "clean"), (first, tmp_path / "clean")):
+        assert "--overwrite" in refused("enhance", source, target)
+    assert {path: path.read_bytes() for path in before} == before
+    status, output, _ = call("enhance", tmp_path / "in", tmp_path / "clean", "--resume")
+    assert status == 0 and "1 recording enhanced, 1 before" in output and reference.read_bytes() == before[reference]
+    status, output, _ = call("enhance", tmp_path / "in", tmp_path / "clean", "--overwrite")
+    assert status == 0 and "2 recordings enhanced" in output and reference.read_bytes() != before[reference]
+    assert "is one of the recordings" in refused("enhance", tmp_path / "in", tmp_path / "in", "--overwrite")
+
+
+def test_enhanced_files_are_not_enhanced_again(call, tone, tmp_path):
+    write(tmp_path / "in" / "a.wav", tone(0.5))
+    for _ in range(2):
+        status, output, _ = call("enhance", tmp_path / "in", tmp_path / "in" / "out", "--overwrite")
+        assert status == 0 and "1 recording enhanced" in output
+    assert sorted(path.name for path in (tmp_path / "in").rglob("*")) == ["a.wav", "a.wav", "out"]
+
+
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [
         ("in", "out.wav", "is a folder and"),
-        ("in/a.wav", "in/../in/a.wav", "would be replaced"),
-        ("in", "in", "would be replaced"),
+        ("in/a.wav", "in/../in/a.wav", "is one of the recordings"),
+        ("in", "in", "is one of the recordings"),
         ("twins", "out", "would both become"),
         ("in/a.wav", "out", "does not exist"),
         ("in/a.wav", "out.mp3", ".mp3"),

@@ -1,5 +1,7 @@
 """Laws of the command line: usage errors, error messages and exit statuses."""
 
+import os
+import shlex
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -61,6 +63,23 @@ def test_an_error_is_one_message_unless_it_is_a_bug(call, monkeypatch):
 def test_the_console_script_is_this_function():
     (script,) = entry_points(group="console_scripts", name="speechtools")
     assert script.load() is cli.main
+
+
+@pytest.mark.parametrize("module", ["speechtools", "speechtools.cli"])
+def test_python_m(module):
+    command = [sys.executable, "-m", module, "--version"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"speechtools {speechtools.__version__}\n"
+
+
+def test_an_ascii_terminal_and_closed_streams():
+    command = [sys.executable, "-m", "speechtools", "score", "--sample", "--model=\N{LATIN SMALL LETTER E WITH ACUTE}"]
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 1 and "The folder \\" in done.stderr and "Traceback" not in done.stderr
+    if os.name == "posix":
+        command = f"{shlex.join([sys.executable, '-m', 'speechtools', 'list', 'corpus'])} >&- 2>&-"
+        assert subprocess.run(command, shell=True, timeout=60).returncode == 0
 
 
 def test_a_reader_that_exits_early_is_no_error():

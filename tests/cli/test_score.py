@@ -2,13 +2,18 @@
 
 import csv
 import json
+import os
+import signal
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
 import soundfile
 
 import speechtools
+import speechtools.quality.plots
+from speechtools.core.signals import Terminated
 from speechtools.inference import QualityNet
 
 
@@ -71,29 +76,106 @@ def test_a_bad_file_is_a_row_and_status_1(score, recordings):
     assert "Traceback" not in errors and "broken.wav" in errors and "gone.wav" in errors
 
 
-def test_a_plot_that_fails_costs_no_score(score, tmp_path):
-    (tmp_path / "png").write_text("a file where the folder should be")
+def test_a_plot_that_fails_costs_no_score(score, tmp_path, monkeypatch):
+    monkeypatch.setattr(speechtools.core.plots, "save", mock.Mock(side_effect=ValueError("no glyph")))
+    monkeypatch.setattr(speechtools.quality.plots, "save", mock.Mock(side_effect=ValueError("no glyph")))
     status, _, _, rows = score("--png", tmp_path / "png")
-    assert status == 1 and all(row["score"] and "was scored, but" in row["error"] for row in rows)
+    assert status == 1 and all(row["score"] and "no glyph" in row["error"] for row in rows)
 
 
-def test_an_interrupt_keeps_the_scores_so_far(score, monkeypatch):
+def test_a_foreign_picture_is_replaced_with_overwrite_only(score, refused, recordings, tmp_path):
+    picture = tmp_path / "png" / "a.png"
+    picture.parent.mkdir()
+    picture.write_bytes(b"\x89PNG of a holiday")
+    assert "--overwrite" in refused("score", recordings, "--png", picture.parent)
+    assert picture.read_bytes() == b"\x89PNG of a holiday"
+    assert "is a file" in refused("score", recordings, "--png", picture)
+    assert score("--png", picture.parent, "--overwrite")[0] == 0 and len(picture.read_bytes()) > 1000
+    assert score("--png", picture.parent)[0] == 0  # its own plot
+
+
+def test_names_that_a_plot_a_table_and_a_terminal_can_show(call, tone, tmp_path, pretrained):
+    names = ["x$_$y.wav", "two\nlines.wav", "-dash.wav", "\N{SNOWMAN}" * 83 + ".wav"]
+    for name in names:
+        soundfile.write(tmp_path / name, tone(0.5), 16000)
+    outputs = ["--csv", tmp_path / "s.csv", "--jsonl", tmp_path / "s.jsonl", "--png", tmp_path / "png"]
+    status, _, errors = call("score", tmp_path, "--model", pretrained, *outputs)
+    assert status == 0, errors
+    with open(tmp_path / "s.csv", newline="") as file:
+        files = [row["file"] for row in csv.DictReader(file)]
+    assert sorted(files) == sorted(str(tmp_path / name) for name in names)
+    assert len(os.listdir(tmp_path / "png")) == len(names)
+    status, output, _ = call("score", tmp_path, "--model", pretrained)
+    assert status == 0 and len(output.splitlines()) == len(names) and "two\\nlines.wav" in output
+
+
+def interrupt_after_two(monkeypatch, error):
     original = QualityNet.assess_files
 
     def interrupted(self, paths, batch_size=32):
         yield from list(original(self, paths[:2], batch_size))
-        raise KeyboardInterrupt
+        raise error
 
     monkeypatch.setattr(QualityNet, "assess_files", interrupted)
-    status, _, _, rows = score()
-    assert status == 130 and len(rows) == 2
+
+
+@pytest.mark.parametrize(("error", "expected"), [(KeyboardInterrupt(), 130), (Terminated(signal.SIGTERM), 143)])
+def test_an_interrupt_keeps_the_scores_so_far_and_resume_adds_the_others(score, recordings, tmp_path, error, expected):
+    lines = tmp_path / "scores.jsonl"
+    _, _, _, whole = score()
+    (tmp_path / "scores.csv").unlink()
+    (recordings / "aa.wav").write_text("broken")
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after_two(patch, error)
+        status, _, errors, rows = score("--jsonl", lines)
+    assert status == expected and len(rows) == 2 and errors.strip().startswith("speechtools: ")
+    with open(tmp_path / "scores.csv", "a") as file:
+        file.write("torn,1.2")  # by SIGKILL
+    with open(lines, "a") as file:
+        file.write('{"file": "to')
+    soundfile.write(recordings / "aa.wav", soundfile.read(recordings / "a.wav")[0], 16000)
+    status, output, _, rows = score("--jsonl", lines, "--resume")
+    assert status == 0 and "3 recordings scored" in output and "1 before" in output
+    assert sorted(row["file"] for row in rows) == sorted([*(row["file"] for row in whole), str(recordings / "aa.wav")])
+    assert {row["score"] for row in whole} <= {row["score"] for row in rows}
+    assert sorted(json.loads(line)["file"] for line in lines.read_text().splitlines()) == sorted(
+        row["file"] for row in rows
+    )
+    before = (tmp_path / "scores.csv").read_bytes()
+    status, output, _, _ = score("--jsonl", lines, "--resume")
+    assert status == 0 and "0 recordings scored" in output and (tmp_path / "scores.csv").read_bytes() == before
+
+
+def test_resume_needs_a_table(refused, recordings, tmp_path):
+    assert "--csv" in refused("score", recordings, "--resume")
+    (tmp_path / "notes.csv").write_text("my,notes\n1,2\n")
+    for option in ("--resume", "--below=2"):
+        assert "notes.csv exists" in refused("score", recordings, "--csv", tmp_path / "notes.csv", option)
+    assert "both" in refused("score", recordings, "--csv", tmp_path / "s", "--jsonl", tmp_path / "s")
+    assert (tmp_path / "notes.csv").read_text() == "my,notes\n1,2\n"
+
+
+def test_overwrite_replaces_another_file_but_never_a_recording(score, refused, recordings, tmp_path):
+    (tmp_path / "scores.csv").write_text("my,notes\n1,2\n")
+    assert score("--overwrite")[0] == 0
+    assert score()[0] == 0  # its own table
+    linked = tmp_path / "linked.csv"
+    linked.symlink_to(recordings / "a.wav")
+    assert "is one of the recordings" in refused("score", recordings, "--csv", linked, "--overwrite")
+
+
+def test_tables_on_the_standard_output(call, recordings, pretrained):
+    status, output, errors = call("score", recordings, "--model", pretrained, "--csv", "-")
+    assert status == 0 and output.splitlines()[0] == "file,score,seconds,degraded_seconds,error"
+    assert len(output.splitlines()) == 4 and "3 recordings scored" in errors
+    output = call("score", recordings, "--model", pretrained, "--jsonl", "-")[1]
+    assert [json.loads(line)["error"] for line in output.splitlines()] == [None] * 3
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
         ("empty", "contains no audio file"),
-        ("calls --batch_size 0", "batch_size=0"),
         ("calls --device cuda:99", "cannot be put on cuda:99"),
         ("", "Nothing to score"),
     ],
@@ -102,6 +184,12 @@ def test_a_mistake_is_one_message(recordings, tmp_path, monkeypatch, refused, ar
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     assert message in refused("score", *arguments.split())
+
+
+@pytest.mark.parametrize("option", ["--batch_size=0", "--below=nan", "--below=inf"])
+def test_a_wrong_number_is_wrong_usage(call, recordings, option):
+    status, _, errors = call("score", recordings, option)
+    assert status == 2 and option.partition("=")[0] in errors
 
 
 @pytest.mark.parametrize("command, option", [("score", "--csv"), ("score", "--jsonl"), ("embed", "--out")])

@@ -18,18 +18,6 @@ def recordings(tmp_path):
     return paths
 
 
-def test_embed_writes_the_dvectors_and_reports_bad_files(recordings, tmp_path, call, refused):
-    out, gone = tmp_path / "dvectors.npz", tmp_path / "gone.wav"
-    out.write_bytes(b"earlier")
-    status, output, _ = call("embed", gone, "--out", out)
-    assert status == 1 and out.read_bytes() == b"earlier" and "was not written" in output
-    status, output, errors = call("embed", *recordings, gone, "--out", out)
-    assert status == 1 and "gone.wav does not exist" in errors and "3 d-vectors of size 128" in output
-    with np.load(out) as content:
-        assert content["files"].tolist() == recordings and content["dvectors"].shape == (3, 128)
-    assert "is a folder" in refused("embed", gone, "--out", tmp_path)
-
-
 def test_enroll_and_verify(recordings, tmp_path, call, refused):
     voices = ["--voices", tmp_path / "voices.npz"]
     call("enroll", "anna", *recordings[:2], *voices)

@@ -1,0 +1,7 @@
+"""``python -m speechtools``."""
+
+import sys
+
+from speechtools.cli import main
+
+sys.exit(main())

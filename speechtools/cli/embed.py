@@ -1,0 +1,107 @@
+"""``speechtools embed``."""
+
+import os
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from speechtools.cli.common import (
+    load_model,
+    model_options,
+    module_option,
+    output_options,
+    print_problems,
+    printable,
+    progress,
+    refuse_inputs,
+)
+from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.files import is_stream, write_aside
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: The file of d-vectors is written this often, so that a killed process loses no more.
+SECONDS_BETWEEN_WRITES = 10.0
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="FILE_OR_FOLDER...")
+@click.option("--out", required=True, metavar="FILE", help="The .npz file to write.")
+@model_options
+@output_options
+@module_option
+def embed(
+    paths: tuple[str, ...], out: str, model: str | None, device: str | None, resume: bool, overwrite: bool
+) -> int:
+    """Write the d-vectors of recordings to a file. Folders are searched for audio files.
+
+    The .npz file contains `files` (n,), `dvectors` (n, size) and `model`, which identifies the encoder. A recording
+    without a d-vector is reported; the others are embedded, and the exit status is 1.
+    """
+    from speechtools.audio.recordings import find_recordings
+
+    if os.path.isdir(out):
+        raise ConfigError(f"--out={out} is a folder. Pass the name of a file, such as d-vectors.npz.")
+    files = find_recordings(paths)
+    refuse_inputs(files, {"--out": [out]})
+    if os.path.exists(out) and not is_stream(out) and (resume or not overwrite):
+        earlier, model_id = read_dvectors(out)
+    else:
+        earlier, model_id = {}, ""
+    encoder = load_model("SpeakerEncoder", model, device)
+    if resume and earlier and model_id != encoder.model_id:
+        raise ConfigError(f"The d-vectors in {out} are those of another model. Use that, or choose another --out.")
+    dvectors = {str(path): earlier[str(path)] for path in files if resume and str(path) in earlier}
+    before, errors, written = len(dvectors), [], time.monotonic()
+    remaining = [path for path in files if str(path) not in dvectors]
+    try:
+        for path, result in progress(encoder.encode_files(remaining), "embedding", len(remaining)):
+            if isinstance(result, AudioError):
+                errors.append(result)
+                continue
+            dvectors[str(path)] = result.numpy()
+            if time.monotonic() - written > SECONDS_BETWEEN_WRITES and not is_stream(out):
+                write_dvectors(out, dvectors, encoder.model_id)
+                written = time.monotonic()
+    finally:
+        if len(dvectors) > before:
+            write_dvectors(out, dvectors, encoder.model_id)
+    if dvectors:
+        earlier_count = f" ({before} of them embedded before)" if before else ""
+        print(f"{len(dvectors)} d-vectors of size {encoder.embedding_size}{earlier_count}: {printable(out)}")
+    else:
+        print(f"No d-vectors, so {printable(out)} was not written.")
+    return print_problems(f"not embedded: {error}" for error in errors)
+
+
+def write_dvectors(path: str | Path, dvectors: "dict[str, np.ndarray]", model_id: str) -> None:
+    """Write d-vectors (size,) by file, and the fingerprint of their model, to an .npz file."""
+    import numpy as np
+
+    with write_aside(path) as aside, open(aside, "wb") as stream:
+        names = np.array(list(dvectors), dtype=np.str_)
+        np.savez(stream, files=names, dvectors=np.stack(list(dvectors.values())), model=model_id)
+
+
+def read_dvectors(path: str | Path) -> "tuple[dict[str, np.ndarray], str]":
+    """Read the file of :func:`write_dvectors`.
+
+    Raises
+    ------
+    ConfigError
+        The file is of another kind, or damaged.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            dvectors = dict(zip(content["files"].tolist(), content["dvectors"], strict=True))
+            return dvectors, str(content["model"]) if "model" in content else ""
+    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        reason = "exists and is not a file of d-vectors"
+        raise ConfigError(f"--out={path} {reason}. Choose another output, or pass --overwrite.") from error

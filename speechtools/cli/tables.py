@@ -1,0 +1,172 @@
+"""Tables of results, a line for each recording, that grow as the results come and go on after an interruption."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TextIO
+
+from speechtools.core.errors import ConfigError
+from speechtools.core.files import is_stream, write_aside
+from speechtools.core.rows import Row
+
+# A name that is not valid UTF-8 is escaped.
+_TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+
+
+def file_cell(path: str | Path) -> str:
+    """A path as a table stores it.
+
+    >>> file_cell("a.wav"), file_cell("bad\\udcff.wav")
+    ('a.wav', 'bad\\\\udcff.wav')
+    """
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+class Table:
+    """A table of rows with a ``file`` and an ``error``. Whatever ends the command, the rows so far are in the file.
+
+    Parameters
+    ----------
+    option : str
+        The option that named the file, for messages.
+    path : str
+        The file; ``-`` is the standard output.
+    model : type
+        The rows: a subclass of :class:`Row`.
+    overwrite : bool
+        Replace a file of another kind.
+    resume : bool
+        Continue the table of an earlier run. Its rows with an error are dropped.
+
+    Raises
+    ------
+    ConfigError
+        The path is a folder, or a file of another kind and ``overwrite`` is false.
+    """
+
+    def __init__(self, option: str, path: str, model: type[Row], overwrite: bool = False, resume: bool = False):
+        if os.path.isdir(path):
+            raise ConfigError(f"{option}={path} is a folder. Pass the name of a file.")
+        self.path, self.model = path, model
+        self.is_stream = path == "-" or is_stream(path)
+        #: Lines of the earlier run, by file.
+        self.finished: dict[str, str] = {}
+        self.stream: TextIO = sys.stdout
+        if self.is_stream or not os.path.exists(path) or not os.path.getsize(path):
+            return
+        with open(path, encoding="utf-8", errors="replace", newline="") as stream:
+            is_table = self._is_table(stream.readline(4096))
+        if not is_table and (resume or not overwrite):
+            remedy = "Choose another output" + (", or pass --overwrite." if not resume else ".")
+            raise ConfigError(f"{option}={path} exists and is not a table that this command wrote. {remedy}")
+        if resume:
+            self.finished = dict(self._finished_lines(Path(path).read_bytes().decode("utf-8", "replace")))
+
+    def open(self, stack: ExitStack, files: Collection[str]) -> None:
+        """Open the file: an earlier run's lines about ``files`` stay, all others go."""
+        if self.path == "-":
+            self.stream.write(self._header())
+            return
+        lines = [line for file, line in self.finished.items() if file in files]
+        if lines:  # aside, so that an interruption does not lose them
+            with write_aside(self.path) as aside:
+                aside.write_text("".join([self._header(), *lines]), **_TEXT)
+        else:
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        self.stream = stack.enter_context(open(self.path, "a" if lines else "w", **_TEXT))
+        if not lines:
+            self.stream.write(self._header())
+
+    def write(self, row: Row, details: Mapping[str, Any]) -> None:
+        """Add a row; ``details`` are for formats that are not flat."""
+        self.stream.write(self._line(row, details))
+        self.stream.flush()
+
+    def _is_table(self, first_line: str) -> bool:
+        raise NotImplementedError
+
+    def _finished_lines(self, text: str) -> Iterator[tuple[str, str]]:
+        raise NotImplementedError
+
+    def _header(self) -> str:
+        return ""
+
+    def _line(self, row: Row, details: Mapping[str, Any]) -> str:
+        raise NotImplementedError
+
+
+class CsvTable(Table):
+    """Rows as CSV, with a header."""
+
+    def _is_table(self, first_line: str) -> bool:
+        return first_line == self._header()
+
+    def _finished_lines(self, text: str) -> Iterator[tuple[str, str]]:
+        whole = text[: text.rfind("\n") + 1]  # the last line of a killed process may be torn
+        for cells in csv.DictReader(io.StringIO(whole, newline="")):
+            if not cells["error"] and None not in cells.values():
+                yield cells["file"], _csv_line(cells.values())
+
+    def _header(self) -> str:
+        return _csv_line(self.model.columns())
+
+    def _line(self, row: Row, details: Mapping[str, Any]) -> str:
+        return _csv_line(row.cells().values())
+
+
+class JsonTable(Table):
+    """Rows as JSON lines, with the details."""
+
+    def _is_table(self, first_line: str) -> bool:
+        return first_line.startswith('{"file": ')
+
+    def _finished_lines(self, text: str) -> Iterator[tuple[str, str]]:
+        for line in text.splitlines(keepends=True):
+            try:
+                content = json.loads(line)
+            except ValueError:  # torn
+                continue
+            if content.get("file") and not content.get("error"):
+                yield file_cell(content["file"]), line
+
+    def _line(self, row: Row, details: Mapping[str, Any]) -> str:
+        return json.dumps(dataclasses.asdict(row) | dict(details)) + "\n"
+
+
+def _csv_line(cells: Collection[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)
+    return text.getvalue()
+
+
+def open_tables(
+    model: type[Row], csv_path: str | None, jsonl_path: str | None, overwrite: bool, resume: bool
+) -> list[Table]:
+    """Check the outputs ``--csv`` and ``--jsonl`` of a command and return their tables, still closed.
+
+    Raises
+    ------
+    ConfigError
+        An output is a folder or a file of another kind, or there is none to resume.
+    """
+    if resume and not (csv_path or jsonl_path):
+        raise ConfigError("--resume continues a table, so it needs --csv or --jsonl.")
+    if csv_path and jsonl_path and os.path.realpath(csv_path) == os.path.realpath(jsonl_path):
+        raise ConfigError(f"--csv and --jsonl are both {csv_path}. Choose two files.")
+    tables: list[Table] = []
+    if csv_path:
+        tables.append(CsvTable("--csv", csv_path, model, overwrite, resume))
+    if jsonl_path:
+        tables.append(JsonTable("--jsonl", jsonl_path, model, overwrite, resume))
+    return tables
+
+
+def is_finished(path: str | Path, tables: Collection[Table]) -> bool:
+    """Whether an earlier run stored a result of this recording in all tables."""
+    return bool(tables) and all(file_cell(path) in table.finished for table in tables)

@@ -1,0 +1,78 @@
+"""`speechtools embed`, with the bundled model."""
+
+import numpy as np
+import pytest
+import soundfile
+
+import speechtools.cli.embed as embed
+from speechtools.inference import SpeakerEncoder
+
+
+@pytest.fixture
+def recordings(tone, tmp_path):
+    paths = [str(tmp_path / f"{number}.wav") for number in range(3)]
+    for number, path in enumerate(paths):
+        soundfile.write(path, tone(1.0, seed=number), 16000)
+    return paths
+
+
+def load(path):
+    with np.load(path) as content:
+        return content["files"].tolist(), content["dvectors"]
+
+
+def test_it_writes_the_dvectors_and_reports_bad_files(recordings, tmp_path, call, refused):
+    out, gone = tmp_path / "dvectors.npz", tmp_path / "gone.wav"
+    status, output, _ = call("embed", gone, "--out", out)
+    assert status == 1 and not out.exists() and "was not written" in output
+    status, output, errors = call("embed", *recordings, gone, "--out", out)
+    assert status == 1 and "gone.wav does not exist" in errors and "3 d-vectors of size 128" in output
+    files, dvectors = load(out)
+    assert files == recordings and dvectors.shape == (3, 128)
+    assert "is a folder" in refused("embed", gone, "--out", tmp_path)
+
+
+def test_a_foreign_file_is_replaced_with_overwrite_only(recordings, tmp_path, call, refused):
+    out = tmp_path / "thesis.npz"
+    np.savez(out, results=np.ones(3))
+    before = out.read_bytes()
+    assert "--overwrite" in refused("embed", *recordings, "--out", out)
+    assert "--out" in refused("embed", *recordings, "--out", out, "--resume") and out.read_bytes() == before
+    assert call("embed", *recordings, "--out", out, "--overwrite")[0] == 0 and load(out)[0] == recordings
+    assert call("embed", *recordings[:1], "--out", out)[0] == 0 and load(out)[0] == recordings[:1]  # its own
+
+
+def test_an_interrupt_keeps_the_dvectors_so_far_and_resume_adds_the_others(recordings, tmp_path, call, monkeypatch):
+    whole, out = tmp_path / "whole.npz", tmp_path / "out.npz"
+    call("embed", *recordings, "--out", whole)
+    original = SpeakerEncoder.encode_files
+
+    def interrupted(self, paths, batch_size=32):
+        yield from list(original(self, paths[:2], batch_size))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SpeakerEncoder, "encode_files", interrupted)
+        assert call("embed", *recordings, "--out", out)[0] == 130 and load(out)[0] == recordings[:2]
+    status, output, _ = call("embed", *recordings, "--out", out, "--resume")
+    assert status == 0 and "2 of them embedded before" in output and load(out)[0] == recordings
+    np.testing.assert_allclose(load(out)[1], load(whole)[1], atol=1e-5)
+
+
+def test_the_file_is_written_while_the_command_runs(recordings, tmp_path, call, monkeypatch):
+    monkeypatch.setattr(embed, "SECONDS_BETWEEN_WRITES", 0.0)
+    sizes = []
+    write = embed.write_dvectors
+
+    def record(path, dvectors, model_id):
+        sizes.append(len(dvectors))
+        write(path, dvectors, model_id)
+
+    monkeypatch.setattr(embed, "write_dvectors", record)
+    assert call("embed", *recordings, "--out", tmp_path / "out.npz")[0] == 0 and sizes == [1, 2, 3, 3]
+
+
+def test_dvectors_of_another_model_are_not_continued(recordings, tmp_path, refused):
+    out = tmp_path / "out.npz"
+    embed.write_dvectors(out, {recordings[0]: np.ones(128)}, "another")
+    assert "another model" in refused("embed", *recordings, "--out", out, "--resume")
