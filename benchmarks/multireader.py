@@ -262,7 +262,7 @@ def bench_index(folder: Path, num_speakers: int, num_utterances: int) -> Iterato
     if free < 1.1 * needed:
         sys.exit(
             f"An index of {num_utterances:,} utterances and its audio take {needed / 1e9:.1f} GB, but {folder} has "
-            f"only {free / 1e9:.1f} GB free. Give a folder on another disk by --folder, or fewer --utterances."
+            f"only {free / 1e9:.1f} GB free. Pass a folder on another disk by --folder, or fewer --utterances."
         )
     with tempfile.TemporaryDirectory(dir=folder) as name:
         corpus = Path(name, "corpus")
@@ -272,7 +272,7 @@ def bench_index(folder: Path, num_speakers: int, num_utterances: int) -> Iterato
     what = f"{num_speakers:,} speakers, {num_utterances:,} utterances: "
     yield what + "writing the index", "", f"{write_report['seconds']:.0f} s", "", ""
     yield "largest memory meanwhile", "", f"{write_report['peak']:.2f} GiB", "", "≤ 8 GiB"
-    yield "on disk", "", f"{size / 1e9:.2f} GB, {size / num_utterances:.1f} bytes an utterance", "", ""
+    yield "on disk", "", f"{size / 1e9:.2f} GB, {size / num_utterances:.1f} bytes per utterance", "", ""
     yield "opening it", "", f"{draw_report['opening']:.1f} s", "", ""
     for key, text, reach in (
         ("one_file", "a batch of 64 × 10 × 0.8 s, audio in one file", "≤ 5 ms"),

@@ -44,7 +44,7 @@ def _frames_have_shape(subject: Subject, torch) -> None:
         raise Broken(f"sizes {sorted(sizes)}")
 
 
-@tensor_law("features are finite, for digital silence too", "Add a small floor before a logarithm or a division.")
+@tensor_law("features are finite, also for digital silence", "Add a small floor before a logarithm or a division.")
 def _frames_finite(subject: Subject, torch) -> None:
     features = _features(subject)
     must_be_finite(features(torch.zeros(1, _NUM_SAMPLES)), "digital silence")
@@ -53,7 +53,7 @@ def _frames_finite(subject: Subject, torch) -> None:
 
 @tensor_law(
     "a row's features do not depend on the other rows of the batch",
-    "Take peaks, means and other statistics over each row alone.",
+    "Take peaks, means and other statistics only over each row.",
 )
 def _rows_independent(subject: Subject, torch) -> None:
     features = _features(subject)

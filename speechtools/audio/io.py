@@ -29,7 +29,7 @@ SUFFIXES = frozenset(
 _DECODED_FRAMES = 2**18  # at a time
 _COPY_AGAIN = "Copy it again from its source, or leave it out."
 
-# libsndfile reports that a file ends too early in its log alone.
+# libsndfile reports that a file ends too early only in its log.
 _DECLARED_AND_ACTUAL = {
     # WAV, W64, AU
     re.compile(r"\b(?:data|riff|Data Size) *: (?P<declared>\d+) \(should be (?P<actual>\d+)\)"): "bytes",

@@ -26,7 +26,7 @@ def set_forget_gate_bias(lstm: nn.LSTM, bias: float) -> None:
 def limit_recurrent_norm(module: nn.Module, max_norm: float) -> None:
     """Limit the norm of the weights from the hidden state to each LSTM gate to ``max_norm``, in place.
 
-    With a limit near 0, the past reaches a frame through the cell state alone, as in the released code of the
+    With a limit near 0, the past reaches a frame only through the cell state, as in the released code of the
     Quality-Net authors.
 
     >>> lstm = nn.LSTM(3, 5)

@@ -58,7 +58,7 @@ def shorten(name: str, length: int) -> str:
 def spectrogram_panels(
     recordings: Sequence[tuple[str, np.ndarray]], sample_rate: int, height: float, rows: int = 1
 ) -> tuple[Figure, np.ndarray]:
-    """Make a figure with one column a recording: its spectrogram, and empty panels below.
+    """Make a figure with one column per recording: its spectrogram, and empty panels below.
 
     Parameters
     ----------

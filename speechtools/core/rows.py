@@ -249,7 +249,7 @@ def _open_csv(path: Path) -> Iterator[Any]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             yield csv.reader(file)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise CorpusError(f"{path} is not a CSV file ({error}). Give a manifest that a preparation wrote.") from error
+        raise CorpusError(f"{path} is not a CSV file ({error}). Pass a manifest that a preparation wrote.") from error
 
 
 def _wrong_row(path: str | Path, number: int, problem: str) -> CorpusError:

@@ -1,4 +1,4 @@
-"""Corpus readers (kind ``corpus``), one a file; a new reader needs its file and its name in this list."""
+"""Corpus readers (kind ``corpus``), one per file; a new reader needs a file and an entry in this list."""
 
 from speechtools.corpora import (  # noqa: F401
     arabic_speech_commands,

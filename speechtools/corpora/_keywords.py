@@ -25,7 +25,7 @@ def select(root: Path, keywords: Sequence[str | int] | None, available: Collecti
     if keywords is None:
         return set(available)
     if isinstance(keywords, str) or not isinstance(keywords, Collection) or not keywords:
-        raise ConfigError(f"keywords={keywords!r} is not a list. Give a list, as in [{min(available)}], or omit it.")
+        raise ConfigError(f"keywords={keywords!r} is not a list. Pass a list, as in [{min(available)}], or omit it.")
     for keyword in map(str, keywords):  # YAML reads digits as numbers
         if keyword not in available:
             raise CorpusError(

@@ -57,10 +57,10 @@ def wrong_layout(root: Path, reader: str, expected: str, files: list[Path] | Non
     """The error for a folder without anything that ``reader`` can read. ``files`` are its audio files, if known."""
     names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())
     if not names:
-        return CorpusError(f"The corpus folder {root} is empty. Give the folder that contains the corpus.")
+        return CorpusError(f"The corpus folder {root} is empty. Pass the folder that contains the corpus.")
     other = recognise(root, audio.find_audio(root) if files is None else files)
     if other in (None, reader):
-        remedy = "Give the folder that contains the corpus, or choose the reader of its layout."
+        remedy = "Pass the folder that contains the corpus, or choose the reader of its layout."
     else:
         remedy = f"It looks like the layout of corpus/{other}: choose that reader."
     return CorpusError(f"corpus/{reader} finds no {expected} in {root}, which contains {first_of(names)}. {remedy}")

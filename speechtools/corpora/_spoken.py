@@ -73,7 +73,7 @@ def say(text: str, voice: Voice, pitch: int, pitch_range: int, words_per_minute:
         seed=seed,
     )
     if not np.any(samples):
-        raise SpeechtoolsError(f"espeak-ng is silent for {text!r}. Write it in letters that English has.")
+        raise SpeechtoolsError(f"espeak-ng is silent for {text!r}. Write it with English letters.")
     samples = soxr.resample(samples, Synthesizer.sample_rate * voice.warp, SAMPLE_RATE)
     low = lfilter([0.18], [1, -0.82], samples)  # one pole at 500 Hz
     samples = low + 10 ** (voice.tilt_db / 20) * (samples - low)

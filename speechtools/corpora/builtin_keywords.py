@@ -110,7 +110,7 @@ def builtin_keywords(
     check_at_least(1, **counts, num_workers=num_workers)
     check_at_least(0, **counts_or_0)
     if not isinstance(source, str) or not re.fullmatch(r"[A-Za-z0-9_-]*", source):
-        raise ConfigError(f"source={source!r} becomes a file name: use only letters, digits, hyphens and underscores.")
+        raise ConfigError(f"source={source!r} becomes a file name. Use only letters, digits, hyphens and underscores.")
     keywords = _checked(keywords)
     voices = [*_voices("train", num_speakers, seed, source), *_voices("test", num_test_speakers, seed, source)]
     options = {"keywords": keywords, "source": source, **counts, **counts_or_0}
@@ -123,7 +123,7 @@ def builtin_keywords(
 
 def _checked(keywords: Sequence[str]) -> list[str]:
     if isinstance(keywords, str) or not isinstance(keywords, Sequence) or not keywords:
-        raise ConfigError(f"keywords={keywords!r} is not a list of keywords. Give a list, as in ['OK Google'].")
+        raise ConfigError(f"keywords={keywords!r} is not a list of keywords. Pass a list, as in ['OK Google'].")
     keywords = [str(keyword) for keyword in keywords]  # YAML reads digits as numbers
     slugs = ["_".join(keyword.lower().split()) for keyword in keywords]
     for number, keyword in enumerate(keywords):

@@ -83,7 +83,7 @@ class Synthesizer:
         pitch_range : int
             0 (monotone) to 99; 50 is normal.
         rate : int
-            Words a minute, 80 to 450.
+            Words per minute, 80 to 450.
         seed : int
             Seeds the noise in breathy voices.
 

@@ -12,7 +12,7 @@ from speechtools.corpora.utterance import Utterance
 
 @plugin("corpus/folder")
 def folder(data_folder: str | Path) -> Iterator[Utterance]:
-    """One folder a speaker: ``<speaker>/<utterance>.wav``, with any folders in between.
+    """One folder per speaker: ``<speaker>/<utterance>.wav``, with any folders in between.
 
     Folders named train, dev (or valid, val) and test (or eval), in any case, contain the speakers of the splits;
     without them the split is ``""``. Ids are the path inside ``data_folder`` without its suffix, joined by hyphens:

@@ -46,7 +46,7 @@ def _read_lists(root: Path, folder: Path, split: str) -> list[Utterance]:
         raise CorpusError(f"{folder / 'segments'} is not supported. Cut the audio with Kaldi's extract-segments.")
     paths = _audio_paths(root, folder)
     if not (folder / "utt2spk").is_file():
-        raise CorpusError(f"{folder} has a wav.scp but no utt2spk. Add it, with a line <id> <speaker> an utterance.")
+        raise CorpusError(f"{folder} has a wav.scp but no utt2spk. Add it, with a line <id> <speaker> per utterance.")
     speakers = _read_list(folder / "utt2spk")
     texts = _read_list(folder / "text", may_be_blank=True) if (folder / "text").is_file() else {}
     missing = [utt_id for utt_id in paths if utt_id not in speakers]
@@ -75,7 +75,7 @@ def _audio_paths(root: Path, folder: Path) -> dict[str, Path]:
         location = entry if os.path.isabs(entry) else f"{entry} in {', '.join(map(str, starts))}"
         raise CorpusError(
             f"{folder / 'wav.scp'} names {len(missing)} of {len(missing) + len(paths)} files that do not exist, such "
-            f"as that of {utt_id!r}: {location}. Fix the paths, or give the folder that they start from."
+            f"as that of {utt_id!r}: {location}. Fix the paths, or pass the folder that they start from."
         )
     return paths
 

@@ -1,4 +1,4 @@
-"""A corpus of keywords without lists: one folder a keyword, and in it one a speaker."""
+"""A corpus of keywords without lists: one folder per keyword, with one folder per speaker in it."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from speechtools.corpora.utterance import Utterance
 
 @plugin("corpus/keyword-folder")
 def keyword_folder(data_folder: str | Path, keywords: Sequence[str | int] | None = None) -> Iterator[Utterance]:
-    """One folder a keyword, in it one a speaker: ``<keyword>/<speaker>/<file>.wav``.
+    """One folder per keyword, with one per speaker in it: ``<keyword>/<speaker>/<file>.wav``.
 
     A speaker has the same folder name under every keyword. The corpus is not divided: the split is ``""``. Ids are the
     path without its suffix, joined by hyphens, with underscores for blanks: ``OK_Google-anna-03``. Sorted by id.

@@ -67,5 +67,5 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
         speaker, measure = first.speaker or utt_id, first.measure or None
         utterances.append(Utterance(utt_id, speaker, split, root / path, 0.0, score=score, measure=measure))
     if averaged := sum(len(rows) > 1 for rows in ratings.values()):
-        logger.info("%d of %d recordings have several scores in %s: took their mean.", averaged, len(ratings), LIST)
+        logger.info("%d of %d recordings have several scores in %s: their mean is used.", averaged, len(ratings), LIST)
     return _layout.with_durations(root, utterances)

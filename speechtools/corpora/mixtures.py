@@ -106,7 +106,7 @@ def plan_training(
     if not 0 <= num_clean <= len(utterances):
         raise ConfigError(
             f"num_clean_train={num_clean}, but the training split has {len(utterances)} utterances. "
-            "Give a smaller number."
+            "Use a smaller number."
         )
     others = _others(degradations)
     rng = np.random.default_rng([seed, 3])
@@ -154,7 +154,7 @@ def plan_test(
     if not 0 < num_utterances <= len(utterances):
         raise ConfigError(
             f"num_{split}_utterances={num_utterances}, but the {split} speakers have {len(utterances)} utterances. "
-            "Give a smaller number."
+            "Use a smaller number."
         )
     rng = np.random.default_rng([seed, 4 if split == "test" else 5])
     selection = [utterances[i] for i in sorted(rng.permutation(len(utterances))[:num_utterances])]
@@ -194,7 +194,7 @@ def parse_degradations(degradations: str | dict | Sequence[str | dict]) -> list[
         entry = {entry: {}} if isinstance(entry, str) else entry
         if not isinstance(entry, dict) or not all(isinstance(options or {}, dict) for options in entry.values()):
             raise ConfigError(
-                f"degradations={degradations!r}: {entry!r} is neither a name nor options by name. Give a list such as "
+                f"degradations={degradations!r}: {entry!r} is neither a name nor options by name. Pass a list such as "
                 "[clipping, {clipping: {max_level: 0.1}}]."
             )
         parsed += [(name.removeprefix("degradation/"), options or {}) for name, options in entry.items()]

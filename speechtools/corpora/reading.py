@@ -46,7 +46,7 @@ def each_corpus(
     options = corpus_options or {}
     if len(names) != len(folders):
         raise ConfigError(
-            f"{len(names)} corpora ({', '.join(names)}) but {len(folders)} data folders. Give one folder a corpus."
+            f"{len(names)} corpora ({', '.join(names)}) but {len(folders)} data folders. Pass one folder per corpus."
         )
     for name in (*names, *options):
         find(f"corpus/{name}")

@@ -27,7 +27,9 @@ def select_noises(
     def matching(pattern: str) -> list[str]:
         names = [name for name in types if fnmatchcase(name, pattern)]
         if not names:
-            raise ConfigError(f"{role}: no noise type matches {pattern!r}. Fix it; there are {first_of(list(types))}.")
+            raise ConfigError(
+                f"{role}: no noise type matches {pattern!r}. Correct it; the types are {first_of(list(types))}."
+            )
         return names
 
     if isinstance(patterns, str):
@@ -88,7 +90,7 @@ def split_noises(
             if not 0 < request < len(names):
                 raise ConfigError(
                     f"{split}_noises={request}: {len(names)} noise types remain beside those of the other sets, and "
-                    "training needs at least one. Give more noises or a smaller number."
+                    "training needs at least one. Use more noises or a smaller number."
                 )
             # Drawn from the end, so that the training types are the same whatever the number for validation.
             splits[split] = {name: rest[name] for name in sorted(names[-request:])}
@@ -97,16 +99,16 @@ def split_noises(
             both = used_names & _names(splits[split], types)
             if both:
                 others = "valid_noises or test_noises" if split == "enhancer" else "test_noises"
-                raise ConfigError(f"{split}_noises and {others} share {sorted(both)[0]!r}. Give them different types.")
+                raise ConfigError(f"{split}_noises and {others} share {sorted(both)[0]!r}. Use different types.")
         used_names |= _names(splits[split], types)
         names = [name for name in names if name not in used_names]
     if not names:
-        raise ConfigError("No noise type is left for training. Give more noises, or fewer to validation and test.")
+        raise ConfigError("No noise type is left for training. Use more noises, or fewer to validation and test.")
     recordings = [(name, path) for name in names for path in rest[name]]
     if num_train is not None and not 0 < num_train <= len(recordings):
         raise ConfigError(
             f"num_train_noises={num_train}, but {len(recordings)} noise recordings remain beside the types of "
-            "validation and test. Give more noises or a smaller number."
+            "validation and test. Use more noises or a smaller number."
         )
     splits["train"] = {}
     for name, path in sorted(recordings[:num_train], key=itemgetter(0)):
@@ -184,7 +186,7 @@ def set_aside(groups: dict[str, list[Utterance]], share: float, seed: int) -> di
     if not 0 < count < len(speakers):
         raise ConfigError(
             f"enhancer_share={share} of the {len(speakers)} test speakers is {count} of them, but the enhancer and the "
-            "test need at least one each. Give another share, or a corpus of more test speakers."
+            "test need at least one each. Use another share, or a corpus of more test speakers."
         )
     enhancer_speakers = {str(name) for name in np.random.default_rng([seed, 7]).permutation(speakers)[:count]}
     return groups | {

@@ -31,7 +31,7 @@ def _keeps_length(subject: Subject) -> None:
 
 @law(
     "all draws come from rng, and clean is not changed",
-    "Use rng alone for random numbers, and copy before changing in place.",
+    "Use only rng for random numbers, and copy before changing in place.",
 )
 def _is_reproducible(subject: Subject) -> None:
     clean = bursts(1.0)

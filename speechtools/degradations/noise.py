@@ -81,14 +81,14 @@ def read_noise_types(noise_folders: str | Path | Sequence[str | Path]) -> NoiseT
     types: NoiseTypes = {}
     for root in map(Path, noise_folders):
         if not root.is_dir():
-            raise CorpusError(f"The noise folder {root} does not exist. Give a folder of noise recordings.")
+            raise CorpusError(f"The noise folder {root} does not exist. Pass a folder of noise recordings.")
         in_folder: NoiseTypes = {}
         for path in audio.find_audio(root):
             relative = path.relative_to(root)
             name = relative.parts[0] if len(relative.parts) > 1 else re.sub(r"-\d+$", "", path.stem)
             in_folder.setdefault(name, []).append(path)
         if not in_folder:
-            raise CorpusError(f"The noise folder {root} contains no audio file. Give a folder of noise recordings.")
+            raise CorpusError(f"The noise folder {root} contains no audio file. Pass a folder of noise recordings.")
         for name, files in in_folder.items():  # a type in two folders is one type
             types.setdefault(name, []).extend(files)
     return dict(sorted(types.items()))

@@ -17,7 +17,7 @@ _LENS_DEFAULT, _PADDING_IGNORED, _GRADIENTS_REACH = sequence_laws(_NUM_BINS, "ra
 
 @tensor_law(
     "feats (batch, time, input_size) give float32 masks of the same shape, in [0, 1]",
-    "End in a sigmoid, one value a frequency bin.",
+    "End in a sigmoid, one value per frequency bin.",
 )
 def _masks_have_shape(subject: Subject, torch) -> None:
     enhancer = subject.module(input_size=_NUM_BINS)

@@ -128,7 +128,7 @@ def prepare(
     if not (sources.enhancer_share and sources.enhancer_noises):
         raise CorpusError(
             f"enhancer_share={sources.enhancer_share} and enhancer_noises={sources.enhancer_noises} leave no speech or "
-            "no noise for the enhancer. Give both, for example 0.5 and 10."
+            "no noise for the enhancer. Set both, for example 0.5 and 10."
         )
     options = {key: value for key, value in locals().items() if key not in ("sources", "save_folder", "num_workers")}
     find_measure(scale)

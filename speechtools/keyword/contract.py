@@ -22,7 +22,7 @@ def _start_lies_within(subject: Subject, torch) -> None:
             raise Broken(f"{start!r} for {samples} samples and a segment of num_samples={segment.num_samples}")
 
 
-@tensor_law("a keyword shorter than the segment lies in it whole", "Look for the loudest place.")
+@tensor_law("a keyword shorter than the segment lies entirely within it", "Look for the loudest place.")
 def _keyword_inside(subject: Subject, torch) -> None:
     segment = subject.build()
     for first in (0, 9000, _NUM_SAMPLES - _KEYWORD_SAMPLES):
@@ -103,7 +103,7 @@ def _step_has_shape(subject: Subject, torch) -> None:
                 raise Broken(f"the speakers {speakers} in the batch of {name!r}")
 
 
-@tensor_law("a step depends on the seed and its number alone", "Draw from np.random.default_rng([seed, step]).")
+@tensor_law("a step depends only on the seed and its number", "Draw from np.random.default_rng([seed, step]).")
 def _steps_repeat(subject: Subject, torch) -> None:
     with _sources() as sources:
         one, other = (subject.build(sources=sources, seed=7) for _ in range(2))

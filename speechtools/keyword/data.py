@@ -141,7 +141,7 @@ def prepare_sources(
 
 def _check_sources(sources: dict[str, dict], test_splits: Sequence[str]) -> None:
     if not sources:
-        raise ConfigError("There are no sources to train on: give at least one, as in hparams/multireader.yaml.")
+        raise ConfigError("There are no sources to train on. Add at least one, as in hparams/multireader.yaml.")
     for split in test_splits:
         if split not in SPLITS:
             near = did_you_mean(split, SPLITS)
@@ -164,7 +164,7 @@ def training_sources(settings: dict[str, dict], stores: dict[str, dict[str, Spea
         missing = [key for key in ("num_speakers", "num_utterances", "weight") if key not in entry]
         if missing:
             keys = " and no ".join(missing)
-            raise ConfigError(f"The source {name!r} has no {keys}. Give them as in hparams/multireader.yaml.")
+            raise ConfigError(f"The source {name!r} has no {keys}. Set them as in hparams/multireader.yaml.")
         store = stores[name]["train"]
         length = int(store.num_samples[0])  # the same for all segments
         shape = entry["num_speakers"], entry["num_utterances"], entry["weight"]
@@ -191,8 +191,8 @@ def divided(
     """Utterances for training, validation (if there are speakers for it) and test, with no speaker in two of them."""
     if len({(utterance.speaker, utterance.text) for utterance in utterances}) == len(utterances):
         raise CorpusError(
-            f"The source {name!r}: no speaker repeats a text (such as {utterances[0].text!r}), so nobody could be "
-            "enrolled and verified with the same. Use a corpus of keywords that each speaker says several times."
+            f"The source {name!r}: no speaker repeats a text (such as {utterances[0].text!r}), but enrollment and "
+            "verification need the same text. Use a corpus of keywords that each speaker says several times."
         )
     roles = {"test": "train"} | dict.fromkeys(test_splits, "test")
     split_of = {utterance.speaker: roles.get(utterance.split, utterance.split or "train") for utterance in utterances}

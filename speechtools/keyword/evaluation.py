@@ -57,7 +57,7 @@ def pair_trials(
     for keyword in first:
         if keyword not in store.keywords:
             near, available = did_you_mean(keyword, store.keywords), ", ".join(store.keywords)
-            raise ConfigError(f"Nobody says {keyword!r} in {store.manifest}.{near} Available: {available}.")
+            raise ConfigError(f"No speaker says {keyword!r} in {store.manifest}.{near} Available: {available}.")
     order = [*map(store.keywords.index, first), *(k for k, word in enumerate(store.keywords) if word not in first)]
     rng = np.random.default_rng([seed, 6])
     speakers = np.repeat(np.arange(len(store.speakers)), np.diff(store.first))

@@ -194,9 +194,13 @@ def checked(sources: Sequence[Source]) -> Sequence[Source]:
         raise ConfigError(f"Two sources have the name {repeated[0]!r}. Rename one.")
     for source in sources:
         if not (isinstance(source.weight, int | float) and math.isfinite(source.weight) and source.weight >= 0):
-            raise ConfigError(f"The source {source.name!r} has the weight {source.weight!r}: give a number from 0 on.")
+            raise ConfigError(
+                f"The source {source.name!r} has the weight {source.weight!r}. Use a number of at least 0."
+            )
     if not any(source.weight > 0 for source in sources):
-        raise ConfigError(f"All sources ({', '.join(names)}) have the weight 0. Give one a positive weight.")
+        raise ConfigError(
+            f"All sources ({', '.join(names)}) have the weight 0. Set a positive weight for at least one."
+        )
     return sources
 
 

@@ -45,7 +45,7 @@ class EnergySegment:
 
     def __init__(self, sample_rate: int = 16000, seconds: float = 0.8, smooth_ms: float = 50.0, after_ms: float = 50.0):
         if not 0.1 <= seconds <= 10:
-            raise ConfigError(f"seconds={seconds} is out of range: give 0.1 to 10, such as the paper's 0.8.")
+            raise ConfigError(f"seconds={seconds} is out of range. Use 0.1 to 10, such as the paper's 0.8.")
         self.detector = EnergyVAD(sample_rate=sample_rate)
         self.sample_rate, self.num_samples = sample_rate, round(seconds * sample_rate)
         self.width = max(1, round(smooth_ms / 1000 * sample_rate / self.detector.hop_length))

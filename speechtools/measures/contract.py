@@ -108,7 +108,7 @@ def _pure(subject: Subject) -> None:
 
 
 @law(
-    "signals of two lengths, NaN and silence raise AudioError",
+    "signals of different lengths, NaN and silence raise AudioError",
     "Call speechtools.measures.check_pair first.",
     applies=_is_computed,
 )

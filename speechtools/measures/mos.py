@@ -1,4 +1,4 @@
-"""Mean opinion scores, ITU-T P.800 (1996): listeners give them, and corpora carry them."""
+"""Mean opinion scores, ITU-T P.800 (1996): listeners give them, and corpora contain them."""
 
 import numpy as np
 

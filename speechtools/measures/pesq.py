@@ -65,7 +65,7 @@ def raw_from_nb(nb):
     if not inside.all():
         raise ConfigError(
             f"{float(nb[~inside].flat[0])} is not a narrow-band MOS-LQO, which lies between 0.999 and 4.999 (P.862.1). "
-            "Give scores of the scale nb, not raw or wide-band ones."
+            "Pass scores of the scale nb, not raw or wide-band ones."
         )
     return (4.6607 - np.log((4.999 - nb) / (nb - 0.999))) / 1.4945
 

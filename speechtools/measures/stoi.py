@@ -46,6 +46,6 @@ class STOI:
                 return float(pystoi.stoi(reference, degraded, sample_rate))
             except (RuntimeWarning, ValueError) as error:
                 raise AudioError(
-                    f"STOI cannot judge {len(reference) / sample_rate:.2f} s of audio ({str(error).split('.')[0]}): it "
+                    f"STOI cannot score {len(reference) / sample_rate:.2f} s of audio ({str(error).split('.')[0]}): it "
                     "needs 0.4 s of speech. Leave the file out."
                 ) from None

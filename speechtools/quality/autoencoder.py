@@ -198,7 +198,7 @@ class AutoencoderNN(nn.Module):
     def fit_features(
         self, frames: Tensor, epochs: int = 5, batch_size: int = 256, lr: float = 1e-3, seed: int = 0
     ) -> list[float]:
-        """Stage 1: train the autoencoder from new weights on spectra alone; the scoring network is unchanged.
+        """Stage 1: train the autoencoder from new weights on spectra only; the scoring network is unchanged.
 
         Parameters
         ----------

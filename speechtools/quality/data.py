@@ -273,7 +273,7 @@ def _labelled(utterances: Sequence[Utterance], scale: str) -> list[QualityRow]:
 def _digest(model: str | Path) -> str:
     """A fingerprint of a trained model's files, independent of where they are."""
     if not Path(model).is_dir():
-        raise ConfigError(f"enhancer={str(model)!r} is not a folder. Give `pretrained` of a trained enhancer.")
+        raise ConfigError(f"enhancer={str(model)!r} is not a folder. Pass `pretrained` of a trained enhancer.")
     digest = hashlib.sha256()
     for path in sorted(Path(model).iterdir()):
         if path.suffix in (".yaml", ".ckpt"):

@@ -83,7 +83,7 @@ def partly_noisy_set(
     if not clean or not noise_types:
         raise ConfigError(
             f"The rows have {len(clean)} clean utterances and {len(noise_types)} types of noise; at least one of each "
-            "is needed. Give all rows of a test manifest."
+            "is needed. Pass all rows of a test manifest."
         )
     count = min(len(clean), max_utterances or len(clean))
     examples = []

@@ -83,7 +83,7 @@ class SpeakerBatches(Dataset):
       in other passes, which have other orders.
     - M utterances of each speaker are drawn without replacement. Of a speaker with fewer than M, none is drawn again
       before all have been drawn, and then with another start.
-    - The length is drawn once a batch, the start of each partial utterance uniformly.
+    - The length is drawn once per batch, the start of each partial utterance uniformly.
     - A shorter utterance is repeated from a random start until the length is filled.
     - Several processes share the order, ``world_size * N`` speakers at a time, of which each takes N.
 

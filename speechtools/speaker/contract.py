@@ -51,7 +51,7 @@ def _loss(subject: Subject):
 
 
 def _clusters(torch, spread: float):
-    """Unit d-vectors (speakers, utterances, emb) around one axis a speaker."""
+    """Unit d-vectors (speakers, utterances, emb) around one axis per speaker."""
     centres = torch.eye(_SPEAKERS, _EMBEDDING).unsqueeze(1)
     noisy = centres + spread * torch.randn(_SPEAKERS, _UTTERANCES, _EMBEDDING)
     return torch.nn.functional.normalize(noisy, dim=2)
@@ -95,7 +95,7 @@ def _loss_gradients_reach(subject: Subject, torch) -> None:
 register_kind(
     "speaker-loss",
     Contract(
-        "build(name)(dvectors, speakers): dvectors (speakers, utterances, emb) and one label a speaker, or "
+        "build(name)(dvectors, speakers): dvectors (speakers, utterances, emb) and one label per speaker, or "
         "(batch, emb) and one label each -> scalar; set_speakers(num_speakers, embedding_size) first, if it has that",
         modules=("speechtools.speaker.ge2e", "speechtools.speaker.te2e", "speechtools.speaker.softmax"),
         slot=Slot("TI-SV/GE2E", "ge2e.yaml", "loss_name"),

@@ -116,7 +116,9 @@ def check_shares(**shares: float) -> None:
     """Raise ConfigError unless every option is a share of the speakers that leaves some to train on."""
     for name, share in shares.items():
         if not 0 <= share < 1:
-            raise ConfigError(f"{name}={share} is not a share of the speakers: give 0 to below 1, as in 0.1.")
+            raise ConfigError(
+                f"{name}={share} is not a share of the speakers. Use a value from 0 to below 1, such as 0.1."
+            )
 
 
 class SpeechCutter:

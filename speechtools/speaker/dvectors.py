@@ -11,7 +11,7 @@ from torch import Tensor
 
 from speechtools.core.errors import ConfigError
 
-#: Windows encoded at a time: enough to keep a GPU busy, and about 60 MB with 40 features a frame.
+#: Windows encoded at a time: enough to keep a GPU busy, and about 60 MB with 40 features per frame.
 BATCH_WINDOWS = 512
 
 

@@ -23,7 +23,7 @@ def speaker_index(dvectors: Tensor, speakers: Tensor | None, loss: str = "GE2E")
     dvectors : Tensor
         (speakers, utterances, emb), or (batch, emb).
     speakers : Tensor or None
-        Integers: in the first form None or one distinct label a speaker, (speakers,); in the second one label an
+        Integers: in the first form None or one distinct label per speaker, (speakers,); in the second one label per
         utterance, (batch,), in any order and number.
     loss : str
         Name of the loss in messages.
@@ -66,8 +66,8 @@ def speaker_index(dvectors: Tensor, speakers: Tensor | None, loss: str = "GE2E")
     else:
         shape = None if speakers is None else tuple(speakers.shape)
         raise SpeechtoolsError(
-            f"d-vectors of shape {tuple(dvectors.shape)} do not match speakers of shape {shape}: give (speakers, "
-            "utterances, emb) with one label a speaker or none, or (batch, emb) with one label an utterance."
+            f"d-vectors of shape {tuple(dvectors.shape)} do not match speakers of shape {shape}: pass (speakers, "
+            "utterances, emb) with one label per speaker or none, or (batch, emb) with one label per utterance."
         )
     if num_speakers < 2:
         raise SpeechtoolsError(f"{loss} needs at least 2 speakers; got {num_speakers}. Raise speakers_per_batch.")
@@ -168,7 +168,7 @@ def check_reduction(reduction: str) -> str:
     'sum'
     """
     if reduction not in ("sum", "mean"):
-        raise ConfigError(f"reduction={reduction!r} is unknown: give 'sum' (equation 10) or 'mean'.")
+        raise ConfigError(f"reduction={reduction!r} is unknown. Use 'sum' (equation 10) or 'mean'.")
     return reduction
 
 

@@ -23,7 +23,7 @@ from speechtools.speaker.store import SpeakerStore
 
 logger = logging.getLogger(__name__)
 
-#: Utterances a shard: the most that a process loses when it is killed.
+#: Utterances per shard: the most that a process loses when it is killed.
 SHARD_UTTERANCES = 200
 _REMEDY = "Finished files are kept: free some space, or choose another folder, and start again."
 

@@ -72,7 +72,7 @@ class Softmax(nn.Module):
         if not regular or dvectors.numel() == 0 or dvectors.shape[-1] != size:
             raise SpeechtoolsError(
                 f"d-vectors of shape {tuple(dvectors.shape)} with speakers of shape {tuple(speakers.shape)} do not "
-                f"match: give (batch, {size}) with (batch,), or (speakers, utterances, {size}) with (speakers,)."
+                f"match: pass (batch, {size}) with (batch,), or (speakers, utterances, {size}) with (speakers,)."
             )
         lowest, highest = int(speakers.min()), int(speakers.max())
         if lowest < 0 or highest >= count:

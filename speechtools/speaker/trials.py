@@ -220,11 +220,11 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     try:
         text = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"The list {path} cannot be read: {error}. Give the path of a list of trials.") from error
+        raise CorpusError(f"The list {path} cannot be read: {error}. Pass the path of a list of trials.") from error
     fields = (line.strip().split("\t") if "\t" in line.strip() else line.split() for line in text)
     lines = [(number, line) for number, line in enumerate(fields, start=1) if any(line)]
     if not lines:
-        raise CorpusError(f"The list {path} is empty. Give a list of trials.")
+        raise CorpusError(f"The list {path} is empty. Pass a list of trials.")
     return lines
 
 
@@ -235,7 +235,7 @@ def _find(utt_id: str, place: dict[str, int], path: Path, number: int) -> int:
             return place[form]
     raise CorpusError(
         f"Line {number} of {path} names the utterance {utt_id!r}, which is not in the test set."
-        f"{_nearest(utt_id, place)} Give a list of this corpus, without the utterances of rejected.csv."
+        f"{_nearest(utt_id, place)} Pass a list of this corpus, without the utterances of rejected.csv."
     )
 
 

@@ -302,7 +302,7 @@ def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
     for key, (kind, valid) in checks.items():
         values = arrays.get(key)
         if values is not None and (values.dtype.kind != kind or values.shape != names.shape or not valid(values)):
-            raise _DamagedError(f"its {key} are not one valid value a voice")
+            raise _DamagedError(f"its {key} are not one valid value per voice")
 
 
 def _check_voiceprints(voiceprints: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""What every recipe repeats: start-up, bookkeeping, exact resume and export. It uses :mod:`speechtools.core` alone.
+"""What every recipe repeats: start-up, bookkeeping, exact resume and export. It uses only :mod:`speechtools.core`.
 
 The main block of a recipe's train.py is::
 

@@ -24,7 +24,7 @@ class RecipeBrain(sb.Brain):
     """A SpeechBrain Brain that logs, keeps the best checkpoint, stops early and resumes exactly.
 
     A subclass defines ``compute_forward``, ``compute_objectives`` and ``validate``. Its ``train_batches`` is the batch
-    sampler, whose order must depend on ``set_position(epoch, batches_done)`` alone, so that a killed run continues with
+    sampler, whose order must depend only on ``set_position(epoch, batches_done)``, so that a killed run continues with
     the batches that it would have seen. If the yaml has a ``budget_seconds``, training ends with the epoch in which
     that much training time is over.
 

@@ -70,7 +70,7 @@ class AtomicCheckpointer(Checkpointer):
 class RandomState:
     """Recoverable with the states of the random generators of Python, numpy and torch.
 
-    SpeechBrain saves on the first process alone, so of several processes only that one is restored. The others draw
+    SpeechBrain saves only on the first process, so only that one of several processes is restored. The others draw
     other dropout masks after a resume.
     """
 

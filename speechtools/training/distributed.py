@@ -42,7 +42,7 @@ def on_main_first(prepare: Callable[[], Result]) -> Result:
 
 
 def on_main(work: Callable[[], Result]) -> Result | None:
-    """Call ``work`` on the first process alone; the others wait and return None. If it fails, all processes fail."""
+    """Call ``work`` only on the first process; the others wait and return None. If it fails, all processes fail."""
     if if_main_process():
         try:
             result = work()

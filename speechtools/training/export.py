@@ -21,7 +21,7 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 
 
 def export(hparams: dict, keys: Sequence[str], modules: dict[str, torch.nn.Module], facts: dict | None = None) -> Path:
-    """Write ``pretrained/`` into the folder of a run. Call it on the first process alone.
+    """Write ``pretrained/`` into the folder of a run. Call it only on the first process.
 
     Parameters
     ----------

@@ -91,7 +91,7 @@ def loaders_by_length(
         if len(dataset) != len(lengths):  # type: ignore[arg-type]
             raise ConfigError(
                 f"The dataset {split!r} has {len(dataset)} items and {len(lengths)} rows. "  # type: ignore[arg-type]
-                "Give one row for each item, in the same order: an item without a row would never be used."
+                "Pass one row for each item, in the same order: an item without a row would never be used."
             )
         if split == "train":
             batches: Iterable[list[int]] = LengthBatchSampler(lengths, batch_size, seed, **rank_and_size())

@@ -129,7 +129,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
                     raise ConfigError(f"--{key} has no value. Write --{key}=….")
                 text = words.pop(0)
             if key in typed:
-                raise ConfigError(f"--{key} is repeated. Give it once.")
+                raise ConfigError(f"--{key} is repeated. Pass it once.")
             try:
                 options[key], typed[key] = ruamel.yaml.YAML().load(text) if text else "", text
             except ruamel.yaml.error.YAMLError as error:
@@ -138,7 +138,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
         raise ConfigError("The recipe's yaml is missing: python train.py hparams/<name>.yaml --key=value.")
     if len(paths) > 1:
         raise ConfigError(
-            f"{paths[1]!r} belongs to no option. Options read --key=value; quote values that contain spaces."
+            f"{paths[1]!r} is not an option. Write options as --key=value; quote values that contain spaces."
         )
     return CommandLine(Path(*paths), options, typed, _run_options([*paths, *run_words]))
 
@@ -167,7 +167,7 @@ def _run_options(argv: list[str]) -> sb.core.RunOptions:
             "without the option, the first GPU or the CPU is used."
         ) from error
     if not usable:
-        raise ConfigError(f"--device={device} does not exist: the CPU is one device. Give --device=cpu.")
+        raise ConfigError(f"--device={device} does not exist: the CPU is one device. Use --device=cpu.")
     return run_opts
 
 

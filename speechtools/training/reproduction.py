@@ -144,7 +144,7 @@ def earlier_stage(recipe: str | Path, yaml: str, folder: str | Path, options: Ma
     """
     recipe = Path(recipe).absolute()
     if not (recipe / "train.py").is_file() or not (recipe / yaml).is_file():
-        raise ConfigError(f"{recipe} has no train.py or no {yaml}. Give the folder of a recipe, and its yaml.")
+        raise ConfigError(f"{recipe} has no train.py or no {yaml}. Pass the folder of a recipe, and its yaml.")
     # JSON is valid yaml. The options of the machine, such as --device, are not read as yaml.
     words = [
         f"--{key}={value if key in recipe_options.OF_THE_MACHINE else json.dumps(value, default=str)}"

@@ -26,7 +26,7 @@ from speechtools.training.trees import plain
 
 logger = logging.getLogger(__name__)
 
-#: Uncaught errors that end a run with their message alone; a RuntimeError only if it reports a lost connection.
+#: Uncaught errors that end a run with only their message; a RuntimeError only if it reports a lost connection.
 _EXPECTED = (SpeechtoolsError, OSError, RuntimeError)
 
 
@@ -129,7 +129,7 @@ def lock(folder: Path) -> filelock.BaseFileLock | None:
             "has ended, or choose another folder (--output_folder=…)."
         ) from None
     except OSError as error:
-        logger.warning("Cannot lock %s, so nothing keeps a second training out of it: %s", folder, error)
+        logger.warning("Cannot lock %s, so a second training could write to it: %s", folder, error)
         return None
     since = datetime.now().isoformat(" ", "seconds")
     (folder / ".lock").write_text(f"pid {os.getpid()} on {platform.node()}, since {since}", encoding="utf-8")

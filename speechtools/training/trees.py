@@ -33,7 +33,7 @@ def load_yaml(path: Path, referrer: Path | None = None) -> Any:
         raise ConfigError(
             f"{path}{f', to which {referrer} refers,' if referrer else ''} "
             f"{'is a folder' if path == folder else 'does not exist'}.{did_you_mean(path.name, files, quoted=False)} "
-            + (f"{folder} contains {', '.join(files)}." if files else "Give the path of a recipe's yaml.")
+            + (f"{folder} contains {', '.join(files)}." if files else "Pass the path of a recipe's yaml.")
         )
     try:
         return ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
@@ -104,7 +104,7 @@ def dump(tree: dict) -> str:
 
 
 def without_comments(tree: dict) -> list[tuple]:
-    """Return the tags and scalars of a tree in order: the same for trees that differ in comments and layout alone."""
+    """Return the tags and scalars of a tree in order: the same for trees that differ only in comments and layout."""
     events = ruamel.yaml.YAML(typ="safe", pure=True).parse(dump(tree))
     fields = ("tag", "value", "implicit")
     return [(type(event).__name__, *(getattr(event, field, None) for field in fields)) for event in events]

@@ -140,5 +140,5 @@ def test_what_cannot_be_judged_is_missing_and_its_reason_kept(made, tmp_path, ca
     with open(tmp_path / "rejected.csv", encoding="utf-8") as file:
         rejected = {line["id"]: line["reason"] for line in csv.DictReader(file)}
     assert set(rejected) == {"silent", "short", "unmade"} and rejected["silent"]
-    assert "STOI cannot judge 0.31 s of audio" in rejected["short"] and rejected["unmade"] == "its noise is silent"
+    assert "STOI cannot score 0.31 s of audio" in rejected["short"] and rejected["unmade"] == "its noise is silent"
     assert "short is left out: STOI" in caplog.text

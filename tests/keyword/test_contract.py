@@ -19,7 +19,7 @@ def quieter_end(start, wav, end=None):
     "change, law, seen",
     [
         (lambda start, wav, end=None: start(wav, end) + 100, "lies within", "100 for 12800 samples"),
-        (lambda start, wav, end=None: 0 * start(wav, end), "lies in it whole", "for a keyword from 9000"),
+        (lambda start, wav, end=None: 0 * start(wav, end), "lies entirely within it", "for a keyword from 9000"),
         (quieter_end, "ends there or shortly after it", "for a keyword that ends at 40000"),
         (lambda start, wav, end=None: start(wav, end) if wav.any() else 0, "raise an AudioError", "0 for silence"),
     ],
@@ -56,7 +56,7 @@ def first_rank(init, sources, **options):
             "speakers that occur once",
             "in the batch of 'small'",
         ),
-        (counts_its_steps, "the seed and its number alone", "another batch at step"),
+        (counts_its_steps, "only on the seed and its number", "another batch at step"),
         (ignores_weights, "weight 0 changes nothing", "with a source of weight 0 differs"),
         (laws.changed(MultiReader, first_rank, "__init__"), "different speakers", "both processes have the speakers"),
     ],

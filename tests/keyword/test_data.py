@@ -212,5 +212,5 @@ def test_sources_for_a_reader(corpus, tmp_path):
     assert [batch.wavs.shape for batch in parts] == [(4, 12800), (4, 8000)]
     assert training_sources(settings, {}) == []  # left out
     del settings["other"]["weight"]
-    with pytest.raises(ConfigError, match="The source 'other' has no weight. Give"):
+    with pytest.raises(ConfigError, match="The source 'other' has no weight. Set"):
         training_sources(settings, stores)

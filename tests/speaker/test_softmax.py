@@ -40,7 +40,7 @@ def test_cross_entropy_by_the_book(batch):
         ((3, 8), None, "needs labels"),
         ((3, 8), [0, 5, 1], "Speakers 0 to 5 .* 0 to 4"),
         ((3, 8), [0, 1], r"shape \(2,\)"),
-        ((3, 7), [0, 1, 2], "give .batch, 8."),
+        ((3, 7), [0, 1, 2], "pass .batch, 8."),
         ((3, 8), [0.0, 1.0, 2.0], "torch.float32"),
         ((0, 8), [], r"shape \(0,\)"),
     ],

@@ -102,11 +102,11 @@ def test_options_of_speechbrain_reach_it():
         ([], "yaml is missing"),
         (["base.yaml", "-rate=0.1"], "--rate=0.1"),
         (["base.yaml", "--rate=1", "--rate=2"], "--rate is repeated"),
-        (["base.yaml", "--rate", "0.1", "0.2"], "'0.2' belongs to no option"),
+        (["base.yaml", "--rate", "0.1", "0.2"], "'0.2' is not an option"),
         (["base.yaml", "--snrs=[a", "b]"], "--snrs: [a is not valid yaml"),
         # names
         (["bas.yaml"], "Did you mean base.yaml?"),
-        (["nowhere/x.yaml"], "Give the path of a recipe's yaml"),
+        (["nowhere/x.yaml"], "Pass the path of a recipe's yaml"),
         (["base.yaml", "--sead=3"], "--sead. Did you mean --seed?"),
         (["base.yaml", "--xyzzy=3"], "Options: seed, name,"),
         # types

@@ -47,7 +47,7 @@ def bell(f: np.ndarray, centre_hz: float, octaves: float) -> np.ndarray:
 
 
 def drift(rng: Rng, n: int, hz: float) -> Signal:
-    """Smooth random curve with about ``hz`` turns a second, zero mean and RMS about 1."""
+    """Smooth random curve with about ``hz`` turns per second, zero mean and RMS about 1."""
     knots = max(4, int(2 * hz * n / SAMPLE_RATE) + 4)
     values = rng.standard_normal(knots)
     at = np.linspace(1, knots - 2, n)
