@@ -1,6 +1,7 @@
 """Worker processes: how they start and end, a pool that survives its workers, and a journal of finished jobs."""
 
 import errno
+import functools
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError  # another class than TimeoutError in Python 3.10
@@ -22,12 +24,17 @@ from typing import Any, NamedTuple, TypeVar
 from tqdm import tqdm
 
 from speechtools.core.errors import AudioError, CorpusError, SpeechtoolsError
+from speechtools.core.signals import leave_to_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 #: Set where this process ends with its standard input: see run_with_us.
 _ENDS_WITH_STDIN = "SPEECHTOOLS_ENDS_WITH_STDIN"
 _MAX_POOL_BREAKS = 5
+#: Seconds between two looks of a worker at its parent.
+_WATCH_SECONDS = 0.5
+#: Signals that end a process whatever its work: the system's, for lack of memory, or a person's.
+_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM} if sys.platform != "win32" else {-signal.SIGTERM}
 
 
 def process_context() -> multiprocessing.context.BaseContext:
@@ -85,14 +92,60 @@ def map_in_processes(
     if num_workers == 1 or len(items) < 2 * chunksize:
         yield from progress_bar(map(function, items), description, len(items), progress)
         return
-    pool = ProcessPoolExecutor(num_workers, process_context(), initializer=end_with_parent)
+    pool = ProcessPoolExecutor(num_workers, process_context(), initializer=_start_worker)
+    finished = False
     try:
-        yield from progress_bar(pool.map(function, items, chunksize=chunksize), description, len(items), progress)
-    except BrokenProcessPool as error:
-        reason = "a worker process was killed, perhaps for lack of memory"
-        raise CorpusError(f"{description}: {reason}. Start again with a smaller num_workers.") from error
+        results = pool.map(functools.partial(_work, function), items, chunksize=chunksize)
+        yield from progress_bar(results, description, len(items), progress)
+        finished = True
+    except (BrokenProcessPool, _StoppedError) as error:
+        time.sleep(0.2)  # a signal to all processes of the program arrives at this one too
+        reason = "a worker process was killed, most likely because memory ran out"
+        remedy = "Start again, with a smaller num_workers or more memory: finished files are kept."
+        raise CorpusError(f"{description}: {reason}. {remedy}") from error
     finally:  # also when the caller stops halfway
+        if not finished:
+            for process in list((getattr(pool, "_processes", None) or {}).values()):
+                process.terminate()
         pool.shutdown(cancel_futures=True)
+
+
+#: Whether this worker is in the middle of an item, and whether it begins no other.
+_is_busy = _is_stopping = False
+
+
+class _StoppedError(BaseException):
+    """SIGTERM has stopped a worker in the middle of an item; what it was writing is removed on the way out."""
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    leave_to_parent()
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(number: int, frame: Any) -> None:
+    """Skip all further items, so that the pool can end in order; exit if it does not end soon."""
+    global _is_stopping
+    if not _is_stopping:
+        _is_stopping = True
+        exit_late = threading.Timer(2.0, os._exit, (128 + number,))
+        exit_late.daemon = True
+        exit_late.start()
+        if _is_busy:
+            raise _StoppedError
+
+
+def _work(function: Callable[[Item], Result], item: Item) -> Result:
+    """Call the function. Runs in a worker."""
+    global _is_busy
+    if _is_stopping:
+        raise _StoppedError
+    _is_busy = True
+    try:
+        return function(item)
+    finally:
+        _is_busy = False
 
 
 # ------------------------------------------------------------------------------------- a pool that survives its workers
@@ -124,8 +177,8 @@ def run_jobs(
 ) -> Generator[Finished, None, None]:
     """Call ``function(*arguments)`` for every job in worker processes, and yield each job as it finishes.
 
-    A job that raises AudioError, kills its process or exceeds the time limit costs only itself. Close the generator to
-    stop the workers.
+    A job that raises AudioError, kills its process or exceeds the time limit costs only itself. One whose process is
+    killed from outside, as for lack of memory, is tried once more. Close the generator to stop the workers.
 
     Parameters
     ----------
@@ -148,11 +201,12 @@ def run_jobs(
         The package ``pebble`` is not installed.
     """
     pebble = optional_package("pebble", description)
-    again: list[tuple[int, tuple]] = []  # in flight when a pool broke
+    again: list[tuple[int, tuple]] = []  # in flight when a pool broke, or killed once
+    killed: set[int] = set()
     breaks = 0
     with _fast_shutdown(pebble):
         while True:
-            pool = pebble.ProcessPool(max_workers=num_workers, context=process_context())
+            pool = pebble.ProcessPool(num_workers, initializer=_start_scorer, context=process_context())
             in_flight: dict[Future, tuple[int, tuple]] = {}
             try:
                 while True:
@@ -167,7 +221,12 @@ def run_jobs(
                     if not in_flight:
                         return
                     for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
-                        finished = _finished(future, in_flight[future][0], timeout_s, pebble)
+                        number = in_flight[future][0]
+                        if number not in killed and _was_killed(future, pebble):
+                            killed.add(number)
+                            again.append(in_flight.pop(future))
+                            continue
+                        finished = _finished(future, number, timeout_s, pebble)
                         del in_flight[future]
                         yield finished
             except (BrokenProcessPool, RuntimeError) as error:  # RuntimeError: schedule() on a broken pool
@@ -181,6 +240,11 @@ def run_jobs(
                 pool.join()
 
 
+def _start_scorer() -> None:
+    end_with_parent()
+    leave_to_parent()
+
+
 def _attempt(function: Callable, *arguments) -> Any:
     """The result, or the reason of an AudioError. Runs in a worker."""
     try:
@@ -189,13 +253,20 @@ def _attempt(function: Callable, *arguments) -> Any:
         return str(error)
 
 
+def _was_killed(future: Future, pebble: ModuleType) -> bool:
+    error = None if future.cancelled() else future.exception()
+    return isinstance(error, pebble.ProcessExpired) and error.exitcode in _FROM_OUTSIDE
+
+
 def _finished(future: Future, number: int, timeout_s: float, pebble: ModuleType) -> Finished:
     try:
         return Finished(number, future.result())
     except pebble.ProcessExpired as error:
+        if error.exitcode in _FROM_OUTSIDE:
+            how = f"was killed twice (signal {-error.exitcode}) during this file, most likely because memory ran out"
+            return Finished(number, f"The worker process {how}. Use fewer workers, or leave the file out.")
         how = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit status {error.exitcode}"
-        reason = f"The worker process died ({how}) on this file. Listen to it; if memory was short, use fewer workers."
-        return Finished(number, reason)
+        return Finished(number, f"The worker process crashed ({how}) on this file. Listen to it, or leave it out.")
     except FutureTimeoutError:
         reason = f"The file took longer than {timeout_s:g} s. Raise timeout_s, or leave the file out."
         return Finished(number, reason, limit_s=timeout_s)
@@ -282,14 +353,28 @@ def optional_package(name: str, purpose: str) -> ModuleType:
 # ------------------------------------------------------------------------------------ processes that end with this one
 
 
-def end_with_parent() -> None:
-    """End this worker when its parent is killed; by itself it would wait for work for ever."""
+def end_with_parent(*_: Any) -> None:
+    """End this worker when its parent has ended, however it did; by itself the worker would wait for work for ever."""
+    parent, starter = multiprocessing.parent_process(), os.getppid()
 
     def watch():
-        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        # The sentinel alone is not enough: workers that were forked later keep the one of this worker open.
+        while not multiprocessing.connection.wait([parent.sentinel], _WATCH_SECONDS):
+            if os.getppid() != starter or (os.name == "posix" and not _exists(parent.pid)):
+                break
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def run_with_us(command: Sequence[str], **arguments) -> None:

@@ -1,6 +1,7 @@
 """Signals that end a process, as exceptions: what is open is closed, and what is finished is stored."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -41,19 +42,43 @@ def raise_terminated() -> Iterator[None]:
 
     A signal that the process ignores (``nohup``) stays ignored. Outside the main thread, nothing changes.
     """
-
-    def handle(signum: int, frame: FrameType | None) -> None:
-        raise Terminated(signum)
-
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers = {number: signal.getsignal(number) for number in ENDING}
-    handlers = {number: handler for number, handler in handlers.items() if handler == signal.SIG_DFL}
-    for number in handlers:
-        signal.signal(number, handle)
+    numbers = _install()
     try:
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def raise_terminated_from_now() -> None:
+    """Do as :func:`raise_terminated` until the process ends."""
+    if threading.current_thread() is threading.main_thread():
+        _install(once=True)
+
+
+def leave_to_parent() -> None:
+    """Let this worker process ignore Ctrl-C and SIGHUP, which its parent gets too, and end at once on SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+
+
+def _install(once: bool = False) -> list[int]:
+    """Set the handler of the signals that have none, and return them; with ``once``, a repeated signal is ignored."""
+    owner = os.getpid()
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a process that was forked from this one a moment ago
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+        if once:
+            signal.signal(signum, signal.SIG_IGN)
+        raise Terminated(signum)
+
+    numbers = [number for number in ENDING if signal.getsignal(number) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, handle)
+    return numbers

@@ -1,18 +1,21 @@
 """The training loop that recipes share: logging, model selection, early stopping and exact resume."""
 
 import functools
+import io
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 
 import speechbrain as sb
 import torch
 from speechbrain.utils.epoch_loop import EpochCounterWithStopper
 
 from speechtools.core.checks import check_number
+from speechtools.core.checksums import find_damaged, write_checksums
 from speechtools.core.errors import ConfigError, SpeechtoolsError
-from speechtools.core.files import write_aside
+from speechtools.core.files import disk_errors, write_aside
 from speechtools.core.registry import did_you_mean
 from speechtools.training.checkpoints import RandomState, Stopwatch
 from speechtools.training.distributed import on_main_first
@@ -104,6 +107,12 @@ class RecipeBrain(sb.Brain):
             raise ConfigError(
                 f"No checkpoint in {self.checkpointer.checkpoints_dir} has a validated {self.selection_key}. Train "
                 "first, with number_of_epochs of at least 1 and without --test_only."
+            )
+        if getattr(self.checkpointer, "damaged", None):
+            logger.warning(
+                "A damaged checkpoint is left out of the choice for the test, so the results may not be those of the "
+                "best epoch: %s",
+                ", ".join(map(str, self.checkpointer.damaged)),
             )
         logger.info("Testing the checkpoint of epoch %d", checkpoint.meta["epoch"])
         self.evaluate(test_loader, min_key=self.selection_key)
@@ -227,15 +236,38 @@ def fit_once(module: torch.nn.Module, path: str | Path, fit: Callable[[], None])
     """Run the first stage of a two-stage training: call ``fit``, which trains ``module``, and save the weights.
 
     If ``path`` exists, the weights are loaded from there instead, so a resumed run does not repeat the stage.
+
+    Raises
+    ------
+    ConfigError
+        The file is damaged.
+    CorpusError
+        It cannot be written, for example because the disk is full.
     """
     path = Path(path)
 
     def stage():
         if path.is_file():
-            module.load_state_dict(torch.load(path, weights_only=True))
+            _load_weights(module, path)
             return
         fit()
-        with write_aside(path) as aside:
-            torch.save(module.state_dict(), aside)
+        content = io.BytesIO()  # written by Python, since torch does not say why a write fails
+        torch.save(module.state_dict(), content)
+        remedy = "Free some space and start again: this stage is repeated."
+        with disk_errors(str(path), remedy, content.tell() / 1e6):
+            with write_aside(path) as aside:
+                aside.write_bytes(content.getbuffer())
+            write_checksums(path.parent, [path])
 
     on_main_first(stage)
+
+
+def _load_weights(module: torch.nn.Module, path: Path) -> None:
+    problem = find_damaged(path.parent, full=True).get(path.name)
+    try:
+        if problem is None:
+            module.load_state_dict(torch.load(path, weights_only=True))
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, UnpicklingError) as error:
+        problem = f"cannot be loaded ({str(error).splitlines()[0] if str(error) else 'truncated'})"
+    if problem:
+        raise ConfigError(f"{path} {problem}. Delete it and start again: the first stage of the training is repeated.")

@@ -1,5 +1,6 @@
 """Loaders of batches: one maker for all recipes, and batches of utterances of similar length."""
 
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
-from speechtools.core.jobs import cores_left
+from speechtools.core.jobs import cores_left, end_with_parent
 from speechtools.training.distributed import rank_and_size
 
 
@@ -57,10 +58,19 @@ def make_loader(
         num_workers=num_workers,
         multiprocessing_context="fork" if num_workers else None,
         persistent_workers=num_workers > 0,
+        worker_init_fn=start_loader if num_workers else None,
         pin_memory=torch.cuda.is_available(),
         # A generator of its own: a resumed run makes its loader anew, and must not draw from the global one.
         generator=torch.Generator(),
     )
+
+
+def start_loader(number: int) -> None:
+    """Let a loader process end with its parent, which alone answers Ctrl-C and a closed terminal."""
+    end_with_parent()
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def loaders_by_length(

@@ -19,6 +19,7 @@ from speechtools.core.excepthook import show_messages_only
 from speechtools.core.files import write_aside
 from speechtools.core.jobs import end_with_starter
 from speechtools.core.memory import keep_freed_memory
+from speechtools.core.signals import raise_terminated_from_now
 from speechtools.training import options
 from speechtools.training.distributed import end_distributed, on_main, rank_and_size
 from speechtools.training.threads import use_free_cores
@@ -26,8 +27,8 @@ from speechtools.training.trees import plain
 
 logger = logging.getLogger(__name__)
 
-#: Uncaught errors that end a run with only their message; a RuntimeError only if it reports a lost connection.
-_EXPECTED = (SpeechtoolsError, OSError, RuntimeError)
+#: Uncaught errors that end a run with only their message; a RuntimeError only if it reports a lost process.
+_EXPECTED = (SpeechtoolsError, OSError, RuntimeError, MemoryError, KeyboardInterrupt)
 
 
 def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
@@ -54,6 +55,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
         message.
     """
     end_with_starter()
+    raise_terminated_from_now()
     show_messages_only(*_EXPECTED)
     keep_freed_memory()
     for name in ("quirks", "train_logger"):

@@ -1,5 +1,6 @@
 """Work in processes: results in order, a pool that survives its workers, no orphans."""
 
+import faulthandler
 import os
 import signal
 import subprocess
@@ -77,7 +78,9 @@ def pids_that_end(program, count, number, *arguments):
         # A process that a shell started in the background ignores Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    pids = {int(first.stdout.readline()) for _ in range(count)}
+    pids: set[int] = set()
+    while len(pids) < count:
+        pids.add(int(first.stdout.readline()))
     assert len(pids) == count and all(map(is_running, pids))
     first.send_signal(number)
     first.wait(20)
@@ -92,6 +95,64 @@ def is_running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def killed_once(marker, number):
+    """The process of the job 3 is killed the first time."""
+    if number == 3 and not os.path.exists(marker):
+        open(marker, "w").close()
+        faulthandler.disable()
+        die(number)
+    return number
+
+
+def test_a_job_whose_process_is_killed_from_outside_is_tried_once_more(tmp_path):
+    jobs = ((number, (str(tmp_path / "marker"), number)) for number in range(6))
+    finished = {job.number: job.outcome for job in run_jobs(killed_once, jobs, 2, 20.0, "squaring")}
+    assert finished == {number: number for number in range(6)}
+    ((_, reason, lasting, _),) = run_jobs(die, iter([(0, (0,))]), 1, 20.0, "dying")
+    assert "memory" in reason and lasting
+
+
+WRITERS = """
+import os, sys, time
+from pathlib import Path
+from speechtools.core.excepthook import show_messages_only
+from speechtools.core.files import write_aside
+from speechtools.core.jobs import map_in_processes
+from speechtools.core.signals import raise_terminated_from_now
+raise_terminated_from_now()
+show_messages_only(KeyboardInterrupt)
+def work(n):
+    with write_aside(Path(sys.argv[1]) / f"{n}.txt") as aside:
+        aside.write_text("half")
+        os.write(1, b"%d\\n" % os.getpid())
+        if n % 8:
+            time.sleep(60)
+list(map_in_processes(work, range(64), 2, "writing", progress=False))
+"""
+
+
+@linux_only
+@pytest.mark.parametrize("to_all", [False, True], ids=["the program", "its workers too"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_finished_files_and_no_litter(tmp_path, number, to_all):
+    """Also a signal to the whole group, as from a terminal or a batch system."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITERS, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    pids = {int(process.stdout.readline()) for _ in range(4)}  # each has one file, and is in the middle of another
+    (os.killpg if to_all else os.kill)(process.pid, number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 128 + number and errors.count("\n") == 1, errors
+    assert not any(map(is_running, pids))
+    assert all(path.suffix == ".txt" and not path.name.startswith(".") for path in tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) >= 2
 
 
 WORKERS = """

@@ -1,12 +1,16 @@
 """Laws of the length batches: every utterance once, similar lengths, an order of seed and epoch alone."""
 
+import multiprocessing
+import os
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from speechtools.core.errors import ConfigError
-from speechtools.training.loaders import LengthBatchSampler, batches_by_length, loaders_by_length
+from speechtools.training.loaders import LengthBatchSampler, batches_by_length, loaders_by_length, make_loader
+from tests.core.test_jobs import is_running, linux_only
 
 DURATIONS = np.random.default_rng(0).uniform(1, 9, 333)
 
@@ -67,3 +71,41 @@ def test_a_dataset_with_other_items_than_rows_is_refused(count):
     rows = [SimpleNamespace(duration=1.0)] * 8
     with pytest.raises(ConfigError, match="one row for each item"):
         loaders_by_length({"test": range(count)}, {"test": rows}, 4, 0)
+
+
+class Slow:
+    """Its items are more than a pipe takes, and soon take long."""
+
+    def __init__(self, sender):
+        self.sender = sender
+
+    def __len__(self):
+        return 100
+
+    def __getitem__(self, number):
+        self.sender.send(os.getpid())
+        time.sleep(0 if number < 4 else 60)
+        return bytes(10**7)
+
+
+def load(sender):
+    for _ in make_loader(Slow(sender), num_workers=2, spare_cores=2):
+        time.sleep(60)
+
+
+@linux_only
+def test_loaders_end_with_a_training_that_is_killed():
+    fork = multiprocessing.get_context("fork")
+    receiver, sender = fork.Pipe()
+    training = fork.Process(target=load, args=(sender,))
+    training.start()
+    pids = set()
+    while len(pids) < 2:
+        assert receiver.poll(30)
+        pids.add(receiver.recv())
+    training.kill()
+    training.join(20)
+    deadline = time.monotonic() + 20
+    while any(map(is_running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_running, pids))
