@@ -11,7 +11,7 @@ COLUMNS = ("what", "plain", "toolkit", "ratio", "target")
 
 
 def in_turns(*functions: Callable[[], object], repeats: int, statistic: Callable = min) -> list[float]:
-    """Time (s) of each function: by default the best, because other work on the machine only adds.
+    """Time (s) of each function: by default the best, because other work on the machine only adds time.
 
     They are called in turns, after a round that is not timed. ``statistic`` combines the times of a function.
     """

@@ -1,4 +1,4 @@
-"""Audio files, features, spectra and speech detection. The functions for files stand here: ``audio.read(path)``."""
+"""Audio files, features, spectra and speech detection; exports the functions for files, as in ``audio.read(path)``."""
 
 from speechtools.audio.io import (
     SUFFIXES,

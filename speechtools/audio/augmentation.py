@@ -59,7 +59,7 @@ def other_noise(noisy: Tensor, clean: Tensor, lens: Tensor, max_coefficient: flo
 def equalize(
     magnitudes: Tensor, max_db: float, level_db: float = 0.0, num_knots: int = 8, log1p: bool = False
 ) -> Tensor:
-    """Change the frequency response of spectrograms smoothly, one draw an item, as another microphone would.
+    """Change the frequency response of spectrograms smoothly, one draw per item, as another microphone would.
 
     A level is drawn from ``[-level_db, level_db]`` dB, and gains at ``num_knots`` frequencies, denser at low ones, from
     ``[-max_db, max_db]``, linear in dB between them. The SNR in every bin stays the same. After FilterAugment (Nam,

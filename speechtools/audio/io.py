@@ -339,7 +339,7 @@ def _declared_and_actual(file: soundfile.SoundFile, path: Path) -> tuple[int, in
 
 
 def _decode(path: Path, sample_rate: int, refuse_silence: bool) -> Iterator[np.ndarray]:
-    """Decode a file at ``sample_rate`` in pieces of varying length, with at least one sample in all."""
+    """Decode a file at ``sample_rate`` in blocks of varying length, with at least one sample in all."""
     with _open(path) as file:
         resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
         count, is_silent = 0, True

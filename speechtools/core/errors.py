@@ -1,6 +1,6 @@
 """Exceptions for the user: a message says what is wrong with which value, and what to do.
 
-The command line prints the message without a traceback; in Python they are ``ValueError`` s.
+The command line prints the message without a traceback; in Python they are subclasses of ``ValueError``.
 """
 
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from speechtools.core.errors import CorpusError
 
-# Names of temporary files: the machine and process tell whether one was left behind, the count separates threads.
+# Names of temporary files: the machine and process show whether one is stale, the count separates threads.
 _MACHINE = hashlib.sha256(platform.node().encode(errors="replace")).hexdigest()[:6]
 _ASIDE_PROCESS = re.compile(rf"\.{_MACHINE}-(\d+)-\d+\.part$")
 _counter = itertools.count()
@@ -86,7 +86,7 @@ def is_stream(path: str | Path) -> bool:
 
 @functools.cache
 def _remove_stale(folder: Path) -> None:
-    """Remove the temporary files of processes that do not run any more; once a folder, for listing it takes time."""
+    """Remove the temporary files of processes that have ended; once per folder, because listing it takes time."""
     if os.name != "posix":  # elsewhere, os.kill ends a process whatever the signal
         return
     for aside in folder.glob(f".*.{_MACHINE}-*.part"):

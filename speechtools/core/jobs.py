@@ -288,7 +288,7 @@ def _fast_shutdown(pebble: ModuleType) -> Iterator[None]:
 
 
 class Journal:
-    """Finished jobs, one JSON object a line, each written at once: a kill loses at most the line that it cuts."""
+    """Finished jobs, one JSON object per line, each written at once: a kill loses at most the line that it cuts."""
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -354,7 +354,7 @@ def optional_package(name: str, purpose: str) -> ModuleType:
 
 
 def end_with_parent(*_: Any) -> None:
-    """End this worker when its parent has ended, however it did; by itself the worker would wait for work for ever."""
+    """End this worker when its parent has ended, however it did; otherwise it would wait for work forever."""
     parent, starter = multiprocessing.parent_process(), os.getppid()
 
     def watch():

@@ -154,7 +154,7 @@ class MovedFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return module
 
     def exec_module(self, module):
-        """Do nothing: ``create_module`` has done it all."""
+        """Do nothing, because ``create_module`` returns a complete module."""
 
 
 def find_moved_modules() -> None:

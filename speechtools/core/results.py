@@ -16,7 +16,7 @@ def write_json(path: str | Path, content: dict | list) -> None:
 
 
 def print_outputs(run: str | Path, plots: Iterable[Path], console: Console | None = None) -> None:
-    """Print where a run's results, its exported model and its plots are, one path a line."""
+    """Print where a run's results, its exported model and its plots are, one path per line."""
     console, run = console or Console(), Path(run)
     paths = [("results", run / "results.json"), ("model", run / "pretrained"), *(("plot", path) for path in plots)]
     for name, path in paths:

@@ -1,4 +1,4 @@
-"""Typed rows of CSV manifests: one dataclass a manifest, which writes, reads and checks it.
+"""Typed rows of CSV manifests: one dataclass per manifest, which writes, reads and checks it.
 
 Rows are dataclasses with one small reader, not pydantic models: hundreds of thousands of them pass through worker
 processes, their cells are only text, numbers and paths, and the toolkit needs no further dependency for that.
@@ -69,7 +69,7 @@ class Row:
         return {name: _text(getattr(self, name)) for name in self.columns()}
 
     def check(self) -> Iterator[str]:
-        """Yield what is wrong with the row, a sentence each."""
+        """Yield what is wrong with the row, one sentence per problem."""
         return iter(())
 
     @classmethod

@@ -1,8 +1,8 @@
 """A small binding to espeak-ng, through the wheel ``espeakng-loader``, which contains the library and the voices.
 
 espeak-ng keeps state between utterances (the phase of its flutter, its filters, its random numbers), and no call of its
-interface resets all of it. So the library is loaded again for every utterance, which costs about a millisecond, and
-an utterance depends only on its arguments.
+interface resets all of it. The library is therefore loaded again for every utterance, which costs about a millisecond,
+and an utterance depends only on its arguments.
 """
 
 import _ctypes

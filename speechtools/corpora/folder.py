@@ -1,4 +1,4 @@
-"""Any corpus with one folder a speaker: the example to copy for a reader of your own."""
+"""Any corpus with one folder per speaker: the example to copy for a reader of your own."""
 
 from collections.abc import Iterator
 from pathlib import Path

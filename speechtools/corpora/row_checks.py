@@ -1,4 +1,4 @@
-"""Checks that the rows of several manifests of degraded speech share; each yields what is wrong, a sentence each."""
+"""Checks that the rows of several manifests of degraded speech share; each yields one sentence per problem."""
 
 import functools
 from collections.abc import Iterator

@@ -58,7 +58,7 @@ def _recording(match: re.Match) -> tuple[str, str, str]:
 
 
 def _check_converted(root: Path, matches: dict[Path, re.Match]) -> None:
-    """VoxCeleb 2 comes as AAC, which libsndfile cannot read: a corpus that is half converted must not pass as whole."""
+    """Check that every AAC file of VoxCeleb 2 has a converted copy, because libsndfile cannot read AAC."""
     originals = _layout.matching(root, sorted(root.rglob("*.m4a")), _PATTERN)
     converted = {_recording(match) for match in matches.values()}
     missing = [path for path, match in originals.items() if _recording(match) not in converted]

@@ -115,8 +115,8 @@ class MultiReader(Dataset):
 class MixedReader(Dataset):
     """All sources in one pool: the simpler approach that table 1 of the paper compares with.
 
-    A step has one batch, with the number of speakers of all sources together, drawn uniformly from all speakers: from a
-    source that is 35 times as large, 35 times as many. Weights are ignored, except that 0 disables a source.
+    A step has one batch, with the number of speakers of all sources together, drawn uniformly from all speakers: a
+    source that is 35 times as large contributes 35 times as many. Weights are ignored, except that 0 disables a source.
 
     Parameters
     ----------

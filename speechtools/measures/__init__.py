@@ -1,7 +1,7 @@
 """Measures of degraded speech against its clean reference: PESQ, STOI, SI-SDR, and labels of whole corpora.
 
 A measure is a plugin of the kind ``measure``: ``build("measure/stoi")(reference, degraded, sample_rate)`` returns a
-number. ``speechtools.measures.contract`` states what one takes, returns and tells of itself.
+number. ``speechtools.measures.contract`` describes what a measure takes, returns and declares.
 """
 
 from typing import Protocol

@@ -73,10 +73,10 @@ def raw_from_nb(nb):
 class _PESQ:
     """PESQ of a degraded signal (samples,) against its reference of the same length.
 
-    Levels and DC offsets do not matter, time alignment only a little. What PESQ would score wrong, or die of, raises
-    AudioError: a length mismatch, NaN, silence, less than 0.25 s or more than 60 s, more than 40 separate utterances,
-    no speech in the reference. ``maximum`` is the score of a file against itself; ``minimum`` is nominal: a few very
-    bad files score up to 0.03 (raw: 0.1) below it.
+    Levels and DC offsets do not matter, time alignment only a little. Inputs that PESQ would score wrongly or crash on
+    raise AudioError: a length mismatch, NaN, silence, less than 0.25 s or more than 60 s, more than 40 separate
+    utterances, no speech in the reference. ``maximum`` is the score of a file against itself; ``minimum`` is nominal: a
+    few very bad files score up to 0.03 (raw: 0.1) below it.
     """
 
     name: str

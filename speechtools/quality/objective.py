@@ -9,7 +9,7 @@ from speechtools.core.errors import ConfigError
 
 
 def frame_weight(target: Tensor, q_max: float) -> Tensor:
-    """Equation 2: ``10 ** (target - q_max)``, 1 for a perfect utterance and ten times less a point below.
+    """Equation 2: ``10 ** (target - q_max)``, 1 for a perfect utterance and ten times less for each point below.
 
     >>> import torch
     >>> frame_weight(torch.tensor([4.5, 3.5]), 4.5).tolist()

@@ -1,4 +1,4 @@
-"""The classifier that GE2E is compared with (GE2E paper, table 3, first column), kind ``loss``."""
+"""The classifier that GE2E is compared with (GE2E paper, table 3, first column), kind ``speaker-loss``."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from speechtools.speaker.losses import check_labels, check_reduction
 
 @plugin("speaker-loss/softmax")
 class Softmax(nn.Module):
-    """A linear layer that predicts which of all training speakers it is, and cross entropy.
+    """A linear layer that predicts the training speaker, and cross entropy.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The tuple-based end-to-end loss (GE2E paper, section 1.2, equations 1 to 3; Heigold et al. 2016), kind ``loss``."""
+"""Tuple-based end-to-end loss (GE2E paper, 1.2, equations 1 to 3; Heigold et al. 2016); kind ``speaker-loss``."""
 
 import torch
 from torch import Tensor

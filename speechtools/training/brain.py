@@ -28,8 +28,8 @@ class RecipeBrain(sb.Brain):
 
     A subclass defines ``compute_forward``, ``compute_objectives`` and ``validate``. Its ``train_batches`` is the batch
     sampler, whose order must depend only on ``set_position(epoch, batches_done)``, so that a killed run continues with
-    the batches that it would have seen. If the yaml has a ``budget_seconds``, training ends with the epoch in which
-    that much training time is over.
+    the batches that it would have seen. If the yaml has a ``budget_seconds``, training ends after the epoch in which
+    that time is used up.
 
     Attributes
     ----------

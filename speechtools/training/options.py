@@ -178,7 +178,7 @@ def merge(command_line: CommandLine) -> CommentedMap:
     """Merge a recipe's yaml with its base and the options of the command line.
 
     A yaml that begins with ``base: other.yaml`` is a variant and contains only what differs; the base may itself be a
-    variant. ``include: [fragment.yaml]`` puts the keys of files that several recipes share in front of a yaml's own.
+    variant. ``include: [fragment.yaml]`` inserts the keys of files that several recipes share before a yaml's own.
     A single value may come from a file too, as in ``valid_noises: !include:noises.yaml``.
 
     Returns

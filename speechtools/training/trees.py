@@ -46,7 +46,7 @@ def load_yaml(path: Path, referrer: Path | None = None) -> Any:
 def load_variants(path: Path, derived: tuple[Path, ...] = ()) -> list[tuple[Path, CommentedMap]]:
     """Load a yaml file and those that it builds on by ``base:``, the outermost base first.
 
-    Each has the keys of the files that its ``include:`` lists in front of its own, and the values that it takes from
+    Each has the keys of the files that its ``include:`` lists before its own, and the values that it takes from
     files by ``!include:``. Paths are relative to the file that names them. ``derived`` are the files that build on
     this one.
 
@@ -78,7 +78,7 @@ def load_variants(path: Path, derived: tuple[Path, ...] = ()) -> list[tuple[Path
 
 
 def problem(error: Exception) -> str:
-    """The complaint of a yaml parser in one line, with the line number if there is one."""
+    """Describe an error of a yaml parser in one line, with the line number if there is one."""
     if isinstance(error, ruamel.yaml.error.MarkedYAMLError) and error.problem and error.problem_mark:
         return f"{error.problem} (line {error.problem_mark.line + 1})"
     return " ".join(str(error).split())
