@@ -45,3 +45,12 @@ def test_padding_changes_neither_the_spectrum_nor_the_waveform():
 def test_invalid_steps(hop_length):
     with pytest.raises(ConfigError, match=f"hop_length={hop_length} .* n_fft=512"):
         Spectrum(512, hop_length)
+
+
+def test_gradients_flow_through_both_directions():
+    spectrum = Spectrum(8, 2).double()
+    lens = torch.tensor([1.0, 0.5])
+    wavs = torch.randn(2, 20, dtype=torch.float64, requires_grad=True)
+    frames = torch.randn(2, spectrum.num_frames(20), spectrum.size, dtype=torch.complex128, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda wavs: spectrum(wavs, lens), wavs)
+    assert torch.autograd.gradcheck(lambda frames: spectrum.inverse(frames, 20), frames)

@@ -223,6 +223,19 @@ def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(t
     assert {row.noise_type for row in read(sets)} >= {"white", "street"}
 
 
+def test_two_corpora_are_joined_in_one_preparation(tmp_path, made, builtin_cache):
+    (folder,) = (path for path in builtin_cache.glob("builtin-*") if len(list(path.glob("T*/*/*"))) == 10)
+    options = {"num_valid_utterances": 6, "num_test_utterances": 6, "test_snrs_db": (6,), "scale": "si-sdr"}
+    sets = prepare(tmp_path, corpus=["builtin", "timit"], data_folder=["", folder], **options)
+    assert sets.origin == "built-in synthetic speech + timit, generated noises"
+    rows = {split: read(sets, split) for split in quality_data.SPLITS}
+    speakers = [{row.speaker for row in members} for members in rows.values()]
+    assert sum(map(len, speakers)) == len(set.union(*speakers))
+    for split, members in rows.items():
+        assert {row.speaker.partition("-")[0] for row in members} == {"builtin0", "timit1"}, split
+        assert {row.score for row in members if row.subset == "clean"} == {100.0}
+
+
 @pytest.mark.parametrize("measure, scale", [("", "raw_nb"), ("mos", "raw_nb"), ("", "pesq-raw")])
 def test_scores_of_a_corpus_state_their_measure_or_scale_does(tmp_path, measure, scale):
     lines = ["path,score,measure,split"]

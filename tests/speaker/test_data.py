@@ -53,6 +53,19 @@ def test_speakers_are_divided_and_pauses_removed(corpus, tmp_path):
     assert prepare(corpus, tmp_path / "prepared", seed=1) != sets
 
 
+def test_two_corpora_are_joined_in_one_preparation(corpus, tmp_path):
+    other = write_corpus(tmp_path / "other", speakers=6, utterances=2)  # speakers of the same names
+    sets = prepare([corpus, other], tmp_path / "prepared", corpus=["folder", "folder"])
+    stores = sets.open()
+    assert sets.origin == "folder + folder" and sorted(utt_ids(sets))[-1] == "folder1-spk5-u1"
+    assert sum(len(store) for store in stores.values()) == 8 * 3 + 6 * 2
+    speakers = [set(store.speakers) for store in stores.values()]
+    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 14
+    assert all({name.partition("-")[0] for name in names} == {"folder0", "folder1"} for names in speakers)
+    for path in sets.manifests.values():
+        assert check_manifest(path)[2] == []
+
+
 def test_bad_recordings_are_rejected_with_their_reason(corpus, tmp_path):
     soundfile.write(corpus / "spk0" / "silent.wav", np.zeros(RATE), RATE)
     soundfile.write(corpus / "spk1" / "short.wav", 0.1 * np.sin(np.arange(RATE // 10)), RATE)

@@ -1,0 +1,53 @@
+"""The training loop that recipes share."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from speechtools.training import DVectorBrain, epoch_counter, running_average
+
+
+class ToyBrain(DVectorBrain):
+    """A line that learns a slope; it records the learning rate and the weight after every step."""
+
+    def compute_forward(self, batch, stage):
+        return self.modules.encoder(batch)
+
+    def compute_objectives(self, predictions, batch, stage):
+        return (predictions - batch).square().mean()
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        super().on_fit_batch_end(batch, outputs, loss, should_step)
+        self.rates.append(self.optimizer.param_groups[0]["lr"])
+        self.weights.append(self.modules.encoder.weight.item())
+
+
+def train(halve_every, decay=0.0, epochs=3):
+    encoder = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(encoder.weight)
+    hparams = {"lr": 0.1, "halve_every": halve_every, "encoder": encoder, "averaged": running_average(encoder, decay)}
+    run_opts = {"device": "cpu", "noprogressbar": True}
+    brain = ToyBrain({"encoder": encoder}, lambda parameters: torch.optim.SGD(parameters, lr=0.1), hparams, run_opts)
+    brain.rates, brain.weights = [], []
+    brain.fit(epoch_counter(epochs, 0), [torch.ones(1, 1)] * 4)
+    return SimpleNamespace(rates=brain.rates, weights=brain.weights, averaged=hparams["averaged"].module)
+
+
+def test_the_learning_rate_is_halved_across_epochs_and_takes_effect():
+    run = train(halve_every=5)
+    assert run.rates == pytest.approx([0.1] * 5 + [0.05] * 5 + [0.025] * 2)
+    # A step of gradient descent on (w - 1)² shortens the distance by the factor 1 - 2 lr.
+    distance = 1.0
+    for rate, weight in zip(run.rates, run.weights, strict=True):
+        distance *= 1 - 2 * rate
+        assert weight == pytest.approx(1 - distance, rel=1e-5)
+
+
+def test_the_running_average_follows_the_weights():
+    assert train(100).averaged.weight.item() == pytest.approx(train(100).weights[-1])
+    slow = train(100, decay=0.9)
+    average = slow.weights[0]
+    for weight in slow.weights[1:]:
+        average = 0.9 * average + 0.1 * weight
+    assert slow.averaged.weight.item() == pytest.approx(average, rel=1e-5)
