@@ -88,15 +88,6 @@ def finite(context: click.Context, parameter: click.Parameter, value: float | No
     return value
 
 
-def printable(name: object) -> str:
-    """Escape line breaks and other characters that cannot be printed, so that a name takes one line.
-
-    >>> printable("two\\nlines.wav")
-    'two\\\\nlines.wav'
-    """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(name))
-
-
 def refuse_inputs(files: Iterable[str | Path], outputs: Mapping[str, Iterable[str | Path]]) -> None:
     """Raise a :class:`ConfigError` if an output, by its option, is one of the recordings."""
     identities = {identity for file in files if (identity := _identity(file))}

@@ -15,11 +15,10 @@ from speechtools.cli.common import (
     module_option,
     output_options,
     print_problems,
-    printable,
     progress,
     refuse_inputs,
 )
-from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.files import is_stream, write_aside
 
 if TYPE_CHECKING:

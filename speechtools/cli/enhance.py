@@ -10,12 +10,11 @@ from speechtools.cli.common import (
     module_option,
     output_options,
     print_problems,
-    printable,
     progress,
     recordings,
     refuse_inputs,
 )
-from speechtools.core.errors import ConfigError
+from speechtools.core.errors import ConfigError, printable
 from speechtools.core.files import is_stream
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from speechtools import __version__
-from speechtools.cli import embed, enhance, plugins, score, speakers
+from speechtools.cli import embed, enhance, plugins, score, voices
 from speechtools.core.errors import SpeechtoolsError
 from speechtools.core.signals import describe, raise_terminated
 
@@ -41,8 +41,10 @@ for command in (
     score.score,
     enhance.enhance,
     embed.embed,
-    speakers.enroll,
-    speakers.verify,
+    voices.enroll,
+    voices.verify,
+    voices.identify,
+    voices.voices,
     plugins.list_plugins,
     plugins.show,
     plugins.check,

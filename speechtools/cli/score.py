@@ -19,13 +19,12 @@ from speechtools.cli.common import (
     module_option,
     output_options,
     print_problems,
-    printable,
     progress,
     recordings,
     refuse_inputs,
 )
 from speechtools.cli.tables import Table, file_cell, is_finished, open_tables
-from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.rows import Row
 
 

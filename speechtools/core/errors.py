@@ -37,3 +37,12 @@ def first_of(names: Sequence[str]) -> str:
     ('anna, bob', 'a, b, c, d, e and 2 more')
     """
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def printable(name: object) -> str:
+    """Escape line breaks and other characters that cannot be printed, so that a name takes one line.
+
+    >>> printable("two\\nlines.wav")
+    'two\\\\nlines.wav'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(name))

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError
+from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError, printable
 from speechtools.speaker import dvectors
 from speechtools.speaker.inference import SpeakerEncoder
-from speechtools.speaker.voices import Voice, Voices, check_name, now, read_voices, shown, unknown_voice, write_voices
+from speechtools.speaker.voices import Voice, Voices, check_name, now, read_voices, unknown_voice, write_voices
 
 
 class Verdict(NamedTuple):
@@ -112,7 +112,9 @@ class SpeakerVerification(SpeakerEncoder):
         check_name(name)
         paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
         if not paths:
-            raise ConfigError(f"No recordings to enroll {shown(name)!r} from. Pass at least one, better three or more.")
+            raise ConfigError(
+                f"No recordings to enroll {printable(name)!r} from. Pass at least one, better three or more."
+            )
         voiceprints, speech_seconds = [], 0.0
         for path in paths:
             try:
@@ -125,10 +127,10 @@ class SpeakerVerification(SpeakerEncoder):
             voiceprints.append(dvectors.utterance_dvector(windows.dvectors))
             speech_seconds += seconds
         if not voiceprints:
-            raise AudioError(f"None of the {len(paths)} recordings of {shown(name)!r} can be used.")
+            raise AudioError(f"None of the {len(paths)} recordings of {printable(name)!r} can be used.")
         if self.segment is None and speech_seconds < self.MIN_ENROLMENT_SECONDS:
             raise AudioError(
-                f"The {len(voiceprints)} recordings of {shown(name)!r} contain {speech_seconds:.2f} s of speech "
+                f"The {len(voiceprints)} recordings of {printable(name)!r} contain {speech_seconds:.2f} s of speech "
                 f"together, but at least {self.MIN_ENROLMENT_SECONDS} s are needed. Add recordings."
             )
         self._store(name, torch.stack(voiceprints).mean(dim=0).cpu(), len(voiceprints), speech_seconds, now())

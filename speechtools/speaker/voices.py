@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechtools.core.errors import ConfigError
+from speechtools.core.errors import ConfigError, printable
 from speechtools.core.files import write_aside
 from speechtools.core.locks import locked
 from speechtools.core.registry import did_you_mean
@@ -86,37 +86,26 @@ class Voices:
             raise ConfigError(taken(name))
         elif not earlier.recordings:
             raise ConfigError(
-                f"The number of recordings of {shown(name)} is not stored, so none can be added. Enroll this voice "
+                f"The number of recordings of {printable(name)} is not stored, so none can be added. Enroll this voice "
                 "again with --overwrite."
             )
         else:
             self.voices[name] = earlier.plus(voice)
 
 
-def shown(name: str) -> str:
-    r"""Escape what cannot be printed, such as line ends.
-
-    >>> print(shown("Zoë van den Berg"), shown("a\nb"))
-    Zoë van den Berg a\nb
-    """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in name
-    )
-
-
 def taken(name: str) -> str:
     """Describe that a name is taken, and what to do."""
     return (
-        f"{shown(name)} is enrolled already. Pass --overwrite to replace this voice, --add to add the recordings to "
-        "it, or another name."
+        f"{printable(name)} is enrolled already. Pass --overwrite to replace this voice, --add to add the recordings "
+        "to it, or another name."
     )
 
 
 def unknown_voice(name: str, voices: dict) -> str:
     """Describe that no voice has this name, with the nearest spelling and the names that there are."""
-    names = sorted(map(shown, voices))
+    names = sorted(map(printable, voices))
     listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    return f"No voice {shown(name)!r} is enrolled.{did_you_mean(name, names)} Enrolled voices: {listed or 'none'}."
+    return f"No voice {printable(name)!r} is enrolled.{did_you_mean(name, names)} Enrolled voices: {listed or 'none'}."
 
 
 def check_name(name: str) -> str:
@@ -129,7 +118,7 @@ def check_name(name: str) -> str:
     """
     if not name.strip() or "\0" in name or len(name) > _MAX_NAME:
         reason = "is blank" if not name.strip() else f"contains a null character or more than {_MAX_NAME} characters"
-        raise ConfigError(f"The name {shown(name[:20])!r} of a voice {reason}. Choose another name.")
+        raise ConfigError(f"The name {printable(name[:20])!r} of a voice {reason}. Choose another name.")
     return name
 
 

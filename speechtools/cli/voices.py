@@ -1,0 +1,378 @@
+"""``speechtools enroll``, ``verify``, ``identify`` and ``voices``."""
+
+import dataclasses
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from speechtools.cli.common import (
+    finite,
+    load_model,
+    model_options,
+    module_option,
+    print_problems,
+    progress,
+    recordings,
+    refuse_inputs,
+)
+from speechtools.cli.tables import file_cell, open_tables
+from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError, printable
+from speechtools.core.rows import Row
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Identification(Row):
+    """A voice that a recording may be of; without ``name``, it is of none of the enrolled voices."""
+
+    file: str
+    rank: int | None = None
+    name: str | None = None
+    score: float | None = None
+    error: str | None = None
+
+
+def voices_option(command: Callable) -> Callable:
+    """Add ``--voices``."""
+    return click.option(
+        "--voices", required=True, metavar="FILE", help="The file of voices that `speechtools enroll` wrote."
+    )(command)
+
+
+# --------------------------------------------------------------------------------------------------------------- enroll
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[NAME RECORDING...]")
+@click.option("--voices", required=True, metavar="FILE", help="The .npz file of voices to create or extend.")
+@click.option(
+    "--from-folder", metavar="FOLDER", help="Enroll every subfolder of recordings, under the name of the subfolder."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a voice that has this name.")
+@click.option("--add", is_flag=True, help="Add the recordings to a voice that has this name.")
+@model_options
+@module_option
+def enroll(
+    words: tuple[str, ...],
+    voices: str,
+    from_folder: str | None,
+    overwrite: bool,
+    add: bool,
+    model: str | None,
+    device: str | None,
+) -> int:
+    """Enroll a voice from recordings of it, better three or more, in a file for `verify` and `identify`.
+
+    A folder counts as all recordings in it. With --from-folder, many voices are enrolled; a recording or voice that
+    cannot be used is reported, the others are enrolled, and the exit status is 1.
+
+    A voice of the same name is replaced with --overwrite only. Several processes may enroll voices in one file at the
+    same time.
+    """
+    from tqdm import tqdm
+
+    from speechtools.audio.recordings import find_recordings
+    from speechtools.speaker.voices import check_name, edit_voices, read_voices, taken
+
+    if overwrite and add:
+        raise ConfigError("--overwrite and --add exclude each other. Pass one of them.")
+    if from_folder is None:
+        _check_words(words)
+        speakers = {check_name(words[0]): find_recordings(words[1:])}
+    elif words:
+        raise ConfigError(f"Pass either --from-folder={from_folder} or a name and recordings, not both.")
+    else:
+        speakers = _find_speakers(from_folder)
+    earlier = read_voices(voices).voices if os.path.exists(voices) else {}
+    if from_folder is None and words[0] in earlier and not overwrite and not add:
+        raise ConfigError(taken(words[0]))
+    verifier = load_model("SpeakerVerification", model, device)
+    if earlier:
+        read_voices(voices, verifier.model_id, verifier.embedding_size)
+    problems: list[str] = []
+    for name, files in progress(speakers.items(), "enrolling", len(speakers)) if from_folder else speakers.items():
+        errors: list[AudioError] = []
+        try:
+            if from_folder and not files:
+                raise AudioError(f"The folder {os.path.join(from_folder, name)} contains no audio file.")
+            if name in earlier and not overwrite and not add:
+                raise ConfigError(taken(name))
+            verifier.enroll(name, files, errors if from_folder else None)
+            with edit_voices(voices, verifier.model_id, verifier.embedding_size) as content:
+                again = name in content.voices
+                content.enroll(name, verifier.details(name), overwrite, add)
+                names = sorted(content.voices)
+        except (AudioError, ConfigError) as error:
+            if not from_folder:
+                raise
+            problems += [f"not used: {error}" for error in errors] + [f"not enrolled: {error}"]
+            continue
+        problems += [f"not used: {error}" for error in errors]
+        voice = verifier.details(name)
+        how = "enrolled from" if not again else "extended by" if add else "enrolled again from"
+        source = f"{recordings(voice.recordings)}, {voice.seconds:.1f} s of speech"
+        tqdm.write(f"{printable(name)} {how} {source}: {voices}", file=sys.stdout)
+        if not from_folder:
+            print(f"voices: {', '.join(map(printable, names)) if len(names) <= 20 else len(names)}")
+    return print_problems(problems)
+
+
+def _check_words(words: tuple[str, ...]) -> None:
+    """Refuse a forgotten name or forgotten recordings."""
+    from speechtools.audio.io import is_audio_name
+
+    usage = "`speechtools enroll NAME RECORDING... --voices FILE`"
+    if not words:
+        raise ConfigError(f"Nothing to enroll. Usage: {usage}, or --from-folder with a subfolder for each voice.")
+    if os.path.isfile(words[0]) and is_audio_name(os.path.basename(words[0])):
+        raise ConfigError(f"{words[0]} is a recording, but the first word must be the name of the voice: {usage}.")
+    if len(words) == 1:
+        hint = f", or --from-folder={words[0]} for its subfolders" if os.path.isdir(words[0]) else ""
+        raise ConfigError(f"No recordings to enroll {words[0]!r} from. Usage: {usage}{hint}.")
+
+
+def _find_speakers(folder: str) -> dict[str, list[Path]]:
+    from speechtools.audio.io import find_audio
+
+    if not os.path.isdir(folder):
+        raise ConfigError(f"--from-folder={folder} is not a folder.")
+    inside = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    if not inside:
+        raise ConfigError(
+            f"{folder} has no subfolders. Make one for each voice, with its recordings, or enroll one voice with "
+            f"`speechtools enroll NAME {folder} --voices FILE`."
+        )
+    return {name: list(find_audio(Path(folder) / name)) for name in inside}
+
+
+# -------------------------------------------------------------------------------------------------- verify and identify
+
+
+@click.command()
+@click.argument("claimed", metavar="RECORDING_OR_NAME")
+@click.argument("recording")
+@click.option("--voices", metavar="FILE", help="A file of voices that `speechtools enroll` wrote.")
+@click.option(
+    "--threshold", type=float, callback=finite, help="Accept from this score on.  [default: the model's threshold]"
+)
+@click.option("--quiet", "-q", is_flag=True, help="Print no decision; the exit status is 0 (accepted) or 1 (rejected).")
+@model_options
+@module_option
+def verify(
+    claimed: str,
+    recording: str,
+    voices: str | None,
+    threshold: float | None,
+    quiet: bool,
+    model: str | None,
+    device: str | None,
+) -> int:
+    """Decide whether two recordings are of the same voice or, with --voices, whether one is of an enrolled voice.
+
+    The score is a cosine, from -1 to 1. The exit status is 0 for both decisions and 1 for an error. With --quiet, it is
+    0 if the voice is accepted, 1 if it is rejected and 2 for an error, such as a recording without speech.
+    """
+    if not quiet:
+        verdict, used = _decide(claimed, recording, voices, threshold, model, device)
+        print(f"{'accepted' if verdict.accepted else 'rejected'}\tscore {verdict.score:.4f}\tthreshold {used:.4f}")
+        return 0
+    try:
+        verdict, _ = _decide(claimed, recording, voices, threshold, model, device)
+    except (SpeechtoolsError, OSError) as error:
+        print_problems([error])
+        return 2
+    except Exception:  # Python would exit with 1, which is a rejection
+        traceback.print_exc()
+        return 2
+    return 0 if verdict.accepted else 1
+
+
+def _decide(
+    claimed: str, recording: str, voices: str | None, threshold: float | None, model: str | None, device: str | None
+) -> tuple[Any, float]:
+    from speechtools.speaker.voices import read_voices
+
+    enrolled = read_voices(voices).voices if voices else {}  # before the model, which takes seconds to load
+    if voices and claimed not in enrolled and (recording in enrolled or os.path.exists(claimed)):
+        remedy = "To compare two recordings, leave out --voices."
+        if recording in enrolled:
+            command = shlex.join(["speechtools", "verify", recording, claimed, "--voices", voices])
+            remedy = f"The name comes first: `{printable(command)}`."
+        raise ConfigError(f"{claimed} is not the name of an enrolled voice. {remedy}")
+    if not voices and not os.path.exists(claimed):
+        raise ConfigError(
+            f"The recording {claimed} does not exist. For an enrolled voice, pass its file with --voices."
+        )
+    if not voices and not os.path.exists(recording):
+        raise ConfigError(
+            f"The recording {recording} does not exist. For an enrolled voice, pass its name first, and its file: "
+            "`speechtools verify NAME RECORDING --voices FILE`."
+        )
+    verifier = load_model("SpeakerVerification", model, device)
+    if voices:
+        verifier.load_voices(voices)
+        verdict = verifier.verify(claimed, recording, threshold)
+    else:
+        verdict = verifier.verify_files(claimed, recording, threshold)
+    return verdict, verifier.threshold if threshold is None else threshold
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="FILE_OR_FOLDER...")
+@voices_option
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="List so many voices of each recording at most.",
+)
+@click.option(
+    "--threshold", type=float, callback=finite, help="List voices from this score on.  [default: the model's threshold]"
+)
+@click.option("--csv", "csv_path", metavar="FILE", help="Write a CSV file: file, rank, name, score, error.")
+@click.option("--jsonl", "jsonl_path", metavar="FILE", help="Write the same as JSON lines.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files; never one of the recordings.")
+@click.option(
+    "--batch_size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Recordings that are embedded together.",
+)
+@model_options
+@module_option
+def identify(
+    paths: tuple[str, ...],
+    voices: str,
+    top: int,
+    threshold: float | None,
+    csv_path: str | None,
+    jsonl_path: str | None,
+    overwrite: bool,
+    batch_size: int,
+    model: str | None,
+    device: str | None,
+) -> int:
+    """Find out which enrolled voice recordings are of. Folders are searched for audio files.
+
+    The output has a line for each recording: its path, the name of the most similar voice and the score, separated by
+    tabs; with --top 3, up to three lines. If no voice reaches the threshold, the line says nobody, with the highest
+    score; in the CSV file, the name is empty then.
+
+    A recording that cannot be used is reported; the others are identified, and the exit status is 1.
+    """
+    from tqdm import tqdm
+
+    from speechtools.audio.recordings import find_recordings
+    from speechtools.speaker.voices import read_voices
+
+    files = find_recordings(paths)
+    outputs = {option: [path] for option, path in (("--csv", csv_path), ("--jsonl", jsonl_path)) if path}
+    refuse_inputs([*files, voices], outputs)
+    tables = open_tables(Identification, csv_path, jsonl_path, overwrite, resume=False)
+    if not read_voices(voices).voices:
+        raise ConfigError(f"{voices} contains no voices. Enroll voices with `speechtools enroll`.")
+    verifier = load_model("SpeakerVerification", model, device)
+    verifier.load_voices(voices)
+
+    def rows() -> Iterator[Identification]:
+        results = verifier.identify_files(files, top, threshold, batch_size)
+        for path, result in progress(results, "identifying", len(files)):
+            if isinstance(result, AudioError):
+                yield Identification(file=str(path), error=str(result))
+                continue
+            if not result[0].accepted:
+                yield Identification(file=str(path), score=round(result[0].score, 4))
+            for rank, match in enumerate(result, start=1):
+                if match.accepted:
+                    yield Identification(file=str(path), rank=rank, name=match.name, score=round(match.score, 4))
+
+    if not tables and sys.stdout.isatty():
+        print(f"# threshold {verifier.threshold if threshold is None else threshold:.4f}\n# file\tname\tscore")
+    identified, errors = set(), []
+    with ExitStack() as stack:
+        for table in tables:
+            table.open(stack, {file_cell(path) for path in files})
+        for row in rows():
+            for table in tables:
+                table.write(row, {})
+            if row.error:
+                errors.append(row.error)
+                continue
+            identified.add(row.file)
+            if not tables:
+                name = "nobody" if row.name is None else printable(row.name)
+                tqdm.write(f"{printable(row.file)}\t{name}\t{row.score:.4f}", file=sys.stdout)
+    for table in tables:
+        summary = f"{recordings(len(identified))} identified: {printable(table.path)}"
+        print(summary, file=sys.stderr if table.is_stream else sys.stdout)
+    return print_problems(f"not identified: {error}" for error in errors)
+
+
+# --------------------------------------------------------------------------------------------------------------- voices
+
+
+@click.group()
+def voices() -> None:
+    """List, remove or rename the voices of a file."""
+
+
+@voices.command("list")
+@voices_option
+def list_voices(voices: str) -> int:
+    """List the voices: name, recordings, seconds of speech and date, separated by tabs.
+
+    What is unknown, for files that an earlier version wrote, is -. On a terminal, there is a header.
+    """
+    from speechtools.speaker.voices import read_voices
+
+    content = read_voices(voices)
+    if sys.stdout.isatty():
+        print("# name\trecordings\tseconds of speech\tenrolled (UTC)")
+    for name, voice in sorted(content.voices.items()):
+        seconds = f"{voice.seconds:.1f}" if voice.recordings else "-"
+        print(f"{printable(name)}\t{voice.recordings or '-'}\t{seconds}\t{voice.date or '-'}")
+    return 0
+
+
+@voices.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@voices_option
+def remove(names: tuple[str, ...], voices: str) -> int:
+    """Remove voices. If one of the names is unknown, none is removed."""
+    from speechtools.speaker.voices import edit_voices
+
+    with edit_voices(voices) as content:
+        for name in names:
+            content.find(name)
+        for name in set(names):
+            del content.voices[name]
+    print(f"removed: {', '.join(printable(name) for name in dict.fromkeys(names))}")
+    return 0
+
+
+@voices.command()
+@click.argument("name")
+@click.argument("new_name")
+@voices_option
+@click.option("--overwrite", is_flag=True, help="Replace a voice that has the new name.")
+def rename(name: str, new_name: str, voices: str, overwrite: bool) -> int:
+    """Rename a voice."""
+    from speechtools.speaker.voices import check_name, edit_voices
+
+    check_name(new_name)
+    with edit_voices(voices) as content:
+        voice = content.find(name)
+        if new_name in content.voices and new_name != name and not overwrite:
+            raise ConfigError(f"{printable(new_name)} is enrolled, too. Pass --overwrite to replace this voice.")
+        del content.voices[name]
+        content.voices[new_name] = voice
+    print(f"{printable(name)} renamed to {printable(new_name)}")
+    return 0
