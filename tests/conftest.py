@@ -19,29 +19,19 @@ def builtin_cache(tmp_path_factory):
         yield folder
 
 
-PRETRAINED_YAML = """
-sample_rate: 16000
-scale: raw_nb
-features: !apply:speechtools.build {plugin: features/magnitude, log1p: true}
-quality: !apply:speechtools.build {plugin: quality/blstm, hidden_size: 6, linear_size: 5}
-modules:
-    quality: !ref <quality>
-"""
-
-
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory):
     """A `pretrained` folder of a tiny Quality-Net with random weights."""
     import torch
 
-    import speechtools
+    from speechtools import build
+    from speechtools.core.model_folder import write_model
 
-    folder = tmp_path_factory.mktemp("pretrained")
-    (folder / "hyperparams.yaml").write_text(PRETRAINED_YAML)
     torch.manual_seed(0)
-    net = speechtools.build("quality/blstm", hidden_size=6, linear_size=5)
-    torch.save(net.state_dict(), folder / "quality.ckpt")
-    return folder
+    net = build("quality/blstm", hidden_size=6, linear_size=5)
+    entries = {"sample_rate": 16000, "scale": "raw_nb", "features": build("features/magnitude", log1p=True)}
+    folder = tmp_path_factory.mktemp("pretrained")
+    return write_model(folder, entries | {"quality": net}, {"quality": net}, {}, "# A test\n", "QualityNet")
 
 
 @pytest.fixture

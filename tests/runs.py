@@ -227,7 +227,7 @@ def _record_keys():
         return _Recorder(hparams), run_opts
 
     def export(hparams, keys, *arguments, original=training.export):
-        _Recorder.read.update(keys)
+        _Recorder.read.update(key for key in keys if key in hparams)
         return original(hparams, keys, *arguments)
 
     training.start, training.export, sb.core.SimpleNamespace = start, export, Namespace

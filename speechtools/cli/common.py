@@ -14,9 +14,19 @@ import click
 from speechtools.core import registry
 from speechtools.core.errors import ConfigError
 
+#: Key of ``--trust`` in the context of a command.
+_TRUST = f"{__name__}.trust"
+
 
 def model_options(command: Callable) -> Callable:
-    """Add ``--model`` and ``--device``."""
+    """Add ``--model``, ``--device`` and ``--trust``, which :func:`load_model` looks up."""
+    command = click.option(
+        "--trust",
+        is_flag=True,
+        expose_value=False,
+        callback=lambda context, _, value: context.meta.update({_TRUST: value}),
+        help="Load a model of an earlier version, whose yaml can run any program.",
+    )(command)
     command = click.option("--device", help="cpu, cuda or cuda:1.  [default: a GPU if there is one]")(command)
     return click.option(
         "--model",
@@ -49,7 +59,9 @@ def load_model(interface: str, model: str | None, device: str | None) -> Any:
     from speechtools.core.memory import keep_freed_memory
 
     keep_freed_memory()
-    return getattr(inference, interface).from_hparams(model, run_opts={"device": device} if device else None)
+    run_opts = {"device": device} if device else None
+    trust = click.get_current_context().meta[_TRUST]
+    return getattr(inference, interface).from_hparams(model, run_opts=run_opts, trust=trust)
 
 
 def progress(results: Iterable, description: str, total: int) -> Iterable:

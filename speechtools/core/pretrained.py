@@ -1,20 +1,24 @@
-"""Load a trained model from a folder or from the Hugging Face hub."""
+"""Load a trained model from a folder or from the Hugging Face hub, and save it."""
 
-import pickle
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from hyperpyyaml import load_hyperpyyaml
-from ruamel.yaml.error import YAMLError
 from speechbrain.inference.interfaces import Pretrained
-from torch import nn
+from speechbrain.utils.run_opts import RunOptions
+from torch import Tensor, nn
 
+from speechtools.core import registry
+from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.former_models import YAML, read_former_model
+from speechtools.core.model_card import model_card
+from speechtools.core.model_folder import CARD, CONFIG, FILES, Model, read_model, write_model
 from speechtools.core.registry import did_you_mean
 
-Model = TypeVar("Model", bound="PretrainedModel")
+AnyModel = TypeVar("AnyModel", bound="PretrainedModel")
 #: The folder of the bundled models.
 BUNDLED_MODELS = Path(__file__).parents[1] / "pretrained"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -24,67 +28,186 @@ class PretrainedModel(Pretrained):
     """Base class of the interfaces to trained models.
 
     A folder is read where it is. SpeechBrain's own loader goes through a cache of links, in which a stale model can win
-    over a changed source, and takes a mistyped path for a name on the hub.
+    over a changed source, takes a mistyped path for a name on the hub, and runs whatever a model's yaml says.
+
+    Attributes
+    ----------
+    facts : dict
+        What the model was trained on, and its metrics.
+    card : str or None
+        Content of the folder's ``README.md``.
     """
 
     #: The model that :meth:`from_hparams` loads by default.
     #:
     #: :meta hide-value:
     BUNDLED: Path | None = None
+    device: str
+    #: The components of a model: name and kind of plugin. A model with others is refused.
+    COMPONENTS: dict[str, str] = {}
+    #: Attributes that work on waveforms. In half precision they stay in float32, as their range and the FFT need it.
+    SIGNAL_MODULES = ("features", "spectrum", "vad", "segment")
+
+    def __init__(
+        self,
+        modules: dict[str, nn.Module] | None = None,
+        hparams: dict[str, Any] | None = None,
+        run_opts: Any = None,
+        freeze_params: bool = True,
+    ):
+        if isinstance(run_opts, dict) and run_opts.get("device") is not None:
+            run_opts = run_opts | {"device": str(run_opts["device"])}  # SpeechBrain expects text
+        hparams = dict(hparams or {})
+        if "sample_rate" in self.HPARAMS_NEEDED:
+            check_number("sample_rate", hparams.get("sample_rate"), 1000, 192_000, whole=True)
+        super().__init__(modules, hparams, run_opts, freeze_params)
+        self.facts: dict[str, Any] = dict(hparams.get("facts") or {})
+        self.card: str | None = None
+        # cuDNN passes gradients to the waveform in training mode only, which without dropout computes the same.
+        for module in self.mods.modules():
+            if isinstance(module, nn.RNNBase) and module.dropout == 0:
+                module.train()
 
     @classmethod
     def from_hparams(
-        cls: type[Model],
+        cls: type[AnyModel],
         source: str | Path | None = None,
-        hparams_file: str = "hyperparams.yaml",
+        hparams_file: str | None = None,
         run_opts: dict[str, Any] | None = None,
         savedir: str | Path | None = None,
-    ) -> Model:
-        """Load a trained model.
+        trust: bool = False,
+        plugins: str | Path | Iterable[str | Path] = (),
+    ) -> AnyModel:
+        """Load a trained model. No code of the model is run, unless you ``trust`` a model of an earlier version.
 
         Parameters
         ----------
         source : str or Path, optional
             A recipe's ``pretrained`` folder, the name of a bundled model such as ``quality-net-enhanced``, or the id
             ``owner/name`` of a repository on the Hugging Face hub. Default: the bundled model of this interface.
-        hparams_file : str
-            Name of the yaml file in the folder.
+        hparams_file : str, optional
+            Name of the yaml file in the folder of a model of an earlier version. Default: ``hyperparams.yaml``.
         run_opts : dict, optional
             SpeechBrain's run options, such as ``{"device": "cuda"}``.
         savedir : str or Path, optional
             Where a model from the hub is stored. Default: the hub's cache.
+        trust : bool
+            Load a folder of an earlier version, which has a yaml file instead of ``config.json``. The yaml can run any
+            program, so trust only what you or people you know have made, and convert it with :meth:`save`.
+        plugins : sequence of str or Path
+            Modules of yours to import first, which register plugins that the model needs: files or names of modules.
 
         Raises
         ------
         ConfigError
-            The source does not exist, lacks a file, has a damaged checkpoint, or is a model of another kind.
+            The source does not exist, is incomplete or damaged, is a model of another kind or of an earlier version, or
+            needs a plugin that is not registered.
+        PluginError
+            A module of ``plugins`` cannot be imported.
         """
         source = cls.BUNDLED if source is None else source
         if source is None:
             raise ConfigError(f"{cls.__name__} has no bundled model. Pass source=…, a folder or the id of a hub model.")
-        folder = _find_folder(source, hparams_file, savedir)
-        yaml = folder / hparams_file
-        hparams = _load_yaml(yaml)
-        modules = hparams.get("modules", {})
+        for module in [plugins] if isinstance(plugins, str | Path) else plugins:
+            registry.import_module(module)
+        files = [*FILES, hparams_file or YAML, "*.ckpt"] if trust else [*FILES]
+        folder = _find_folder(source, files, savedir)
+        with torch.inference_mode(False):  # weights made in inference mode would never pass gradients
+            model = cls._from_content(cls._read(folder, hparams_file, trust), folder, run_opts)
+        if (folder / CARD).is_file():
+            model.card = (folder / CARD).read_text(encoding="utf-8", errors="replace")
+        return model
+
+    @classmethod
+    def _read(cls, folder: Path, hparams_file: str | None, trust: bool) -> Model:
+        yaml = hparams_file or YAML
+        if (folder / CONFIG).exists() and not (hparams_file and (folder / yaml).is_file()):
+            return read_model(folder, cls.COMPONENTS, cls.__name__)
+        if trust:
+            return cls._of_former(read_former_model(folder, yaml))
+        if (folder / yaml).is_file():
+            raise ConfigError(
+                f"{folder} is a model of an earlier version: its {yaml} can run any program on your computer. If you "
+                "trust its origin, load it with trust=True (--trust), and convert it: "
+                f"{cls.__name__}.from_hparams({str(folder)!r}, trust=True).save('new-folder')."
+            )
+        raise ConfigError(f"{folder} has no {CONFIG}. Pass the `pretrained` folder that a recipe writes.")
+
+    @classmethod
+    def _of_former(cls, model: Model) -> Model:
+        """Adapt the content of a folder of an earlier version."""
+        return model
+
+    @classmethod
+    def _from_content(cls: type[AnyModel], content: Model, folder: Path, run_opts: dict[str, Any] | None) -> AnyModel:
+        hparams = content.values | content.components
         missing = [key for key in cls.HPARAMS_NEEDED if key not in hparams]
-        missing += [f"modules: {key}" for key in cls.MODULES_NEEDED if key not in modules]
+        missing += [f"modules: {key}" for key in cls.MODULES_NEEDED if key not in content.modules]
         if missing:
             raise ConfigError(
-                f"{yaml} lacks {', '.join(missing)}, which {cls.__name__} needs: it is a model of another kind. "
+                f"{folder} lacks {', '.join(missing)}, which {cls.__name__} needs: it is a model of another kind. "
                 "Load it with its own interface, or export it again."
             )
-        for name, module in modules.items():
-            _load_weights(module, folder / f"{name}.ckpt")
+        if reserved := hparams.keys() & RunOptions().as_dict().keys():
+            raise ConfigError(f"{folder} sets {', '.join(sorted(reserved))}, which is for you to set in run_opts.")
         try:
-            model = cls(modules, hparams, run_opts)
+            return cls(content.modules, hparams | {"facts": content.facts}, run_opts)
+        except SpeechtoolsError:
+            raise
         except (RuntimeError, AssertionError) as error:
             device = (run_opts or {}).get("device", "its device")
             raise ConfigError(f"The model cannot be put on {device}: {str(error).splitlines()[0]}") from error
-        # cuDNN passes gradients to the waveform in training mode only, which without dropout computes the same.
-        for module in model.mods.modules():
-            if isinstance(module, nn.RNNBase) and module.dropout == 0:
-                module.train()
-        return model
+        except Exception as error:  # of values that no export writes
+            reason = f"{type(error).__name__}: {error}"
+            raise ConfigError(f"{folder} does not describe a {cls.__name__} ({reason}). Export it again.") from error
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the model to a folder that :meth:`from_hparams` loads: config.json, model.safetensors and README.md.
+
+        The weights are written as float32. The card is that of the folder the model was loaded from.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        ConfigError
+            A component was not built by ``speechtools.build``.
+        """
+        entries = {key: value for key, value in vars(self.hparams).items() if key != "facts"}
+        card = self.card or model_card(type(self), entries, self.facts)
+        return write_model(folder, entries, dict(self.mods.items()), self.facts, card, type(self).__name__)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return next((value.dtype for value in self.mods.parameters() if value.is_floating_point()), torch.float32)
+
+    def _to_signal(self, wavs: Tensor) -> Tensor:
+        """Waveforms, or results, on the device of the model in the precision of its features: float32, or float64."""
+        return wavs.to(self.device, torch.promote_types(self.dtype, torch.float32))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "PretrainedModel":
+        """Move or convert all tensors, as ``to``, ``half`` and ``double`` do."""
+        signal = [
+            getattr(self, name) for name in self.SIGNAL_MODULES if isinstance(getattr(self, name, None), nn.Module)
+        ]
+        before = [
+            (owner, key, value)
+            for module in signal
+            for owner in module.modules()
+            for key, value in owner._buffers.items()
+        ]
+        super()._apply(fn, recurse)
+        for owner, key, value in before:
+            converted = owner._buffers[key]
+            if value is not None and converted is not None and converted.dtype in (torch.float16, torch.bfloat16):
+                owner._buffers[key] = value.to(converted.device)
+        for value in (*self.parameters(), *self.buffers()):
+            self.device = str(value.device)
+        return self
 
     def check_rate(self, sample_rate: int) -> None:
         """Raise an error if audio has another sample rate (Hz) than the model.
@@ -99,8 +222,8 @@ class PretrainedModel(Pretrained):
             raise ConfigError(f"{trained}, but the recipe has sample_rate={sample_rate}. Use a model of that rate.")
 
 
-def _find_folder(source: str | Path, hparams_file: str, savedir: str | Path | None) -> Path:
-    """Return the local folder of a model; a hub id is downloaded."""
+def _find_folder(source: str | Path, files: list[str], savedir: str | Path | None) -> Path:
+    """Return the local folder of a model; of a hub id, these files are downloaded."""
     folder = Path(source).expanduser()
     bundled = sorted(path.name for path in BUNDLED_MODELS.iterdir())
     if source == "":
@@ -122,39 +245,9 @@ def _find_folder(source: str | Path, hparams_file: str, savedir: str | Path | No
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(source), allow_patterns=[hparams_file, "*.ckpt"], local_dir=savedir))
+        return Path(snapshot_download(str(source), allow_patterns=files, local_dir=savedir))
     except Exception as error:  # the client raises many types
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise ConfigError(
             f"{source!r} is not a local folder, and cannot be downloaded ({reason}). Check the path or the network."
         ) from error
-
-
-def _load_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ConfigError(f"{path.parent} has no {path.name}. Pass the `pretrained` folder that a recipe writes.")
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return load_hyperpyyaml(stream) or {}
-    except SpeechtoolsError:
-        raise
-    except (YAMLError, ImportError, ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"{path} cannot be loaded ({reason}). Export the model again.") from error
-
-
-def _load_weights(module: nn.Module, path: Path) -> None:
-    if not path.is_file():
-        raise ConfigError(f"The weights {path} are missing. Copy the whole folder, or export the model again.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        size = path.stat().st_size
-        raise ConfigError(
-            f"The checkpoint {path} ({size} bytes) cannot be read: it is damaged. Copy it again."
-        ) from error
-    try:
-        module.load_state_dict(state)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        remedy = "Both files must come from one export."
-        raise ConfigError(f"The checkpoint {path} does not fit the model in its yaml file: {error} {remedy}") from error

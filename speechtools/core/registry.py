@@ -12,6 +12,7 @@ packages, through the entry-point group ``speechtools.plugins``. This module imp
 modules of a kind are imported when it is first used.
 """
 
+import contextlib
 import difflib
 import importlib
 import inspect
@@ -228,7 +229,7 @@ def build(
     for key, expected in misfits(target, arguments).items():
         raise PluginError(f"Invalid {key}={arguments[key]!r} for {plugin}: it must be {expected}. {full}")
     try:
-        return target(**arguments)
+        built = target(**arguments)
     except SpeechtoolsError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:  # of the plugin, or of torch
@@ -236,6 +237,23 @@ def build(
         raise PluginError(
             f"Cannot build {plugin} with {values or 'no arguments'}: {error}{_where(error, target)}. {full}"
         ) from error
+    remember(built, plugin, arguments)
+    return built
+
+
+def remember(built: Any, plugin: str, arguments: dict[str, Any]) -> None:
+    """Attach to an object the plugin and the arguments that it was built with, for :func:`definition`."""
+    with contextlib.suppress(AttributeError, TypeError):  # numbers and the like have no attributes
+        built.built_from = {"plugin": current_plugin_name(plugin), **arguments}
+
+
+def definition(built: Any) -> dict[str, Any] | None:
+    """The plugin and the arguments that :func:`build` built an object with; None for any other object.
+
+    >>> definition(build("vad/energy", hop_ms=20.0))
+    {'plugin': 'vad/energy', 'hop_ms': 20.0}
+    """
+    return getattr(built, "built_from", None)
 
 
 def _where(error: Exception, target: Callable) -> str:

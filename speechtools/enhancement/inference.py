@@ -13,11 +13,15 @@ from speechtools.audio.frames import clear_padding
 from speechtools.audio.io import chunks
 from speechtools.audio.recordings import check_lens, check_waveforms, map_recordings, pad
 from speechtools.audio.spectrum import Spectrum
+from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.model_folder import Model
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 
 #: The bundled model; its README describes its training.
 BUNDLED_ENHANCER = BUNDLED_MODELS / "enhancer"
+#: Longest window in samples.
+MAX_FFT = 2**17
 
 
 class SpeechEnhancer(PretrainedModel):
@@ -30,8 +34,9 @@ class SpeechEnhancer(PretrainedModel):
     torch.Size([2, 16000])
     """
 
-    HPARAMS_NEEDED = ["spectrum", "sample_rate"]
+    HPARAMS_NEEDED = ["sample_rate", "n_fft", "hop_length"]
     MODULES_NEEDED = ["enhancer"]
+    COMPONENTS = {"enhancer": "enhancer"}
     BUNDLED = BUNDLED_ENHANCER
 
     #: Longer recordings are enhanced in chunks of this length.
@@ -41,7 +46,9 @@ class SpeechEnhancer(PretrainedModel):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.spectrum = self.hparams.spectrum.to(self.device)
+        check_number("n_fft", self.hparams.n_fft, 2, MAX_FFT, whole=True)
+        check_number("hop_length", self.hparams.hop_length, 1, MAX_FFT, whole=True)
+        self.spectrum = Spectrum(self.hparams.n_fft, self.hparams.hop_length).to(self.device)
         self.sample_rate = self.hparams.sample_rate
         bins = self.spectrum.size
         try:
@@ -53,8 +60,16 @@ class SpeechEnhancer(PretrainedModel):
         if not fits:
             raise ConfigError(
                 f"The enhancer does not take spectra of {bins} bins, which n_fft={self.spectrum.n_fft} gives: it was "
-                "trained with another STFT. Export it again, or correct n_fft and hop_length in its hyperparams.yaml."
+                "trained with another STFT. Export it again, or correct n_fft and hop_length in its config.json."
             )
+
+    @classmethod
+    def _of_former(cls, model: Model) -> Model:
+        """Take the sizes of the spectrum, which were a component."""
+        spectrum = model.values.pop("spectrum", None)
+        if isinstance(spectrum, Spectrum):
+            model.values.update(n_fft=spectrum.n_fft, hop_length=spectrum.hop_length)
+        return model
 
     def check_matches(self, sample_rate: int, spectrum: Spectrum) -> None:
         """Raise an error if a recipe has another sample rate (Hz) or STFT than the model.
@@ -92,12 +107,12 @@ class SpeechEnhancer(PretrainedModel):
             The waveforms have another shape or type, are empty, or contain NaN or infinite samples; or a length is not
             in (0, 1].
         """
-        wavs = check_waveforms(wavs).to(self.device)
+        wavs = self._to_signal(check_waveforms(wavs))
         samples = wavs.shape[1]
         lens = check_lens(wav_lens, wavs)
         noisy = self.spectrum(wavs, lens)
         # (batch, time, bins)
-        masks = self.mods.enhancer(noisy.abs(), self.spectrum.frame_lens(lens, samples))
+        masks = self.mods.enhancer(noisy.abs().to(self.dtype), self.spectrum.frame_lens(lens, samples))
         return clear_padding(self.spectrum.inverse(masks * noisy, samples), lens)
 
     @torch.inference_mode()

@@ -276,7 +276,7 @@ def _digest(model: str | Path) -> str:
         raise ConfigError(f"enhancer={str(model)!r} is not a folder. Pass `pretrained` of a trained enhancer.")
     digest = hashlib.sha256()
     for path in sorted(Path(model).iterdir()):
-        if path.suffix in (".yaml", ".ckpt"):
+        if path.suffix in (".json", ".safetensors"):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from speechtools.audio.frames import frame_counts
 from speechtools.audio.io import Chunk, check_signal, chunks, duration
 from speechtools.audio.recordings import check_lens, check_waveforms, map_recordings, pad
-from speechtools.core.errors import AudioError
+from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 
 #: The bundled model; its README describes its training.
@@ -108,6 +108,7 @@ class QualityNet(PretrainedModel):
 
     HPARAMS_NEEDED = ["features", "sample_rate", "scale"]
     MODULES_NEEDED = ["quality"]
+    COMPONENTS = {"features": "features", "quality": "quality"}
     BUNDLED = BUNDLED_QUALITY_NET
 
     #: Longer recordings are scored in chunks of this length, in bounded memory.
@@ -120,6 +121,16 @@ class QualityNet(PretrainedModel):
         self.features = self.hparams.features.to(self.device)
         self.sample_rate, self.scale = self.hparams.sample_rate, self.hparams.scale
         self.hop = self.features.hop_length / self.sample_rate
+        if not isinstance(self.scale, str):
+            raise ConfigError(f"Invalid scale {self.scale!r}: it must be a name, such as 'raw_nb'.")
+        try:
+            with torch.no_grad():
+                self.assess_batch(torch.zeros(1, self.sample_rate))
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f"The network does not take these features ({reason}). Both must come from one export."
+            ) from error
 
     def assess_batch(
         self, wavs: Tensor, wav_lens: Tensor | None = None, levels: Tensor | None = None
@@ -148,10 +159,11 @@ class QualityNet(PretrainedModel):
             The waveforms have another shape or type, are empty, or contain NaN or infinite samples; or a length is not
             in (0, 1].
         """
-        wavs = check_waveforms(wavs).to(self.device)
+        wavs = self._to_signal(check_waveforms(wavs))
         lens = check_lens(wav_lens, wavs)
-        feats = self.features(wavs, lens, levels)
-        return self.mods.quality(feats, self.features.frame_lens(lens, wavs.shape[1]))
+        feats = self.features(wavs, lens, levels).to(self.dtype)
+        scores, frame_scores = self.mods.quality(feats, self.features.frame_lens(lens, wavs.shape[1]))
+        return scores.to(wavs.dtype), frame_scores.to(wavs.dtype)
 
     def assess_samples(self, samples: np.ndarray) -> QualityReport:
         """Score mono samples (samples,) at the model's ``sample_rate``.

@@ -54,7 +54,7 @@ def prepare_sets(hparams: dict, train_first: Callable[..., Path], device: str | 
     enhancer.check_rate(hparams["sample_rate"])
     sets = hparams["prepare"](enhancer=folder, enhance=enhancer.enhance_waveforms)
     test = hparams["sources"].heard(read_rows(sets.manifests["test"], QualityRow))
-    overlap = describe_overlap(getattr(enhancer.hparams, "heard", None), test)
+    overlap = describe_overlap(enhancer.facts.get("heard"), test)
     if overlap:
         logger.warning(
             "The model in %s %s. It may enhance the test better than unknown speech and noise. Leave out enhancer to "

@@ -17,6 +17,7 @@ from speechtools.audio.frames import frame_counts
 from speechtools.audio.io import chunks, duration
 from speechtools.audio.recordings import check_lens, check_waveforms, map_recordings
 from speechtools.audio.vad import speech_samples
+from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import fingerprint
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
@@ -25,7 +26,9 @@ from speechtools.speaker.encoders import LSTMP, folded
 
 #: The bundled model; its README describes its training and its limits.
 BUNDLED_SPEAKER_ENCODER = BUNDLED_MODELS / "speaker"
-_ONE_EXPORT = "The weights and the yaml file must come from one export."
+#: Longest window in frames.
+MAX_WINDOW_FRAMES = 100_000
+_ONE_EXPORT = "Both must come from one export."
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class WindowDVectors:
 class SpeakerEncoder(PretrainedModel):
     """d-vectors of recordings.
 
-    A text-independent model embeds all speech of a recording, in sliding windows. A keyword model, whose yaml has a
+    A text-independent model embeds all speech of a recording, in sliding windows. A keyword model, which has a
     ``segment`` instead of a ``vad``, embeds the segment that contains the keyword (section 3).
 
     On a CPU, the projection of a small projection LSTM is folded into the next weights: the same function, two to three
@@ -63,6 +66,7 @@ class SpeakerEncoder(PretrainedModel):
 
     HPARAMS_NEEDED = ["features", "sample_rate"]
     MODULES_NEEDED = ["encoder"]
+    COMPONENTS = {"features": "features", "vad": "vad", "segment": "segment", "encoder": "encoder"}
     BUNDLED = BUNDLED_SPEAKER_ENCODER
 
     #: Longer recordings are embedded in chunks of this length, in bounded memory.
@@ -85,8 +89,10 @@ class SpeakerEncoder(PretrainedModel):
             needed = ("vad", "window_frames", "window_hop_frames")
             missing = [key for key in needed if not hasattr(self.hparams, key)]
             if missing:
-                raise ConfigError(f"The model's yaml has neither a segment nor {', '.join(missing)}. Export it again.")
+                raise ConfigError(f"The model has neither a segment nor {', '.join(missing)}. Export it again.")
             self.window_frames, self.window_hop_frames = self.hparams.window_frames, self.hparams.window_hop_frames
+            check_number("window_frames", self.window_frames, 1, MAX_WINDOW_FRAMES, whole=True)
+            check_number("window_hop_frames", self.window_hop_frames, 1, self.window_frames, whole=True)
         for module in (self.features, self.vad, self.segment):
             if isinstance(module, torch.nn.Module):
                 module.to(self.device)
@@ -100,7 +106,9 @@ class SpeakerEncoder(PretrainedModel):
             reason = str(error).splitlines()[0]
             raise ConfigError(f"The encoder does not take these features ({reason}). {_ONE_EXPORT}") from error
         expected = getattr(self.hparams, "probe", None)  # older exports have none
-        if expected and not np.allclose(probe, expected, rtol=0, atol=self.PROBE_TOLERANCE):
+        is_same = not expected or len(expected) == len(probe)
+        is_same = is_same and np.allclose(probe, expected or probe, rtol=0, atol=self.PROBE_TOLERANCE)
+        if not is_same:
             raise ConfigError(f"The weights or the features of the encoder are those of another model. {_ONE_EXPORT}")
 
     @property
@@ -196,8 +204,11 @@ class SpeakerEncoder(PretrainedModel):
     @torch.inference_mode()
     def _embed(self, feats: list[Tensor]) -> list[Tensor]:
         """Embed utterances' features (frames, size): a d-vector (embedding_size,) each."""
+        return [dvectors.utterance_dvector(windows).cpu() for windows in self._window_dvectors(feats)]
+
+    def _window_dvectors(self, feats: list[Tensor]) -> list[Tensor]:
         windows = dvectors.window_dvectors(self.encoder, feats, self.window_frames, self.window_hop_frames)
-        return [dvectors.utterance_dvector(group).cpu() for group in windows]
+        return [self._to_signal(group) for group in windows]
 
     @torch.inference_mode()
     def _embed_windows(self, wavs: Iterable[Tensor], name: str) -> tuple[WindowDVectors, float]:
@@ -212,7 +223,7 @@ class SpeakerEncoder(PretrainedModel):
             except AudioError as reason:  # other chunks of a long recording may contain speech
                 error = reason
             else:
-                windows += dvectors.window_dvectors(self.encoder, [feats], self.window_frames, self.window_hop_frames)
+                windows += self._window_dvectors([feats])
                 starts = np.array(dvectors.window_starts(len(feats), self.window_frames, self.window_hop_frames))
                 times.append((self._window_samples(positions, starts, len(feats)) + offset) / self.sample_rate)
                 speech_seconds += len(positions) / self.sample_rate
@@ -231,7 +242,7 @@ class SpeakerEncoder(PretrainedModel):
     @torch.inference_mode()
     def _speech_feats(self, wav: Tensor, name: str) -> tuple[Tensor, np.ndarray]:
         """Features (frames, size) of the speech in a waveform, and the positions of its samples."""
-        wav = wav.to(self.device)
+        wav = self._to_signal(wav)
         positions = torch.arange(len(wav), device=wav.device)
         if self.segment is not None:
             try:
@@ -249,7 +260,7 @@ class SpeakerEncoder(PretrainedModel):
                     f"{name} ({len(wav) / self.sample_rate:.2f} s) contains {seconds:.2f} s of speech, but at least "
                     f"{self.MIN_SPEECH_SECONDS} s are needed. Use a longer or louder recording."
                 )
-        return self.features(wav[positions].unsqueeze(0))[0], positions.cpu().numpy()
+        return self.features(wav[positions].unsqueeze(0))[0].to(self.dtype), positions.cpu().numpy()
 
     def _chunks(self, path: str | Path) -> Iterator[Tensor]:
         seconds = duration(path)

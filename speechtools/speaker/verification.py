@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError, printable
 from speechtools.speaker import dvectors
 from speechtools.speaker.inference import SpeakerEncoder
@@ -79,6 +80,7 @@ class SpeakerVerification(SpeakerEncoder):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        check_number("threshold", self.hparams.threshold, -1, 1)
         self.threshold = float(self.hparams.threshold)
         self.voices: dict[str, Tensor] = {}
         # The voiceprint of each voice with its details, which are outdated when `voices` has another tensor.

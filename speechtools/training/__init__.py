@@ -8,7 +8,7 @@ The main block of a recipe's train.py is::
     brain.fit(hparams["epoch_counter"], train_loader, valid_loader)
     brain.evaluate_best(test_loader)
     if training.end_distributed():
-        training.export(hparams, ["features", "quality"], {"quality": brain.modules.quality})
+        training.export(hparams, ["sample_rate", "scale", "features", "quality"], {"quality": brain.modules.quality})
 """
 
 from speechtools.core.memory import keep_freed_memory

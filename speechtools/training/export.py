@@ -1,62 +1,58 @@
 """Export of a trained model as a folder that the pretrained interfaces load."""
 
-import io
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import ruamel.yaml
 import torch
 
-from speechtools.core.files import write_aside
-
-_HYPERPARAMS = """\
-# Written by a recipe at the end of its training. Load it with from_hparams(source=<this folder>).
-{values}modules:
-{modules}
-pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
-    loadables:
-{loadables}
-"""
+from speechtools.core.errors import ConfigError
+from speechtools.core.model_card import model_card
+from speechtools.core.model_folder import write_model
+from speechtools.core.registry import did_you_mean
 
 
-def export(hparams: dict, keys: Sequence[str], modules: dict[str, torch.nn.Module], facts: dict | None = None) -> Path:
+def export(
+    hparams: Mapping[str, Any],
+    keys: Sequence[str],
+    modules: Mapping[str, torch.nn.Module],
+    facts: Mapping[str, Any] | None = None,
+    interface: type | None = None,
+) -> Path:
     """Write ``pretrained/`` into the folder of a run. Call it only on the first process.
 
     Parameters
     ----------
-    hparams : dict
-        Of the run. The definitions are copied from the ``hyperparams.yaml`` in its output folder.
+    hparams : mapping
+        Of the run.
     keys : sequence of str
-        Keys of the yaml that inference needs: definitions of plugins, rates, scales.
-    modules : dict
+        Names of what inference needs, in ``hparams`` or ``facts``: plugins that the yaml builds by
+        ``speechtools.build``, rates, scales, thresholds.
+    modules : mapping
         The trained modules by name. The names are among ``keys``.
-    facts : dict, optional
-        Further keys, such as what the model was trained on and its metrics.
+    facts : mapping, optional
+        Further facts, such as ``trained_on`` and the metrics ``reached``.
+    interface : type, optional
+        The class that loads the model, such as ``QualityNet``; the model card names it.
 
     Returns
     -------
     Path
         The folder, as ``from_hparams`` of the pretrained interfaces takes it.
+
+    Raises
+    ------
+    ConfigError
+        A key does not exist, or is an object that ``speechtools.build`` did not build.
     """
-    run = Path(hparams["output_folder"])
-    yaml, text = ruamel.yaml.YAML(), io.StringIO()
-    tree = yaml.load((run / "hyperparams.yaml").read_text(encoding="utf-8"))
-    selection = ruamel.yaml.comments.CommentedMap({key: tree[key] for key in keys})
-    for value in selection.values():
-        if hasattr(value, "ca"):  # comments between this key and the next
-            value.ca.comment = None
-            value.ca.items.clear()
-    yaml.dump(selection, text)
-    if facts:
-        yaml.dump(json.loads(json.dumps(facts, default=str)), text)
-    references = {indent: "\n".join(f"{indent * ' '}{name}: !ref <{name}>" for name in modules) for indent in (4, 8)}
-    folder = run / "pretrained"
-    with write_aside(folder / "hyperparams.yaml") as aside:
-        content = _HYPERPARAMS.format(values=text.getvalue(), modules=references[4], loadables=references[8])
-        aside.write_text(content, encoding="utf-8")
-    for name, module in modules.items():
-        module = getattr(module, "module", module)  # without its DDP wrapper
-        with write_aside(folder / f"{name}.ckpt") as aside:
-            torch.save({key: value.cpu() for key, value in module.state_dict().items()}, aside)
-    return folder
+    facts = facts or {}
+    known = {**hparams, **facts}
+    for key in keys:
+        if key not in known:
+            raise ConfigError(f"Cannot export {key!r}: the run has no such key.{did_you_mean(key, known)}")
+    entries = {key: known[key] for key in keys}
+    further = {key: value for key, value in facts.items() if key not in keys}
+    plain = {name: getattr(module, "module", module) for name, module in modules.items()}  # without its DDP wrapper
+    card = model_card(interface, entries, further)
+    name = interface.__name__ if interface else None
+    return write_model(Path(hparams["output_folder"]) / "pretrained", entries, plain, further, card, name)

@@ -12,30 +12,21 @@ from speechtools import audio
 from speechtools.audio.noises import make_noise
 from speechtools.audio.recordings import pad
 from speechtools.audio.spectrum import Spectrum
+from speechtools.core import model_folder
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.degradations.noise import cut_noise, mix_at_snr
 from speechtools.inference import SpeechEnhancer
 from speechtools.measures.pesq import pesq_score
 
-YAML = """
-sample_rate: {rate}
-spectrum: !new:speechtools.audio.spectrum.Spectrum {{n_fft: {n_fft}, hop_length: {hop_length}}}
-enhancer: !apply:speechtools.build {{plugin: enhancer/blstm, hidden_size: 6, num_layers: 1}}
-modules:
-    enhancer: !ref <enhancer>
-"""
-
 
 def write_model(folder, rate=16000, n_fft=512, hop_length=256):
     """Write the `pretrained` folder of a tiny enhancer with random weights."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "hyperparams.yaml").write_text(YAML.format(rate=rate, n_fft=n_fft, hop_length=hop_length))
     torch.manual_seed(0)
     net = speechtools.build("enhancer/blstm", hidden_size=6, num_layers=1)
     with torch.no_grad():
         net.output.weight.mul_(5)  # masks that differ from bin to bin
-    torch.save(net.state_dict(), folder / "enhancer.ckpt")
-    return folder
+    entries = {"sample_rate": rate, "n_fft": n_fft, "hop_length": hop_length, "enhancer": net}
+    return model_folder.write_model(folder, entries, {"enhancer": net}, {}, "")
 
 
 @pytest.fixture(scope="module")

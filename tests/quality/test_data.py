@@ -162,8 +162,8 @@ def test_smaller_draws_lie_within_larger_ones():
 def trained_model(folder, weights=b"weights"):
     """What counts as a trained model's folder, where nobody loads it."""
     folder.mkdir(parents=True)
-    (folder / "hyperparams.yaml").write_text("sample_rate: 16000")
-    (folder / "enhancer.ckpt").write_bytes(weights)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(weights)
     return folder
 
 

@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -28,7 +27,7 @@ def sets(tmp_path, monkeypatch):
     """``sets(heard)`` prepares sets with a model that records ``heard`` as its training data."""
 
     def prepared(heard):
-        enhancer = Mock(hparams=SimpleNamespace(heard=heard))
+        enhancer = Mock(facts={"heard": heard})
         monkeypatch.setattr(SpeechEnhancer, "from_hparams", lambda source, run_opts: enhancer)
         write_rows(tmp_path / "test.csv", QualityRow, rows())
         test = PreparedSets(tmp_path, {"test": tmp_path / "test.csv"}, "timit, recorded noises")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import runs
 import torch
+from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
 #: Options of both recipes in TIMIT.
@@ -38,7 +39,7 @@ class Recipe(NamedTuple):
         return runs.run(*self.arguments(run, prepared, *options, yaml=yaml), cwd=self.folder, **how)
 
     def weights(self, run):
-        return torch.load(Path(run) / "pretrained" / f"{self.module}.ckpt", weights_only=True)
+        return load_file(Path(run) / "pretrained" / "model.safetensors")
 
     def same_weights(self, run, other):
         one, two = self.weights(run), self.weights(other)

@@ -30,7 +30,7 @@ def test_results_agree_with_the_exported_model(run, rows, tmp_path):
     model = SpeechEnhancer.from_hparams(folder / "pretrained", run_opts={"device": "cpu"})
     (manifest,) = prepared.glob("enhancement-*/train.csv")
     heard = {f"builtin-{row.speaker}" for row in read_rows(manifest, MixtureRow)}
-    assert heard < set(model.hparams.heard["speakers"])
+    assert heard < set(model.facts["heard"]["speakers"])
     judged = evaluation.evaluate(model, rows, tmp_path, num_workers=1)
     metrics, saved = evaluation.enhancement_metrics(judged), results(folder)
     assert set(metrics) == {"unheard", "heard"}

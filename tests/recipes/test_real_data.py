@@ -69,7 +69,7 @@ def test_the_bundled_model_localizes_real_noise():
 def test_the_bundled_enhancer_raises_pesq_of_new_voices_and_noise():
     bundled = SpeechEnhancer.from_hparams(run_opts={"device": "cpu"})
     utterances = speechtools.build("corpus/librispeech", data_folder=DATA / "LibriSpeech-dev-clean-15")
-    unheard = [u for u in utterances if f"librispeech-{u.speaker}" not in bundled.hparams.heard["speakers"]]
+    unheard = [u for u in utterances if f"librispeech-{u.speaker}" not in bundled.facts["heard"]["speakers"]]
     noise = audio.read(DATA / "noise-misc/max-audio-classifier/car_engine.flac")
     gains = []
     for utterance in unheard[::40]:

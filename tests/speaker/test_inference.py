@@ -6,34 +6,30 @@ import soundfile
 import torch
 
 import speechtools
+from speechtools.core import model_folder
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.inference import SpeakerEncoder, SpeakerVerification
 from speechtools.speaker import dvectors
 from speechtools.speaker.encoders import LSTMP
 
 RATE = 16000
-YAML = """
-sample_rate: 16000
-window_frames: 160
-window_hop_frames: 80
-threshold: 0.5
-features: !apply:speechtools.build {{plugin: features/log-mel, n_mels: {mels}}}
-vad: !apply:speechtools.build {{plugin: vad/energy}}
-encoder: !apply:speechtools.build {encoder}
-modules:
-    encoder: !ref <encoder>
-"""
 OUTPUT_SIZES = {"lstm": "embedding_size", "lstmp": "proj_size"}
 
 
-def write_model(folder, encoder="lstm", mels=40, seed=0):
+def write_model(folder, encoder="lstm", seed=0, zero_bias=False, without=(), features=None, **values):
     """Write the `pretrained` folder of a tiny encoder with random weights."""
     options = {"plugin": f"encoder/{encoder}", "input_size": 40, "hidden_size": 12, OUTPUT_SIZES[encoder]: 6}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "hyperparams.yaml").write_text(YAML.format(mels=mels, encoder=options))
     torch.manual_seed(seed)
-    torch.save(speechtools.build(**options).state_dict(), folder / "encoder.ckpt")
-    return folder
+    net = speechtools.build(**options)
+    if zero_bias:  # in an untrained net, the bias dominates every d-vector
+        torch.nn.init.zeros_(net.linear.bias)
+    entries = {"sample_rate": RATE, "window_frames": 160, "window_hop_frames": 80, "threshold": 0.5, "encoder": net}
+    entries |= {
+        "features": speechtools.build("features/log-mel", **(features or {})),
+        "vad": speechtools.build("vad/energy"),
+    }
+    entries = {key: value for key, value in (entries | values).items() if key not in without}
+    return model_folder.write_model(folder, entries, {"encoder": net}, {}, "")
 
 
 def load(folder, interface=SpeakerVerification):
@@ -145,9 +141,8 @@ def test_voices_are_stored_for_their_model(verifier, recordings, tmp_path):
     again = load(write_model(tmp_path / "same"))
     again.load_voices(path)
     assert torch.equal(again.voice("anna"), verifier.voice("anna"))
-    features = write_model(tmp_path / "features") / "hyperparams.yaml"  # the same weights, other features
-    features.write_text(features.read_text().replace("n_mels: 40", "n_mels: 40, mean_norm: True"))
-    for folder in (features.parent, write_model(tmp_path / "weights", seed=1)):
+    features = write_model(tmp_path / "features", features={"mean_norm": True})  # the same weights
+    for folder in (features, write_model(tmp_path / "weights", seed=1)):
         with pytest.raises(ConfigError, match="enrolled with another model"):
             load(folder).load_voices(path)
     (tmp_path / "truncated.npz").write_bytes(path.read_bytes()[:100])
@@ -171,27 +166,20 @@ def test_too_little_speech_to_enroll(verifier, tmp_path, seconds, message):
         verifier.encode_windows(torch.zeros(2, RATE))
 
 
-def test_features_that_the_encoder_does_not_take_and_a_yaml_without_windows(tmp_path):
+def test_features_that_the_encoder_does_not_take_and_a_model_without_windows(tmp_path):
     with pytest.raises(ConfigError, match="does not take these features"):
-        load(write_model(tmp_path, mels=30), SpeakerEncoder)
-    yaml = write_model(tmp_path) / "hyperparams.yaml"
-    yaml.write_text(yaml.read_text().replace("window_frames: 160", ""))
+        load(write_model(tmp_path, features={"n_mels": 30}), SpeakerEncoder)
     with pytest.raises(ConfigError, match="neither a segment nor window_frames"):
-        load(tmp_path)
+        load(write_model(tmp_path, without=["window_frames"]))
 
 
 def test_features_of_another_model_are_refused(tmp_path):
     """Only the d-vectors differ."""
-    yaml, weights = write_model(tmp_path) / "hyperparams.yaml", tmp_path / "encoder.ckpt"
-    # In an untrained net, the bias dominates every d-vector.
-    torch.save(torch.load(weights) | {"linear.bias": torch.zeros(6)}, weights)
-    net = load(tmp_path, SpeakerEncoder)
-    text = yaml.read_text() + f"probe: {dvectors.probe(net.features, net.mods.encoder, RATE)}\n"
-    yaml.write_text(text)
-    assert load(tmp_path, SpeakerEncoder).embedding_size == 6
-    yaml.write_text(text.replace("n_mels: 40", "n_mels: 40, hop_ms: 20.0"))
+    net = load(write_model(tmp_path, zero_bias=True), SpeakerEncoder)
+    options = {"zero_bias": True, "probe": dvectors.probe(net.features, net.mods.encoder, RATE)}
+    assert load(write_model(tmp_path, **options), SpeakerEncoder).embedding_size == 6
     with pytest.raises(ConfigError, match="those of another model"):
-        load(tmp_path, SpeakerEncoder)
+        load(write_model(tmp_path, features={"hop_ms": 20.0}, **options), SpeakerEncoder)
 
 
 def test_the_bundled_model_tells_voices_apart(recordings):

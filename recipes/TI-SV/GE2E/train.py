@@ -103,7 +103,8 @@ if __name__ == "__main__":
     if training.end_distributed():  # the first process continues alone
         facts = {"trained_on": sets.origin, "reached": reached, "threshold": threshold, "seed": hparams["seed"]}
         facts["probe"] = dvectors.probe(features, hparams["averaged"], hparams["sample_rate"], brain.device)
-        keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder"]
-        pretrained = training.export(hparams, keys, {"encoder": hparams["averaged"].module}, facts)
+        keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder", "threshold", "probe"]
+        averaged = {"encoder": hparams["averaged"].module}
+        pretrained = training.export(hparams, keys, averaged, facts, SpeakerVerification)
         SpeakerVerification.from_hparams(pretrained)
         evaluation.report(hparams["output_folder"], brain.result, facts)

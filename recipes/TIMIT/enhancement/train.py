@@ -120,8 +120,8 @@ if __name__ == "__main__":
     if training.end_distributed():  # the first process continues alone
         facts = {"trained_on": sets.origin, "reached": reached}
         heard = {"heard": hparams["sources"].heard(rows["train"] + rows["valid"])}
-        averaged = {"enhancer": hparams["averaged"].module}
-        pretrained = training.export(hparams, ["sample_rate", "spectrum", "enhancer"], averaged, facts | heard)
+        keys, averaged = ["sample_rate", "n_fft", "hop_length", "enhancer"], {"enhancer": hparams["averaged"].module}
+        pretrained = training.export(hparams, keys, averaged, facts | heard, SpeechEnhancer)
         models["enhanced"] = SpeechEnhancer.from_hparams(pretrained, run_opts=on_device)
         facts |= {"seed": hparams["seed"]}
         enhancement_evaluation.enhancement_report(

@@ -121,9 +121,8 @@ if __name__ == "__main__":
 
     if training.end_distributed():  # the first process continues alone
         facts = {"trained_on": sets.origin, "reached": reached}
-        pretrained = training.export(
-            hparams, ["sample_rate", "scale", "features", "quality"], {"quality": hparams["averaged"].module}, facts
-        )
+        keys = ["sample_rate", "scale", "features", "quality"]
+        pretrained = training.export(hparams, keys, {"quality": hparams["averaged"].module}, facts, QualityNet)
         net = QualityNet.from_hparams(pretrained)
         facts |= {"seed": hparams["seed"], "train_utterances": len({row.speech for row in rows["train"]})}
         evaluation.quality_report(

@@ -116,7 +116,8 @@ if __name__ == "__main__":
             "seed": hparams["seed"],
             "probe": dvectors.probe(hparams["features"], hparams["averaged"], hparams["sample_rate"], brain.device),
         }
-        keys = ["sample_rate", "features", "segment", "encoder"]
-        pretrained = training.export(hparams, keys, {"encoder": hparams["averaged"].module}, facts)
+        keys = ["sample_rate", "features", "segment", "encoder", "threshold", "probe"]
+        averaged = {"encoder": hparams["averaged"].module}
+        pretrained = training.export(hparams, keys, averaged, facts, SpeakerVerification)
         SpeakerVerification.from_hparams(pretrained)
         keyword_evaluation.report(hparams["output_folder"], brain.result, facts)

@@ -6,8 +6,10 @@ from torch import Tensor, nn
 from speechtools import audio
 from speechtools.audio.frames import frame_counts, length_mask
 from speechtools.core.pretrained import PretrainedModel
+from speechtools.core.registry import plugin
 
 
+@plugin("classifier/gru")
 class Net(nn.Module):
     """A GRU, the mean of its valid frames, and a linear layer.
 
@@ -35,6 +37,7 @@ class Classifier(PretrainedModel):
 
     HPARAMS_NEEDED = ["sample_rate", "labels", "features"]
     MODULES_NEEDED = ["net"]
+    COMPONENTS = {"features": "features", "net": "classifier"}  # kinds of the plugins
 
     @torch.no_grad()
     def classify_file(self, path) -> str:

@@ -102,7 +102,7 @@ if __name__ == "__main__":
         origin = hparams["corpus"].replace("builtin-keywords", "built-in synthetic keywords")
         facts = {"trained_on": origin, "reached": metrics}
         keys = ["sample_rate", "labels", "features", "net"]
-        folder = training.export(hparams, keys, {"net": hparams["net"]}, facts)
+        folder = training.export(hparams, keys, {"net": hparams["net"]}, facts, Classifier)
         sample = splits["test"][0]
         predicted = Classifier.from_hparams(folder).classify_file(sample.path)
         write_json(f"{hparams['output_folder']}/results.json", {**facts, "num_test": len(splits["test"])})

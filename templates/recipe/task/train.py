@@ -88,8 +88,9 @@ if __name__ == "__main__":
         run, encoder = Path(hparams["output_folder"]), hparams["encoder"]
         facts = {"trained_on": sets.origin, "reached": reached, "threshold": brain.validated["eer_threshold"]}
         facts["probe"] = dvectors.probe(hparams["features"], encoder, hparams["sample_rate"], brain.device)
-        keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder"]
-        SpeakerVerification.from_hparams(training.export(hparams, keys, {"encoder": encoder}, facts))
+        keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder", "threshold", "probe"]
+        folder = training.export(hparams, keys, {"encoder": encoder}, facts, SpeakerVerification)
+        SpeakerVerification.from_hparams(folder)
         for name, number in {"one": 0, "same": 1, "other": len(stores["test"]) - 1}.items():
             audio.write(run / "examples" / f"{name}.wav", stores["test"].read(number) / 32768, hparams["sample_rate"])
         evaluation.report(run, brain.result, facts)
