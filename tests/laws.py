@@ -21,7 +21,7 @@ def keeps(kind: str, plugin, **options) -> list[str]:
 
 def must_break(kind: str, plugin, law: str, seen: str, **options) -> None:
     """The plugin breaks the law whose sentence has the words ``law``; the message matches ``seen``."""
-    (broken,) = (each for each in contract.contract(kind).laws if law in each.sentence)
+    (broken,) = (candidate for candidate in contract.contract(kind).laws if law in candidate.sentence)
     with pytest.raises(PluginError, match=re.escape(f"{kind!r}: {broken.sentence}. Seen: ")) as caught:
         keeps(kind, plugin, **options)
     assert re.search(seen, str(caught.value)), caught.value

@@ -47,15 +47,17 @@ def run(*arguments, cwd, script="train.py", **how):
 def run_processes(count, *arguments, cwd, script="train.py", variables=None, **how):
     """The same in several processes at once, which find each other as those that ``torchrun`` starts do."""
     together = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    arguments = [str(each) for each in arguments]
+    arguments = [str(argument) for argument in arguments]
     with tempfile.TemporaryDirectory() as aside:
         started = []
         for rank in range(count):
-            ours = {**os.environ, **ALONE, **(variables or {})}
+            environment = {**os.environ, **ALONE, **(variables or {})}
             if count > 1:
-                ours |= together | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+                environment |= together | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             streams = [os.path.join(aside, f"{rank}.{name}") for name in ("stdout", "stderr")]
-            process = FORKS.Process(target=_work, args=(str(script), arguments, str(cwd), ours, streams), kwargs=how)
+            process = FORKS.Process(
+                target=_work, args=(str(script), arguments, str(cwd), environment, streams), kwargs=how
+            )
             process.start()
             started.append((process, streams))
         deadline = time.monotonic() + TIMEOUT + 5
@@ -67,7 +69,7 @@ def run_processes(count, *arguments, cwd, script="train.py", variables=None, **h
                 process.kill()
                 process.join(10)
         return [
-            subprocess.CompletedProcess(arguments, process.exitcode, *(Path(each).read_text() for each in streams))
+            subprocess.CompletedProcess(arguments, process.exitcode, *(Path(stream).read_text() for stream in streams))
             for process, streams in started
         ]
 

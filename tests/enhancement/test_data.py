@@ -40,7 +40,7 @@ def prepare(folder, **options):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, builtin_cache):
+def prepared_sets(tmp_path_factory, builtin_cache):
     folder = tmp_path_factory.mktemp("prepared")
     return folder, prepare(folder)
 
@@ -49,8 +49,8 @@ def rows_of(sets):
     return {split: read_rows(path, ROW_MODELS[split], check=True) for split, path in sets.manifests.items()}
 
 
-def test_every_utterance_meets_every_noise_at_every_snr(made):
-    rows = rows_of(made[1])
+def test_every_utterance_meets_every_noise_at_every_snr(prepared_sets):
+    rows = rows_of(prepared_sets[1])
     for split, utterances, noises in (("train", 3, 2), ("valid", 1, 2), ("test", 2, 4 + 2)):
         met = Counter((row.speech, row.noise_type, row.snr_db) for row in rows[split])
         assert len(met) == utterances * noises * 2 and set(met.values()) == {1}
@@ -60,8 +60,8 @@ def test_every_utterance_meets_every_noise_at_every_snr(made):
     assert {row.noise for row in rows["test"] if row.heard} <= {row.noise for row in rows["train"]}
 
 
-def test_the_test_files_are_the_mixtures_and_judged_rightly(made):
-    rows = rows_of(made[1])["test"]
+def test_the_test_files_are_the_mixtures_and_judged_rightly(prepared_sets):
+    rows = rows_of(prepared_sets[1])["test"]
     for row in rows[::7]:
         degraded, clean = mixing.mix(row.mixture(), 16000)
         written = audio.read(row.path)
@@ -74,16 +74,16 @@ def test_the_test_files_are_the_mixtures_and_judged_rightly(made):
         assert row.duration == pytest.approx(len(clean) / 16000, abs=1e-5)
 
 
-def test_a_complete_set_is_used_as_it_is_and_another_option_makes_another(made, monkeypatch):
-    folder, sets = made
+def test_a_complete_set_is_used_as_it_is_and_another_option_makes_another(prepared_sets, monkeypatch):
+    folder, sets = prepared_sets
     with monkeypatch.context() as patched:
         patched.setattr(mixing, "make_mixtures", None)  # would fail if anything were made
         assert prepare(folder) == sets
     assert prepare(folder, num_test_utterances=1).folder != sets.folder
 
 
-def test_nothing_that_was_finished_is_made_again(made):
-    folder, sets = made
+def test_nothing_that_was_finished_is_made_again(prepared_sets):
+    folder, sets = prepared_sets
     before = {path: path.read_text() for path in sets.manifests.values()}
     wavs = sorted((sets.folder / "noisy").iterdir())
     kept = {path: path.stat().st_mtime_ns for path in wavs if path != wavs[2]}
@@ -105,8 +105,8 @@ def test_nothing_that_was_finished_is_made_again(made):
         ("test", {"path": Path("/nowhere/n.wav")}, "/nowhere/n.wav does not exist"),
     ],
 )
-def test_a_manifest_is_checked_against_its_files(made, tmp_path, split, columns, message):
-    rows = rows_of(made[1])[split][:2]
+def test_a_manifest_is_checked_against_its_files(prepared_sets, tmp_path, split, columns, message):
+    rows = rows_of(prepared_sets[1])[split][:2]
     write_rows(tmp_path / "x.csv", ROW_MODELS[split], [rows[0], replace(rows[1], **columns)])
     name, count, problems = check_manifest(tmp_path / "x.csv")
     assert (name, count) == ("enhancement" if split == "train" else "enhancement test", 2)
@@ -122,13 +122,13 @@ def test_a_manifest_is_checked_against_its_files(made, tmp_path, split, columns,
         ({"snrs_db": []}, ConfigError, r"snrs_db=\[\]"),
     ],
 )
-def test_wrong_options(made, tmp_path, options, error, message):
+def test_wrong_options(prepared_sets, tmp_path, options, error, message):
     with pytest.raises(error, match=message):
         prepare(tmp_path, **options)
 
 
-def test_what_cannot_be_judged_is_missing_and_its_reason_kept(made, tmp_path, caplog):
-    speech = audio.read(rows_of(made[1])["test"][0].speech)
+def test_what_cannot_be_judged_is_missing_and_its_reason_kept(prepared_sets, tmp_path, caplog):
+    speech = audio.read(rows_of(prepared_sets[1])["test"][0].speech)
     paths = {name: tmp_path / f"{name}.wav" for name in ("good", "silent", "short")}
     for path, samples in zip(paths.values(), (speech, 0 * speech, speech[8000:13000]), strict=True):
         audio.write(path, samples, 16000)

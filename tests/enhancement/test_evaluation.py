@@ -99,8 +99,8 @@ def test_what_is_enhanced_is_judged_and_reported(test_rows, tmp_path, capsys):
     # PESQ and STOI do not depend on the level: the two models, and the noisy files, are judged alike.
     saved = json.loads((tmp_path / "run" / "results.json").read_text())
     assert saved["unheard"] == results["unheard"] == saved["compared_with"]["start"]["unheard"]
-    written, given = (soundfile.read(tmp_path / name)[0] for name in ("run/enhanced/enhanced/u0.wav", "noisy0.wav"))
-    np.testing.assert_allclose(written, given / np.abs(given).max(), atol=1e-3)  # scaled, not clipped
+    output, noisy = (soundfile.read(tmp_path / name)[0] for name in ("run/enhanced/enhanced/u0.wav", "noisy0.wav"))
+    np.testing.assert_allclose(output, noisy / np.abs(noisy).max(), atol=1e-3)  # scaled, not clipped
     examples = {path.name for path in (tmp_path / "run" / "examples").iterdir()}
     assert examples == {"clean.wav", "noisy.wav", "enhanced.wav"}
     assert (tmp_path / "run" / "figures" / "example.png").stat().st_size > 10000

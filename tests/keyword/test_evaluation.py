@@ -45,7 +45,7 @@ def one_hot(names):
 
 
 def drawn(pairs):
-    return {pair: [members.tolist() for members in each.trials.enrolments] for pair, each in pairs.items()}
+    return {pair: [members.tolist() for members in trial_set.trials.enrolments] for pair, trial_set in pairs.items()}
 
 
 # Trials -------------------------------------------------------------------------------------------------------------

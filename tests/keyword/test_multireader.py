@@ -23,7 +23,7 @@ def sources(tmp_path):
 
 
 def test_a_source_that_ends_starts_again_in_a_new_order_independently_of_the_others(sources):
-    reader, alone = (speechtools.build("reader/multireader", sources=each) for each in (sources, sources[:1]))
+    reader, alone = (speechtools.build("reader/multireader", sources=members) for members in (sources, sources[:1]))
     passes = []
     for first in range(0, 40, 2):  # 4 speakers, 2 a step
         passes.append([s for step in (first, first + 1) for s in reader[step].parts[0].speakers.tolist()])

@@ -64,24 +64,24 @@ def times(folder):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, builtin_cache):
+def prepared_sets(tmp_path_factory, builtin_cache):
     folder = tmp_path_factory.mktemp("prepared")
     return folder, prepare(folder)
 
 
-def test_counts_of_the_protocol(made, enhanced):
+def test_counts_of_the_protocol(prepared_sets, enhanced):
     noisy = 2 * 4 * 2  # utterances, noises, SNRs
     tests = {split: {"clean": 2, "noisy": noisy} for split in ("valid", "test")}
-    assert subsets(made[1]) == {"train": {"clean": 6, "noisy": 34}} | tests
+    assert subsets(prepared_sets[1]) == {"train": {"clean": 6, "noisy": 34}} | tests
     tests = {split: {"clean": 1, "noisy": 4, "enhanced": 4} for split in ("valid", "test")}
     assert subsets(enhanced[1]) == {"train": {"clean": 6, "noisy": 17, "enhanced": 17}} | tests
-    assert {row.noise_type for row in read(made[1])} == {"", "engine", "white", "street", "baby_cry"}
-    assert len({row.noise for row in read(made[1], "train")} - {None}) == 20
-    assert made[1].origin == "built-in synthetic speech, generated noises"
+    assert {row.noise_type for row in read(prepared_sets[1])} == {"", "engine", "white", "street", "baby_cry"}
+    assert len({row.noise for row in read(prepared_sets[1], "train")} - {None}) == 20
+    assert prepared_sets[1].origin == "built-in synthetic speech, generated noises"
 
 
-def test_labels_are_the_pesq_of_the_files(made):
-    rows = read(made[1])
+def test_labels_are_the_pesq_of_the_files(prepared_sets):
+    rows = read(prepared_sets[1])
     for row in rows[::5]:
         speech, degraded = audio.read(row.speech), audio.read(row.path)
         raw = pesq_labels.raw_from_nb(pesq.pesq(16000, speech, degraded, "nb"))
@@ -90,8 +90,8 @@ def test_labels_are_the_pesq_of_the_files(made):
     np.testing.assert_allclose([row.score for row in rows if row.subset == "clean"], 4.5, atol=0.01)
 
 
-def test_a_complete_set_is_found_again_and_another_option_makes_another(made, monkeypatch):
-    folder, sets = made
+def test_a_complete_set_is_found_again_and_another_option_makes_another(prepared_sets, monkeypatch):
+    folder, sets = prepared_sets
     with monkeypatch.context() as patched:
         patched.setattr(quality_data.mixing, "make_mixtures", None)  # would fail if anything were made
         patched.chdir(folder.parent)
@@ -101,8 +101,8 @@ def test_a_complete_set_is_found_again_and_another_option_makes_another(made, mo
     assert {row.snr_db for row in read(other)} == {None, 6}
 
 
-def test_a_lost_file_is_made_again_and_labelled_again(made):
-    folder, sets = made
+def test_a_lost_file_is_made_again_and_labelled_again(prepared_sets):
+    folder, sets = prepared_sets
     before, kept = sets.manifests["test"].read_text(), times(sets.folder / "audio")
     lost = read(sets)[3].path
     lost.unlink()
@@ -212,7 +212,7 @@ def test_sets_of_another_enhancer_are_other_sets_and_an_interrupted_one_is_resum
 # ------------------------------------------------------------------------------------------------- corpora and noises
 
 
-def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(tmp_path, caplog, made):
+def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(tmp_path, caplog, prepared_sets):
     (tmp_path / "noises").mkdir()
     for number in range(8):
         noise = np.random.default_rng(number).uniform(-0.3, 0.3, 16000)
@@ -277,6 +277,6 @@ def test_edited_scores_of_a_corpus_make_other_sets(tmp_path):
         ({"mixtures_per_utterance": 0}, ConfigError, "mixtures_per_utterance: 0"),
     ],
 )
-def test_wrong_options(tmp_path, made, options, error, message):
+def test_wrong_options(tmp_path, prepared_sets, options, error, message):
     with pytest.raises(error, match=message):
         prepare(tmp_path, **options)

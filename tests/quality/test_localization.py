@@ -150,12 +150,12 @@ def test_known_frame_scores(rows):
 
     for sign, auc in ((1, 1.0), (-1, 0.0)):
         drops = {"clean_drop": 0.0, "noisy_drop": 3.0 * sign}
-        found = {"auc": auc, "auc_within": auc, "utterances": 6} | drops
-        assert test(lambda windows, sign=sign: sign * detector(windows)) == found
+        results = {"auc": auc, "auc_within": auc, "utterances": 6} | drops
+        assert test(lambda windows, sign=sign: sign * detector(windows)) == results
     constant = test(lambda windows: np.full(len(windows), detector(windows).mean()))
     assert constant["auc_within"] == 0.5
     assert constant["clean_drop"] == pytest.approx(constant["noisy_drop"]) and constant["clean_drop"] > 1
-    # An effect of the noise on the clean frames is in their drop alone.
+    # An effect of the noise on the clean frames is only in their drop.
     lowered = test(lambda windows: detector(windows) - 0.5 * rough(windows).any())
     assert (lowered["auc"], lowered["auc_within"]) == (1.0, 1.0)
     assert (lowered["clean_drop"], lowered["noisy_drop"]) == pytest.approx((0.5, 3.5))

@@ -44,8 +44,8 @@ def test_results_agree_with_the_exported_model(run, rows, tmp_path):
 @pytest.mark.processes
 def test_two_processes_train_test_and_export(run, tmp_path):
     """Each process trains on its half of the batches; the first one tests the whole set, exports and reports."""
-    given = ENHANCEMENT.arguments(tmp_path / "run", run[1], "--device=cpu", "--distributed_backend=gloo")
-    for done in runs.run_processes(2, *given, cwd=ENHANCEMENT.folder):
+    arguments = ENHANCEMENT.arguments(tmp_path / "run", run[1], "--device=cpu", "--distributed_backend=gloo")
+    for done in runs.run_processes(2, *arguments, cwd=ENHANCEMENT.folder):
         runs.succeeded(done)
     for kind in ("unheard", "heard"):
         # The noisy files are the same; what is made of them is another model's.

@@ -52,11 +52,11 @@ def test_a_process_that_dies_ends_the_run_and_two_processes_continue_it(run, tmp
     """Under torchrun nothing hangs; the checkpoint is kept, and the next start ends as any run does."""
     (tmp_path / "dies.py").write_text(RANK_DIES)
     options = ("--distributed_backend=gloo", "--device=cpu", "--speakers_per_batch=2", "--ckpt_interval_steps=2")
-    given = SPEAKER.arguments(tmp_path / "run", run[1], *options)
-    command = [sys.executable, *runs.torchrun(tmp_path / "dies.py"), *given]
+    arguments = SPEAKER.arguments(tmp_path / "run", run[1], *options)
+    command = [sys.executable, *runs.torchrun(tmp_path / "dies.py"), *arguments]
     assert runs.call(command, cwd=SPEAKER.folder, env={**os.environ, **runs.ALONE}).returncode != 0
     assert list((tmp_path / "run" / "save").glob("CKPT*"))
-    for done in runs.run_processes(2, *given, cwd=SPEAKER.folder):
+    for done in runs.run_processes(2, *arguments, cwd=SPEAKER.folder):
         assert "Going into epoch 1" not in runs.succeeded(done)
     assert (tmp_path / "run" / "results.json").is_file()
 

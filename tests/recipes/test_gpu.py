@@ -63,8 +63,8 @@ def test_the_speaker_recipe(tmp_path, builtin_cache, precision):
 def test_the_enhancement_recipe(tmp_path, builtin_cache, processes, precision):
     """Two processes share the GPU, with gloo between them."""
     options = ("--device=cuda", f"--precision={precision}", "--distributed_backend=gloo")
-    given = ENHANCEMENT.arguments(tmp_path / "run", tmp_path / "prepared", *options)
-    for done in runs.run_processes(processes, *given, cwd=ENHANCEMENT.folder, variables=VISIBLE):
+    arguments = ENHANCEMENT.arguments(tmp_path / "run", tmp_path / "prepared", *options)
+    for done in runs.run_processes(processes, *arguments, cwd=ENHANCEMENT.folder, variables=VISIBLE):
         runs.succeeded(done)
     for kind, files in (("unheard", 4), ("heard", 2)):
         overall = results(tmp_path / "run")[kind]["overall"]

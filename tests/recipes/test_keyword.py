@@ -70,8 +70,8 @@ def test_the_exported_model_verifies_files(run, verifier, rows, monkeypatch):
 @pytest.mark.processes
 def test_two_processes_train_test_and_export(run, tmp_path):
     options = ("--distributed_backend=gloo", "--device=cpu", "--speakers_per_batch=2", "--other_speakers_per_batch=2")
-    given = KEYWORD.arguments(tmp_path / "run", run[1], *options, "--number_of_epochs=1")
-    for done in runs.run_processes(2, *given, cwd=KEYWORD.folder):
+    arguments = KEYWORD.arguments(tmp_path / "run", run[1], *options, "--number_of_epochs=1")
+    for done in runs.run_processes(2, *arguments, cwd=KEYWORD.folder):
         runs.succeeded(done)
     assert list(results(tmp_path / "run")["pairs"]) == CELLS
 

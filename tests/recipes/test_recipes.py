@@ -67,8 +67,8 @@ def test_a_killed_run_ends_with_the_same_weights(recipe, steps, interval, traine
 def test_two_processes_train_test_and_export(trained, tmp_path):
     """torchrun on CPUs: each process sees its half of the batches; the first one tests, exports and reports."""
     folder, prepared, _ = trained(QUALITY)
-    given = QUALITY.arguments(tmp_path / "run", prepared, "--distributed_backend=gloo", "--device=cpu")
-    command = [sys.executable, *runs.torchrun("train.py"), *given]
+    arguments = QUALITY.arguments(tmp_path / "run", prepared, "--distributed_backend=gloo", "--device=cpu")
+    command = [sys.executable, *runs.torchrun("train.py"), *arguments]
     runs.succeeded(runs.call(command, cwd=QUALITY.folder, env={**os.environ, **runs.ALONE}))
     assert results(tmp_path / "run")["overall"]["utterances"] == 18
     assert not QUALITY.same_weights(tmp_path / "run", folder)

@@ -52,7 +52,7 @@ def rows(tmp_path_factory):
 
 
 @pytest.fixture
-def asked(reproduce, rows, pretrained, monkeypatch):
+def commands(reproduce, rows, pretrained, monkeypatch):
     """Replace every run by made-up results, and record its command by name and seed."""
     commands = {}
 
@@ -79,32 +79,36 @@ def reproduced(reproduce, folder, monkeypatch, *options):
     return (folder / "RESULTS.md").read_text(encoding="utf-8")
 
 
-def test_every_table_and_figure_is_written(reproduce, asked, tmp_path, monkeypatch, capsys):
+def test_every_table_and_figure_is_written(reproduce, commands, tmp_path, monkeypatch, capsys):
     text = reproduced(reproduce, tmp_path, monkeypatch, "--quick", "--points=10,20,4000", "--hidden_size=8")
     for title in ("Table 1", "Table 2", "Table 3", "Figure 2", "Figure 3", "Figure 4", "Figure 5", "released code"):
         assert title in text
     for name in ("figure2", "figure3", "figure4a", "figure4b", "figure5"):
         assert f"({name}.png)" in text and (tmp_path / f"{name}.png").stat().st_size > 10000
     assert "Figure 5 has no point at 4000 utterances: the training set has 40." in capsys.readouterr().out
-    both = {name for name, seed in asked if seed == 2}
+    both = {name for name, seed in commands if seed == 2}
     assert both == {"constraint", "no-constraint", "bias1", "autoencoder-nn"}, "what has a spread in the tables"
     single = {"utterances-10", "utterances-20", "frame-sum", *reproduce.OPTIONS}
-    assert {name for name, _ in asked} - both == single
-    assert all(("--hidden_size=8" in command) == (run != "autoencoder-nn") for (run, _), command in asked.items())
-    assert {"--quality_name=autoencoder-nn", "--optimizer_name=Adam"} <= set(asked["autoencoder-nn", 1])
-    assert "--alpha=0" in asked["no-constraint", 1] and "--forget_gate_bias=1" in asked["bias1", 2]
-    assert "--num_train_utterances=10" in asked["utterances-10", 1]
+    assert {name for name, _ in commands} - both == single
+    assert all(("--hidden_size=8" in command) == (run != "autoencoder-nn") for (run, _), command in commands.items())
+    assert {"--quality_name=autoencoder-nn", "--optimizer_name=Adam"} <= set(commands["autoencoder-nn", 1])
+    assert "--alpha=0" in commands["no-constraint", 1] and "--forget_gate_bias=1" in commands["bias1", 2]
+    assert "--num_train_utterances=10" in commands["utterances-10", 1]
     # A quarter of the utterances for four times as many epochs.
-    assert "--number_of_epochs=5" in asked["constraint", 1] and "--number_of_epochs=20" in asked["utterances-10", 1]
-    assert "--frame_reduction=mean" in asked["constraint", 1] and "--frame_reduction=sum" in asked["frame-sum", 1]
+    assert (
+        "--number_of_epochs=5" in commands["constraint", 1] and "--number_of_epochs=20" in commands["utterances-10", 1]
+    )
+    assert "--frame_reduction=mean" in commands["constraint", 1] and "--frame_reduction=sum" in commands["frame-sum", 1]
     kept = json.loads((tmp_path / "results.json").read_text())["runs"]
-    assert {(run["run"], run["seed"]) for run in kept} == set(asked)
+    assert {(run["run"], run["seed"]) for run in kept} == set(commands)
 
 
-def test_the_tables_have_the_means_of_the_runs_and_the_values_of_the_paper(reproduce, asked, tmp_path, monkeypatch):
+def test_the_tables_have_the_means_of_the_runs_and_the_values_of_the_paper(reproduce, commands, tmp_path, monkeypatch):
     text = reproduced(reproduce, tmp_path, monkeypatch, "--seeds=1,2,3", "--points=20")
-    assert {name for name, seed in asked if seed == 1} == {name for name, seed in asked if seed == 3}
-    assert "--frame_reduction=sum" in asked["constraint", 1] and "--frame_reduction=mean" in asked["frame-mean", 2]
+    assert {name for name, seed in commands if seed == 1} == {name for name, seed in commands if seed == 3}
+    assert (
+        "--frame_reduction=sum" in commands["constraint", 1] and "--frame_reduction=mean" in commands["frame-mean", 2]
+    )
     runs = json.loads((tmp_path / "results.json").read_text())["runs"]
     for name, paper in (("constraint", "0.8749"), ("no-constraint", "0.8559"), ("autoencoder-nn", "0.8434")):
         lcc = [run["overall"]["lcc"] for run in runs if run["run"] == name]
@@ -120,12 +124,12 @@ def test_the_tables_have_the_means_of_the_runs_and_the_values_of_the_paper(repro
     assert f"{13.1 / 10.1:.1f} times" in text
 
 
-def test_options_in_which_runs_differ_and_usage_errors_are_refused(reproduce, asked, tmp_path, monkeypatch, capsys):
+def test_options_in_which_runs_differ_and_usage_errors_are_refused(reproduce, commands, tmp_path, monkeypatch, capsys):
     with pytest.raises(ConfigError, match="--batch_size"):
         reproduced(reproduce, tmp_path, monkeypatch, "--quick", "--batch_size=32")
     with pytest.raises(SystemExit, match="2"):
         reproduced(reproduce, tmp_path, monkeypatch, "--jobs=0")
-    assert "--jobs" in capsys.readouterr().err and not asked
+    assert "--jobs" in capsys.readouterr().err and not commands
 
 
 def test_the_error_of_a_failed_run_has_the_end_of_its_output(reproduce, tmp_path, monkeypatch):

@@ -56,7 +56,7 @@ def test_the_new_recipe_verifies_a_voice_by_the_printed_command(new_recipe, monk
     monkeypatch.chdir(recipe)
     assert verify[:2] == ["speechtools", "verify"] and cli.main(verify[1:]) == 0
     same = float(capsys.readouterr().out.split("score ")[1].split()[0])
-    assert cli.main([each.replace("same.wav", "other.wav") for each in verify[1:]]) == 0
+    assert cli.main([word.replace("same.wav", "other.wav") for word in verify[1:]]) == 0
     assert -1 <= float(capsys.readouterr().out.split("score ")[1].split()[0]) < same <= 1
 
 
