@@ -90,7 +90,9 @@ def output_options(command: Callable) -> Callable:
     command = click.option("--overwrite", is_flag=True, help="Replace existing files; never one of the recordings.")(
         command
     )
-    return click.option("--resume", is_flag=True, help="Go on after an interruption: skip what is done.")(command)
+    return click.option("--resume", is_flag=True, help="Continue an interrupted run: skip finished recordings.")(
+        command
+    )
 
 
 def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:

@@ -231,7 +231,7 @@ def _decide(
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="List so many voices of each recording at most.",
+    help="List at most this many voices for each recording.",
 )
 @click.option(
     "--threshold", type=float, callback=finite, help="List voices from this score on.  [default: the model's threshold]"
