@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from speechtools.audio.frames import Framing, clear_padding, frame_counts, length_mask
-from speechtools.audio.frames import num_samples as num_samples  # its former place
 from speechtools.core.errors import ConfigError
+from speechtools.core.moved import former_names
 from speechtools.core.registry import plugin
+
+__getattr__ = former_names(__name__)
 
 
 @plugin("features/magnitude")

@@ -60,6 +60,7 @@ SPLIT = {
 }
 #: Names that have left a module, by module, and their present places.
 MOVED_NAMES = {
+    "audio.features": {"num_samples": "audio.frames.num_samples"},
     "core.plots": {
         "det": "speaker.plots.det",
         "eer_table": "speaker.plots.eer_table",
@@ -74,7 +75,7 @@ MOVED_NAMES = {
         "Utterance": "corpora.utterance.Utterance",
         "fingerprint": "core.files.fingerprint",
     },
-    "measures.pesq": {"Scale": "measures.Measure"},
+    "measures.pesq": {"Scale": "measures.Measure", "scale": "measures.find_measure"},
     "quality.localization": {"localization_figures": "quality.localization.localization_metrics"},
     "speaker.batches": {"speaker_loader": "training.loaders.make_loader"},
 }

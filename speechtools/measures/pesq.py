@@ -27,8 +27,6 @@ _ROOM_FOR_UTTERANCES = 50
 _SHORTEST_UTTERANCE_S = 0.4  # with the pause after it
 
 __getattr__ = former_names(__name__)
-#: The measure of a scale; an unknown name raises ConfigError.
-scale = find_measure
 
 
 def nb_from_raw(raw):

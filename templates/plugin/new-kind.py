@@ -8,7 +8,7 @@ the modules of the plugins in it: Contract(…, modules=("my_package.my_module",
 from torch import Tensor, nn
 
 from speechtools import plugin
-from speechtools.audio.features import length_mask, num_samples
+from speechtools.audio.frames import length_mask, num_samples
 from speechtools.core.contract import Broken, Contract, Subject, register_kind
 from speechtools.core.laws import must_agree, must_be, tensor_law
 
