@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from speechtools import __version__
-from speechtools.cli import embed, enhance, plugins, score, voices
+from speechtools.cli import embed, enhance, plugins, score, trials, voices
 from speechtools.core.errors import SpeechtoolsError
 from speechtools.core.signals import describe, raise_terminated
 
@@ -45,6 +45,7 @@ for command in (
     voices.verify,
     voices.identify,
     voices.voices,
+    trials.trials,
     plugins.list_plugins,
     plugins.show,
     plugins.check,

@@ -7,7 +7,7 @@ mse, lcc, srcc
     The metrics of the Quality-Net paper's tables (section 3.1).
 auc
     Separation of two groups of scores.
-eer, min_dcf, det_curve
+eer, eer_interval, min_dcf, det_curve
     Speaker verification, from the scores of target and non-target trials.
 """
 
@@ -179,6 +179,46 @@ def eer(target_scores: ArrayLike, nontarget_scores: ArrayLike) -> tuple[float, f
     high = thresholds[after] if np.isfinite(thresholds[after]) else thresholds[before]
     place = 0.5 if share == 1 else share
     return float(rate), float(thresholds[before] + place * (high - thresholds[before]))
+
+
+def eer_interval(rate: float, num_targets: int, num_nontargets: int, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of an equal error rate: the exact binomial one (Clopper and Pearson) of the smaller group.
+
+    Trials count as independent. Those that share recordings or speakers are not, so the true interval is wider.
+
+    Parameters
+    ----------
+    rate : float
+        The equal error rate, in [0, 1].
+    num_targets, num_nontargets : int
+        Numbers of trials.
+    level : float
+        Probability that the interval contains the true rate.
+
+    Returns
+    -------
+    low, high : float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> [round(limit, 3) for limit in eer_interval(0.05, 100, 1000)]
+    [0.016, 0.113]
+    >>> [round(limit, 3) for limit in eer_interval(0.0, 100, 1000)]
+    [0.0, 0.036]
+    """
+    trials = min(num_targets, num_nontargets)
+    if trials < 1 or not 0 <= rate <= 1 or not 0 < level < 1:
+        values = f"rate={rate}, num_targets={num_targets}, num_nontargets={num_nontargets}, level={level}"
+        raise SpeechtoolsError(
+            f"{values} are out of range. Pass rates from 0 to 1, and at least one trial of each kind."
+        )
+    from scipy.stats import beta
+
+    errors, tail = rate * trials, (1 - level) / 2
+    low = beta.ppf(tail, errors, trials - errors + 1) if errors > 0 else 0.0
+    high = beta.ppf(1 - tail, errors + 1, trials - errors) if errors < trials else 1.0
+    return float(low), float(high)
 
 
 def min_dcf(

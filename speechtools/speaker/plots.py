@@ -58,6 +58,40 @@ def det(path: str | Path, curves: Mapping[str, tuple[ArrayLike, ArrayLike]], tit
     return save(figure, path)
 
 
+def score_histogram(path: str | Path, targets: ArrayLike, nontargets: ArrayLike, threshold: float, title: str) -> Path:
+    """Draw the shares of target and non-target trials by score, with a threshold.
+
+    Parameters
+    ----------
+    path : str or Path
+        PNG file to write.
+    targets, nontargets : array-like
+        The scores.
+    threshold : float
+        Drawn as a line, such as that of the equal error rate.
+    title : str
+        Title of the figure.
+    """
+    scores = {"target": np.ravel(targets), "non-target": np.ravel(nontargets)}
+    both = np.concatenate(list(scores.values()))
+    margin = 0.02 * max(np.ptp(both), 0.05)
+    edges = np.linspace(both.min() - margin, both.max() + margin, 41)
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    for (name, values), color in zip(scores.items(), (LINE_COLORS[2], LINE_COLORS[1]), strict=True):
+        weights = np.full(values.size, 100 / values.size)
+        label = f"{values.size:,} {name} trials"
+        axes.hist(values, edges, weights=weights, color=color, alpha=0.5, histtype="stepfilled", label=label)
+        axes.hist(values, edges, weights=weights, color=color, histtype="step")
+    label = f"threshold at the EER: {threshold:.3f}"
+    axes.axvline(threshold, color="black", linewidth=1, linestyle="--", label=label)
+    axes.set(xlabel="score (cosine)", ylabel="trials of this kind (%)", xlim=(edges[0], edges[-1]))
+    set_title(axes, title)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=3)
+    axes.grid(alpha=0.25)
+    return save(figure, path)
+
+
 def eer_table(path: str | Path, rates: np.ndarray, keywords: Sequence[str], title: str) -> Path:
     """Draw EERs (enrolment keywords, verification keywords) as a heat map, in per cent (the GE2E paper's table 1)."""
     size = 2.6 + 0.75 * len(keywords)

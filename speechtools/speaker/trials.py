@@ -5,15 +5,17 @@ models beside it; or VoxCeleb's, ``1 utterance utterance`` or ``0 …``, where a
 line is split at tabs, so that names may contain spaces, or, without tabs, at spaces.
 """
 
+import csv
 import itertools
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from speechtools.core.errors import ConfigError, CorpusError, first_of
+from speechtools.core.errors import ConfigError, CorpusError, first_of, printable
 from speechtools.core.files import write_aside
 from speechtools.core.registry import did_you_mean
 
@@ -215,17 +217,70 @@ def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
     return Trials(list(names), enrolments, np.array(models), np.array(tests), targets)
 
 
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
+class Pair(NamedTuple):
+    """A trial of two recordings, of a list in VoxCeleb's form.
+
+    Attributes
+    ----------
+    line : int
+        Its line in the list, from 1.
+    target : bool
+        Whether both recordings are of the same speaker.
+    first, second : str
+        The recordings, as in the list.
+    """
+
+    line: int
+    target: bool
+    first: str
+    second: str
+
+
+def read_pairs(path: str | Path) -> list[Pair]:
+    """Read a list of trials of recordings: ``1 a.wav b.wav`` (the same speaker) or ``0 a.wav b.wav`` on each line.
+
+    The fields are separated by spaces, tabs or commas; names with spaces need tabs or commas.
+
+    Raises
+    ------
+    CorpusError
+        The list is missing or empty, has a malformed line, or trials of one kind only.
+    """
+    pairs = []
+    for number, line in _lines(Path(path), commas=True):
+        if len(line) != 3 or line[0] not in ("0", "1") or not all(line):
+            text = printable(" ".join(line))
+            raise CorpusError(
+                f"Line {number} of {path} is {text[:100]!r} instead of `1 a.wav b.wav` or `0 a.wav b.wav`. Separate "
+                "the fields by tabs if a name contains spaces."
+            )
+        pairs.append(Pair(number, line[0] == "1", line[1], line[2]))
+    kinds = {pair.target for pair in pairs}
+    if len(kinds) < 2:
+        kind = "target (1)" if True in kinds else "non-target (0)"
+        raise CorpusError(f"All {len(pairs)} trials of {path} are {kind} trials. Error rates need both kinds.")
+    return pairs
+
+
+def _lines(path: Path, commas: bool = False) -> list[tuple[int, list[str]]]:
     """The number and the fields of every line that is not blank."""
     try:
         text = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(f"The list {path} cannot be read: {error}. Pass the path of a list of trials.") from error
-    fields = (line.strip().split("\t") if "\t" in line.strip() else line.split() for line in text)
+    fields = (_fields(line.strip(), commas) for line in text)
     lines = [(number, line) for number, line in enumerate(fields, start=1) if any(line)]
     if not lines:
         raise CorpusError(f"The list {path} is empty. Pass a list of trials.")
     return lines
+
+
+def _fields(line: str, commas: bool) -> list[str]:
+    if "\t" in line:
+        return [field.strip() for field in line.split("\t")]
+    if commas and line.partition(",")[0].strip() in ("0", "1"):
+        return [field.strip() for field in next(csv.reader([line], skipinitialspace=True))]
+    return line.split()
 
 
 def _find(utt_id: str, place: dict[str, int], path: Path, number: int) -> int:

@@ -107,3 +107,13 @@ def test_two_normal_distributions():
     targets, nontargets = rng.normal(2, 1, 40000), rng.normal(0, 1, 40000)
     assert metrics.eer(targets, nontargets) == pytest.approx((stats.norm.cdf(-1), 1.0), abs=0.03)
     assert metrics.auc(targets, nontargets) == pytest.approx(stats.norm.cdf(2 / math.sqrt(2)), abs=0.005)
+
+
+def test_the_interval_of_an_error_rate_is_the_exact_binomial_one():
+    for errors, trials in ((0, 30), (3, 30), (30, 30)):
+        expected = stats.binomtest(errors, trials).proportion_ci(0.95, method="exact")
+        assert metrics.eer_interval(errors / trials, 1000, trials) == pytest.approx((expected.low, expected.high))
+    assert metrics.eer_interval(0.1, 50, 200) == metrics.eer_interval(0.1, 200, 50)
+    for arguments in ((0.1, 0, 5), (1.1, 5, 5), (0.1, 5, 5, 1.0)):
+        with pytest.raises(SpeechtoolsError, match="out of range"):
+            metrics.eer_interval(*arguments)

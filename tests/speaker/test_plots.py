@@ -47,6 +47,18 @@ def test_det_curves_at_the_edges_are_finite(targets, nontargets, figures, tmp_pa
         assert np.isfinite(line.get_xydata().astype(float)).all()
 
 
+@pytest.mark.parametrize(("targets", "nontargets"), [([0.9, 0.8, 0.8, 0.2], [0.0, 0.1]), ([0.5], [0.5])])
+def test_the_histogram_contains_every_trial(targets, nontargets, figures, tmp_path):
+    assert plots.score_histogram(tmp_path / "s.png", targets, nontargets, 0.45, "scores").is_file()
+    axes = figures[0].axes[0]
+    assert [line.get_xdata()[0] for line in axes.get_lines()] == [0.45]
+    for patch in axes.patches:  # an outline: up at each edge
+        heights = patch.get_path().vertices[1:-1:2, 1] if not patch.get_closed() else None
+        assert heights is None or heights.sum() == pytest.approx(100)
+    texts = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    assert f"{len(targets)} target trials" in texts and "threshold at the EER: 0.450" in texts
+
+
 def test_the_heat_map_shows_the_table(figures, tmp_path):
     rates, words = np.array([[0.0, 0.3, 0.1], [0.2, 0.05, 0.5], [0.123, 0.4, 0.01]]), ["one", "two", "three"]
     plots.eer_table(tmp_path / "t.png", rates, words, "a title")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from speechtools.core.errors import ConfigError, CorpusError
-from speechtools.speaker.trials import Trials, make_trials, read_trials
+from speechtools.speaker.trials import Trials, make_trials, read_pairs, read_trials
 
 SPEAKERS = np.repeat(np.arange(4), [5, 3, 6, 2])
 NAMES = ["anna", "bob", "carl", "dora"]
@@ -120,3 +120,40 @@ def test_malformed_lists(tmp_path, text, enrolments, message):
 def test_impossible_options(num_enrolment, most, message):
     with pytest.raises(ConfigError, match=message):
         make_trials(SPEAKERS, NAMES, num_enrolment, max_nontargets=most)
+
+
+def test_pairs_are_separated_by_spaces_tabs_or_commas(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text(
+        '\ufeff1 a.wav id/b.wav\r\n\n0\ta b.wav\tc,d.wav\n 1, a b.wav , c.wav\n0,"a,b.wav",c.wav\n', "utf-8"
+    )
+    assert [(pair.line, pair.target, pair.first, pair.second) for pair in read_pairs(path)] == [
+        (1, True, "a.wav", "id/b.wav"),
+        (3, False, "a b.wav", "c,d.wav"),
+        (4, True, "a b.wav", "c.wav"),
+        (5, False, "a,b.wav", "c.wav"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("1 a b\n0 a\n", "Line 2 of"),
+        ("1 a b\n0 a b c\n", "tabs if a name contains spaces"),
+        ("1 a b\n\n2 a b\n", "Line 3 of"),
+        ("1\ta\t\n", "Line 1 of"),
+        ("a b target\n", "Line 1 of"),
+        ("1 a b\n1 c d\n", r"All 2 trials of .* are target \(1\)"),
+        ("0,a,b\n", r"All 1 trials of .* are non-target \(0\)"),
+        ("\n \n", "is empty"),
+        (None, "cannot be read"),
+        (b"RIFF\xff\xfe", "cannot be read"),
+    ],
+)
+def test_a_list_of_pairs_with_another_form_is_refused(tmp_path, text, message):
+    path = tmp_path / "list.txt"
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(CorpusError, match=message) as error:
+        read_pairs(path)
+    assert "list.txt" in str(error.value) and "\n" not in str(error.value)

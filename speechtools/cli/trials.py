@@ -1,0 +1,159 @@
+"""``speechtools trials``."""
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from speechtools.cli.common import (
+    load_model,
+    model_options,
+    module_option,
+    print_problems,
+    progress,
+    recordings,
+    refuse_inputs,
+)
+from speechtools.cli.tables import open_tables
+from speechtools.core.errors import AudioError, ConfigError, CorpusError, printable
+from speechtools.core.rows import Row
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrialRow(Row):
+    """A trial and its score, or why it has none: a row of the CSV file."""
+
+    line: int
+    target: int
+    first: str
+    second: str
+    score: float | None = None
+    error: str | None = None
+
+
+@click.command()
+@click.argument("path", metavar="LIST")
+@click.option("--root", metavar="FOLDER", help="The folder of the recordings.  [default: the folder of the list]")
+@click.option("--csv", "csv_path", metavar="FILE", help="Write a CSV file: line, target, first, second, score, error.")
+@click.option("--png", metavar="FOLDER", help="Draw a DET curve, det.png, and a histogram of the scores, scores.png.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files of another kind; never a recording.")
+@click.option(
+    "--p_target",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.01,
+    show_default=True,
+    help="Probability of a target, for minDCF.",
+)
+@click.option(
+    "--batch_size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Recordings that are embedded together.",
+)
+@model_options
+@module_option
+def trials(
+    path: str,
+    root: str | None,
+    csv_path: str | None,
+    png: str | None,
+    overwrite: bool,
+    p_target: float,
+    batch_size: int,
+    model: str | None,
+    device: str | None,
+) -> int:
+    """Score a list of trials, and print error rates.
+
+    The list has a trial on each line, as those of VoxCeleb: `1 a.wav b.wav` if both recordings are of the same speaker,
+    `0 a.wav b.wav` otherwise. Fields are separated by spaces, tabs or commas.
+
+    Each recording is embedded once. Trials of a recording that cannot be used are left out; it is reported, and the
+    exit status is 1.
+    """
+    import numpy as np
+
+    from speechtools.speaker.trials import read_pairs
+
+    pairs = read_pairs(path)
+    folder = Path(path).parent if root is None else Path(root)
+    if root is not None and not folder.is_dir():
+        raise ConfigError(f"--root={root} is not a folder.")
+    names = list(dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second)))
+    files = [folder / name for name in names]
+    plots = _plot_files(png, overwrite) if png else []
+    refuse_inputs([*files, path], {"--csv": [csv_path] if csv_path else [], "--png": plots})
+    tables = open_tables(TrialRow, csv_path, None, overwrite, resume=False)
+    if not any(os.path.exists(file) for file in files):
+        remedy = "Pass the folder of the recordings with --root."
+        raise ConfigError(f"None of the {len(files)} recordings of {path} exists, such as {files[0]}. {remedy}")
+    encoder = load_model("SpeakerEncoder", model, device)
+    results = dict(zip(names, progress(encoder.encode_files(files, batch_size), "embedding", len(files)), strict=True))
+    errors = {name: result for name, (_, result) in results.items() if isinstance(result, AudioError)}
+    index = {name: number for number, name in enumerate(name for name in names if name not in errors)}
+    if index:
+        dvectors = np.stack([results[name][1].numpy() for name in index]).astype(np.float64)
+        dvectors /= np.maximum(np.linalg.norm(dvectors, axis=1, keepdims=True), 1e-12)
+        # (recordings, emb)
+    rows = []
+    for pair in pairs:
+        error = errors.get(pair.first) or errors.get(pair.second)
+        score = None if error else round(float(dvectors[index[pair.first]] @ dvectors[index[pair.second]]), 6)
+        row = TrialRow(line=pair.line, target=int(pair.target), first=pair.first, second=pair.second, score=score)
+        rows.append(dataclasses.replace(row, error=str(error)) if error else row)
+    _write(rows, tables)
+    print_problems(f"not embedded: {error}" for error in errors.values())
+    scored = [row for row in rows if row.score is not None]
+    targets, nontargets = ([row.score for row in scored if row.target == kind] for kind in (1, 0))
+    if not targets or not nontargets:
+        kind = "target" if not targets else "non-target"
+        raise CorpusError(f"No {kind} trial of {path} has a score, so there are no error rates. Check the recordings.")
+    threshold = _print_rates(targets, nontargets, p_target)
+    left_out = f"{len(rows) - len(scored)}\tof {len(rows)} trials, for {recordings(len(errors))} of {len(names)}"
+    print(f"left out\t{left_out}")
+    if plots:
+        from speechtools.speaker.plots import det, score_histogram
+
+        title = f"{printable(Path(path).name)}, {len(index)} recordings"
+        det(plots[0], {"trials": (targets, nontargets)}, title)
+        score_histogram(plots[1], targets, nontargets, threshold, title)
+        print(f"plots\t{plots[0]}\t{plots[1]}")
+    return 1 if errors else 0
+
+
+def _print_rates(targets: list[float], nontargets: list[float], p_target: float) -> float:
+    """Print the error rates, and return the threshold at the EER."""
+    from speechtools.core import metrics
+
+    rate, threshold = metrics.eer(targets, nontargets)
+    low, high = metrics.eer_interval(rate, len(targets), len(nontargets))
+    cost = metrics.min_dcf(targets, nontargets, p_target=p_target)
+    print(f"EER\t{100 * rate:.2f} %\t95 % interval {100 * low:.2f} to {100 * high:.2f} %")
+    print(f"threshold\t{threshold:.4f}\tat the EER")
+    print(f"minDCF\t{cost:.4f}\tnormalised, p_target {p_target:g}")
+    print(f"trials\t{len(targets) + len(nontargets)}\t{len(targets)} target, {len(nontargets)} non-target")
+    return threshold
+
+
+def _plot_files(folder: str, overwrite: bool) -> list[Path]:
+    from speechtools.core.plots import is_ours
+
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise ConfigError(f"--png={folder} is a file. Pass the name of a folder.")
+    plots = [Path(folder) / name for name in ("det.png", "scores.png")]
+    for plot in plots:
+        if not overwrite and plot.exists() and not is_ours(plot):
+            raise ConfigError(f"--png: {plot} exists and is not a plot of this command. Pass --overwrite.")
+    return plots
+
+
+def _write(rows: Iterable[TrialRow], tables: list) -> None:
+    with ExitStack() as stack:
+        for table in tables:
+            table.open(stack, set())
+            for row in rows:
+                table.write(row, {})
