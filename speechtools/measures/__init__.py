@@ -28,8 +28,6 @@ class Measure(Protocol):
         Nominal range.
     higher_is_better : bool
         Direction: whether a signal scores the maximum against itself, or the minimum.
-    sample_rates : tuple of int or None
-        Rates that it takes in Hz; None for any.
     """
 
     name: str
@@ -39,7 +37,7 @@ class Measure(Protocol):
 
     @property
     def sample_rates(self) -> tuple[int, ...] | None:
-        """The sample rates (Hz) that are accepted; None for any."""
+        """Sample rates that it takes in Hz; None for any."""
 
     def __call__(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
         """Return the score of a degraded signal (samples,) against its reference (samples,)."""
