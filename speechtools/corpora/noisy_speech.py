@@ -7,7 +7,6 @@ either. The same options always give the same division.
 
 import dataclasses
 import functools
-import json
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
@@ -21,8 +20,9 @@ from speechtools import audio
 from speechtools.audio.noises import TEST_NOISES
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
-from speechtools.core.files import fingerprint, write_aside
+from speechtools.core.files import fingerprint
 from speechtools.core.jobs import map_in_processes
+from speechtools.core.results import write_json
 from speechtools.corpora.builtin import builtin_noises
 from speechtools.corpora.reading import absolute_folder, describe_speech, each_corpus, with_corpus
 from speechtools.corpora.splits import set_aside, split_noises, split_speakers
@@ -63,8 +63,7 @@ class PreparedSets:
 
     def write_about(self) -> None:
         """Write ``about.json``: the origin and the options."""
-        with write_aside(self.folder / "about.json") as aside:
-            aside.write_text(json.dumps({"origin": self.origin, **self.options}, indent=1, default=str))
+        write_json(self.folder / "about.json", {"origin": self.origin, **self.options})
 
 
 @dataclass(frozen=True)

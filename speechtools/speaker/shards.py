@@ -16,6 +16,7 @@ import torch
 from speechtools.core.errors import AudioError, CorpusError
 from speechtools.core.files import disk_errors, write_aside
 from speechtools.core.jobs import map_in_processes
+from speechtools.core.results import write_json
 from speechtools.core.rows import Row, write_rows
 from speechtools.corpora.utterance import Utterance
 from speechtools.speaker.index import SpeakerRow
@@ -118,8 +119,7 @@ def make_stores(
     rejected = [row for shard in finished_shards.values() for row in shard.rejected]
     with disk_errors(str(rejected_csv), _REMEDY):
         write_rows(rejected_csv, RejectedRow, rejected)
-        with write_aside(folder / "about.json") as aside:
-            aside.write_text(json.dumps({"origin": sets.origin, **options}, indent=1, default=str))
+        write_json(folder / "about.json", {"origin": sets.origin, **options})
     if rejected:
         logger.warning("%d utterances were rejected; %s gives the reasons.", len(rejected), rejected_csv)
     for split in reversed(groups):
