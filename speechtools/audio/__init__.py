@@ -10,6 +10,7 @@ from speechtools.audio.io import (
     is_audio_name,
     read,
     write,
+    writer,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "is_audio_name",
     "read",
     "write",
+    "writer",
 ]

@@ -1,5 +1,7 @@
 """What all pretrained interfaces do with recordings: find, check and pad them, and process many of them."""
 
+import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -10,14 +12,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechtools.audio.io import duration, find_audio, read
-from speechtools.core.errors import AudioError, ConfigError
+from speechtools.audio import ffmpeg
+from speechtools.audio.finding import (
+    FFMPEG_SUFFIXES,
+    SUFFIXES,
+    UNREADABLE_SUFFIXES,
+    UnusablePath,
+    walk,
+    why_irregular,
+)
+from speechtools.audio.frames import clear_padding, frame_counts
+from speechtools.audio.io import TooLongError, decode
+from speechtools.audio.sources import Channel, Recording, Source, is_path
+from speechtools.core.errors import AudioError, ConfigError, first_of
 
 Result = TypeVar("Result")
+
+#: A shorter recording is scored with a warning: models are trained on whole utterances.
+SHORT_SECONDS = 0.25
 
 
 def find_recordings(paths: Iterable[str | Path]) -> list[Path]:
     """List files, and the audio files in folders, each once. A missing file is listed; reading it reports it.
+
+    Files in folders that only ffmpeg reads are listed if it is installed. A warning names the files with sound that are
+    left out. What else cannot be read, such as a named pipe or a folder without permission, is listed as an
+    :class:`~speechtools.audio.finding.UnusablePath`, and reading it reports the reason.
 
     Raises
     ------
@@ -26,11 +46,97 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Path]:
     """
     recordings: dict[Path, None] = {}
     for path in map(Path, paths):
-        inside = find_audio(path) if path.is_dir() else [path]
-        if not inside:
-            raise ConfigError(f"The folder {path} contains no audio file. Pass files, or a folder of recordings.")
+        inside = _find_in_folder(path) if os.path.isdir(path) else [path]
         recordings.update(dict.fromkeys(inside))
     return list(recordings)
+
+
+def _find_in_folder(folder: Path) -> list[Path]:
+    suffixes = SUFFIXES | FFMPEG_SUFFIXES if ffmpeg.is_available() else SUFFIXES
+    recordings, left_out = [], []
+    for path in walk(folder):
+        suffix = path.suffix.lower()
+        if isinstance(path, UnusablePath) or suffix in suffixes:
+            recordings.append(_checked(path))
+        elif suffix in FFMPEG_SUFFIXES | UNREADABLE_SUFFIXES:
+            left_out.append(path)
+    if left_out:
+        names = first_of(sorted(str(path.relative_to(folder)) for path in left_out))
+        needs_ffmpeg = any(path.suffix.lower() in FFMPEG_SUFFIXES for path in left_out)
+        remedy = "Install ffmpeg to read them." if needs_ffmpeg else "Convert them to WAV or FLAC."
+        files = "1 file was" if len(left_out) == 1 else f"{len(left_out)} files were"
+        warnings.warn(f"{files} not read in {folder}: {names}. {remedy}", stacklevel=3)
+    if not recordings:
+        raise ConfigError(f"The folder {folder} contains no audio file. Pass files, or a folder of recordings.")
+    return sorted(recordings)
+
+
+def _checked(path: Path) -> Path:
+    """Return a path in a folder as unusable if it is no regular file; other problems show when it is read."""
+    try:
+        reason = None if isinstance(path, UnusablePath) else why_irregular(os.stat(path).st_mode)
+    except OSError:
+        return path
+    return path if reason is None else UnusablePath.because(path, reason)
+
+
+def as_list(recordings: Iterable[Recording] | Recording) -> Iterable[Recording]:
+    """Return several recordings as they are, and a single one in a list.
+
+    >>> as_list("one.wav"), as_list(["a.wav", "b.wav"])
+    (['one.wav'], ['a.wav', 'b.wav'])
+    """
+    is_single = is_path(recordings) or isinstance(recordings, (Source, bytes, bytearray, memoryview))
+    if is_single or hasattr(recordings, "read") or hasattr(recordings, "dtype"):
+        return [recordings]
+    if not isinstance(recordings, Iterable):
+        raise AudioError(f"Expected recordings, got {type(recordings).__name__}. Pass a list of files or samples.")
+    return recordings
+
+
+def open_source(
+    recording: Recording, default_rate: float, sample_rate: float | None = None, channel: Channel = "mix"
+) -> Source:
+    """Return a recording as a source that may be a pipe; ``sample_rate`` is that of samples.
+
+    Raises
+    ------
+    AudioError, ConfigError
+        As in :class:`~speechtools.audio.sources.Source`.
+    """
+    if isinstance(recording, Source):
+        return recording
+    return Source(recording, default_rate if sample_rate is None else sample_rate, channel, takes_pipes=True)
+
+
+def read_short(source: Source, sample_rate: int, max_seconds: float, min_samples: int = 1) -> np.ndarray | None:
+    """Read a recording (samples,); None if it lasts longer than ``max_seconds``.
+
+    A recording shorter than :data:`SHORT_SECONDS` gives a warning if ``min_samples`` are more than one.
+
+    Raises
+    ------
+    AudioError
+        The recording cannot be read, is silent, or has less than ``min_samples``.
+    """
+    segments, count = [], 0
+    try:
+        for segment in decode(source, sample_rate, refuse_silence=True, max_seconds=max_seconds):
+            segments.append(segment)
+            count += len(segment)
+            if count > max_seconds * sample_rate:
+                return None
+    except TooLongError:
+        return None
+    if count < min_samples:
+        raise AudioError(
+            f"{source.name} is too short: it lasts {1000 * count / sample_rate:.3g} ms, but at least one window of "
+            f"{1000 * min_samples / sample_rate:g} ms is needed. Leave it out."
+        )
+    if min_samples > 1 and count < SHORT_SECONDS * sample_rate:
+        seconds = f"{count / sample_rate:.2f} s"
+        warnings.warn(f"{source.name} has only {seconds} of sound, so its result is unreliable.", stacklevel=2)
+    return segments[0] if len(segments) == 1 else np.concatenate(segments)
 
 
 def check_waveforms(wavs: Tensor | np.ndarray) -> Tensor:
@@ -89,19 +195,39 @@ def pad(waveforms: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     return wavs, torch.tensor([len(samples) for samples in waveforms], dtype=torch.float64) / wavs.shape[1]
 
 
+def remove_offset(wavs: Tensor, lens: Tensor | None = None) -> Tensor:
+    """Subtract from each waveform of (batch, samples) its mean over its own length, its DC offset. Padding becomes 0.
+
+    >>> remove_offset(torch.tensor([[1.0, 2.0, 3.0], [5.0, 7.0, 9.0]]), torch.tensor([1.0, 2 / 3]))
+    tensor([[-1.,  0.,  1.],
+            [-1.,  1.,  0.]])
+    """
+    means = clear_padding(wavs, lens).sum(dim=1) / frame_counts(wavs, lens)
+    return clear_padding(wavs - means.unsqueeze(1), lens)
+
+
 def map_recordings(
-    paths: Iterable[str | Path],
+    recordings: Iterable[Recording] | Recording,
     sample_rate: int,
     process: Callable[[list[Any]], Sequence[Result]],
-    process_long: Callable[[Path], Result],
+    process_long: Callable[[Source], Result],
     max_seconds: float,
     batch_size: int = 32,
-    prepare: Callable[[np.ndarray, Path], Sized] | None = None,
-) -> Iterator[tuple[Path, Result | AudioError]]:
+    prepare: Callable[[np.ndarray, Source], Sized] | None = None,
+    min_samples: int = 1,
+    samples_rate: float | None = None,
+    channel: Channel = "mix",
+) -> Iterator[tuple[Any, Result | AudioError]]:
     """Process many recordings in batches of similar length, while the next ones are read, in bounded memory.
+
+    Whatever fails, fails for one recording: a batch that fails is processed again, one recording at a time.
 
     Parameters
     ----------
+    recordings : iterable
+        Paths, open files, bytes or samples, or one of them.
+    sample_rate : int
+        Rate of the model.
     process : callable
         Process a batch of recordings of at most ``max_seconds``, and return a list of results. A recording is an array
         (samples,), or what ``prepare`` returns.
@@ -109,11 +235,17 @@ def map_recordings(
         Process a longer recording.
     prepare : callable, optional
         Prepare a recording in the thread that reads it. The length of what it returns sorts the batches.
+    min_samples : int
+        Shorter recordings are refused, as in :func:`read_short`.
+    samples_rate : float, optional
+        Rate of recordings that are samples. Default: that of the model.
+    channel : int or "mix"
+        A channel, counted from 0, or the mean of all.
 
     Yields
     ------
-    path : Path
-        In the order of ``paths``.
+    recording : Path or object
+        The recordings in their order; names of files as paths.
     result : Result or AudioError
         The result, or the reason why this recording has none.
 
@@ -125,16 +257,18 @@ def map_recordings(
     if batch_size < 1:
         raise ConfigError(f"Invalid batch_size={batch_size}: it must be at least 1.")
 
-    def load(path: Path) -> Sized | None:
-        if duration(path) > max_seconds:
-            return None
-        samples = read(path, sample_rate, refuse_silence=True)
-        return samples if prepare is None else prepare(samples, path)
+    def load(recording: Recording) -> tuple[Source, Sized | None]:
+        source = open_source(recording, sample_rate, samples_rate, channel)
+        samples = read_short(source, sample_rate, max_seconds, min_samples)
+        if samples is None or prepare is None:
+            return source, samples
+        return source, prepare(samples, source)
 
-    def read_ahead() -> list[tuple[Path, Future]]:
-        return [(path, pool.submit(load, path)) for path in islice(remaining, 2 * batch_size)]
+    def read_ahead() -> list[tuple[Any, Future]]:
+        group = islice(remaining, 2 * batch_size)
+        return [(_key(recording), pool.submit(load, recording)) for recording in group]
 
-    remaining = map(Path, paths)
+    remaining = iter(as_list(recordings))
     pool = ThreadPoolExecutor(2)
     try:
         ahead = read_ahead()
@@ -145,25 +279,55 @@ def map_recordings(
         pool.shutdown(cancel_futures=True)
 
 
+def _key(recording: Recording) -> Any:
+    """What the result of a recording is returned with."""
+    if isinstance(recording, Path) or not is_path(recording):
+        return recording
+    return Path(os.fsdecode(recording))
+
+
 def _process_group(
-    group: list[tuple[Path, Future]],
+    group: list[tuple[Any, Future]],
     process: Callable[[list[Any]], Sequence[Result]],
-    process_long: Callable[[Path], Result],
+    process_long: Callable[[Source], Result],
     batch_size: int,
-) -> Iterator[tuple[Path, Result | AudioError]]:
+) -> Iterator[tuple[Any, Result | AudioError]]:
     results: dict[int, Result | AudioError] = {}
-    numbered_items: list[tuple[int, Sized]] = []
-    for number, (path, future) in enumerate(group):
+    items: list[tuple[int, Source, Sized]] = []
+    for number, (recording, future) in enumerate(group):
         try:
-            if (item := future.result()) is None:
-                results[number] = process_long(path)
+            source, item = future.result()
+            if item is None:
+                results[number] = process_long(source)
             else:
-                numbered_items.append((number, item))
-        except AudioError as error:
-            results[number] = error
-    numbered_items.sort(key=lambda pair: len(pair[1]))
-    for first in range(0, len(numbered_items), batch_size):
-        numbers, items = zip(*numbered_items[first : first + batch_size], strict=True)
-        results.update(zip(numbers, process(list(items)), strict=True))
-    for number, (path, _) in enumerate(group):
-        yield path, results[number]
+                items.append((number, source, item))
+        except Exception as error:
+            results[number] = _as_audio_error(error, recording)
+    items.sort(key=lambda triple: len(triple[2]))
+    for first in range(0, len(items), batch_size):
+        results.update(_process_batch(items[first : first + batch_size], process))
+    for number, (recording, _) in enumerate(group):
+        yield recording, results[number]
+
+
+def _process_batch(
+    batch: list[tuple[int, Source, Sized]], process: Callable[[list[Any]], Sequence[Result]]
+) -> dict[int, Result | AudioError]:
+    """Process a batch, or one recording at a time if it fails: memory may be short, or one of them be the cause."""
+    try:
+        results = process([item for _, _, item in batch])
+    except Exception as error:
+        if len(batch) == 1:
+            return {batch[0][0]: _as_audio_error(error, batch[0][1].name)}
+    else:
+        return {number: result for (number, _, _), result in zip(batch, results, strict=True)}
+    return {number: result for triple in batch for number, result in _process_batch([triple], process).items()}
+
+
+def _as_audio_error(error: Exception, recording: Any) -> AudioError:
+    if isinstance(error, AudioError):
+        return error
+    name = recording if isinstance(recording, (str, Path)) else "The recording"
+    audio_error = AudioError(f"{name} cannot be processed ({type(error).__name__}: {error}).")
+    audio_error.__cause__ = error
+    return audio_error

@@ -10,8 +10,17 @@ from torch import Tensor
 
 from speechtools import audio
 from speechtools.audio.frames import clear_padding
-from speechtools.audio.io import chunks
-from speechtools.audio.recordings import check_lens, check_waveforms, map_recordings, pad
+from speechtools.audio.io import chunks, offset
+from speechtools.audio.recordings import (
+    check_lens,
+    check_waveforms,
+    map_recordings,
+    open_source,
+    pad,
+    read_short,
+    remove_offset,
+)
+from speechtools.audio.sources import Channel, Recording, Source
 from speechtools.audio.spectrum import Spectrum
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
@@ -108,8 +117,12 @@ class SpeechEnhancer(PretrainedModel):
             in (0, 1].
         """
         wavs = self._to_signal(check_waveforms(wavs))
-        samples = wavs.shape[1]
         lens = check_lens(wav_lens, wavs)
+        return self._enhance(remove_offset(wavs, lens), lens)
+
+    def _enhance(self, wavs: Tensor, lens: Tensor) -> Tensor:
+        """Enhance waveforms without offset."""
+        samples = wavs.shape[1]
         noisy = self.spectrum(wavs, lens)
         # (batch, time, bins)
         masks = self.mods.enhancer(noisy.abs().to(self.dtype), self.spectrum.frame_lens(lens, samples))
@@ -122,53 +135,128 @@ class SpeechEnhancer(PretrainedModel):
         enhanced = self.enhance_batch(wavs, lens).cpu().numpy()
         return [row[: len(samples)].copy() for row, samples in zip(enhanced, waveforms, strict=True)]
 
-    def enhance_file(self, path: str | Path) -> np.ndarray:
-        """Enhance an audio file: mono samples (samples,) at the model's ``sample_rate``.
+    def enhance_file(
+        self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix"
+    ) -> np.ndarray:
+        """Enhance a recording: mono samples (samples,) at the model's ``sample_rate``, without its DC offset.
+
+        Parameters
+        ----------
+        path : str, bytes, PathLike, BinaryIO, np.ndarray or Tensor
+            A path, an open binary file, the bytes of a file, or samples: floats in [-1, 1] or signed integers,
+            (samples,) or (channels, samples).
+        sample_rate : float, optional
+            Rate of samples in Hz, from which they are resampled. Default: that of the model. Files state their own.
+        channel : int or "mix"
+            A channel, counted from 0, or the mean of all.
 
         Raises
         ------
         AudioError
-            The file is missing, not audio, truncated, empty or silent; the message names it.
+            The recording is missing, not audio, truncated, shorter than a window, silent, or lacks the channel; the
+            message names it.
         """
-        hop = self.spectrum.hop_length
-        size = max(1, round(self.CHUNK_SECONDS * self.sample_rate / hop)) * hop
-        context = max(1, round(self.CONTEXT_SECONDS * self.sample_rate / hop)) * hop
-        # A chunk is enhanced by its own level and averages, so neighbours are cross-faded.
-        rise = np.linspace(0, 1, context, dtype=np.float32)
-        segments: list[np.ndarray] = []
-        fading = np.zeros(0, dtype=np.float32)
-        for chunk in chunks(path, self.sample_rate, size, before=context, after=2 * context):
-            enhanced = self.enhance_waveforms([chunk.samples])[0][chunk.first - chunk.start :]
-            if segments:
-                enhanced[:context] = rise * enhanced[:context] + fading
-            if not chunk.is_last:
-                enhanced, fading = enhanced[:size], (1 - rise) * enhanced[size : size + context]
-            segments.append(enhanced)
-        return np.concatenate(segments)
+        source = open_source(path, self.sample_rate, sample_rate, channel)
+        samples = read_short(source, self.sample_rate, self.CHUNK_SECONDS, self.spectrum.win_length)
+        if samples is not None:
+            return self.enhance_waveforms([samples])[0]
+        return np.concatenate(list(self.enhance_blocks(source)))
 
-    def enhance_files(
-        self, files: Iterable[tuple[str | Path, str | Path]], batch_size: int = 8
-    ) -> Iterator[tuple[Path, AudioError | None]]:
-        """Enhance many audio files in batches, and write them; ``files`` are pairs of input and output (.wav, .flac).
+    def enhance_blocks(
+        self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix"
+    ) -> Iterator[np.ndarray]:
+        """Enhance a recording of any length in bounded memory.
 
         Yields
         ------
-        path : Path
-            In the order of ``files``.
+        np.ndarray
+            Consecutive blocks (samples,) of about :attr:`CHUNK_SECONDS`.
+
+        Raises
+        ------
+        AudioError
+            As in :meth:`enhance_file`.
+        """
+        source = open_source(path, self.sample_rate, sample_rate, channel)
+        hop = self.spectrum.hop_length
+        size = max(1, round(self.CHUNK_SECONDS * self.sample_rate / hop)) * hop
+        context = max(1, round(self.CONTEXT_SECONDS * self.sample_rate / hop)) * hop
+        mean = np.float32(offset(source, self.sample_rate))
+        # A chunk is enhanced by its own level and averages, so neighbours are cross-faded.
+        rise = np.linspace(0, 1, context, dtype=np.float32)
+        fading = None
+        for chunk in chunks(source, self.sample_rate, size, before=context, after=2 * context):
+            enhanced = self._enhance_chunk(chunk.samples - mean)[chunk.first - chunk.start :]
+            if fading is not None:
+                enhanced[:context] = rise * enhanced[:context] + fading
+            if not chunk.is_last:
+                enhanced, fading = enhanced[:size], (1 - rise) * enhanced[size : size + context]
+            yield enhanced
+
+    @torch.inference_mode()
+    def _enhance_chunk(self, samples: np.ndarray) -> np.ndarray:
+        wav = self._to_signal(torch.from_numpy(samples)[None])
+        return self._enhance(wav, check_lens(None, wav))[0].cpu().numpy()
+
+    def enhance_files(
+        self,
+        files: Iterable[tuple[Recording, str | Path]],
+        batch_size: int = 8,
+        *,
+        sample_rate: float | None = None,
+        channel: Channel = "mix",
+    ) -> Iterator[tuple[Any, Exception | None]]:
+        """Enhance many recordings in batches, and write them; ``files`` are pairs of input and output (.wav, .flac).
+
+        A long recording is written block by block. What would clip is scaled: a long recording that does is enhanced
+        again, with the gain that its peak needs.
+
+        Yields
+        ------
+        path : Path or object
+            In the order of ``files``: a path, or the file or samples that were passed.
         error : AudioError or None
-            The reason why this file was not enhanced.
+            The reason why this recording was not enhanced.
         """
         files = list(files)
-        paths = [path for path, _ in files]
-        results = map_recordings(
-            paths, self.sample_rate, self.enhance_waveforms, self.enhance_file, self.CHUNK_SECONDS, batch_size
+        results: Iterator[tuple[Any, np.ndarray | Source | AudioError]] = map_recordings(
+            [recording for recording, _ in files],
+            self.sample_rate,
+            process=self.enhance_waveforms,
+            process_long=lambda source: source,  # written below
+            max_seconds=self.CHUNK_SECONDS,
+            batch_size=batch_size,
+            min_samples=self.spectrum.win_length,
+            samples_rate=sample_rate,
+            channel=channel,
         )
-        for (path, result), (_, output) in zip(results, files, strict=True):
+        for (recording, result), (_, output) in zip(results, files, strict=True):
             error = result if isinstance(result, AudioError) else None
             try:
-                if not isinstance(result, AudioError):
-                    # scaled down only if it would clip
+                if isinstance(result, Source):
+                    self._write_long(result, output)
+                elif not isinstance(result, AudioError):
                     audio.write(output, result / max(1.0, float(np.abs(result).max())), self.sample_rate)
             except AudioError as reason:
                 error = reason
-            yield path, error
+            yield recording, error
+
+    def _write_long(self, source: Source, output: str | Path) -> None:
+        """Enhance a recording into a file block by block."""
+        gain, clips = 1.0, True
+        while clips:
+            peak = 0.0
+            try:
+                with audio.writer(output, self.sample_rate) as writer:
+                    for block in self.enhance_blocks(source):
+                        peak = max(peak, gain * float(np.abs(block).max()))
+                        writer.write(np.clip(gain * block, -1, 1))
+                    clips = peak > 1.0001  # less than 1 / 32768 is rounding
+                    if clips:
+                        raise _ClippedError
+            except _ClippedError:
+                gain /= peak
+
+
+class _ClippedError(Exception):
+    """The samples exceed full scale, so the file must not replace another."""

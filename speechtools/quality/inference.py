@@ -8,7 +8,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,17 @@ import torch
 from torch import Tensor
 
 from speechtools.audio.frames import frame_counts
-from speechtools.audio.io import Chunk, check_signal, chunks, duration
-from speechtools.audio.recordings import check_lens, check_waveforms, map_recordings, pad
+from speechtools.audio.io import Chunk, chunks
+from speechtools.audio.recordings import (
+    check_lens,
+    check_waveforms,
+    map_recordings,
+    open_source,
+    pad,
+    read_short,
+    remove_offset,
+)
+from speechtools.audio.sources import Channel, Recording, Source
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 
@@ -161,70 +169,115 @@ class QualityNet(PretrainedModel):
         """
         wavs = self._to_signal(check_waveforms(wavs))
         lens = check_lens(wav_lens, wavs)
-        feats = self.features(wavs, lens, levels).to(self.dtype)
-        scores, frame_scores = self.mods.quality(feats, self.features.frame_lens(lens, wavs.shape[1]))
-        return scores.to(wavs.dtype), frame_scores.to(wavs.dtype)
+        return self._score(remove_offset(wavs, lens), lens, levels)
 
-    def assess_samples(self, samples: np.ndarray) -> QualityReport:
-        """Score mono samples (samples,) at the model's ``sample_rate``.
-
-        Raises
-        ------
-        AudioError
-            The samples have another shape, are empty or silent, or contain NaN or infinite values.
-        """
-        samples = np.asarray(samples, dtype=np.float32)
-        if samples.ndim != 1:
-            raise AudioError(f"Expected mono samples (samples,), got shape {samples.shape}. Average the channels.")
-        check_signal(samples, "The recording")
-        return self._assess_chunks([Chunk(samples, 0, 0, True)])
-
-    def assess_file(self, path: str | Path) -> QualityReport:
-        """Score an audio file of any sample rate, number of channels, format and length.
+    def assess_samples(
+        self, samples: Recording, sample_rate: float | None = None, channel: Channel = "mix"
+    ) -> QualityReport:
+        """Score samples, as :meth:`assess_file` does: (samples,) or (channels, samples), floats or signed integers.
 
         Raises
         ------
         AudioError
-            The file is missing, not audio, truncated, empty or silent; the message names it.
+            The samples have another shape or type, are too short or silent, or contain NaN or infinite values.
         """
-        hop, n_fft = self.features.hop_length, self.features.n_fft
-        size = max(1, round(self.CHUNK_SECONDS * self.sample_rate / hop)) * hop
-        context = round(self.CONTEXT_SECONDS * self.sample_rate / hop) * hop
-        level = self._level_of_long(path)
-        parts = chunks(path, self.sample_rate, size, before=context, after=context + n_fft - hop)
-        return self._assess_chunks(parts, size // hop, level)
+        return self.assess_file(samples, sample_rate=sample_rate, channel=channel)
+
+    def assess_file(
+        self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix"
+    ) -> QualityReport:
+        """Score a recording of any sample rate, number of channels, format and length.
+
+        Its mean (a DC offset) is subtracted first.
+
+        Parameters
+        ----------
+        path : str, bytes, PathLike, BinaryIO, np.ndarray or Tensor
+            A path, an open binary file, the bytes of a file, or samples: floats in [-1, 1] or signed integers,
+            (samples,) or (channels, samples).
+        sample_rate : float, optional
+            Rate of samples in Hz, from which they are resampled. Default: that of the model. Files state their own.
+        channel : int or "mix"
+            A channel, counted from 0, or the mean of all.
+
+        Raises
+        ------
+        AudioError
+            The recording is missing, not audio, truncated, shorter than a window, silent, or lacks the channel; the
+            message names it.
+        """
+        source = open_source(path, self.sample_rate, sample_rate, channel)
+        samples = read_short(source, self.sample_rate, self.CHUNK_SECONDS, self.features.win_length)
+        return self._assess_long(source) if samples is None else self._assess(*pad([samples]))[0]
 
     def assess_files(
-        self, paths: Iterable[str | Path], batch_size: int = 32
-    ) -> Iterator[tuple[Path, QualityReport | AudioError]]:
-        """Score many audio files in batches, while the next ones are read.
+        self,
+        paths: Iterable[Recording] | Recording,
+        batch_size: int = 32,
+        *,
+        sample_rate: float | None = None,
+        channel: Channel = "mix",
+    ) -> Iterator[tuple[Any, QualityReport | AudioError]]:
+        """Score many recordings in batches, while the next ones are read. They are those of :meth:`assess_file`.
 
         Yields
         ------
-        path : Path
-            In the order of ``paths``.
+        path : Path or object
+            In the order of ``paths``: a path, or the file or samples that were passed.
         result : QualityReport or AudioError
-            The report, or the reason why this file has none.
+            The report, or the reason why this recording has none.
         """
 
         def assess(waveforms: list[np.ndarray]) -> list[QualityReport]:
             return self._assess(*pad(waveforms))
 
-        return map_recordings(paths, self.sample_rate, assess, self.assess_file, self.CHUNK_SECONDS, batch_size)
+        return map_recordings(
+            paths,
+            self.sample_rate,
+            assess,
+            self._assess_long,
+            self.CHUNK_SECONDS,
+            batch_size,
+            min_samples=self.features.win_length,
+            samples_rate=sample_rate,
+            channel=channel,
+        )
 
-    def _level_of_long(self, path: str | Path) -> Tensor | None:
-        """Level (1,) of a file that takes several chunks, known only at its end; None for a shorter file."""
-        if duration(path) <= self.CHUNK_SECONDS:
-            return None
-        peak, samples, energies = 0.0, 0, []
-        for chunk in chunks(path, self.sample_rate, 1024 * self.features.n_fft):
-            peak, samples = max(peak, float(np.abs(chunk.samples).max())), samples + len(chunk.samples)
-            starts = np.arange(0, len(chunk.samples), self.features.n_fft)
-            energies.append(np.add.reduceat(np.square(chunk.samples), starts))
-        level = torch.tensor([peak])
+    def _score(self, wavs: Tensor, lens: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Score waveforms without offset."""
+        feats = self.features(wavs, lens, levels).to(self.dtype)
+        scores, frame_scores = self.mods.quality(feats, self.features.frame_lens(lens, wavs.shape[1]))
+        return scores.to(wavs.dtype), frame_scores.to(wavs.dtype)
+
+    def _assess_long(self, source: Source) -> QualityReport:
+        """Score a recording in chunks, in bounded memory."""
+        hop, n_fft = self.features.hop_length, self.features.n_fft
+        size = max(1, round(self.CHUNK_SECONDS * self.sample_rate / hop)) * hop
+        context = round(self.CONTEXT_SECONDS * self.sample_rate / hop) * hop
+        mean, level = self._offset_and_level(source)
+        parts = chunks(source, self.sample_rate, size, before=context, after=context + n_fft - hop)
+        return self._assess_chunks(parts, size // hop, mean, level)
+
+    def _offset_and_level(self, source: Source) -> tuple[float, Tensor]:
+        """Mean of a recording, and its level (1,) without it. Both are known at its end only."""
+        low, high, count = np.inf, -np.inf, 0
+        sums, energies = [], []  # of blocks of n_fft samples
+        for chunk in chunks(source, self.sample_rate, 1024 * self.features.n_fft):
+            samples = chunk.samples.astype(np.float64)
+            low, high, count = min(low, samples.min()), max(high, samples.max()), count + len(samples)
+            starts = np.arange(0, len(samples), self.features.n_fft)
+            sums.append(np.add.reduceat(samples, starts))
+            energies.append(np.add.reduceat(np.square(samples), starts))
+        sum_of_block, energy = np.concatenate(sums), np.concatenate(energies)
+        mean = float(sum_of_block.sum() / count)
+        level = torch.tensor([max(high - mean, mean - low)], dtype=torch.float32)
         if self.features.level == "loud":
-            level = self.features.loud_level(torch.from_numpy(np.concatenate(energies))[None], torch.tensor([samples]))
-        return level.to(self.device)
+            lengths = np.full(len(energy), self.features.n_fft)
+            lengths[-1] = count - self.features.n_fft * (len(energy) - 1)
+            without_mean = np.maximum(energy - 2 * mean * sum_of_block + lengths * mean**2, 0)
+            blocks = torch.from_numpy(without_mean.astype(np.float32))[None]
+            level = self.features.loud_level(blocks, torch.tensor([count]))
+        return mean, level.to(self.device)
 
     @torch.inference_mode()
     def _assess(self, wavs: Tensor, lens: Tensor) -> list[QualityReport]:
@@ -238,11 +291,12 @@ class QualityNet(PretrainedModel):
         return reports
 
     @torch.inference_mode()
-    def _assess_chunks(self, parts: Iterable[Chunk], num_frames: int = 0, level: Tensor | None = None) -> QualityReport:
+    def _assess_chunks(self, parts: Iterable[Chunk], num_frames: int, mean: float, level: Tensor) -> QualityReport:
         """Score a recording in chunks of ``num_frames`` frames and their context; the last one may have more."""
         scores, samples = [], 0
         for chunk in parts:
-            _, frame_scores = self.assess_batch(torch.from_numpy(chunk.samples), levels=level)
+            wav = self._to_signal(torch.from_numpy(chunk.samples - np.float32(mean))[None])
+            _, frame_scores = self._score(wav, check_lens(None, wav), level)
             first = (chunk.first - chunk.start) // self.features.hop_length
             scores.append(frame_scores[0, first : None if chunk.is_last else first + num_frames].cpu().numpy())
             samples = chunk.start + len(chunk.samples)

@@ -6,7 +6,6 @@ encoder, L2 normalisation, mean.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,16 @@ import torch
 from torch import Tensor
 
 from speechtools.audio.frames import frame_counts
-from speechtools.audio.io import chunks, duration
-from speechtools.audio.recordings import check_lens, check_waveforms, map_recordings
+from speechtools.audio.io import chunks, offset
+from speechtools.audio.recordings import (
+    check_lens,
+    check_waveforms,
+    map_recordings,
+    open_source,
+    read_short,
+    remove_offset,
+)
+from speechtools.audio.sources import Channel, Recording, Source
 from speechtools.audio.vad import speech_samples
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
@@ -131,7 +138,7 @@ class SpeakerEncoder(PretrainedModel):
         weights = {key: f"{value:.6e}" for key, value in sums.items()}
         return fingerprint(weights | {"features": type(self.features).__name__, "options": options})
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Tensor:
         """Embed waveforms.
 
@@ -154,54 +161,101 @@ class SpeakerEncoder(PretrainedModel):
             a length is not in (0, 1].
         """
         wavs = check_waveforms(wavs)
-        counts = frame_counts(wavs, check_lens(wav_lens, wavs)).tolist()
+        lens = check_lens(wav_lens, wavs)
+        wavs, counts = remove_offset(wavs, lens), frame_counts(wavs, lens).tolist()
         feats = [
             self._speech_feats(wav[:count], f"Waveform {number} of the batch")[0]
             for number, (wav, count) in enumerate(zip(wavs, counts, strict=True))
         ]
         return torch.stack(self._embed(feats)).to(self.device)
 
-    def encode_windows(self, wav: Tensor | np.ndarray) -> WindowDVectors:
-        """Embed the sliding windows of one waveform (samples,) at the model's ``sample_rate``."""
-        if wav.ndim != 1:
-            raise AudioError(f"Expected one waveform (samples,), got shape {tuple(wav.shape)}.")
-        return self._embed_windows(check_waveforms(wav), "The waveform")[0]
+    def encode_windows(
+        self, wav: Recording, sample_rate: float | None = None, channel: Channel = "mix"
+    ) -> WindowDVectors:
+        """Embed the sliding windows of a recording, as :meth:`encode_file` does."""
+        return self._embed_recording(wav, sample_rate, channel)[0]
 
-    def encode_file_windows(self, path: str | Path) -> WindowDVectors:
-        """Embed the sliding windows of an audio file of any sample rate, number of channels, format and length."""
-        return self._embed_windows(self._chunks(path), str(path))[0]
+    def encode_file_windows(
+        self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix"
+    ) -> WindowDVectors:
+        """Embed the sliding windows of a recording, as :meth:`encode_file` does."""
+        return self._embed_recording(path, sample_rate, channel)[0]
 
-    def encode_file(self, path: str | Path) -> Tensor:
-        """Embed an audio file of any sample rate, number of channels, format and length: (embedding_size,).
+    def encode_file(self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix") -> Tensor:
+        """Embed a recording of any sample rate, number of channels, format and length: (embedding_size,).
+
+        Its mean (a DC offset) is subtracted first.
+
+        Parameters
+        ----------
+        path : str, bytes, PathLike, BinaryIO, np.ndarray or Tensor
+            A path, an open binary file, the bytes of a file, or samples: floats in [-1, 1] or signed integers,
+            (samples,) or (channels, samples).
+        sample_rate : float, optional
+            Rate of samples in Hz, from which they are resampled. Default: that of the model. Files state their own.
+        channel : int or "mix"
+            A channel, counted from 0, or the mean of all.
 
         Raises
         ------
         AudioError
-            The file is missing, not audio, truncated, or contains too little speech; the message names it.
+            The recording is missing, not audio, truncated, lacks the channel, or contains too little speech; the
+            message names it.
         """
-        return dvectors.utterance_dvector(self.encode_file_windows(path).dvectors).cpu()
+        windows = self.encode_file_windows(path, sample_rate=sample_rate, channel=channel)
+        return dvectors.utterance_dvector(windows.dvectors).cpu()
 
     def encode_files(
-        self, paths: Iterable[str | Path], batch_size: int = 32
-    ) -> Iterator[tuple[Path, Tensor | AudioError]]:
-        """Embed many audio files in batches, while the next ones are read.
+        self,
+        paths: Iterable[Recording] | Recording,
+        batch_size: int = 32,
+        *,
+        sample_rate: float | None = None,
+        channel: Channel = "mix",
+    ) -> Iterator[tuple[Any, Tensor | AudioError]]:
+        """Embed many recordings in batches, while the next ones are read. They are those of :meth:`encode_file`.
 
         Yields
         ------
-        path : Path
-            In the order of ``paths``.
+        path : Path or object
+            In the order of ``paths``: a path, or the file or samples that were passed.
         result : Tensor or AudioError
-            The d-vector (embedding_size,), or the reason why this file has none.
+            The d-vector (embedding_size,), or the reason why this recording has none.
         """
 
-        def prepare(samples: np.ndarray, path: Path) -> Tensor:
-            return self._speech_feats(torch.from_numpy(samples), str(path))[0]
+        def prepare(samples: np.ndarray, source: Source) -> Tensor:
+            return self._speech_feats(remove_offset(torch.from_numpy(samples)[None])[0], source.name)[0]
 
         return map_recordings(
-            paths, self.sample_rate, self._embed, self.encode_file, self.CHUNK_SECONDS, batch_size, prepare
+            paths,
+            self.sample_rate,
+            self._embed,
+            self.encode_file,
+            self.CHUNK_SECONDS,
+            batch_size,
+            prepare,
+            samples_rate=sample_rate,
+            channel=channel,
         )
 
-    @torch.inference_mode()
+    def _embed_recording(
+        self, recording: Recording, sample_rate: float | None = None, channel: Channel = "mix"
+    ) -> tuple[WindowDVectors, float]:
+        """Embed the windows of a recording; also returns its seconds of speech."""
+        source = open_source(recording, self.sample_rate, sample_rate, channel)
+        samples = read_short(source, self.sample_rate, self.CHUNK_SECONDS)
+        if samples is not None:
+            return self._embed_windows([remove_offset(torch.from_numpy(samples)[None])[0]], source.name)
+        if self.segment is not None:
+            raise AudioError(
+                f"{source.name} lasts more than {self.CHUNK_SECONDS:g} s, in which this model looks for a keyword of "
+                f"{self.segment.num_samples / self.sample_rate} s. Cut the recording."
+            )
+        mean = np.float32(offset(source, self.sample_rate))
+        parts = chunks(source, self.sample_rate, round(self.CHUNK_SECONDS * self.sample_rate))
+        return self._embed_windows((torch.from_numpy(part.samples - mean) for part in parts), source.name)
+
+    @torch.no_grad()
     def _embed(self, feats: list[Tensor]) -> list[Tensor]:
         """Embed utterances' features (frames, size): a d-vector (embedding_size,) each."""
         return [dvectors.utterance_dvector(windows).cpu() for windows in self._window_dvectors(feats)]
@@ -210,7 +264,7 @@ class SpeakerEncoder(PretrainedModel):
         windows = dvectors.window_dvectors(self.encoder, feats, self.window_frames, self.window_hop_frames)
         return [self._to_signal(group) for group in windows]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _embed_windows(self, wavs: Iterable[Tensor], name: str) -> tuple[WindowDVectors, float]:
         """Embed the windows of a recording's consecutive chunks; also returns its seconds of speech."""
         windows: list[Tensor] = []
@@ -239,7 +293,7 @@ class SpeakerEncoder(PretrainedModel):
         ends = np.minimum(last * hop + length, len(positions)) - 1
         return np.stack([positions[starts * hop], positions[ends] + 1], axis=1)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _speech_feats(self, wav: Tensor, name: str) -> tuple[Tensor, np.ndarray]:
         """Features (frames, size) of the speech in a waveform, and the positions of its samples."""
         wav = self._to_signal(wav)
@@ -261,13 +315,3 @@ class SpeakerEncoder(PretrainedModel):
                     f"{self.MIN_SPEECH_SECONDS} s are needed. Use a longer or louder recording."
                 )
         return self.features(wav[positions].unsqueeze(0))[0].to(self.dtype), positions.cpu().numpy()
-
-    def _chunks(self, path: str | Path) -> Iterator[Tensor]:
-        seconds = duration(path)
-        if self.segment is not None and seconds > self.CHUNK_SECONDS:
-            raise AudioError(
-                f"{path} has {seconds:.0f} s, but this model looks for a keyword of "
-                f"{self.segment.num_samples / self.sample_rate} s in at most {self.CHUNK_SECONDS} s. Cut the recording."
-            )
-        for chunk in chunks(path, self.sample_rate, round(self.CHUNK_SECONDS * self.sample_rate)):
-            yield torch.from_numpy(chunk.samples)

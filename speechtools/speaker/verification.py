@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from speechtools.audio.recordings import as_list
+from speechtools.audio.sources import Channel, Recording
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError, printable
 from speechtools.speaker import dvectors
@@ -86,18 +88,28 @@ class SpeakerVerification(SpeakerEncoder):
         # The voiceprint of each voice with its details, which are outdated when `voices` has another tensor.
         self._details: dict[str, tuple[Tensor, Voice]] = {}
 
-    def enroll(self, name: str, paths: Iterable[str | Path], errors: list[AudioError] | None = None) -> Tensor:
+    def enroll(
+        self,
+        name: str,
+        paths: Iterable[Recording] | Recording,
+        errors: list[AudioError] | None = None,
+        *,
+        sample_rate: float | None = None,
+        channel: Channel = "mix",
+    ) -> Tensor:
         """Enroll a voice from one or more recordings, replacing an earlier voice of that name.
 
         Parameters
         ----------
         name : str
             Any name that is not blank, of at most 255 characters.
-        paths : iterable of str or Path
-            The recordings, better three or more.
+        paths : iterable
+            The recordings, better three or more; each as in :meth:`encode_file`.
         errors : list, optional
             Receives the reasons why recordings cannot be used; the voice is enrolled from the others. Default: such a
             recording is an error.
+        sample_rate, channel
+            As in :meth:`encode_file`.
 
         Returns
         -------
@@ -112,7 +124,7 @@ class SpeakerVerification(SpeakerEncoder):
             The name is not valid, or there are no recordings.
         """
         check_name(name)
-        paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
+        paths = list(as_list(paths))
         if not paths:
             raise ConfigError(
                 f"No recordings to enroll {printable(name)!r} from. Pass at least one, better three or more."
@@ -120,7 +132,7 @@ class SpeakerVerification(SpeakerEncoder):
         voiceprints, speech_seconds = [], 0.0
         for path in paths:
             try:
-                windows, seconds = self._embed_windows(self._chunks(path), str(path))
+                windows, seconds = self._embed_recording(path, sample_rate, channel)
             except AudioError as error:
                 if errors is None:
                     raise
@@ -142,8 +154,16 @@ class SpeakerVerification(SpeakerEncoder):
         self.voices[name] = voiceprint
         self._details[name] = voiceprint, Voice(voiceprint.detach().numpy(), recordings, seconds, date)
 
-    def verify(self, name: str, path: str | Path, threshold: float | None = None) -> Verdict:
-        """Decide whether a recording is of the enrolled voice ``name``.
+    def verify(
+        self,
+        name: str,
+        path: Recording,
+        threshold: float | None = None,
+        *,
+        sample_rate: float | None = None,
+        channel: Channel = "mix",
+    ) -> Verdict:
+        """Decide whether a recording, as in :meth:`encode_file`, is of the enrolled voice ``name``.
 
         Raises
         ------
@@ -152,23 +172,43 @@ class SpeakerVerification(SpeakerEncoder):
         AudioError
             The recording cannot be read or contains too little speech.
         """
-        return self._verdict(self.voice(name), self.encode_file(path), threshold)
+        dvector = self.encode_file(path, sample_rate=sample_rate, channel=channel)
+        return self._verdict(self.voice(name), dvector, threshold)
 
-    def verify_files(self, path_a: str | Path, path_b: str | Path, threshold: float | None = None) -> Verdict:
-        """Decide whether two recordings are of the same voice."""
-        return self._verdict(self.encode_file(path_a), self.encode_file(path_b), threshold)
+    def verify_files(
+        self,
+        path_a: Recording,
+        path_b: Recording,
+        threshold: float | None = None,
+        *,
+        sample_rate: float | None = None,
+        channel: Channel = "mix",
+    ) -> Verdict:
+        """Decide whether two recordings, as in :meth:`encode_file`, are of the same voice."""
+        first, second = (self.encode_file(path, sample_rate=sample_rate, channel=channel) for path in (path_a, path_b))
+        return self._verdict(first, second, threshold)
 
-    def identify(self, path: str | Path, top: int = 1, threshold: float | None = None) -> list[Match]:
+    def identify(
+        self,
+        path: Recording,
+        top: int = 1,
+        threshold: float | None = None,
+        *,
+        sample_rate: float | None = None,
+        channel: Channel = "mix",
+    ) -> list[Match]:
         """Find the enrolled voices that are most similar to that of a recording.
 
         Parameters
         ----------
-        path : str or Path
-            The recording.
+        path : str, bytes, PathLike, BinaryIO, np.ndarray or Tensor
+            The recording, as in :meth:`encode_file`.
         top : int
             So many voices are returned at most.
         threshold : float, optional
             Accept from this score on. Default: the model's threshold.
+        sample_rate, channel
+            As in :meth:`encode_file`.
 
         Returns
         -------
@@ -184,22 +224,29 @@ class SpeakerVerification(SpeakerEncoder):
             The recording cannot be read or contains too little speech.
         """
         self._check_search(top, threshold)
-        return self._rank(self.encode_file(path), top, threshold)
+        return self._rank(self.encode_file(path, sample_rate=sample_rate, channel=channel), top, threshold)
 
     def identify_files(
-        self, paths: Iterable[str | Path], top: int = 1, threshold: float | None = None, batch_size: int = 32
-    ) -> Iterator[tuple[Path, list[Match] | AudioError]]:
+        self,
+        paths: Iterable[Recording] | Recording,
+        top: int = 1,
+        threshold: float | None = None,
+        batch_size: int = 32,
+        *,
+        sample_rate: float | None = None,
+        channel: Channel = "mix",
+    ) -> Iterator[tuple[Any, list[Match] | AudioError]]:
         """Identify the voices of many recordings, as :meth:`identify` does for one.
 
         Yields
         ------
-        path : Path
-            In the order of ``paths``.
+        path : Path or object
+            In the order of ``paths``: a path, or the file or samples that were passed.
         matches : list of Match, or AudioError
             The voices by falling score, or the reason why this recording has none.
         """
         self._check_search(top, threshold)
-        for path, result in self.encode_files(paths, batch_size):
+        for path, result in self.encode_files(paths, batch_size, sample_rate=sample_rate, channel=channel):
             yield path, result if isinstance(result, AudioError) else self._rank(result, top, threshold)
 
     def voice(self, name: str) -> Tensor:

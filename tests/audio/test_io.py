@@ -138,7 +138,7 @@ def test_blocks_stay_in_bounded_memory(tmp_path):
 @pytest.mark.parametrize("samples", [1, 999, 1000, 1200, 1201, 5201])
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (300, 200)])
 def test_chunks_join_to_the_recording(tmp_path, monkeypatch, samples, before, after):
-    monkeypatch.setattr("speechtools.audio.io._DECODED_FRAMES", 700)
+    monkeypatch.setattr("speechtools.audio.decoding._DECODED_FRAMES", 700)
     wav = noise(samples)
     soundfile.write(tmp_path / "a.wav", wav, 16000, subtype="FLOAT")
     parts = list(chunks(tmp_path / "a.wav", 16000, 1000, before, after))

@@ -61,9 +61,9 @@ def recordings(tmp_path):
     paths = []
     for number in range(11):
         paths.append(tmp_path / f"{number}.wav")
-        soundfile.write(paths[-1], np.full(1600 * (1 + 7 * number % 11), 0.1), 16000)
+        soundfile.write(paths[-1], np.tile([0.1, -0.1], 800 * (1 + 7 * number % 11)), 16000)
     paths[2].unlink()
-    soundfile.write(paths[4], np.full(5 * 16000, 0.1), 16000)
+    soundfile.write(paths[4], np.tile([0.1, -0.1], 5 * 8000), 16000)
     return paths
 
 

@@ -55,6 +55,7 @@ def load(source=None):
 def test_steps_from_noisy_to_enhanced(enhancer, tone):
     """Spectrum, mask, inverse."""
     wavs = torch.from_numpy(tone(1.0))[None]
+    wavs -= wavs.mean()
     noisy = enhancer.spectrum(wavs)
     masks = enhancer.mods.enhancer(noisy.abs())
     enhanced = enhancer.enhance_batch(wavs)
@@ -134,8 +135,8 @@ def test_long_files_are_enhanced_in_chunks_like_a_whole(enhancer, model, tmp_pat
     whole = enhancer.enhance_file(path)
     chunked = load(model)
     chunked.CHUNK_SECONDS, chunked.CONTEXT_SECONDS = 4 * 8192 / 16000, 2 * 8192 / 16000
-    lengths, enhance = [], chunked.enhance_waveforms
-    chunked.enhance_waveforms = lambda waveforms: lengths.append(len(waveforms[0])) or enhance(waveforms)
+    lengths, enhance = [], chunked._enhance_chunk
+    chunked._enhance_chunk = lambda samples: lengths.append(len(samples)) or enhance(samples)
     enhanced = chunked.enhance_file(path)
     assert len(lengths) == chunks and max(lengths) <= 10 * 8192
     assert enhanced.shape == whole.shape
@@ -163,12 +164,12 @@ def test_what_would_clip_is_scaled(enhancer, tone, tmp_path, monkeypatch):
 
 def test_chunks_are_cross_faded(model, tmp_path):
     """Each chunk is scaled by another gain; the gains are cross-faded."""
-    path = write(tmp_path / "long.wav", np.full(16000 * 9, 0.25))
+    path = write(tmp_path / "long.wav", np.tile([0.25, -0.25], 8000 * 9))
     chunked = load(model)
     chunked.CHUNK_SECONDS, chunked.CONTEXT_SECONDS = 2.0, 0.5
     gains = iter(range(1, 100))
-    chunked.enhance_waveforms = lambda waveforms: [next(gains) * samples for samples in waveforms]
-    enhanced = chunked.enhance_file(path) / 0.25
+    chunked._enhance_chunk = lambda samples: next(gains) * samples
+    enhanced = chunked.enhance_file(path)[::2] / 0.25
     assert enhanced[0] == pytest.approx(1) and enhanced[-1] > 3
     assert np.abs(np.diff(enhanced)).max() < 1e-3 and np.diff(enhanced).min() > -1e-5
 
