@@ -85,6 +85,30 @@ def print_problems(problems: Iterable[object]) -> int:
     return status
 
 
+def channel_option(command: Callable) -> Callable:
+    """Add ``--channel``."""
+    return click.option(
+        "--channel",
+        default="mix",
+        show_default=True,
+        callback=_channel,
+        metavar="NUMBER|mix",
+        help="A channel of recordings, counted from 0, or the mean of all.",
+    )(command)
+
+
+def _channel(context: click.Context, parameter: click.Parameter, value: str) -> int | str:
+    if value == "mix":
+        return value
+    try:
+        number = int(value)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise click.BadParameter(f"{value!r} is neither the number of a channel, from 0, nor 'mix'.")
+    return number
+
+
 def output_options(command: Callable) -> Callable:
     """Add ``--resume`` and ``--overwrite``."""
     command = click.option("--overwrite", is_flag=True, help="Replace existing files; never one of the recordings.")(

@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from speechtools.cli.common import (
+    channel_option,
     load_model,
     model_options,
     module_option,
@@ -32,10 +33,17 @@ SECONDS_BETWEEN_WRITES = 10.0
 @click.argument("paths", nargs=-1, required=True, metavar="FILE_OR_FOLDER...")
 @click.option("--out", required=True, metavar="FILE", help="The .npz file to write.")
 @model_options
+@channel_option
 @output_options
 @module_option
 def embed(
-    paths: tuple[str, ...], out: str, model: str | None, device: str | None, resume: bool, overwrite: bool
+    paths: tuple[str, ...],
+    out: str,
+    model: str | None,
+    device: str | None,
+    channel: int | str,
+    resume: bool,
+    overwrite: bool,
 ) -> int:
     """Write the d-vectors of recordings to a file. Folders are searched for audio files.
 
@@ -59,7 +67,8 @@ def embed(
     before, errors, written = len(dvectors), [], time.monotonic()
     remaining = [path for path in files if str(path) not in dvectors]
     try:
-        for path, result in progress(encoder.encode_files(remaining), "embedding", len(remaining)):
+        results = encoder.encode_files(remaining, channel=channel)
+        for path, result in progress(results, "embedding", len(remaining)):
             if isinstance(result, AudioError):
                 errors.append(result)
                 continue

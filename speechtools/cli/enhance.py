@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from speechtools.cli.common import (
+    channel_option,
     load_model,
     model_options,
     module_option,
@@ -22,9 +23,18 @@ from speechtools.core.files import is_stream
 @click.argument("source", metavar="FILE_OR_FOLDER", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
 @model_options
+@channel_option
 @output_options
 @module_option
-def enhance(source: Path, target: Path, model: str | None, device: str | None, resume: bool, overwrite: bool) -> int:
+def enhance(
+    source: Path,
+    target: Path,
+    model: str | None,
+    device: str | None,
+    channel: int | str,
+    resume: bool,
+    overwrite: bool,
+) -> int:
     """Remove the noise from a recording, or from all recordings in a folder.
 
     OUTPUT is a file (.wav or .flac) or a folder. It is mono, 16 bit, at the sample rate of the model.
@@ -35,7 +45,8 @@ def enhance(source: Path, target: Path, model: str | None, device: str | None, r
     files = _files(source, target)
     remaining = _remaining(files, resume, overwrite)
     enhancer = load_model("SpeechEnhancer", model, device)
-    errors = [error for _, error in progress(enhancer.enhance_files(remaining), "enhancing", len(remaining)) if error]
+    results = enhancer.enhance_files(remaining, channel=channel)
+    errors = [error for _, error in progress(results, "enhancing", len(remaining)) if error]
     earlier = f", {len(files) - len(remaining)} before" if len(remaining) < len(files) else ""
     if len(errors) < len(files):
         print(f"{recordings(len(remaining) - len(errors))} enhanced{earlier}: {printable(target)}")

@@ -13,6 +13,7 @@ import click
 
 from speechtools import SAMPLE
 from speechtools.cli.common import (
+    channel_option,
     finite,
     load_model,
     model_options,
@@ -63,6 +64,7 @@ class ScoreRow(Row):
     show_default=True,
     help="Recordings that are scored together.",
 )
+@channel_option
 @output_options
 @module_option
 def score(
@@ -75,10 +77,11 @@ def score(
     png: str | None,
     below: float,
     batch_size: int,
+    channel: int | str,
     resume: bool,
     overwrite: bool,
 ) -> int:
-    """Predict the quality of recordings, without a reference. Folders are searched for audio files.
+    """Predict the quality of recordings, without a reference. Folders are searched; `-` is the standard input.
 
     The output has a line for each recording: its score, a tab, its path. On a terminal, a header explains the scale;
     in a pipe or file there is none. A table (--csv, --jsonl) grows with every recording; `-` is the standard output.
@@ -101,7 +104,7 @@ def score(
     with ExitStack() as stack:
         for table in tables:
             table.open(stack, {file_cell(path) for path in files})
-        rows = write_rows(score_rows(net, remaining, batch_size, below, plots), tables)
+        rows = write_rows(score_rows(net, remaining, batch_size, below, plots, channel), tables)
     failed = [row for row in rows if row.error]
     summary = f"{recordings(len(rows) - len(failed))} scored on the scale {net.scale}"
     if len(remaining) < len(files):
@@ -128,10 +131,10 @@ def describe_scale(name: str) -> str:
 
 
 def score_rows(
-    net: Any, paths: list[Path], batch_size: int, below: float, plots: Mapping[Path, Path]
+    net: Any, paths: list[Path], batch_size: int, below: float, plots: Mapping[Path, Path], channel: int | str
 ) -> Iterator[tuple[ScoreRow, dict[str, Any]]]:
     """Yield a row for each recording, in order, and its frames for the JSON lines; draw its plot, if it has one."""
-    for path, report in progress(net.assess_files(paths, batch_size), "scoring", len(paths)):
+    for path, report in progress(net.assess_files(paths, batch_size, channel=channel), "scoring", len(paths)):
         if isinstance(report, AudioError):
             yield ScoreRow(file=str(path), error=str(report)), {}
             continue
@@ -147,7 +150,7 @@ def score_rows(
             from speechtools.quality.plots import frame_scores
 
             try:
-                panel = printable(path.name), read(path, net.sample_rate), report
+                panel = printable(path.name), read(path, net.sample_rate, channel=channel), report
                 frames["figure"] = str(frame_scores(plots[path], [panel], net.sample_rate))
             except Exception as reason:  # whatever it is, the score and the other recordings are kept
                 error = f"{path} was scored, but {plots[path]} cannot be plotted: {reason}"

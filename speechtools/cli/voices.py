@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from speechtools.cli.common import (
+    channel_option,
     finite,
     load_model,
     model_options,
@@ -57,6 +58,7 @@ def voices_option(command: Callable) -> Callable:
 @click.option("--overwrite", is_flag=True, help="Replace a voice that has this name.")
 @click.option("--add", is_flag=True, help="Add the recordings to a voice that has this name.")
 @model_options
+@channel_option
 @module_option
 def enroll(
     words: tuple[str, ...],
@@ -66,6 +68,7 @@ def enroll(
     add: bool,
     model: str | None,
     device: str | None,
+    channel: int | str,
 ) -> int:
     """Enroll a voice from recordings of it, better three or more, in a file for `verify` and `identify`.
 
@@ -103,7 +106,7 @@ def enroll(
                 raise AudioError(f"The folder {os.path.join(from_folder, name)} contains no audio file.")
             if name in earlier and not overwrite and not add:
                 raise ConfigError(taken(name))
-            verifier.enroll(name, files, errors if from_folder else None)
+            verifier.enroll(name, files, errors if from_folder else None, channel=channel)
             with edit_voices(voices, verifier.model_id, verifier.embedding_size) as content:
                 again = name in content.voices
                 content.enroll(name, verifier.details(name), overwrite, add)
@@ -163,6 +166,7 @@ def _find_speakers(folder: str) -> dict[str, list[Path]]:
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print no decision; the exit status is 0 (accepted) or 1 (rejected).")
 @model_options
+@channel_option
 @module_option
 def verify(
     claimed: str,
@@ -172,6 +176,7 @@ def verify(
     quiet: bool,
     model: str | None,
     device: str | None,
+    channel: int | str,
 ) -> int:
     """Decide whether two recordings are of the same voice or, with --voices, whether one is of an enrolled voice.
 
@@ -179,11 +184,11 @@ def verify(
     0 if the voice is accepted, 1 if it is rejected and 2 for an error, such as a recording without speech.
     """
     if not quiet:
-        verdict, used = _decide(claimed, recording, voices, threshold, model, device)
+        verdict, used = _decide(claimed, recording, voices, threshold, model, device, channel)
         print(f"{'accepted' if verdict.accepted else 'rejected'}\tscore {verdict.score:.4f}\tthreshold {used:.4f}")
         return 0
     try:
-        verdict, _ = _decide(claimed, recording, voices, threshold, model, device)
+        verdict, _ = _decide(claimed, recording, voices, threshold, model, device, channel)
     except (SpeechtoolsError, OSError) as error:
         print_problems([error])
         return 2
@@ -194,7 +199,13 @@ def verify(
 
 
 def _decide(
-    claimed: str, recording: str, voices: str | None, threshold: float | None, model: str | None, device: str | None
+    claimed: str,
+    recording: str,
+    voices: str | None,
+    threshold: float | None,
+    model: str | None,
+    device: str | None,
+    channel: int | str,
 ) -> tuple[Any, float]:
     from speechtools.speaker.voices import read_voices
 
@@ -205,11 +216,11 @@ def _decide(
             command = shlex.join(["speechtools", "verify", recording, claimed, "--voices", voices])
             remedy = f"The name comes first: `{printable(command)}`."
         raise ConfigError(f"{claimed} is not the name of an enrolled voice. {remedy}")
-    if not voices and not os.path.exists(claimed):
+    if not voices and claimed != "-" and not os.path.exists(claimed):
         raise ConfigError(
             f"The recording {claimed} does not exist. For an enrolled voice, pass its file with --voices."
         )
-    if not voices and not os.path.exists(recording):
+    if not voices and recording != "-" and not os.path.exists(recording):
         raise ConfigError(
             f"The recording {recording} does not exist. For an enrolled voice, pass its name first, and its file: "
             "`speechtools verify NAME RECORDING --voices FILE`."
@@ -217,9 +228,9 @@ def _decide(
     verifier = load_model("SpeakerVerification", model, device)
     if voices:
         verifier.load_voices(voices)
-        verdict = verifier.verify(claimed, recording, threshold)
+        verdict = verifier.verify(claimed, recording, threshold, channel=channel)
     else:
-        verdict = verifier.verify_files(claimed, recording, threshold)
+        verdict = verifier.verify_files(claimed, recording, threshold, channel=channel)
     return verdict, verifier.threshold if threshold is None else threshold
 
 
@@ -247,6 +258,7 @@ def _decide(
     help="Recordings that are embedded together.",
 )
 @model_options
+@channel_option
 @module_option
 def identify(
     paths: tuple[str, ...],
@@ -259,6 +271,7 @@ def identify(
     batch_size: int,
     model: str | None,
     device: str | None,
+    channel: int | str,
 ) -> int:
     """Find out which enrolled voice recordings are of. Folders are searched for audio files.
 
@@ -283,7 +296,7 @@ def identify(
     verifier.load_voices(voices)
 
     def rows() -> Iterator[Identification]:
-        results = verifier.identify_files(files, top, threshold, batch_size)
+        results = verifier.identify_files(files, top, threshold, batch_size, channel=channel)
         for path, result in progress(results, "identifying", len(files)):
             if isinstance(result, AudioError):
                 yield Identification(file=str(path), error=str(result))

@@ -47,7 +47,7 @@ def test_an_interrupt_keeps_the_dvectors_so_far_and_resume_adds_the_others(recor
     call("embed", *recordings, "--out", whole)
     original = SpeakerEncoder.encode_files
 
-    def interrupted(self, paths, batch_size=32):
+    def interrupted(self, paths, batch_size=32, **options):
         yield from list(original(self, paths[:2], batch_size))
         raise KeyboardInterrupt
 

@@ -112,7 +112,7 @@ def test_names_that_a_plot_a_table_and_a_terminal_can_show(call, tone, tmp_path,
 def interrupt_after_two(monkeypatch, error):
     original = QualityNet.assess_files
 
-    def interrupted(self, paths, batch_size=32):
+    def interrupted(self, paths, batch_size=32, **options):
         yield from list(original(self, paths[:2], batch_size))
         raise error
 
