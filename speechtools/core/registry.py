@@ -176,15 +176,18 @@ def find(name: str) -> Callable:
     kind, short = name.split("/", 1)
     names = available(kind)
     if name not in names:
+        short = short.replace("_", "-")
         near = nearest(short, [other.split("/", 1)[1] for other in names])
-        module = f"{short.replace('-', '_')}.py"
+        module = short.replace("-", "_")
         hint = f" Did you mean '{kind}/{near}'?" if near else ""
-        if Path(module).is_file():
-            hint = f" If {module} registers it, add --module {module}."
-        raise PluginError(
-            f"Unknown plugin {name!r}.{hint} Plugins of the kind {kind!r}: {', '.join(names) or 'none'}. "
-            "To import a module of yours, use __plugins in a recipe's yaml or --module on the command line."
-        )
+        if near != short and Path(f"{module}.py").is_file():
+            hint = f" If {module}.py registers it, import it:"
+        elif near != short:
+            module = "my_module"
+            hint += " To import a module of yours:"
+        if near != short:
+            hint += f" --__plugins={module} in a recipe, --module {module}.py in other commands."
+        raise PluginError(f"Unknown plugin {name!r}.{hint} Plugins of the kind {kind!r}: {', '.join(names) or 'none'}.")
     return _plugins[name]
 
 

@@ -42,6 +42,7 @@ def check_recipe(folder: str | Path) -> list[str]:
     paths = sorted((folder / "hparams").glob("*.yaml"))
     if not (folder / "train.py").is_file() or not paths:
         raise ConfigError(f"{folder} is not a recipe. A recipe is a folder with train.py and hparams/*.yaml.")
+    options.hide_notices()
     before = Path.cwd(), list(sys.path)
     os.chdir(folder)
     sys.path.insert(0, str(folder))  # as for train.py, beside which a recipe's own modules lie

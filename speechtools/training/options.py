@@ -129,7 +129,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
                     raise ConfigError(f"--{key} has no value. Write --{key}=….")
                 text = words.pop(0)
             if key in typed:
-                raise ConfigError(f"--{key} is repeated. Pass it once.")
+                raise ConfigError(f'--{key} is repeated. Pass it once; several values are a list: --{key}="[a, b]".')
             try:
                 options[key], typed[key] = ruamel.yaml.YAML().load(text) if text else "", text
             except ruamel.yaml.error.YAMLError as error:
@@ -138,9 +138,25 @@ def parse(argv: Sequence[str]) -> CommandLine:
         raise ConfigError("The recipe's yaml is missing: python train.py hparams/<name>.yaml --key=value.")
     if len(paths) > 1:
         raise ConfigError(
-            f"{paths[1]!r} is not an option. Write options as --key=value; quote values that contain spaces."
+            f"{paths[1]!r} is not an option. Write options as --key=value; quote values that contain spaces, as in "
+            '--key="[a, b]".'
         )
     return CommandLine(Path(*paths), options, typed, _run_options([*paths, *run_words]))
+
+
+def _print_keys(yaml: Path) -> None:
+    """Print the options of a yaml with their values and comments."""
+    _, tree = load_variants(yaml)[0]
+    for _, values in load_variants(yaml)[1:]:
+        _update(tree, values)
+    print(f"\noptions of {yaml} and their values there:")
+    for key, value in tree.items():
+        if str(key).startswith("__") or not (tag(value) == "!ref" or not any(map(tag, nodes(value)))):
+            continue  # an object, which other options describe
+        comment = (tree.ca.items.get(key) or [None] * 3)[2]
+        note = comment.value.partition("\n")[0].strip() if comment else ""
+        text = "null" if value is None else getattr(value, "value", value)
+        print(f"  --{key}={text}".ljust(40) + f"  {note}" if note else f"  --{key}={text}")
 
 
 def _run_options(argv: list[str]) -> sb.core.RunOptions:
@@ -151,7 +167,10 @@ def _run_options(argv: list[str]) -> sb.core.RunOptions:
             _, run_opts, _ = sb.core.RunOptions.from_command_line_args(argv)
     except SystemExit as end:
         if not end.code:  # --help
-            print("\nand every key of the yaml: --key=value")
+            if argv[0].startswith("-"):
+                print("\nWith a yaml before --help, its options are listed as well.")
+            else:
+                _print_keys(Path(argv[0]))
             raise
         raise ConfigError(f"{output.getvalue().rpartition('error: ')[2].strip()}.") from end
     device = run_opts.device
@@ -225,7 +244,8 @@ def _checked(defaults: dict, key: str, value: Any, typed: str, place: str) -> An
     Returns
     -------
     object
-        The value; the text, if the option is text and the value was read as a number or a date.
+        The value; the text, if the option is text and the value was read as a number or a date; a list of the value, if
+        the option is a list.
     """
     if str(key).startswith("__"):
         return value
@@ -242,6 +262,8 @@ def _checked(defaults: dict, key: str, value: Any, typed: str, place: str) -> An
         return typed
     if is_text and default != "" and value == "":
         raise ConfigError(f"Invalid value for {place}: it is empty.")
+    if isinstance(default, list) and not isinstance(value, list | None) and value != "":
+        value = [value]
     expected = _mismatch(defaults, default, value)
     if expected:
         raise ConfigError(f"Invalid value for {place}: {value!r} is not {expected}.")
@@ -295,7 +317,10 @@ def resolve(command_line: CommandLine) -> str:
                 raise ConfigError(f"{key} in {path} refers to <{name}>, which is not a key.{hint}")
     modules = tree.get("__plugins") or []
     for module in modules if isinstance(modules, list) else [modules]:
-        registry.import_module(tag(module).removeprefix("!module:") or str(module))
+        name = tag(module).removeprefix("!module:") or str(module)
+        if re.search(r"[,\s]", name) and not Path(name).is_file():
+            raise ConfigError(f'Invalid __plugins: {name!r}. Several modules are a list: __plugins="[a, b]".')
+        registry.import_module(name)
     try:
         resolved = resolve_references(text).getvalue()
     except RecursionError as error:
@@ -319,15 +344,19 @@ def resolve(command_line: CommandLine) -> str:
 def _without_effect(tree: dict, resolved: str, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield the keys that are only offered to plugins, of which no chosen one takes them, and what to do about it."""
     used, unused = set(), {}
-    for key, plugin, parameter in _uses(tree, ruamel.yaml.YAML().load(resolved)):
-        if not plugin or parameter in inspect.signature(registry.find(plugin)).parameters:
+    for key, plugin, parameter, is_overruled in _uses(tree, ruamel.yaml.YAML().load(resolved)):
+        has = not plugin or parameter in inspect.signature(registry.find(plugin)).parameters
+        if has and not is_overruled:
             used.add(key)
-        else:
-            unused[key] = plugin, parameter
+        elif has or key not in unused:
+            unused[key] = plugin, parameter, has
     for key in keys:
         if key in used or key not in unused:
             continue
-        plugin, parameter = unused[key]
+        plugin, parameter, has = unused[key]
+        if has:
+            yield key, f"the further options of {plugin} set {parameter}, and come last. Set it in one place."
+            continue
         others = [
             name
             for name in registry.available(plugin.split("/")[0])
@@ -340,25 +369,38 @@ def _without_effect(tree: dict, resolved: str, keys: Iterable[str]) -> Iterator[
         )
 
 
-def _uses(node: Any, value: Any) -> Iterator[tuple[str, str, str]]:
+def _uses(node: Any, value: Any) -> Iterator[tuple[str, str, str, bool]]:
     """Yield the options that a yaml node refers to, each with the plugin and parameter to which it is offered, if any.
 
     A node offers options to a plugin under ``offered``, or to the reader of its ``corpus`` under ``options``. ``value``
-    is the resolved node.
+    is the resolved node. The last item is whether the ``options`` of the plugin set the parameter, too, and so come
+    instead.
     """
     if not isinstance(node, dict) or not isinstance(value, dict):
-        yield from ((name, "", "") for name in references(node))
+        yield from ((name, "", "", False) for name in references(node))
         return
-    plugin, slot = "", None
+    plugin, slot, last = "", None, {}
     if tag(node) == "!apply:speechtools.build":
-        plugin, slot = value["plugin"], "offered"
+        plugin, slot, last = value["plugin"], "offered", value.get("options") or {}
     elif {"corpus", "options"} <= node.keys():
         plugin, slot = f"corpus/{value['corpus']}", "options"
     for key, child in node.items():
         if key == slot and isinstance(child, dict):
-            yield from ((name, plugin, parameter) for parameter in child for name in references(child[parameter]))
+            offers = ((name, parameter) for parameter in child for name in references(child[parameter]))
+            yield from ((name, plugin, parameter, parameter in last) for name, parameter in offers)
         else:
             yield from _uses(child, value.get(key))
+
+
+def hide_notices() -> None:
+    """Hide SpeechBrain's log lines about its patches of torch and about plots, which the recipes draw themselves."""
+    for name in ("quirks", "train_logger"):
+        logging.getLogger(f"speechbrain.utils.{name}").addFilter(_concerns_the_run)
+
+
+def _concerns_the_run(record: logging.LogRecord) -> bool:
+    text = record.getMessage()
+    return "quirks" not in text and "torchvision" not in text
 
 
 def build(resolved: str, name: Path | str) -> dict[str, Any]:

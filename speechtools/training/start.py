@@ -58,8 +58,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     raise_terminated_from_now()
     show_messages_only(*_EXPECTED)
     keep_freed_memory()
-    for name in ("quirks", "train_logger"):
-        logging.getLogger(f"speechbrain.utils.{name}").addFilter(_concerns_the_run)
+    options.hide_notices()
     command_line = options.parse(sys.argv[1:] if argv is None else argv)
     sb.utils.distributed.ddp_init_group(command_line.run_opts)
     atexit.register(end_distributed, wait=False)  # for a failure that keeps the recipe from calling it
@@ -136,9 +135,3 @@ def lock(folder: Path) -> filelock.BaseFileLock | None:
     since = datetime.now().isoformat(" ", "seconds")
     (folder / ".lock").write_text(f"pid {os.getpid()} on {platform.node()}, since {since}", encoding="utf-8")
     return file_lock
-
-
-def _concerns_the_run(record: logging.LogRecord) -> bool:
-    """Filter SpeechBrain's log lines about its patches of torch and about plots, which the recipes draw themselves."""
-    text = record.getMessage()
-    return "quirks" not in text and "torchvision" not in text

@@ -14,6 +14,9 @@ import speechtools
 from speechtools import scaffolding
 from speechtools.core.contract import contract, contracts
 from speechtools.core.errors import SpeechtoolsError
+from speechtools.corpora.mixtures import parse_degradations
+from speechtools.training import options
+from speechtools.training.trees import plain
 
 ROOT = Path(__file__).parents[2]
 KINDS = [*contracts(), "brand-new"]
@@ -67,6 +70,25 @@ def test_the_printed_commands_work(tmp_path, monkeypatch, call):
     assert {"base: ge2e.yaml", "__plugins: !module:my_2_vad", "vad_name: my-2-vad"} <= set(lines)
     (check,) = (line for line in lines if line.startswith("speechtools check"))
     assert call(*check.split()[1:])[0] == 0
+
+
+@pytest.mark.parametrize("kind", [kind for kind in contracts() if contract(kind).slot])
+def test_the_printed_options_of_every_kind_are_valid(tmp_path, monkeypatch, kind):
+    """The command for a recipe, and the yaml of a variant, resolve; the plugin is then built from its option."""
+    monkeypatch.chdir(tmp_path)
+    name = f"{kind}/my-{kind}-of-lines"
+    lines = scaffolding.how_to_use_plugin(name, scaffolding.new_plugin(name)).splitlines()
+    slot = contract(kind).slot
+    (command,) = (line.split()[2:] for line in lines if line.strip().startswith("python train.py"))
+    yaml = ROOT / "recipes" / slot.recipe / command[0]
+    variant = [line.strip() for line in lines if line.startswith("    ") and ": " in line and "--" not in line]
+    (tmp_path / "mine.yaml").write_text("\n".join(variant).replace(f"base: {slot.yaml}", f"base: {yaml}"))
+    for words in ([str(yaml), *command[1:]], ["mine.yaml"]):
+        resolved = plain(options.resolve(options.parse(words)))
+        if kind == "degradation":
+            assert parse_degradations(resolved[slot.option]) == [(name.split("/")[1], {})]
+        else:
+            assert speechtools.find(f"{kind}/{resolved[slot.option]}")
 
 
 def test_in_the_folder_of_a_recipe_its_own_yaml_is_named(tmp_path, monkeypatch, call):

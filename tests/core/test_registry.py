@@ -69,13 +69,19 @@ def test_former_kinds_work_with_a_warning():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("toy/nett", "'toy/nett'. Did you mean 'toy/net'.* 'toy': toy/net"),
+        ("toy/nett", "'toy/nett'. Did you mean 'toy/net'.* --__plugins=my_module .* 'toy': toy/my-net, toy/net"),
+        ("toy/my_net", r"'toy/my_net'. Did you mean 'toy/my-net'\? Plugins of the kind"),
+        ("toy/my-own", "If my_own.py registers it, import it: --__plugins=my_own in a recipe, --module my_own.py"),
         ("corpsu/timit", "Unknown kind 'corpsu'. Did you mean 'corpus'"),
         ("magnitude", "Write kind/name, .* Kinds: corpus, "),
     ],
 )
-def test_an_unknown_name_gets_the_nearest_and_the_list(name, message):
+def test_an_unknown_name_gets_the_nearest_and_the_list(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file in ("my_own.py", "my_net.py"):
+        (tmp_path / file).touch()
     speechtools.plugin("toy/net")(net)
+    speechtools.plugin("toy/my-net")(lambda: None)
     with pytest.raises(PluginError, match=message):
         speechtools.build(name)
 

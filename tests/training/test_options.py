@@ -1,8 +1,10 @@
 """Options from the command line to the merged yaml: variants, names, types, and one message for every mistake."""
 
+import sys
 from pathlib import Path
 
 import pytest
+import runs
 
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.training import check_recipe, options, trees
@@ -81,10 +83,36 @@ def test_plugins_come_first_and_must_exist(write, plugins):
         (["--name=2024-05-01"], "name", "2024-05-01"),
         (["--name=/a=b"], "name", "/a=b"),
         (["--max_grad_norm=2"], "max_grad_norm", 2.0),  # SpeechBrain's, which changes the result
+        (["--snrs=5"], "snrs", [5]),
+        (["--snrs=clipping"], "snrs", ["clipping"]),
+        (["--snrs={clipping: {max_level: 0.1}}"], "snrs", [{"clipping": {"max_level": 0.1}}]),
     ],
 )
 def test_values_that_are_accepted(write, words, key, value):
     assert merged(write("base.yaml", BASE), *words)[key] == value
+
+
+def test_a_single_value_in_a_variant_is_a_list(write):
+    assert merged(write("variant.yaml", "base: base.yaml\nsnrs: 7\n"))["snrs"] == [7]
+
+
+def test_help_lists_the_options_of_the_yaml(write, capsys):
+    path = write("variant.yaml", "base: base.yaml\nrate: 0.25  # of what it measures\n")
+    with pytest.raises(SystemExit):
+        options.parse([str(path), "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    lines = [line.split() for line in lines[lines.index(f"options of {path} and their values there:") + 1 :]]
+    assert ["--seed=1"] in lines and ["--output_folder=results/<name>/<seed>"] in lines
+    assert ["--nothing=null"] in lines and not any(word.startswith("--net=") for line in lines for word in line)
+    with pytest.raises(SystemExit):
+        options.parse(["--help"])
+    assert "yaml before --help" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("modules", ["a,b", "!module:a,b", "a b"])
+def test_several_plugins_are_a_list(write, modules):
+    with pytest.raises(ConfigError, match=r'__plugins="\[a, b\]"'):
+        resolved(write("base.yaml", BASE), f"--__plugins={modules}")
 
 
 def test_options_of_speechbrain_reach_it():
@@ -102,7 +130,10 @@ def test_options_of_speechbrain_reach_it():
         ([], "yaml is missing"),
         (["base.yaml", "-rate=0.1"], "--rate=0.1"),
         (["base.yaml", "--rate=1", "--rate=2"], "--rate is repeated"),
+        (["base.yaml", "--__plugins=a", "--__plugins=b"], '--__plugins="[a, b]"'),
         (["base.yaml", "--rate", "0.1", "0.2"], "'0.2' is not an option"),
+        (["base.yaml", "--__plugins=[a,", "b]"], "--__plugins: [a, is not valid yaml"),
+        (["base.yaml", "--snrs="], "a list"),
         (["base.yaml", "--snrs=[a", "b]"], "--snrs: [a is not valid yaml"),
         # names
         (["bas.yaml"], "Did you mean base.yaml?"),
@@ -113,7 +144,6 @@ def test_options_of_speechbrain_reach_it():
         (["base.yaml", "--seed=True"], "whole number"),
         (["base.yaml", "--rate=fast"], "--rate: 'fast' is not a number"),
         (["base.yaml", "--augmented=yes"], "True or False"),
-        (["base.yaml", "--snrs=5"], "a list"),
         (["base.yaml", "--sizes=5"], "a mapping"),
         (["base.yaml", "--name="], "--name: it is empty"),
         # what is made of other options
@@ -162,6 +192,12 @@ def test_a_mistake_in_a_yaml_is_one_message_that_names_the_file(write, tmp_path,
     assert problems and token in problems[0] and "\n" not in problems[0]
 
 
+def test_a_check_prints_no_notices_of_speechbrain():
+    call = "from speechtools.cli import main; raise SystemExit(main(['check', 'recipe', '.']))"
+    done = runs.call([sys.executable, "-c", call], cwd=ROOT / "recipes/TI-SV/GE2E")
+    assert "0 problems" in done.stdout and "torchvision" not in done.stderr
+
+
 def test_a_check_imports_the_plugins_beside_train_py(write, tmp_path):
     with pytest.raises(ConfigError, match="not a recipe"):
         check_recipe(tmp_path)
@@ -199,6 +235,20 @@ def test_an_option_that_no_plugin_takes_is_refused(path, words, token):
     with pytest.raises(ConfigError, match=f"{words[-1]} has no effect: .*{token}"):
         resolved(path, *words)
     resolved(path, *words[:-1])  # the yaml may offer what no plugin takes
+
+
+def test_an_option_that_further_options_overrule_is_refused():
+    path = ROOT / "recipes/TI-SV/GE2E/hparams/ge2e.yaml"
+    further = "--encoder_options={hidden_size: 32}"
+    with pytest.raises(ConfigError, match="--hidden_size=64 has no effect: .*encoder/lstmp set hidden_size"):
+        resolved(path, further, "--hidden_size=64")
+    resolved(path, further, "--proj_size=32")
+
+
+def test_further_options_are_merged_with_those_of_the_yaml(tmp_path):
+    base = ROOT / "recipes/TI-SV/GE2E/hparams/ge2e.yaml"
+    (tmp_path / "mine.yaml").write_text(f"base: {base}\nencoder_options: {{a: 1, b: 2}}\n")
+    assert merged(tmp_path / "mine.yaml", "--encoder_options={b: 3}")["encoder_options"] == {"a": 1, "b": 3}
 
 
 def test_a_key_of_a_variant_that_no_plugin_takes_is_logged(tmp_path, caplog):
