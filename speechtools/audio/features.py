@@ -17,6 +17,25 @@ from speechtools.core.registry import plugin
 __getattr__ = former_names(__name__)
 
 
+def loud_rms(energies: Tensor, counts: Tensor, block: int) -> Tensor:
+    """RMS of the loudest tenth of the blocks of a recording: its level, whatever its pauses.
+
+    Parameters
+    ----------
+    energies : Tensor
+        Sums of squares of blocks, (batch, blocks).
+    counts : Tensor
+        Samples of each item, (batch,).
+    block : int
+        Samples of a block.
+    """
+    loudest = energies.sort(dim=1, descending=True).values.cumsum(dim=1)
+    # (batch, blocks)
+    num_blocks = torch.clamp(counts // (10 * block), min=1)
+    power = loudest.gather(1, num_blocks.unsqueeze(1) - 1).squeeze(1)
+    return (power / torch.minimum(num_blocks * block, counts)).sqrt()
+
+
 @plugin("features/magnitude")
 class Magnitude(Framing):
     """Magnitude spectrogram of the level-normalised waveform (Quality-Net paper, section 2).
@@ -32,8 +51,8 @@ class Magnitude(Framing):
         ``"hamming"`` or ``"hann"``.
     level : str
         The level that every waveform is divided by, which makes scores independent of the gain: ``"peak"``, its
-        largest absolute sample, as in the authors' released code; ``"loud"``, which sets the RMS of its loudest tenth
-        to 0.3 and ignores single peaks; or ``"none"``.
+        largest absolute sample, as in the authors' released code; ``"robust-peak"``, the same without clicks;
+        ``"loud"``, which sets the RMS of its loudest tenth to 0.3; or ``"none"``.
     log1p : bool
         Return log(1 + magnitude) instead of the magnitude: a narrower range, easier to learn from.
 
@@ -63,8 +82,9 @@ class Magnitude(Framing):
             raise ConfigError(f"Unknown window {window!r} for features/magnitude. Choose one of {', '.join(windows)}.")
         if not 0 < hop_length <= n_fft:
             raise ConfigError(f"hop_length={hop_length} is out of range. Choose a value from 1 to n_fft={n_fft}.")
-        if level not in ("peak", "loud", "none"):
-            raise ConfigError(f"Unknown level {level!r} for features/magnitude. Choose one of peak, loud, none.")
+        if level not in ("peak", "robust-peak", "loud", "none"):
+            known = "peak, robust-peak, loud, none"
+            raise ConfigError(f"Unknown level {level!r} for features/magnitude. Choose one of {known}.")
         self.n_fft = self.win_length = n_fft
         self.hop_length, self.padding = hop_length, hop_length - 1
         self.level, self.log1p = level, log1p
@@ -81,23 +101,29 @@ class Magnitude(Framing):
             return wavs.abs().amax(dim=1)
         blocks = nn.functional.pad(wavs, (0, -wavs.shape[1] % self.n_fft)).unflatten(1, (-1, self.n_fft))
         # (batch, blocks, n_fft)
+        if self.level == "robust-peak":
+            return self.robust_peak(blocks.abs().amax(dim=2), frame_counts(wavs, lens))
         return self.loud_level(blocks.square().sum(dim=2), frame_counts(wavs, lens))
 
-    def loud_level(self, energies: Tensor, counts: Tensor) -> Tensor:
-        """RMS of the loudest tenth of blocks of ``n_fft`` samples, over 0.3.
+    def robust_peak(self, peaks: Tensor, counts: Tensor) -> Tensor:
+        """Largest peak, but at most 1.5 times the tenth largest: speech peaks in many blocks, a click in one or two.
+
+        Of a recording with less than a hundred blocks, the tenth of its blocks replaces the number ten.
 
         Parameters
         ----------
-        energies : Tensor
-            Sums of squares of the blocks, (batch, blocks).
+        peaks : Tensor
+            Largest absolute samples of the blocks of ``n_fft`` samples, (batch, blocks).
         counts : Tensor
             Samples of each item, (batch,).
         """
-        loudest = energies.sort(dim=1, descending=True).values.cumsum(dim=1)
-        # (batch, blocks)
-        num_blocks = torch.clamp(counts // (10 * self.n_fft), min=1)
-        power = loudest.gather(1, num_blocks.unsqueeze(1) - 1).squeeze(1)
-        return (power / torch.minimum(num_blocks * self.n_fft, counts)).sqrt() / 0.3
+        ordered = peaks.sort(dim=1, descending=True).values
+        rank = torch.clamp(-(-counts // self.n_fft) // 10, 1, 10)
+        return torch.minimum(ordered[:, 0], 1.5 * ordered.gather(1, rank.unsqueeze(1) - 1).squeeze(1))
+
+    def loud_level(self, energies: Tensor, counts: Tensor) -> Tensor:
+        """RMS of the loudest tenth of blocks of ``n_fft`` samples, over 0.3; see :func:`loud_rms`."""
+        return loud_rms(energies, counts, self.n_fft) / 0.3
 
     def forward(self, wavs: Tensor, lens: Tensor | None = None, levels: Tensor | None = None) -> Tensor:
         """Compute the frames of a padded batch.
@@ -146,6 +172,9 @@ class LogMel(Framing):
         Subtract the mean over time from every utterance, which removes level and channel.
     floor : float
         Added to the energies before the logarithm. The default is about the rounding noise of 16-bit audio.
+    level : float, optional
+        Scale every waveform so that the RMS of its loudest tenth is this, which makes the floor independent of the
+        gain. Default: leave it.
 
     Shape
     -----
@@ -172,6 +201,7 @@ class LogMel(Framing):
         scale: str = "log",
         mean_norm: bool = False,
         floor: float = 1e-6,
+        level: float | None = None,
     ):
         super().__init__()
         from torchaudio.functional import melscale_fbanks
@@ -191,7 +221,10 @@ class LogMel(Framing):
             raise ConfigError(
                 f"f_min={f_min:g} and f_max={f_max:g} Hz: 0 <= f_min < f_max <= {sample_rate / 2:g} is needed."
             )
+        if level is not None and not level > 0:
+            raise ConfigError(f"level={level} is out of range for features/log-mel. Choose a value above 0, or null.")
         self.n_fft, self.mean_norm, self.floor, self.factor = n_fft, mean_norm, floor, factors[scale]
+        self.level = level
         filters = melscale_fbanks(n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate)
         self.register_buffer("filters", filters, persistent=False)
         # (bins, n_mels)
@@ -206,6 +239,11 @@ class LogMel(Framing):
         """Compute the frames of a padded batch."""
         counts = frame_counts(wavs, lens)
         wavs = clear_padding(wavs, lens)
+        if self.level is not None:
+            blocks = nn.functional.pad(wavs, (0, -wavs.shape[1] % self.n_fft)).unflatten(1, (-1, self.n_fft))
+            # (batch, blocks, n_fft)
+            levels = loud_rms(blocks.square().sum(dim=2), counts, self.n_fft)
+            wavs = wavs * (self.level / torch.where(levels > 0, levels, torch.ones_like(levels))).unsqueeze(1)
         wavs = nn.functional.pad(wavs, (0, max(self.win_length - wavs.shape[1], 0)))
         frames = wavs.unfold(1, self.win_length, self.hop_length) * self.window
         # (batch, time, win_length)

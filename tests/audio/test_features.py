@@ -19,7 +19,16 @@ def test_frames_are_the_spectra_of_hamming_windows():
     np.testing.assert_allclose(feats.numpy(), expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("features", [Magnitude(log1p=True), Magnitude(level="loud"), LogMel(mean_norm=True)])
+@pytest.mark.parametrize(
+    "features",
+    [
+        Magnitude(log1p=True),
+        Magnitude(level="loud"),
+        Magnitude(level="robust-peak"),
+        LogMel(mean_norm=True),
+        LogMel(level=0.1),
+    ],
+)
 def test_padding_changes_no_frame(features):
     torch.manual_seed(0)
     lengths = torch.tensor([700, 3000, 5001])
@@ -30,7 +39,7 @@ def test_padding_changes_no_frame(features):
         torch.testing.assert_close(row[: len(alone)], alone, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("level", ["peak", "loud"])
+@pytest.mark.parametrize("level", ["peak", "robust-peak", "loud"])
 def test_level_normalisation(level):
     wav, features = torch.randn(1, 12000), Magnitude(level=level)
     torch.testing.assert_close(features(0.01 * wav), features(wav), atol=1e-4, rtol=1e-4)
@@ -51,6 +60,25 @@ def test_the_loud_level_is_that_of_the_loudest_tenth(samples):
     expected = (sum(energies[:count]) / min(count * 512, samples)) ** 0.5 / 0.3
     levels = Magnitude(level="loud").levels(wav[None], torch.tensor([samples / len(wav)]))
     torch.testing.assert_close(levels, torch.tensor([expected], dtype=torch.float32))
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 5.0])
+def test_the_robust_peak_ignores_a_click(seconds):
+    wav = torch.randn(1, round(16000 * seconds), generator=torch.Generator().manual_seed(0))
+    features = Magnitude(level="robust-peak")
+    torch.testing.assert_close(features.levels(wav), wav.abs().amax(dim=1))
+    wav[0, 800] = 1000.0
+    expected = 1000.0 if seconds < 0.5 else 1.5 * 4.5  # three blocks of a tenth of a second are too few to tell
+    torch.testing.assert_close(features.levels(wav), torch.tensor([expected]), rtol=0.2, atol=0)
+
+
+def test_a_level_makes_log_mel_energies_independent_of_the_gain():
+    wav = torch.randn(2, 16000) * torch.linspace(1e-4, 1, 16000)
+    features = LogMel(level=0.1)
+    for gain in (0.01, 100.0):
+        torch.testing.assert_close(features(gain * wav), features(wav), atol=1e-3, rtol=0)
+    assert not torch.isclose(LogMel()(0.01 * wav), LogMel()(wav), atol=0.1).all()
+    assert torch.isfinite(features(torch.zeros(1, 16000))).all()
 
 
 def log_mel_reference(wav, n_mels=40):
@@ -77,7 +105,7 @@ def test_log_mel_equals_the_reference():
 
 def test_invalid_arguments():
     arguments = {Magnitude: {"window": "kaiser", "level": "rms", "hop_length": 600}}
-    arguments[LogMel] = {"scale": "bel", "hop_ms": 30.0, "f_max": 9000.0}
+    arguments[LogMel] = {"level": 0.0, "scale": "bel", "hop_ms": 30.0, "f_max": 9000.0}
     for features, values in arguments.items():
         for name, value in values.items():
             with pytest.raises(ConfigError, match=name):

@@ -1,0 +1,66 @@
+"""Digital silence, which says nothing about quality: it is left out when a recording is scored."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from speechtools.audio.frames import frame_counts, length_mask
+
+#: Mean magnitude of a frame at -80 dB re the level of the recording. Clean pauses of studio recordings are louder.
+SILENT_MAGNITUDE = 1.3e-3
+#: Shorter gaps, such as lost packets, are heard as interruptions and stay.
+MIN_SILENCE_SECONDS = 0.3
+
+
+def silent_frames(feats: Tensor, min_frames: int) -> Tensor:
+    """Frames of magnitudes (batch, time, bins) in runs of at least ``min_frames`` silent ones: (batch, time).
+
+    The lowest bins, which contain what remains of an offset, are ignored.
+
+    Examples
+    --------
+    >>> feats = torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0]).view(1, 5, 1).expand(-1, -1, 8)
+    >>> silent_frames(feats, 2).tolist()
+    [[False, False, False, True, True]]
+    """
+    silent = feats.detach()[..., 3:].mean(dim=2) < SILENT_MAGNITUDE
+    # (batch, time)
+    if not silent.any() or min_frames > silent.shape[1]:
+        return torch.zeros_like(silent)
+    runs = nn.functional.max_pool1d(1 - silent.unsqueeze(1).float(), min_frames, 1)
+    # (batch, 1, time - min_frames + 1), 0 where a run of silent frames begins
+    padded = nn.functional.pad(1 - runs, (min_frames - 1, min_frames - 1))
+    return nn.functional.max_pool1d(padded, min_frames, 1).squeeze(1) > 0
+
+
+def score_without_silence(
+    network: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], feats: Tensor, lens: Tensor, min_frames: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Score feats (batch, time, bins) of relative lengths (batch,), with the silent frames cut out.
+
+    Returns
+    -------
+    scores : Tensor
+        (batch,)
+    frame_scores : Tensor
+        (batch, time): that of the recording in silence, 0 beyond its end.
+    silent : Tensor
+        Booleans (batch, time).
+    """
+    counts = frame_counts(feats, lens)
+    valid = length_mask(counts, feats.shape[1])
+    silent = silent_frames(feats, min_frames) & valid
+    if not silent.any():
+        return *network(feats, lens), silent
+    kept = valid & ~silent
+    kept = torch.where(kept.any(dim=1, keepdim=True), kept, valid)  # nothing but silence is scored as it is
+    order = (~kept).long().argsort(dim=1, stable=True)
+    counts = kept.sum(dim=1)
+    longest = int(counts.max())
+    cut = feats.gather(1, order[:, :longest].unsqueeze(2).expand(-1, -1, feats.shape[2]))
+    # (batch, longest, bins)
+    scores, cut_scores = network(cut, counts.to(lens.dtype) / longest)
+    frame_scores = feats.new_zeros(valid.shape).scatter(1, order[:, :longest], cut_scores)
+    # (batch, time)
+    return scores, torch.where(valid & ~kept, scores.unsqueeze(1), frame_scores), silent
