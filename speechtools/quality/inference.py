@@ -28,6 +28,7 @@ from speechtools.audio.recordings import (
 from speechtools.audio.sources import Channel, Recording, Source
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
+from speechtools.quality.silence import MIN_SILENCE_SECONDS, score_without_silence
 
 #: The bundled model; its README describes its training.
 BUNDLED_QUALITY_NET = BUNDLED_MODELS / "quality-net"
@@ -51,7 +52,7 @@ class QualityReport:
     score : float
         Predicted quality of the recording: the mean of ``frame_scores``.
     frame_scores : np.ndarray
-        Predicted quality of each frame, (time,).
+        Predicted quality of each frame, (time,); in digital silence, which does not count, that of the recording.
     times : np.ndarray
         Middle of each frame in seconds, (time,).
     duration : float
@@ -60,6 +61,8 @@ class QualityReport:
         Seconds from one frame to the next.
     scale : str
         Scale of the scores: ``raw_nb``, ``nb`` or ``wb`` PESQ.
+    silent : np.ndarray, optional
+        Whether a frame is in digital silence of 0.3 s or more, (time,).
 
     Examples
     --------
@@ -73,12 +76,13 @@ class QualityReport:
     duration: float
     hop: float
     scale: str
+    silent: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return f"QualityReport(score={self.score:.2f}, duration={self.duration:.1f} s, scale={self.scale!r})"
 
     def degraded_regions(self, below: float, min_duration: float = 0.0) -> list[Region]:
-        """Find the regions whose frame scores are all below a threshold.
+        """Find the regions whose frame scores are all below a threshold. Digital silence is not among them.
 
         Parameters
         ----------
@@ -93,7 +97,8 @@ class QualityReport:
         >>> report.degraded_regions(below=2.5)
         [Region(start=1.0, end=3.0, score=1.5)]
         """
-        is_low = np.concatenate([[False], self.frame_scores < below, [False]])
+        low = self.frame_scores < below
+        is_low = np.concatenate([[False], low if self.silent is None else low & ~self.silent, [False]])
         regions = []
         for first, end in np.flatnonzero(is_low[1:] != is_low[:-1]).reshape(-1, 2):
             # A frame covers the hop around its middle; the outermost frames reach to the ends of the recording.
@@ -169,7 +174,7 @@ class QualityNet(PretrainedModel):
         """
         wavs = self._to_signal(check_waveforms(wavs))
         lens = check_lens(wav_lens, wavs)
-        return self._score(remove_offset(wavs, lens), lens, levels)
+        return self._score(remove_offset(wavs, lens), lens, levels)[:2]
 
     def assess_samples(
         self, samples: Recording, sample_rate: float | None = None, channel: Channel = "mix"
@@ -243,11 +248,13 @@ class QualityNet(PretrainedModel):
             channel=channel,
         )
 
-    def _score(self, wavs: Tensor, lens: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Score waveforms without offset."""
+    def _score(self, wavs: Tensor, lens: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Score waveforms without offset: scores (batch,), frame scores (batch, time), silent frames (batch, time)."""
         feats = self.features(wavs, lens, levels).to(self.dtype)
-        scores, frame_scores = self.mods.quality(feats, self.features.frame_lens(lens, wavs.shape[1]))
-        return scores.to(wavs.dtype), frame_scores.to(wavs.dtype)
+        lens = self.features.frame_lens(lens, wavs.shape[1])
+        min_frames = round(MIN_SILENCE_SECONDS / self.hop)
+        scores, frame_scores, silent = score_without_silence(self.mods.quality, feats, lens, min_frames)
+        return scores.to(wavs.dtype), frame_scores.to(wavs.dtype), silent
 
     def _assess_long(self, source: Source) -> QualityReport:
         """Score a recording in chunks, in bounded memory."""
@@ -261,16 +268,20 @@ class QualityNet(PretrainedModel):
     def _offset_and_level(self, source: Source) -> tuple[float, Tensor]:
         """Mean of a recording, and its level (1,) without it. Both are known at its end only."""
         low, high, count = np.inf, -np.inf, 0
-        sums, energies = [], []  # of blocks of n_fft samples
+        sums, energies, limits = [], [], []  # of blocks of n_fft samples
         for chunk in chunks(source, self.sample_rate, 1024 * self.features.n_fft):
             samples = chunk.samples.astype(np.float64)
             low, high, count = min(low, samples.min()), max(high, samples.max()), count + len(samples)
             starts = np.arange(0, len(samples), self.features.n_fft)
             sums.append(np.add.reduceat(samples, starts))
             energies.append(np.add.reduceat(np.square(samples), starts))
+            limits.append([np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)])
         sum_of_block, energy = np.concatenate(sums), np.concatenate(energies)
         mean = float(sum_of_block.sum() / count)
         level = torch.tensor([max(high - mean, mean - low)], dtype=torch.float32)
+        if self.features.level == "robust-peak":
+            peaks = np.abs(np.concatenate(limits, axis=1) - mean).max(axis=0).astype(np.float32)
+            level = self.features.robust_peak(torch.from_numpy(peaks)[None], torch.tensor([count]))
         if self.features.level == "loud":
             lengths = np.full(len(energy), self.features.n_fft)
             lengths[-1] = count - self.features.n_fft * (len(energy) - 1)
@@ -281,26 +292,38 @@ class QualityNet(PretrainedModel):
 
     @torch.inference_mode()
     def _assess(self, wavs: Tensor, lens: Tensor) -> list[QualityReport]:
-        scores, frame_scores = self.assess_batch(wavs, lens)
-        reports = []
-        counts = frame_counts(wavs, lens).tolist()
-        for score, row, samples in zip(scores.tolist(), frame_scores.cpu().numpy(), counts, strict=True):
-            times = self.features.frame_times(samples) / self.sample_rate
-            seconds = samples / self.sample_rate
-            reports.append(QualityReport(score, row[: len(times)].copy(), times, seconds, self.hop, self.scale))
-        return reports
+        wavs = self._to_signal(check_waveforms(wavs))
+        results = self._score(remove_offset(wavs, lens), lens, None)
+        rows = zip(frame_counts(wavs, lens).tolist(), *(result.cpu().numpy() for result in results), strict=True)
+        return [self._report(float(score), row, silent, samples) for samples, score, row, silent in rows]
+
+    def _report(self, score: float, frame_scores: np.ndarray, silent: np.ndarray, samples: int) -> QualityReport:
+        """Report on a recording; the frames may be padded."""
+        times = self.features.frame_times(samples) / self.sample_rate
+        frame_scores, silent = frame_scores[: len(times)].copy(), silent[: len(times)].copy()
+        return QualityReport(
+            score,
+            frame_scores,
+            times,
+            samples / self.sample_rate,
+            self.hop,
+            self.scale,
+            silent if silent.any() else None,
+        )
 
     @torch.inference_mode()
     def _assess_chunks(self, parts: Iterable[Chunk], num_frames: int, mean: float, level: Tensor) -> QualityReport:
         """Score a recording in chunks of ``num_frames`` frames and their context; the last one may have more."""
-        scores, samples = [], 0
+        scores, silences, samples = [], [], 0
         for chunk in parts:
             wav = self._to_signal(torch.from_numpy(chunk.samples - np.float32(mean))[None])
-            _, frame_scores = self._score(wav, check_lens(None, wav), level)
+            _, frame_scores, silent = self._score(wav, check_lens(None, wav), level)
             first = (chunk.first - chunk.start) // self.features.hop_length
-            scores.append(frame_scores[0, first : None if chunk.is_last else first + num_frames].cpu().numpy())
+            end = None if chunk.is_last else first + num_frames
+            scores.append(frame_scores[0, first:end].cpu().numpy())
+            silences.append(silent[0, first:end].cpu().numpy())
             samples = chunk.start + len(chunk.samples)
-        joined = np.concatenate(scores)
-        times = self.features.frame_times(samples) / self.sample_rate
-        score, seconds = float(joined.mean(dtype=np.float64)), samples / self.sample_rate
-        return QualityReport(score, joined, times, seconds, self.hop, self.scale)
+        joined, silence = np.concatenate(scores), np.concatenate(silences)
+        score = float(joined[~silence if not silence.all() else ...].mean(dtype=np.float64))
+        joined[silence] = score
+        return self._report(score, joined, silence, samples)
