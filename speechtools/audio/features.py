@@ -106,7 +106,7 @@ class Magnitude(Framing):
         return self.loud_level(blocks.square().sum(dim=2), frame_counts(wavs, lens))
 
     def robust_peak(self, peaks: Tensor, counts: Tensor) -> Tensor:
-        """Largest peak, but at most 1.5 times the tenth largest: speech peaks in many blocks, a click in one or two.
+        """Largest peak of those up to 1.5 times the tenth largest: speech peaks in many blocks, a click in one or two.
 
         Of a recording with less than a hundred blocks, the tenth of its blocks replaces the number ten.
 
@@ -119,7 +119,9 @@ class Magnitude(Framing):
         """
         ordered = peaks.sort(dim=1, descending=True).values
         rank = torch.clamp(-(-counts // self.n_fft) // 10, 1, 10)
-        return torch.minimum(ordered[:, 0], 1.5 * ordered.gather(1, rank.unsqueeze(1) - 1).squeeze(1))
+        limit = 1.5 * ordered.gather(1, rank.unsqueeze(1) - 1)
+        # (batch, 1)
+        return ordered.masked_fill(ordered > limit, 0.0).amax(dim=1)
 
     def loud_level(self, energies: Tensor, counts: Tensor) -> Tensor:
         """RMS of the loudest tenth of blocks of ``n_fft`` samples, over 0.3; see :func:`loud_rms`."""

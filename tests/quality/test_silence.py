@@ -25,10 +25,8 @@ def test_silent_frames_do_not_count(position):
     expected, frame_scores = network(feats, lens)
     first = {"before": 0, "between": 10, "behind": 40}[position]
     long = torch.cat([feats[:, :first], torch.zeros(2, 30, 20), feats[:, first:]], dim=1)
-    if position == "behind":  # the second item has its padding, then silence that is padding as well
-        lens = torch.tensor([70.0, 20.0]) / 70
-    else:
-        lens = torch.tensor([70.0, 50.0]) / 70
+    # Behind the second item is its padding, and silence that is padding as well.
+    lens = torch.tensor([70.0, 20.0 if position == "behind" else 50.0]) / 70
     scores, long_scores, silent = score_without_silence(network, long, lens, 20)
     torch.testing.assert_close(scores, expected)
     torch.testing.assert_close(long_scores[:, :first], frame_scores[:, :first])
