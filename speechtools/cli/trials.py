@@ -107,8 +107,8 @@ def trials(
         rows.append(dataclasses.replace(row, error=str(error)) if error else row)
     _write(rows, tables)
     print_problems(f"not embedded: {error}" for error in errors.values())
-    scored = [row for row in rows if row.score is not None]
-    targets, nontargets = ([row.score for row in scored if row.target == kind] for kind in (1, 0))
+    scored = [(row.target, row.score) for row in rows if row.score is not None]
+    targets, nontargets = ([score for target, score in scored if target == kind] for kind in (1, 0))
     if not targets or not nontargets:
         kind = "target" if not targets else "non-target"
         raise CorpusError(f"No {kind} trial of {path} has a score, so there are no error rates. Check the recordings.")

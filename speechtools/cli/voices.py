@@ -83,6 +83,8 @@ def enroll(
     from speechtools.audio.recordings import find_recordings
     from speechtools.speaker.voices import check_name, edit_voices, read_voices, taken
 
+    if not voices or os.path.isdir(voices):
+        raise ConfigError(f"--voices={voices} is not the name of a file. Pass one, such as voices.npz.")
     if overwrite and add:
         raise ConfigError("--overwrite and --add exclude each other. Pass one of them.")
     if from_folder is None:

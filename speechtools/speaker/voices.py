@@ -116,6 +116,8 @@ def check_name(name: str) -> str:
     ConfigError
         It is blank, too long, or contains a null character.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"The name of a voice must be text, not {name!r}.")
     if not name.strip() or "\0" in name or len(name) > _MAX_NAME:
         reason = "is blank" if not name.strip() else f"contains a null character or more than {_MAX_NAME} characters"
         raise ConfigError(f"The name {printable(name[:20])!r} of a voice {reason}. Choose another name.")
@@ -180,12 +182,16 @@ def write_voices(path: str | Path, content: Voices) -> None:
     Raises
     ------
     ConfigError
-        The path is a file of another kind, such as a recording.
+        The path is a file of another kind, such as a recording; or a voiceprint is not finite, zero, longer than 1, or
+        of another size than the others.
     """
     if os.path.isfile(path) and os.path.getsize(path) and not zipfile.is_zipfile(path):
         raise ConfigError(f"{path} exists and is not a file of voices, so it is not replaced. Choose another name.")
     names = sorted(content.voices)
     voices = [content.voices[name] for name in names]
+    shapes = {np.shape(voice.voiceprint) for voice in voices} or {(0,)}
+    if len(shapes) > 1 or len(min(shapes)) != 1:
+        raise ConfigError(f"Voiceprints must be vectors of one size to be stored in {path}; got {sorted(shapes)}.")
     arrays = {
         "names": np.array(names, dtype=np.str_),
         "voiceprints": np.array([voice.voiceprint for voice in voices], dtype=np.float32).reshape(len(names), -1)
@@ -196,6 +202,10 @@ def write_voices(path: str | Path, content: Voices) -> None:
         "seconds": np.array([voice.seconds for voice in voices], dtype=np.float64),
         "dates": np.array([voice.date for voice in voices], dtype=np.str_),
     }
+    try:
+        _check_arrays(arrays)
+    except _DamagedError as error:
+        raise ConfigError(f"The voices cannot be stored in {path}: {error}. Enroll them again.") from error
     with write_aside(path) as aside, open(aside, "wb") as stream:
         np.savez(stream, checksum=np.array(_checksum(arrays)), **arrays)  # type: ignore[arg-type]
 
@@ -278,7 +288,7 @@ def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
         raise _DamagedError("its names or its model are not text")
     listed = names.tolist()
     if len(set(listed)) != len(listed) or not all(name.strip() for name in listed):
-        raise _DamagedError("it has a name twice, or a blank name")
+        raise _DamagedError("there is a name twice, or a blank name")
     if voiceprints.ndim != 2 or len(voiceprints) != len(listed):
         raise _DamagedError(f"it has {len(listed)} names, but its voiceprints have the shape {voiceprints.shape}")
     if listed:
@@ -298,7 +308,7 @@ def _check_voiceprints(voiceprints: np.ndarray) -> None:
     if voiceprints.dtype != np.float32:
         raise _DamagedError(f"its voiceprints are {voiceprints.dtype} instead of float32")
     if not np.isfinite(voiceprints).all():
-        raise _DamagedError("its voiceprints contain NaN or infinite values")
+        raise _DamagedError("voiceprints contain NaN or infinite values")
     # The mean of d-vectors of length 1 is no longer than 1.
     lengths = np.linalg.norm(voiceprints.astype(np.float64), axis=1)
     if not ((lengths > 1e-4) & (lengths < 1.001)).all():

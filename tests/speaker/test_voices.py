@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from speechtools.core.errors import ConfigError
+from speechtools.speaker import voices
 from speechtools.speaker.voices import Voice, Voices, edit_voices, read_voices, write_voices
 
 
@@ -32,16 +33,16 @@ def former(names=("anna", "ben"), voiceprints=None, model="abc", **more):
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "voices.npz"
-    voices = {name: Voice(row, 3, 4.5, "2026-01-02 03:04") for name, row in zip("ab", prints(2), strict=True)}
-    write_voices(path, Voices("abc", voices))
+    stored = {name: Voice(row, 3, 4.5, "2026-01-02 03:04") for name, row in zip("ab", prints(2), strict=True)}
+    write_voices(path, Voices("abc", stored))
     return path
 
 
 @pytest.mark.parametrize("name", ["Zoë", "a b", "a\nb", "nobody", "日本語", "\udcff", "💬"])
 def test_voices_are_read_as_they_were_written(tmp_path, name):
     path = tmp_path / "deep" / "voices.npz"
-    voices = Voices("abc", {name: Voice(prints(1)[0], 2, 3.25, "2026-01-02 03:04"), "b": Voice(prints(2)[1])})
-    write_voices(path, voices)
+    stored = {name: Voice(prints(1)[0], 2, 3.25, "2026-01-02 03:04"), "b": Voice(prints(2)[1])}
+    write_voices(path, Voices("abc", stored))
     again = read_voices(path, "abc", 8)
     assert sorted(again.voices) == sorted([name, "b"]) and os.listdir(path.parent) == ["voices.npz"]
     voice = again.find(name)
@@ -95,12 +96,24 @@ def test_a_file_with_other_content_is_refused(tmp_path, arrays, reason):
     assert "v.npz" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_invalid_details_are_refused_though_the_checksum_fits(path):
-    content = read_voices(path)
-    content.voices["a"] = Voice(content.voices["a"].voiceprint, -1)
-    write_voices(path, content)
+def test_invalid_details_are_refused_though_the_checksum_fits(tmp_path):
+    details = {"recordings": np.array([1, -1]), "seconds": np.array([1.0, 2.0]), "dates": np.array(["", ""])}
+    arrays = former(**details)
+    np.savez(tmp_path / "v.npz", checksum=np.array(voices._checksum(arrays)), **arrays)
     with pytest.raises(ConfigError, match="recordings"):
-        read_voices(path)
+        read_voices(tmp_path / "v.npz")
+
+
+@pytest.mark.parametrize(
+    "voiceprint",
+    [NAN[1], ZERO[0], LONG[0], prints(1, 4)[0], prints(1), np.float32(1)],
+    ids=lambda array: str(array.shape),
+)
+def test_what_would_be_refused_is_not_written(path, voiceprint):
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="stored in"), edit_voices(path) as content:
+        content.voices["c"] = Voice(voiceprint)
+    assert path.read_bytes() == before
 
 
 def bytes_of(array):
@@ -152,9 +165,9 @@ def test_missing_files_and_folders(tmp_path):
 
 
 def test_cut_and_flipped_files_are_refused_or_unchanged(path):
-    """A bit that neither arrays nor checksum contain, such as one of a date, may be flipped."""
+    """A bit that neither arrays nor checksum contain, such as one of the archive's dates, may be flipped."""
     whole = path.read_bytes()
-    voices = read_voices(path).voices
+    before = read_voices(path).voices
     rng = np.random.default_rng(0)
     refused = 0
     for number in range(400):
@@ -169,9 +182,9 @@ def test_cut_and_flipped_files_are_refused_or_unchanged(path):
         except ConfigError as error:
             refused += "voices.npz" in str(error)
         else:
-            assert list(again) == list(voices)
+            assert list(again) == list(before)
             for name, voice in again.items():
-                assert np.array_equal(voice.voiceprint, voices[name].voiceprint)
+                assert np.array_equal(voice.voiceprint, before[name].voiceprint)
                 assert voice.recordings == 3 and voice.date == "2026-01-02 03:04"
     assert refused > 300
 
@@ -191,8 +204,8 @@ def test_enrolling_a_name_again(path):
     again.voices["a"] = Voice(prints(1)[0])
     with pytest.raises(ConfigError, match="again with --overwrite"):
         again.enroll("a", new, add=True)
-    for name in ("", " ", "a\0b", 300 * "a"):
-        with pytest.raises(ConfigError, match="Choose another name"):
+    for name in ("", " ", "a\0b", 300 * "a", 7):
+        with pytest.raises(ConfigError, match="name"):
             again.enroll(name, new)
 
 
