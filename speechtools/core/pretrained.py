@@ -131,7 +131,10 @@ class PretrainedModel(Pretrained):
                 "trust its origin, load it with trust=True (--trust), and convert it: "
                 f"{cls.__name__}.from_hparams({str(folder)!r}, trust=True).save('new-folder')."
             )
-        raise ConfigError(f"{folder} has no {CONFIG}. Pass the `pretrained` folder that a recipe writes.")
+        raise ConfigError(
+            f"{folder} has no {CONFIG}. Pass the `pretrained` folder that a recipe writes. A model of an earlier version "
+            "has another file, which is loaded only with trust=True (--trust)."
+        )
 
     @classmethod
     def _of_former(cls, model: Model) -> Model:
@@ -178,7 +181,8 @@ class PretrainedModel(Pretrained):
         """
         entries = {key: value for key, value in vars(self.hparams).items() if key != "facts"}
         card = self.card or model_card(type(self), entries, self.facts)
-        return write_model(folder, entries, dict(self.mods.items()), self.facts, card, type(self).__name__)
+        modules = {name: getattr(module, "_orig_mod", module) for name, module in self.mods.items()}  # not compiled
+        return write_model(folder, entries, modules, self.facts, card, type(self).__name__)
 
     @property
     def dtype(self) -> torch.dtype:

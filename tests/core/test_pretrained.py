@@ -12,6 +12,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 import speechtools
+from speechtools import cli
 from speechtools.core.errors import ConfigError
 from speechtools.inference import PretrainedModel, QualityNet, SpeakerVerification, SpeechEnhancer
 
@@ -267,6 +268,12 @@ def test_a_yaml_runs_nothing_without_trust(former, tmp_path):
     assert not witness.exists()
     load_net(former, trust=True)
     assert witness.exists()
+
+
+def test_the_command_line_needs_trust_for_a_former_model(former, capsys):
+    command = ["score", "--sample", "--model", str(former)]
+    assert cli.main(command) == 1 and "--trust" in capsys.readouterr().err
+    assert cli.main([*command, "--trust"]) == 0 and "street" in capsys.readouterr().out
 
 
 def test_a_former_model_is_converted_by_saving_it(former, model, tone, tmp_path):
