@@ -209,7 +209,7 @@ def judge(
     rejected = dict(rejected or {})
     pairs = {name: pair for name, pair in pairs.items() if name not in rejected}
     jobs = [LabelJob(name, reference, path) for name, (reference, path) in pairs.items()]
-    labels = label(jobs, labels_csv, scale, num_workers)
+    labels = label(jobs, labels_csv, scale, num_workers, sample_rate=sample_rate)
     stoi_csv, stoi_rejected = labels_csv.with_name("stoi.csv"), labels_csv.with_name("stoi-rejected.csv")
     jobs = [job for job in jobs if job.item_id in labels]
     stoi_of = label(jobs, stoi_csv, "stoi", num_workers, sample_rate=sample_rate, rejected_csv=stoi_rejected)

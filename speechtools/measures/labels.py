@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
 
+import soxr
+
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
 from speechtools.core.jobs import Journal, cpu_count, progress_bar, run_jobs
@@ -88,7 +90,8 @@ def label(
     progress : bool
         Show a progress bar.
     sample_rate : int
-        Rate in Hz at which files are read, where the measure takes it; otherwise its highest.
+        Rate in Hz at which both files are read, so that their lengths agree. Both are then resampled to the highest
+        rate of the measure, if it does not take this one.
     rejected_csv : str or Path, optional
         Where the rejected files go; None: ``rejected.csv`` beside the labels.
 
@@ -118,8 +121,8 @@ def label(
             f"Labelling needs at least one worker and a time limit above 0 s; got num_workers={num_workers}, "
             f"timeout_s={timeout_s}. Leave num_workers out to use every core."
         )
-    if scorer.sample_rates is not None and sample_rate not in scorer.sample_rates:
-        sample_rate = max(scorer.sample_rates)
+    is_taken = scorer.sample_rates is None or sample_rate in scorer.sample_rates
+    score_rate = sample_rate if is_taken else max(scorer.sample_rates or ())
     jobs = list(jobs)
     twice = [name for name, count in Counter(job.item_id for job in jobs).items() if count > 1]
     if twice:
@@ -128,13 +131,14 @@ def label(
     journal_path = output_csv.with_name(output_csv.name + ".journal")
     rejected_csv = output_csv.with_name("rejected.csv") if rejected_csv is None else Path(rejected_csv)
 
-    identity = [scorer.name, getattr(scorer, "version", ""), sample_rate]
+    identity = [scorer.name, getattr(scorer, "version", ""), sample_rate, *([] if is_taken else [score_rate])]
     keys = [_key(job, identity) for job in jobs]
     known = Journal.read(journal_path, timeout_s)
     outcomes = [known.get(key) for key in keys]  # a float, the reason of a rejection, or None where still to do
     del known
     to_do = [index for index, outcome in enumerate(outcomes) if outcome is None]
-    calls = ((index, (scorer, str(jobs[index].reference), str(jobs[index].degraded), sample_rate)) for index in to_do)
+    rates = sample_rate, score_rate
+    calls = ((index, (scorer, str(jobs[index].reference), str(jobs[index].degraded), *rates)) for index in to_do)
     done = len(jobs) - len(to_do)
 
     def labels() -> Iterator[LabelRow]:
@@ -184,8 +188,8 @@ def add_rejected(rejected_csv: str | Path, reasons: dict[str, str]) -> None:
     write_rows(rejected_csv, RejectedRow, rows)
 
 
-def _score_files(measure: Measure, reference: str, degraded: str, sample_rate: int) -> float:
-    """Score two files. Runs in a worker."""
+def _score_files(measure: Measure, reference: str, degraded: str, sample_rate: int, score_rate: int) -> float:
+    """Score two files, read at one rate, at the rate of the measure. Runs in a worker."""
     limit = getattr(measure, "max_seconds", float("inf"))
     for path in (degraded, reference):  # before an hour of audio is decoded
         seconds = audio.duration(path)
@@ -193,7 +197,9 @@ def _score_files(measure: Measure, reference: str, degraded: str, sample_rate: i
             raise AudioError(
                 f"The audio lasts {seconds:.0f} s, and measure/{measure.name} takes at most {limit:g} s. Cut the files."
             )
-    return float(measure(audio.read(reference, sample_rate), audio.read(degraded, sample_rate), sample_rate))
+    # Read directly at the score's rate, files of different rates could differ by a sample.
+    signals = (soxr.resample(audio.read(path, sample_rate), sample_rate, score_rate) for path in (reference, degraded))
+    return float(measure(*signals, score_rate))
 
 
 def _key(job: LabelJob, identity: list) -> str:

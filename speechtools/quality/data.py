@@ -225,7 +225,7 @@ def _make(
     paths = {name: audio_folder / f"{name}.wav" for name in durations}
     mixtures = [mixture for mixture in plan if mixture.mixture_id in durations]
     jobs = [LabelJob(mixture.mixture_id, mixture.speech, paths[mixture.mixture_id]) for mixture in mixtures]
-    labels = label(jobs, folder / "labels.csv", scale, num_workers)
+    labels = label(jobs, folder / "labels.csv", scale, num_workers, sample_rate=sample_rate)
     add_rejected(folder / "rejected.csv", rejected)
     if num_rejected := len(plan) - len(labels):
         logger.warning(

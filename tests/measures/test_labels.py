@@ -16,6 +16,7 @@ import pytest
 import runs
 import soundfile
 
+from speechtools import audio
 from speechtools.core.errors import ConfigError, CorpusError, SpeechtoolsError
 from speechtools.core.jobs import Journal
 from speechtools.measures.labels import LabelJob, add_rejected, label
@@ -95,6 +96,20 @@ def test_labels_equal_direct_calls_in_the_order_of_the_jobs(tmp_path, capfd):
 def test_any_measure_labels_at_its_rate(tmp_path, measure):
     scores = run(make_jobs(tmp_path, 4), tmp_path / "labels.csv", measure, sample_rate=32000)
     assert list(scores.values()) == sorted(scores.values(), reverse=True), "more noise scores lower"
+
+
+@pytest.mark.parametrize("measure", ["raw_nb", "wb", "stoi"])
+@pytest.mark.parametrize("rate", [8000, 11025, 44100])
+def test_files_of_another_rate_than_their_reference_are_labelled(tmp_path, measure, rate):
+    jobs = []
+    for length in range(4):  # an odd number of samples at one of the rates
+        reference = write(tmp_path / f"clean{length}.wav", CLEAN[: len(CLEAN) - length])
+        degraded = tmp_path / f"degraded{length}.wav"
+        audio.write(degraded, audio.read(reference, rate), rate)
+        jobs.append(LabelJob(f"{length}", reference, degraded))
+    scores = run(jobs, tmp_path / "labels.csv", measure, sample_rate=rate)
+    best = {"raw_nb": 4.5, "wb": 4.644, "stoi": 1.0}[measure]
+    assert scores == pytest.approx({job.item_id: best for job in jobs}, abs=0.05)
 
 
 def test_bad_files_are_rejected_with_their_reasons(tmp_path, caplog):

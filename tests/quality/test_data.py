@@ -90,6 +90,15 @@ def test_labels_are_the_pesq_of_the_files(prepared_sets):
     np.testing.assert_allclose([row.score for row in rows if row.subset == "clean"], 4.5, atol=0.01)
 
 
+def test_every_mixture_is_labelled_at_another_sample_rate(tmp_path, builtin_cache):
+    small = {"num_valid_utterances": 1, "num_test_utterances": 1, "test_snrs_db": (0,), "num_train_noises": 2}
+    sets = prepare(tmp_path, sample_rate=8000, degradations=["clipping"], **small)
+    assert subsets(sets)["train"] == {"clean": 6, "noisy": 17, "clipping": 17}
+    assert {split: len(read(sets, split)) for split in ("valid", "test")} == {"valid": 6, "test": 6}
+    rows = read(sets)
+    np.testing.assert_allclose([row.score for row in rows if row.subset == "clean"], 4.5, atol=0.01)
+
+
 def test_a_complete_set_is_found_again_and_another_option_makes_another(prepared_sets, monkeypatch):
     folder, sets = prepared_sets
     with monkeypatch.context() as patched:
