@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from speechtools.cli.common import (
+    channel_option,
     load_model,
     model_options,
     module_option,
@@ -55,6 +56,7 @@ class TrialRow(Row):
     help="Recordings that are embedded together.",
 )
 @model_options
+@channel_option
 @module_option
 def trials(
     path: str,
@@ -66,6 +68,7 @@ def trials(
     batch_size: int,
     model: str | None,
     device: str | None,
+    channel: int | str,
 ) -> int:
     """Score a list of trials, and print error rates.
 
@@ -92,7 +95,8 @@ def trials(
         remedy = "Pass the folder of the recordings with --root."
         raise ConfigError(f"None of the {len(files)} recordings of {path} exists, such as {files[0]}. {remedy}")
     encoder = load_model("SpeakerEncoder", model, device)
-    results = dict(zip(names, progress(encoder.encode_files(files, batch_size), "embedding", len(files)), strict=True))
+    embedded = encoder.encode_files(files, batch_size, channel=channel)
+    results = dict(zip(names, progress(embedded, "embedding", len(files)), strict=True))
     errors = {name: result for name, (_, result) in results.items() if isinstance(result, AudioError)}
     index = {name: number for number, name in enumerate(name for name in names if name not in errors)}
     if index:

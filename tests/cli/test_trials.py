@@ -16,9 +16,9 @@ ANGLES = {"a1": 0.0, "a2": 0.1, "b1": 1.5, "b2": 1.6, "c1": 0.2}
 class Encoder:
     """The d-vectors of ANGLES; every recording may be embedded once."""
 
-    def encode_files(self, paths, batch_size):
+    def encode_files(self, paths, batch_size, channel):
         paths = list(paths)
-        assert len(set(paths)) == len(paths)
+        assert len(set(paths)) == len(paths) and channel in ("mix", 1)
         for path in paths:
             if path.stem in ANGLES and path.exists():
                 angle = torch.tensor(ANGLES[path.stem])
@@ -82,7 +82,7 @@ def test_the_root_of_the_recordings(folder, call, refused, tmp_path_factory):
     other = tmp_path_factory.mktemp("lists")
     path = shutil.copy(write(folder, *LINES), other)
     assert "--root" in refused("trials", path)
-    assert call("trials", path, "--root", folder)[0] == 0
+    assert call("trials", path, "--root", folder, "--channel", 1)[0] == 0
     assert "is not a folder" in refused("trials", path, "--root", folder / "gone")
 
 
