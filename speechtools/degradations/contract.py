@@ -1,5 +1,6 @@
 """The contract of the kind ``degradation``."""
 
+import functools
 import pickle
 
 import numpy as np
@@ -7,6 +8,43 @@ import numpy as np
 from speechtools.core.contract import Broken, Contract, Slot, Subject, law, register_kind
 from speechtools.core.errors import AudioError
 from speechtools.core.laws import bursts
+
+
+_RATE = 16000
+#: The most by which the degraded speech may be shifted; rooms and codecs delay a little.
+MAX_SHIFT_SECONDS = 0.01
+#: A degradation changes speech by more than this, relative to the speech.
+MIN_CHANGE_DB = -50.0
+_DRAWS = 8
+
+
+@functools.lru_cache(maxsize=1)
+def _speech() -> np.ndarray:
+    """Two seconds of harmonic bursts, with hissing from 2 to 7 kHz between them: (samples,) float32."""
+    voiced = bursts(2.0)
+    spectrum = np.fft.rfft(np.random.default_rng(21).standard_normal(len(voiced)))
+    frequencies = np.fft.rfftfreq(len(voiced), 1 / _RATE)
+    hissing = np.fft.irfft(spectrum * ((frequencies > 2000) & (frequencies < 7000)), len(voiced))
+    speech = voiced + 0.02 * hissing * (voiced == 0)
+    speech = speech.astype(np.float32)
+    speech.flags.writeable = False
+    return speech
+
+
+def _lag(one: np.ndarray, other: np.ndarray) -> int:
+    """The shift of ``other`` against ``one`` in samples: the peak of their cross-correlation."""
+    size = 2 * len(one)
+    correlation = np.fft.irfft(np.conj(np.fft.rfft(one, size)) * np.fft.rfft(other, size), size)
+    peak = int(np.abs(correlation).argmax())
+    return peak if peak < len(one) else peak - size
+
+
+def _shift(clean: np.ndarray, degraded: np.ndarray) -> float:
+    """The shift in seconds, of the waveforms or of their levels, whichever is less: a vocoder changes the waveform."""
+    frame = _RATE // 400
+    levels = [np.sqrt(np.square(x[: len(x) // frame * frame]).reshape(-1, frame).mean(1)) for x in (clean, degraded)]
+    of_levels = _lag(*(level - level.mean() for level in levels)) * frame
+    return min(_lag(clean, degraded), of_levels, key=abs) / _RATE
 
 
 def _degrade(degradation, clean: np.ndarray, seed: int) -> np.ndarray:
@@ -44,12 +82,26 @@ def _is_reproducible(subject: Subject) -> None:
         raise Broken("other samples from a generator of the same seed")
 
 
-@law("speech is degraded", "Choose defaults that degrade.")
+@law("speech is degraded", "Choose defaults that degrade speech audibly.")
 def _degrades(subject: Subject) -> None:
-    clean = bursts(1.0)
+    clean = _speech()
     degradation = subject.build()
-    if all(np.array_equal(_degrade(degradation, clean, seed), clean) for seed in range(8)):
-        raise Broken("8 draws that return the speech as it was")
+    least = 10 ** (MIN_CHANGE_DB / 20) * np.linalg.norm(clean)
+    if all(np.linalg.norm(_degrade(degradation, clean.copy(), seed) - clean) <= least for seed in range(_DRAWS)):
+        raise Broken(f"{_DRAWS} draws that change speech up to 7 kHz by less than {MIN_CHANGE_DB:g} dB")
+
+
+@law(
+    f"the result is aligned with clean: in most draws, speech is shifted by at most {1000 * MAX_SHIFT_SECONDS:g} ms",
+    "Cut the delay of a filter, a codec or a room from the beginning of the result.",
+)
+def _is_aligned(subject: Subject) -> None:
+    clean = _speech()
+    degradation = subject.build()
+    # Loud noise can hide the peak in some draws.
+    shifts = sorted((_shift(clean, _degrade(degradation, clean.copy(), seed)) for seed in range(_DRAWS)), key=abs)
+    if abs(shifts[_DRAWS // 2]) > MAX_SHIFT_SECONDS:
+        raise Broken(f"speech that is shifted by {1000 * shifts[_DRAWS // 2]:.0f} ms")
 
 
 @law("digital silence gives finite samples or AudioError", "Return silence as it is, or raise AudioError.")
@@ -86,6 +138,6 @@ register_kind(
             "speechtools.enhancement.degradation",
         ),
         slot=Slot("TIMIT/quality", "qnet.yaml", "degradations"),
-        laws=(_keeps_length, _is_reproducible, _degrades, _handles_silence, _pickles),
+        laws=(_keeps_length, _is_reproducible, _degrades, _is_aligned, _handles_silence, _pickles),
     ),
 )

@@ -12,6 +12,8 @@ from speechtools import plugin
 class MyNetDegradation:
     """Silence packets, each with the same probability. What remains keeps its level.
 
+    This is an example: replace this description, the parameters, and what ``__call__`` computes.
+
     Parameters
     ----------
     loss : float
@@ -19,7 +21,7 @@ class MyNetDegradation:
     packet_ms : float
         Length of a packet in milliseconds.
     sample_rate : int
-        In Hz.
+        In Hz. A recipe passes its own ``sample_rate`` to a plugin with this parameter.
     """
 
     def __init__(self, loss: float = 0.1, packet_ms: float = 20.0, sample_rate: int = 16000):

@@ -232,7 +232,7 @@ def test_recordings_without_the_test_noises_are_tested_with_the_generated_ones(t
     assert {row.noise_type for row in read(sets)} >= {"white", "street"}
 
 
-def test_two_corpora_are_joined_in_one_preparation(tmp_path, made, builtin_cache):
+def test_two_corpora_are_joined_in_one_preparation(tmp_path, prepared_sets, builtin_cache):
     (folder,) = (path for path in builtin_cache.glob("builtin-*") if len(list(path.glob("T*/*/*"))) == 10)
     options = {"num_valid_utterances": 6, "num_test_utterances": 6, "test_snrs_db": (6,), "scale": "si-sdr"}
     sets = prepare(tmp_path, corpus=["builtin", "timit"], data_folder=["", folder], **options)
