@@ -132,8 +132,8 @@ class PretrainedModel(Pretrained):
                 f"{cls.__name__}.from_hparams({str(folder)!r}, trust=True).save('new-folder')."
             )
         raise ConfigError(
-            f"{folder} has no {CONFIG}. Pass the `pretrained` folder that a recipe writes. A model of an earlier version "
-            "has another file, which is loaded only with trust=True (--trust)."
+            f"{folder} has no {CONFIG}. Pass the `pretrained` folder that a recipe writes. If a model of an earlier "
+            "version comes from an origin that you trust, pass trust=True (--trust)."
         )
 
     @classmethod
