@@ -39,7 +39,8 @@ class Recipe(NamedTuple):
         return runs.run(*self.arguments(run, prepared, *options, yaml=yaml), cwd=self.folder, **how)
 
     def weights(self, run):
-        return load_file(Path(run) / "pretrained" / "model.safetensors")
+        tensors = load_file(Path(run) / "pretrained" / "model.safetensors")
+        return {key.partition(".")[2]: value for key, value in tensors.items()}
 
     def same_weights(self, run, other):
         one, two = self.weights(run), self.weights(other)
