@@ -95,11 +95,12 @@ class SoundFileStream:
         self._file.close()
 
     def _check_rest(self) -> None:
-        """Raise an error if bytes are left behind the last frame; its position is known after decoding only."""
+        """Raise an error if frames of FLAC are left; the end of the last one is known after decoding only."""
         position = self._stream.tell()
         size = self._stream.seek(0, 2)
         self._stream.seek(position)
-        if size > position and not is_harmless(self._stream.read(2**16)):
+        rest = self._stream.read(2**18)
+        if not is_harmless(rest) and re.search(rb"\xff[\xf8\xf9]", rest):  # as frames begin
             reason = f"{size - position} bytes follow the {self.frames} samples that its header declares"
             raise AudioError(f"{self.name} is damaged, or another file was appended to it: {reason}. {COPY_AGAIN}")
 
@@ -110,17 +111,18 @@ class SoundFileStream:
         if file.frames >= _UNKNOWN_FRAMES:
             remedy = "it was encoded into a pipe. Encode it again into a file."
             raise AudioError(f"{name} does not state its length: {remedy}")
-        declared, actual, unit = self._declared_and_actual()
+        notes = file.extra_info
+        declared, actual, unit = self._declared_and_actual(notes)
         if declared > actual:
             raise AudioError(
                 f"{name} is truncated: it has {actual} of the {declared} {unit} in its header. {COPY_AGAIN}"
             )
         if file.format == "NIST" and 0 < declared < actual - 1024:
             raise AudioError(f"{name} has {actual} {unit}, but its header declares {declared}. {COPY_AGAIN}")
-        if any(note in file.extra_info for note in _TRUNCATION_NOTES):
+        if any(note in notes for note in _TRUNCATION_NOTES):
             raise AudioError(f"{name} is truncated: it stops in the middle of its data. {COPY_AGAIN}")
 
-    def _declared_and_actual(self) -> tuple[int, int, str]:
+    def _declared_and_actual(self, notes: str) -> tuple[int, int, str]:
         """Size in the header, size of the file, and their unit; (0, 0, "") if libsndfile reports no difference."""
         if self._file.format == "NIST":  # SPHERE: libsndfile counts the bytes and ignores this field
             position = self._stream.tell()
@@ -129,7 +131,7 @@ class SoundFileStream:
             self._stream.seek(position)
             return int(field[1]) if field else 0, self.frames, "samples"
         for pattern, unit in _DECLARED_AND_ACTUAL.items():
-            if match := pattern.search(self._file.extra_info):
+            if match := pattern.search(notes):
                 declared = int(match["declared"])
                 return declared if declared < _STREAMED_BYTES else 0, int(match["actual"]), unit
         return 0, 0, ""

@@ -86,7 +86,8 @@ class FFmpegStream:
             data = rest + data
             whole = len(data) - len(data) % size
             rest = data[whole:]
-            yield np.frombuffer(data[:whole], dtype=">f4").astype(np.float32).reshape(-1, self.channels)
+            if whole:
+                yield np.frombuffer(data[:whole], dtype=">f4").astype(np.float32).reshape(-1, self.channels)
         self._check_end()
 
     def close(self) -> None:

@@ -203,7 +203,7 @@ def decode(
     """
     count, frames, rate, channels = 0, 0, 0.0, 1
     power = mono_power = 0.0
-    low, high = math.inf, -math.inf
+    first, is_constant = None, True
     for stream in source.streams():
         rate, channels = stream.rate, max(channels, stream.channels)
         if stream.frames is not None and stream.frames > max_seconds * rate:
@@ -212,15 +212,17 @@ def decode(
         is_mix = source.channel == "mix" and stream.channels > 1
         for block in stream.blocks():
             mono = source.mono(block)  # (frames,)
-            low, high = _extended_range(low, high, mono)
-            if not math.isfinite(high - low):
+            energy = float(np.vdot(mono, mono))
+            if not math.isfinite(energy) and not np.isfinite(mono).all():
                 seconds = (frames + int(np.argmin(np.isfinite(mono)))) / rate
                 reason = f"contains NaN or infinite samples, the first at {seconds:.3f} s. Export it again."
                 raise AudioError(f"{source.name} {reason}")
+            first = mono[0] if first is None else first
+            is_constant = is_constant and mono[-1] == first and bool((mono == first).all())
             frames += len(mono)
             if is_mix:
                 power += float(np.vdot(block, block)) / stream.channels
-                mono_power += float(np.vdot(mono, mono))
+                mono_power += energy
             segment = mono if resampler is None else resampler.resample_chunk(mono)
             count += len(segment)
             yield segment
@@ -233,21 +235,12 @@ def decode(
             f"{source.name} is empty: its {frames} samples at {rate:g} Hz are less than one at {sample_rate} Hz. "
             "Leave it out."
         )
-    is_constant = low == high and (low == 0 or frames > 1)
     cancels = mono_power == 0 < power
-    if is_constant and refuse_silence and not cancels:
-        values = "zero" if low == 0 else "the same"
+    if is_constant and refuse_silence and not cancels and (first == 0 or frames > 1):
+        values = "zero" if first == 0 else "the same"
         raise AudioError(f"{source.name} is silent: all of its {count} samples are {values}. Leave it out.")
     source.check_cancellation(power, mono_power, channels, refuse_silence)
 
 
 def _source(recording: Recording, sample_rate: float = 16000, channel: Channel = "mix") -> Source:
     return recording if isinstance(recording, Source) else Source(recording, sample_rate, channel)
-
-
-def _extended_range(low: float, high: float, samples: np.ndarray) -> tuple[float, float]:
-    """Smallest and largest of two limits and samples; NaN stays NaN."""
-    if not len(samples):
-        return low, high
-    # minimum and maximum of NumPy propagate NaN, those of Python do not
-    return float(np.minimum(low, samples.min())), float(np.maximum(high, samples.max()))

@@ -110,7 +110,7 @@ def open_source(
 
 
 def read_short(source: Source, sample_rate: int, max_seconds: float, min_samples: int = 1) -> np.ndarray | None:
-    """Read a recording (samples,); None if it lasts longer than ``max_seconds``.
+    """Read a recording (samples,) without its mean, its DC offset; None if it lasts longer than ``max_seconds``.
 
     A recording shorter than :data:`SHORT_SECONDS` gives a warning if ``min_samples`` are more than one.
 
@@ -136,7 +136,8 @@ def read_short(source: Source, sample_rate: int, max_seconds: float, min_samples
     if min_samples > 1 and count < SHORT_SECONDS * sample_rate:
         seconds = f"{count / sample_rate:.2f} s"
         warnings.warn(f"{source.name} has only {seconds} of sound, so its result is unreliable.", stacklevel=2)
-    return segments[0] if len(segments) == 1 else np.concatenate(segments)
+    samples = segments[0] if len(segments) == 1 else np.concatenate(segments)
+    return samples - samples.mean(dtype=np.float64).astype(np.float32)
 
 
 def check_waveforms(wavs: Tensor | np.ndarray) -> Tensor:

@@ -292,8 +292,8 @@ class QualityNet(PretrainedModel):
 
     @torch.inference_mode()
     def _assess(self, wavs: Tensor, lens: Tensor) -> list[QualityReport]:
-        wavs = self._to_signal(check_waveforms(wavs))
-        results = self._score(remove_offset(wavs, lens), lens, None)
+        wavs, lens = self._to_signal(wavs), lens.to(self.device)
+        results = self._score(wavs, lens, None)
         rows = zip(frame_counts(wavs, lens).tolist(), *(result.cpu().numpy() for result in results), strict=True)
         return [self._report(float(score), row, silent, samples) for samples, score, row, silent in rows]
 

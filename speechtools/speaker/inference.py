@@ -224,7 +224,7 @@ class SpeakerEncoder(PretrainedModel):
         """
 
         def prepare(samples: np.ndarray, source: Source) -> Tensor:
-            return self._speech_feats(remove_offset(torch.from_numpy(samples)[None])[0], source.name)[0]
+            return self._speech_feats(torch.from_numpy(samples), source.name)[0]
 
         return map_recordings(
             paths,
@@ -245,7 +245,7 @@ class SpeakerEncoder(PretrainedModel):
         source = open_source(recording, self.sample_rate, sample_rate, channel)
         samples = read_short(source, self.sample_rate, self.CHUNK_SECONDS)
         if samples is not None:
-            return self._embed_windows([remove_offset(torch.from_numpy(samples)[None])[0]], source.name)
+            return self._embed_windows([torch.from_numpy(samples)], source.name)
         if self.segment is not None:
             raise AudioError(
                 f"{source.name} lasts more than {self.CHUNK_SECONDS:g} s, in which this model looks for a keyword of "

@@ -172,8 +172,9 @@ class SpeakerVerification(SpeakerEncoder):
         AudioError
             The recording cannot be read or contains too little speech.
         """
+        voiceprint = self.voice(name)
         dvector = self.encode_file(path, sample_rate=sample_rate, channel=channel)
-        return self._verdict(self.voice(name), dvector, threshold)
+        return self._verdict(voiceprint, dvector, threshold)
 
     def verify_files(
         self,
