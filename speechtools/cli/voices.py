@@ -209,7 +209,7 @@ def _decide(
     device: str | None,
     channel: int | str,
 ) -> tuple[Any, float]:
-    from speechtools.speaker.voices import read_voices
+    from speechtools.speaker.voices import read_voices, unknown_voice
 
     enrolled = read_voices(voices).voices if voices else {}  # before the model, which takes seconds to load
     if voices and claimed not in enrolled and (recording in enrolled or os.path.exists(claimed)):
@@ -218,6 +218,8 @@ def _decide(
             command = shlex.join(["speechtools", "verify", recording, claimed, "--voices", voices])
             remedy = f"The name comes first: `{printable(command)}`."
         raise ConfigError(f"{claimed} is not the name of an enrolled voice. {remedy}")
+    if voices and claimed not in enrolled:
+        raise ConfigError(unknown_voice(claimed, enrolled))
     if not voices and claimed != "-" and not os.path.exists(claimed):
         raise ConfigError(
             f"The recording {claimed} does not exist. For an enrolled voice, pass its file with --voices."
