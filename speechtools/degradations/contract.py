@@ -9,7 +9,6 @@ from speechtools.core.contract import Broken, Contract, Slot, Subject, law, regi
 from speechtools.core.errors import AudioError
 from speechtools.core.laws import bursts
 
-
 _RATE = 16000
 #: The most by which the degraded speech may be shifted; rooms and codecs delay a little.
 MAX_SHIFT_SECONDS = 0.01

@@ -43,6 +43,7 @@ def prepare(
     sample_rate: int = 16000,
     seed: int = 0,
     num_workers: int | None = None,
+    num_train_speakers: int = 0,
 ) -> SpeakerSets:
     """Make the stores of training, validation and test, with no speaker in two of them, or find them.
 
@@ -67,11 +68,13 @@ def prepare(
         Seeds the division of the speakers.
     num_workers : int, optional
         Processes; by default one a core.
+    num_train_speakers : int
+        Training speakers that a step needs. Fewer are refused before recordings are decoded.
 
     Raises
     ------
     ConfigError
-        An option is out of range.
+        An option is out of range, or there are fewer training speakers than a step needs.
     CorpusError
         The corpus cannot be read, a split has fewer than two speakers, or the disk is full.
     """
@@ -106,6 +109,12 @@ def prepare(
         divided = split_speakers(utterances, heldout_share, valid_share, seed, valid_from="train")
         for split, members in divided.items():
             groups[split] += members
+    num_speakers = len({utterance.speaker for utterance in groups["train"]})
+    if num_speakers < num_train_speakers:
+        raise ConfigError(
+            f"A training step needs {num_train_speakers} speakers, but the training set has only {num_speakers}. Lower "
+            "speakers_per_batch."
+        )
     cutter = functools.partial(SpeechCutter, vad, min_seconds, sample_rate)
     remedy = "Use a corpus of more speakers, or change heldout_share and valid_share."
     make_stores(groups, sets, cutter, options, remedy, num_workers)

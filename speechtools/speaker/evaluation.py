@@ -1,5 +1,6 @@
 """The test of a speaker encoder: trials, error rates, and the files of a report."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ from speechtools.core.results import print_outputs, write_json
 from speechtools.speaker import plots
 from speechtools.speaker.store import SpeakerStore
 from speechtools.speaker.trials import Trials, make_trials, read_trials
+
+logger = logging.getLogger(__name__)
+
+#: With fewer speakers, trials are few and an EER is a coarse measure.
+FEW_SPEAKERS = 10
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,11 @@ def trials_of(
 ) -> TrialSet:
     """The trials of a store: all against all, or those of a ``published`` list.
 
-    See :mod:`speechtools.speaker.trials` for the form of a list and for the other parameters.
+    See :mod:`speechtools.speaker.trials` for the form of a list and for the other parameters. A store of few speakers
+    is reported with a warning.
     """
+    if len(store.speakers) < FEW_SPEAKERS:
+        logger.warning("%s has only %d speakers, so its EER is inexact.", store.manifest, len(store.speakers))
     speakers = np.repeat(np.arange(len(store.speakers)), np.diff(store.first))
     # (utterances,)
     if published:

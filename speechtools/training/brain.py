@@ -35,9 +35,12 @@ class RecipeBrain(sb.Brain):
     ----------
     selection_key : str
         The metric that selects the checkpoint; lower is better.
+    has_valid_loss : bool
+        Whether ``compute_objectives`` returns a loss in validation, too, which is then logged.
     """
 
     selection_key = "mse"
+    has_valid_loss = True
 
     def __init__(self, *args, train_batches=None, **kwargs):
         super().__init__(*args, **kwargs)
@@ -70,7 +73,7 @@ class RecipeBrain(sb.Brain):
         """Log; after a validation, also save a checkpoint and keep the best and the last one."""
         if stage == sb.Stage.TRAIN:
             self.stopwatch.seconds += time.time() - self.stage_began
-            self.train_stats = {"loss": float(stage_loss), "seconds": self.stopwatch.seconds}
+            self.train_stats = {"loss": float(stage_loss), "total seconds": self.stopwatch.seconds}
             return
         metrics = {key: float(value) for key, value in self.validate(stage).items()}
         if stage == sb.Stage.TEST:
@@ -80,9 +83,11 @@ class RecipeBrain(sb.Brain):
         self.hparams.train_logger.log_stats(
             {"epoch": epoch, "lr": rate},
             train_stats=self.train_stats,
-            valid_stats={"loss": float(stage_loss)} | metrics,
+            valid_stats=({"loss": float(stage_loss)} if self.has_valid_loss else {}) | metrics,
         )
-        self._tensorboard(epoch, {"loss/train": self.train_stats["loss"], "loss/valid": float(stage_loss), "lr": rate})
+        self._tensorboard(epoch, {"loss/train": self.train_stats["loss"], "lr": rate})
+        if self.has_valid_loss:
+            self._tensorboard(epoch, {"loss/valid": float(stage_loss)})
         self._tensorboard(epoch, {f"valid/{key}": value for key, value in metrics.items()})
         counter = self.hparams.epoch_counter
         if hasattr(counter, "update_metric"):
@@ -140,6 +145,7 @@ class DVectorBrain(RecipeBrain):
     """
 
     selection_key = "eer"
+    has_valid_loss = False  # the EER validates
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

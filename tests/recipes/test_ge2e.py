@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -59,6 +60,16 @@ def test_a_process_that_dies_ends_the_run_and_two_processes_continue_it(run, tmp
     for done in runs.run_processes(2, *arguments, cwd=SPEAKER.folder):
         assert "Going into epoch 1" not in runs.succeeded(done)
     assert (tmp_path / "run" / "results.json").is_file()
+
+
+def test_the_trial_of_the_readme_trains(run, tmp_path):
+    text = (SPEAKER.folder / "README.md").read_text().replace("\\\n", " ")
+    (command,) = (shlex.split(line) for line in text.splitlines() if "--name=trial" in line)
+    words = command[2:]
+    done = runs.run(*words, f"--output_folder={tmp_path / 'run'}", f"--prepared_folder={run[1]}", cwd=SPEAKER.folder)
+    assert "valid.csv has only" in runs.succeeded(done)
+    (line,) = (tmp_path / "run" / "train_log.txt").read_text().splitlines()
+    assert "valid eer" in line and "valid loss" not in line and "train total seconds" in line
 
 
 def print_classes(left):

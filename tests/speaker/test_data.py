@@ -140,6 +140,7 @@ def test_after_a_full_disk_the_preparation_can_be_completed(corpus, tmp_path, mo
         (8, {"vad": "energi"}, PluginError, "Did you mean 'vad/energy'"),
         (8, {"heldout_share": 1.2}, ConfigError, "heldout_share=1.2"),
         (8, {"min_seconds": 0}, ConfigError, "min_seconds=0"),
+        (8, {"num_train_speakers": 9}, ConfigError, "needs 9 speakers, .* only [0-9]. Lower speakers_per_batch"),
         (8, {"min_seconds": 5.0}, CorpusError, "0 speaker.*24 utterances were rejected"),
         (8, {"corpus": ["folder", "folder"]}, ConfigError, "2 corpora .* 1 data folders"),
     ],
@@ -147,6 +148,12 @@ def test_after_a_full_disk_the_preparation_can_be_completed(corpus, tmp_path, mo
 def test_impossible_corpora_and_options(tmp_path, speakers, options, error, message):
     with pytest.raises(error, match=message):
         prepare(write_corpus(tmp_path / "corpus", speakers), tmp_path / "prepared", **options)
+
+
+def test_too_few_speakers_for_a_step_are_refused_before_anything_is_decoded(corpus, tmp_path):
+    with pytest.raises(ConfigError, match="speakers_per_batch"):
+        prepare(corpus, tmp_path / "prepared", num_train_speakers=20)
+    assert not (tmp_path / "prepared").exists()
 
 
 def test_synthetic_speech_is_named_and_its_manifests_are_sound(tmp_path, builtin_cache):

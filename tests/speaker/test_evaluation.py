@@ -9,7 +9,12 @@ from tests.speaker.test_trials import IDS, NAMES, SPEAKERS
 
 
 class Store:
-    speakers, first, utt_ids = NAMES, np.array([0, 5, 8, 14, 16]), IDS
+    speakers, first, utt_ids, manifest = NAMES, np.array([0, 5, 8, 14, 16]), IDS, "valid.csv"
+
+
+def test_few_speakers_are_reported(caplog):
+    evaluation.trials_of(Store(), 2)
+    assert caplog.messages[0] == "valid.csv has only 4 speakers, so its EER is inexact."
 
 
 def test_a_report_writes_results_trials_and_plots(tmp_path, capsys):

@@ -3,9 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
+import speechbrain as sb
 import torch
 
-from speechtools.training import DVectorBrain, epoch_counter, running_average
+from speechtools.training import DVectorBrain, RecipeBrain, epoch_counter, running_average
 
 
 class ToyBrain(DVectorBrain):
@@ -42,6 +43,32 @@ def test_the_learning_rate_is_halved_across_epochs_and_takes_effect():
     for rate, weight in zip(run.rates, run.weights, strict=True):
         distance *= 1 - 2 * rate
         assert weight == pytest.approx(1 - distance, rel=1e-5)
+
+
+class LoggedBrain(RecipeBrain):
+    """Logs one epoch of known losses."""
+
+    def validate(self, stage):
+        return {"mse": 0.5}
+
+
+@pytest.mark.parametrize("has_valid_loss", [True, False])
+def test_the_log_has_the_total_time_and_a_validation_loss_only_if_there_is_one(monkeypatch, has_valid_loss):
+    lines, values = [], {}
+    hparams = {"train_logger": SimpleNamespace(log_stats=lambda *_, **stats: lines.append(stats)), "epoch_counter": 0}
+    saver = SimpleNamespace(save_and_keep_only=lambda **_: None, add_recoverable=lambda *_: None)
+    net = torch.nn.Linear(1, 1)
+    options = {"device": "cpu"}
+    brain = LoggedBrain({"net": net}, lambda weights: torch.optim.SGD(weights, lr=0.1), hparams, options, saver)
+    monkeypatch.setattr(brain, "_tensorboard", lambda epoch, more: values.update(more))
+    monkeypatch.setattr(LoggedBrain, "has_valid_loss", has_valid_loss)
+    brain.init_optimizers()
+    for stage, loss in ((sb.Stage.TRAIN, 2.0), (sb.Stage.VALID, 1.0)):
+        brain.on_stage_start(stage, 1)
+        brain.on_stage_end(stage, loss, 1)
+    assert lines[0]["train_stats"].keys() == {"loss", "total seconds"}
+    assert lines[0]["valid_stats"] == ({"loss": 1.0} if has_valid_loss else {}) | {"mse": 0.5}
+    assert ("loss/valid" in values) == has_valid_loss and values["loss/train"] == 2.0
 
 
 def test_the_running_average_follows_the_weights():

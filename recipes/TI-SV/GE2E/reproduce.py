@@ -26,7 +26,7 @@ LOSSES = {"softmax": 4.06, "te2e": 3.64, "ge2e-softmax": 3.30}  # the paper's EE
 #: Options of a loss. With Adam at 0.002, as for the others, the d-vectors of TE2E collapse to one within 200 steps: the
 #: sigmoids saturate, and their gradients vanish.
 OPTIONS = {"softmax": {}, "te2e": {"lr": 0.0005}, "ge2e-softmax": {}}
-_LOG_LINE = re.compile(r"train seconds: ([\d.e+-]+) .*valid eer: ([\d.e+-]+)")
+_LOG_LINE = re.compile(r"train (?:total )?seconds: ([\d.e+-]+) .*valid eer: ([\d.e+-]+)")
 
 
 def learning_curve(run: Path) -> list[tuple[float, float]]:

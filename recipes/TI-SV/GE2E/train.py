@@ -4,6 +4,8 @@ python train.py hparams/ge2e.yaml                                      # built-i
 python train.py hparams/ge2e.yaml --corpus=librispeech --data_folder=/corpora/LibriSpeech --device=cuda
 """
 
+from functools import partial
+
 from speechtools import training
 from speechtools.inference import SpeakerVerification
 from speechtools.speaker import dvectors, evaluation
@@ -63,7 +65,8 @@ class SpeakerBrain(training.DVectorBrain):
 
 if __name__ == "__main__":
     hparams, run_opts = training.start()
-    sets = training.on_main_first(hparams["prepare"])
+    num_speakers = hparams["speakers_per_batch"] * training.rank_and_size()["world_size"]
+    sets = training.on_main_first(partial(hparams["prepare"], num_train_speakers=num_speakers))
     stores = sets.open()
 
     features = hparams["features"]

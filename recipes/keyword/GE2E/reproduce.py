@@ -41,7 +41,7 @@ NETS = {
 TE2E_LR = 0.0005
 #: Cells of table 1, enrolled and verified with the first or the second keyword: the paper's EER in %.
 CELLS = {"1 → 1": (1.16, 0.82), "1 → 2": (4.47, 2.99), "2 → 1": (3.30, 2.30), "2 → 2": (1.69, 1.15)}
-_TRAIN_SECONDS = re.compile(r"train seconds: ([\d.e+-]+)")
+_TRAIN_SECONDS = re.compile(r"train (?:total )?seconds: ([\d.e+-]+)")
 
 
 def train(folder: Path, net: str, reader: str, seed: int, jobs: int, options: list[str]) -> dict:

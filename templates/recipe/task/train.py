@@ -4,6 +4,7 @@ python train.py hparams/train.yaml                                     # built-i
 python train.py hparams/train.yaml --corpus=folder --data_folder=/corpora/my-voices
 """
 
+from functools import partial
 from pathlib import Path
 
 from speechtools import audio, training
@@ -21,6 +22,7 @@ class SpeakerBrain(training.RecipeBrain):
     """The method: what is computed from a batch, what is minimised, and how good the result is."""
 
     selection_key = "eer"  # of the metrics that validate returns, the one that chooses the checkpoint (lowest)
+    has_valid_loss = False  # the EER validates; True logs the loss that compute_objectives returns in validation
 
     def on_stage_start(self, stage, epoch=None):
         """Begin without d-vectors."""
@@ -58,7 +60,8 @@ class SpeakerBrain(training.RecipeBrain):
 
 if __name__ == "__main__":
     hparams, run_opts = training.start()
-    sets = training.on_main_first(hparams["prepare"])
+    num_speakers = hparams["speakers_per_batch"] * training.rank_and_size()["world_size"]
+    sets = training.on_main_first(partial(hparams["prepare"], num_train_speakers=num_speakers))
     stores = sets.open()
 
     samples = hparams["features"].num_samples(hparams["window_frames"])
