@@ -159,7 +159,8 @@ class PretrainedModel(Pretrained):
             raise
         except (RuntimeError, AssertionError) as error:
             device = (run_opts or {}).get("device", "its device")
-            raise ConfigError(f"The model cannot be put on {device}: {str(error).splitlines()[0]}") from error
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ConfigError(f"The model cannot be put on {device}: {reason}") from error
         except Exception as error:  # of values that no export writes
             reason = f"{type(error).__name__}: {error}"
             raise ConfigError(f"{folder} does not describe a {cls.__name__} ({reason}). Export it again.") from error
