@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -14,8 +15,10 @@ from speechtools.core.files import write_aside
 
 #: The list, in the folder of the files.
 LIST = "checksums.json"
-#: Files that a quick check reads although their sizes and times are unchanged.
-SAMPLE = 64
+#: What is wrong with a file that does not exist.
+MISSING = "is missing"
+#: Bytes that a quick check reads of files whose sizes and times are unchanged.
+SAMPLE_BYTES = 2**25
 
 
 def digest(path: str | Path) -> str:
@@ -37,8 +40,8 @@ def find_damaged(folder: str | Path, full: bool = False) -> dict[str, str]:
     """Find the files of a folder whose content is not that of its list; nothing without a list.
 
     A quick check compares sizes and modification times. It reads the files whose time has changed, such as those of a
-    copied folder, and records their new times if the content is the same; and it reads :data:`SAMPLE` of the others,
-    drawn anew every time.
+    copied folder, and records their new times if the content is the same; and it reads a sample of the others, of about
+    :data:`SAMPLE_BYTES`, drawn anew every time.
 
     Parameters
     ----------
@@ -63,7 +66,7 @@ def find_damaged(folder: str | Path, full: bool = False) -> dict[str, str]:
         try:
             status = os.stat(folder / name)
         except OSError:
-            damaged[name] = "is missing"
+            damaged[name] = MISSING
             continue
         if status.st_size != size:
             damaged[name] = f"has {status.st_size} bytes instead of {size}"
@@ -71,7 +74,9 @@ def find_damaged(folder: str | Path, full: bool = False) -> dict[str, str]:
             to_read.append(name)
         else:
             unchanged.append(name)
-    drawn = random.Random().sample(unchanged, min(SAMPLE, len(unchanged)))  # leaves the seeded generator alone
+    random.Random().shuffle(unchanged)  # leaves the seeded generator alone
+    ends = itertools.accumulate(listed[name][1] for name in unchanged)
+    drawn = [name for name, end in zip(unchanged, ends, strict=True) if end <= SAMPLE_BYTES]
     current = _states(folder, to_read + drawn)
     for name, state in current.items():
         if state[0] != listed[name][0]:

@@ -8,11 +8,13 @@ import contextlib
 import csv
 import dataclasses
 import functools
+import os
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+from speechtools.core.checksums import find_damaged
 from speechtools.core.errors import CorpusError
 from speechtools.core.files import write_aside
 from speechtools.core.moved import former_names
@@ -34,7 +36,9 @@ class Row:
     Parameters
     ----------
     manifest : str
-        Of the subclass statement: a name that makes the model known to :func:`check_manifest`.
+        Of the subclass statement: a name that makes the model known to :func:`check_manifest`. Paths to files in the
+        folder of such a manifest are written relative to it, so that the folder can be moved; relative paths are read
+        as such.
 
     Examples
     --------
@@ -53,11 +57,14 @@ class Row:
     key: ClassVar[str] = "ID"
     #: What to do about columns that earlier versions wrote under another name.
     former_columns: ClassVar[dict[str, str]] = {}
+    #: Whether relative paths belong to the folder of the manifest.
+    has_relative_paths: ClassVar[bool] = False
 
     def __init_subclass__(cls, manifest: str = "", **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         if manifest:
             MODELS[manifest] = cls
+            cls.has_relative_paths = True
 
     @classmethod
     def columns(cls) -> list[str]:
@@ -87,8 +94,9 @@ def write_rows(path: str | Path, model: type[RowType], rows: Iterable[RowType]) 
     """Write a CSV manifest with a header, atomically."""
     with write_aside(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
         writer, columns = csv.writer(file), model.columns()
+        folder = os.path.abspath(Path(path).parent) if model.has_relative_paths else None
         writer.writerow(columns)
-        writer.writerows([_text(getattr(row, name)) for name in columns] for row in rows)
+        writer.writerows([_text(_relative(getattr(row, name), folder)) for name in columns] for row in rows)
 
 
 def iterate_rows(path: str | Path, model: type[RowType]) -> Iterator[RowType]:
@@ -143,9 +151,20 @@ def check_manifest(path: str | Path) -> tuple[str, int, list[str]]:
             if first.setdefault(identity, number) != number:
                 problems.append((number, f"{model.key} {identity!r} is also in row {first[identity]}; make it unique."))
     rows = [row for _, row in numbered]
+    problems += _damage(path.parent, numbered)
     problems += [(numbered[index][0], problem) for index, problem in model.check_all(rows, path.parent)]
     messages = [f"row {number} ({identities[number - 2]}): {problem}" for number, problem in sorted(problems)]
     return name, len(identities), messages if identities else ["The manifest has no rows."]
+
+
+def _damage(folder: Path, numbered: Sequence[tuple[int, Row]]) -> Iterator[tuple[int, str]]:
+    """Yield the number of a row and which file of it has changed since its preparation; reads all files."""
+    if damaged := find_damaged(folder, full=True):
+        for number, row in numbered:
+            for name, value in vars(row).items():
+                file = str(_relative(value, os.path.abspath(folder)))
+                if file in damaged:
+                    yield number, f"{name}={file} {damaged[file]}: it is not the file that the preparation wrote."
 
 
 # ------------------------------------------------------------------------------------------------------ the reader
@@ -184,6 +203,13 @@ def _text(value: Any) -> str:
     return "" if value is None else repr(float(value)) if isinstance(value, float) else str(value)
 
 
+def _relative(value: Any, folder: str | None) -> Any:
+    """A path to a file in a folder, relative to it; any other value as it is."""
+    if folder is not None and isinstance(value, Path) and value.is_relative_to(folder):
+        return value.relative_to(folder).as_posix()
+    return value
+
+
 @functools.cache
 def _columns(model: Any) -> list[_Column]:
     hints = typing.get_type_hints(model)
@@ -218,6 +244,9 @@ def _parse(path: Path, model: type[RowType]) -> Iterator[tuple[int, str, RowType
                 f"The manifest {path} has no column {', '.join(missing)}; its columns are {', '.join(header)}. "
                 f"{_remedy(model, header)}"
             )
+        if model.has_relative_paths:
+            in_folder = functools.partial(Path, os.path.abspath(path.parent))  # an absolute path stays as it is
+            columns = [column._replace(parse=in_folder) if column.parse is Path else column for column in columns]
         places = [(header.index(column.name), column) for column in columns if column.name in header]
         defaults = {column.name: column.default for column in columns}
         key = header.index(model.key) if model.key in header else 0

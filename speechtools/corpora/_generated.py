@@ -1,5 +1,7 @@
 """Corpora that are generated on first use: the plan of one, and its files on the disk."""
 
+import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -11,13 +13,17 @@ import numpy as np
 
 from speechtools import audio
 from speechtools.core.checks import check_number
-from speechtools.core.errors import AudioError, SpeechtoolsError
+from speechtools.core.checksums import LIST as CHECKSUMS
+from speechtools.core.checksums import MISSING, find_damaged, write_checksums
+from speechtools.core.errors import AudioError, SpeechtoolsError, first_of
 from speechtools.core.files import disk_errors, write_aside
 from speechtools.core.jobs import map_in_processes
 from speechtools.core.rows import Row, write_rows
 from speechtools.corpora._spoken import SAMPLE_RATE, Voice
 from speechtools.corpora.espeak import Synthesizer
 from speechtools.corpora.utterance import Utterance
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +79,11 @@ def complete(
     transcript : str
         Suffix of the transcript that ``make`` writes beside the audio; empty for none.
     """
+    changed = changed_files(folder, name)
 
     def is_whole(item: Item, seconds: float) -> bool:
-        return seconds > 0 and (not transcript or (folder / item.relative).with_suffix(transcript).is_file())
+        has_text = not transcript or (folder / item.relative).with_suffix(transcript).is_file()
+        return seconds > 0 and has_text and item.relative not in changed
 
     durations = [whole_duration(folder / item.relative) for item in plan]  # s
     missing = [item for item, seconds in zip(plan, durations, strict=True) if not is_whole(item, seconds)]
@@ -90,6 +98,7 @@ def complete(
             durations = [whole_duration(folder / item.relative) for item in plan]
             listed = _utterances(Path(), plan, durations)
             write_rows(manifest, SpokenRow, (SpokenRow(**{key: getattr(u, key) for key in columns}) for u in listed))
+    record_files(folder, [folder / item.relative for item in plan], again=bool(missing))
     return _utterances(folder, plan, durations)
 
 
@@ -117,6 +126,24 @@ def whole_duration(path: Path) -> float:
         return audio.duration(path) if os.path.isfile(path) else 0.0
     except AudioError:  # truncated by a crash of the machine, or by hand: it is made again
         return 0.0
+
+
+def changed_files(folder: Path, name: str) -> set[str]:
+    """Files of a generated corpus that have changed since they were made, by relative path, with a warning.
+
+    They are made again, so that the same options always give the same samples.
+    """
+    changed = {file for file, reason in find_damaged(folder).items() if reason != MISSING}
+    if changed:
+        logger.warning("These files of the %s in %s changed and are made again: %s", name, folder, first_of([*changed]))
+    return changed
+
+
+def record_files(folder: Path, paths: Sequence[Path], again: bool) -> None:
+    """Write the checksums of a generated corpus, if they do not exist or ``again``."""
+    if again or not (folder / CHECKSUMS).is_file():
+        with contextlib.suppress(OSError):  # a folder that cannot be written is used without
+            write_checksums(folder, paths)
 
 
 def write_text(path: Path, text: str) -> None:

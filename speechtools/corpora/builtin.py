@@ -110,11 +110,14 @@ def builtin_noises(data_folder: str | Path | None = None, seed: int = 0, num_wor
     check_at_least(1, num_workers=num_workers)
     folder = _generated.cache_folder(data_folder) / f"noises-{fingerprint({'version': _VERSION, 'seed': seed})}"
     names = [*training_noises(), *TEST_NOISES]
-    missing = [name for name in names if not _generated.whole_duration(folder / f"{name}.wav")]
+    paths = {name: folder / f"{name}.wav" for name in names}
+    changed = _generated.changed_files(folder, "built-in noises")
+    missing = [name for name in names if paths[name].name in changed or not _generated.whole_duration(paths[name])]
     make = functools.partial(_make_noise, folder, seed)
     with _generated.writing(folder, "built-in noises", 0.32 * len(missing)):
         for _ in map_in_processes(make, missing, num_workers, "Making the noises"):
             pass
+    _generated.record_files(folder, list(paths.values()), again=bool(missing))
     return folder
 
 

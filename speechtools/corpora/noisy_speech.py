@@ -19,6 +19,7 @@ import numpy as np
 from speechtools import audio
 from speechtools.audio.noises import TEST_NOISES
 from speechtools.core.checks import check_number
+from speechtools.core.checksums import refuse_damaged, write_checksums
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import fingerprint
 from speechtools.core.jobs import map_in_processes
@@ -56,13 +57,24 @@ class PreparedSets:
     options: dict = field(default_factory=dict)
 
     def complete(self) -> bool:
-        """Return and log whether all manifests exist."""
+        """Return and log whether all manifests exist.
+
+        Raises
+        ------
+        CorpusError
+            They do, but a quick check of the checksums finds that a file beside them has changed.
+        """
         complete = all(path.exists() for path in self.manifests.values())
         logger.info("%s the sets in %s: %s", "Using" if complete else "Preparing", self.folder, self.origin)
+        if complete:
+            names = ", ".join(sorted({path.name for path in self.manifests.values()}))
+            refuse_damaged(self.folder, f"Delete these files and {names}, and start again: they are made again.")
         return complete
 
     def write_about(self) -> None:
-        """Write ``about.json``: the origin and the options."""
+        """Write ``about.json``, the origin and the options, and the checksums of the audio files."""
+        if files := sorted(self.folder.rglob("*.wav")):
+            write_checksums(self.folder, files)
         write_json(self.folder / "about.json", {"origin": self.origin, **self.options})
 
 

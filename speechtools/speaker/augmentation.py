@@ -1,6 +1,6 @@
 """Augmentation for small corpora: SpeechBrain's augmenters, and their voices, noises and rooms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from speechtools import audio
 from speechtools.core.errors import ConfigError
 from speechtools.core.files import fingerprint
-from speechtools.core.rows import Row, write_rows
+from speechtools.core.rows import Row, read_rows, write_rows
 from speechtools.corpora.builtin import builtin_noises
 from speechtools.degradations.noise import cut_noise, read_noise_types
 from speechtools.degradations.reverberation import room_response
@@ -156,6 +156,8 @@ def augmenter(
     options = {"noise": str(noise_folder), "rooms": num_rooms, "rt60": max_rt60, "rate": sample_rate, "seed": seed}
     folder = Path(save_folder).absolute() / f"augmentation-{fingerprint(options)}"
     noises, rooms = folder / "noises.csv", folder / "rooms.csv"
+    for manifest in (noises, rooms):
+        _follow(manifest)
     if not noises.exists():
         _write_noises(noises, noise_folder or builtin_noises(), sample_rate, seed)
     if not rooms.exists():
@@ -169,6 +171,15 @@ def augmenter(
         augmentations=[AddReverb(str(rooms)), AddNoise(str(noises), snr_low=snr_low, snr_high=snr_high)],
     )
     return WaveformAugmenter(VoiceSpeed(speeds, sample_rate) if speeds else None, others)
+
+
+def _follow(manifest: Path) -> None:
+    """Correct the paths of a manifest whose folder was copied or moved; SpeechBrain takes absolute ones alone."""
+    if manifest.exists():
+        rows = read_rows(manifest, _RecordingRow)
+        here = [replace(row, wav=manifest.with_suffix("") / row.wav.name) for row in rows]
+        if here != rows:
+            write_rows(manifest, _RecordingRow, here)
 
 
 def _write_noises(manifest: Path, noise_folder, sample_rate: int, seed: int) -> None:

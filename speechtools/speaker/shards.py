@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from speechtools.core.checksums import refuse_damaged, write_checksums
 from speechtools.core.errors import AudioError, CorpusError
 from speechtools.core.files import disk_errors, write_aside
 from speechtools.core.jobs import map_in_processes
@@ -37,7 +38,18 @@ class SpeakerSets:
     origin: str
 
     def open(self) -> dict[str, SpeakerStore]:
-        """The store of each split."""
+        """The store of each split.
+
+        Raises
+        ------
+        CorpusError
+            A store is damaged.
+        """
+        folders = {path.parent for path in self.manifests.values()}
+        for folder in folders:
+            refuse_damaged(
+                folder, "Delete these files and the manifests (*.csv), and start again: they are made again."
+            )
         return {split: SpeakerStore(path) for split, path in self.manifests.items()}
 
 
@@ -118,6 +130,7 @@ def make_stores(
     rejected_csv = folder / "rejected.csv"
     rejected = [row for shard in finished_shards.values() for row in shard.rejected]
     with disk_errors(str(rejected_csv), _REMEDY):
+        write_checksums(folder, [folder / "shards" / f"{name}.npy" for name, _ in shards])
         write_rows(rejected_csv, RejectedRow, rejected)
         write_json(folder / "about.json", {"origin": sets.origin, **options})
     if rejected:

@@ -42,9 +42,9 @@ def test_a_change_that_keeps_size_and_time_is_found_by_a_full_check(folder, monk
     status = path.stat()
     path.write_bytes(b"\0" * 1000)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    monkeypatch.setattr(checksums, "SAMPLE", 0)
+    monkeypatch.setattr(checksums, "SAMPLE_BYTES", 0)
     assert find_damaged(folder) == {} and len(find_damaged(folder, full=True)) == 1
-    monkeypatch.setattr(checksums, "SAMPLE", 5)
+    monkeypatch.setattr(checksums, "SAMPLE_BYTES", 5000)
     assert len(find_damaged(folder)) == 1
 
 
@@ -53,7 +53,7 @@ def test_a_copy_is_read_once(folder, tmp_path, monkeypatch):
     shutil.copytree(folder, copy, copy_function=shutil.copyfile)
     for path in copy.glob("audio/*"):
         os.utime(path, ns=(1, 1))
-    monkeypatch.setattr(checksums, "SAMPLE", 0)
+    monkeypatch.setattr(checksums, "SAMPLE_BYTES", 0)
     assert find_damaged(copy) == {}
     monkeypatch.setattr(checksums, "digest", None)
     assert find_damaged(copy) == {}

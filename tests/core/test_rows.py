@@ -2,10 +2,12 @@
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from speechtools.core import checksums
 from speechtools.core import rows as row_models
 from speechtools.core.errors import CorpusError
 from speechtools.core.rows import Row, check_manifest, iterate_rows, read_rows, write_rows
@@ -83,3 +85,52 @@ def test_a_manifest_of_no_known_model_is_refused(tmp_path, monkeypatch, models, 
     (tmp_path / "train.csv").write_text("ID,path,samples\n")
     with pytest.raises(CorpusError, match=message):
         check_manifest(tmp_path / "train.csv")
+
+
+@pytest.fixture
+def listed(monkeypatch):
+    """A model of manifests that other tests do not know."""
+    monkeypatch.setattr(row_models, "MODELS", {})
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Listed(Row, manifest="listed"):
+        ID: str
+        path: Path
+        noise: Path | None = None
+
+    return Listed
+
+
+def test_a_folder_with_its_manifest_can_be_copied(tmp_path, listed):
+    made, outside = tmp_path / "made", tmp_path / "corpus" / "b.wav"
+    write_rows(made / "train.csv", listed, [listed(ID="a", path=made / "audio" / "a.wav", noise=outside)])
+    assert "a,audio/a.wav," in (made / "train.csv").read_text()
+    shutil.copytree(made, tmp_path / "copy")
+    for folder in (made, tmp_path / "copy"):
+        (row,) = read_rows(folder / "train.csv", listed)
+        assert row.path == folder / "audio" / "a.wav" and row.noise == outside
+
+
+def test_paths_of_earlier_manifests_are_absolute(tmp_path, listed, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.csv").write_text(f"ID,path\na,{tmp_path}/old/a.wav\n")
+    assert [row.path for row in read_rows("train.csv", listed)] == [tmp_path / "old" / "a.wav"]
+
+
+@pytest.mark.parametrize("content", [b"\0" * 1000, b"\1" * 500, None])
+def test_check_manifest_reads_every_file(tmp_path, listed, content, monkeypatch):
+    monkeypatch.setattr(checksums, "SAMPLE_BYTES", 0)
+    for number in range(3):
+        (tmp_path / f"{number}.wav").write_bytes(bytes([number]) * 1000)
+    write_rows(tmp_path / "train.csv", listed, [listed(ID=str(n), path=tmp_path / f"{n}.wav") for n in range(2)])
+    checksums.write_checksums(tmp_path, tmp_path.glob("*.wav"))
+    assert check_manifest(tmp_path / "train.csv")[2] == []
+    path = tmp_path / "1.wav"
+    time = path.stat().st_mtime_ns
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+        os.utime(path, ns=(time, time))
+    (problem,) = check_manifest(tmp_path / "train.csv")[2]
+    assert problem.startswith("row 3 (1): path=1.wav")

@@ -69,11 +69,14 @@ def test_noise_files_are_written_and_completed(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(noises, "make_noise", lambda name, seed: made.append(name) or np.full(1600, 0.1, np.float32))
     folder = builtin.builtin_noises(tmp_path, seed=1)
-    assert sorted(path.stem for path in folder.iterdir()) == sorted(made)
+    assert sorted(path.stem for path in folder.glob("*.wav")) == sorted(made)
     (folder / "rain-01.wav").unlink()
     (folder / "white.wav").write_bytes((folder / "white.wav").read_bytes()[:-100])
     assert builtin.builtin_noises(tmp_path, seed=1) == folder != builtin.builtin_noises(tmp_path, seed=2)
     assert made[6:8] == ["rain-01", "white"]
+    audio.write(folder / "street.wav", np.zeros(1600))  # replaced by silence
+    assert builtin.builtin_noises(tmp_path, seed=1) == folder and made[-1] == "street"
+    assert audio.read(folder / "street.wav").any()
     (tmp_path / "file").touch()
     with pytest.raises(CorpusError, match=r"noises in .*file/noises-\w+: Not a directory.* data_folder"):
         builtin.builtin_noises(tmp_path / "file")

@@ -12,8 +12,9 @@ import speechtools
 from speechtools import audio
 from speechtools.audio.noises import TEST_NOISES
 from speechtools.core import registry
+from speechtools.core.errors import CorpusError
 from speechtools.corpora import noisy_speech
-from speechtools.corpora.noisy_speech import NoisySpeech
+from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.corpora.utterance import Utterance
 from speechtools.training import options
 from tests.corpora.test_splits import recordings, sizes, speakers
@@ -123,3 +124,21 @@ def test_recordings_join_generated_noises_but_not_those_of_the_test(tmp_path, ca
     joined = sources(noise_folder=["builtin", str(tmp_path / "own")]).noises()
     assert sum(sizes(recordings(joined)).values()) == 43
     assert set(joined["test"]) == set(TEST_NOISES) and not set(TEST_NOISES) & set(joined["train"] | joined["valid"])
+
+
+@pytest.mark.parametrize("damage", ["silence", "reversed", "cut", "gone"])
+def test_a_changed_file_of_prepared_sets_is_refused(tmp_path, damage):
+    sets = PreparedSets(tmp_path, {"train": tmp_path / "train.csv"}, "an origin")
+    path = tmp_path / "audio" / "a.wav"
+    samples = np.linspace(-0.5, 0.5, 1600)
+    audio.write(path, samples)
+    assert not sets.complete()
+    sets.write_about()
+    sets.manifests["train"].touch()
+    assert sets.complete()
+    if damage == "gone":
+        path.unlink()
+    else:
+        audio.write(path, {"silence": 0 * samples, "reversed": samples[::-1], "cut": samples[:800]}[damage])
+    with pytest.raises(CorpusError, match="audio/a.wav.*train.csv"):
+        sets.complete()

@@ -74,3 +74,14 @@ def test_noise_is_added_at_its_snr_from_files_that_are_written_once(tmp_path):
         factor = (mixed @ wav) / (wav @ wav)
         snr = 20 * torch.log10((factor * wav).norm() / (mixed - factor * wav).norm())
         assert float(snr) == pytest.approx(10, abs=1.0)
+
+
+def test_prepared_noises_can_be_moved(tmp_path):
+    """The manifests of SpeechBrain have absolute paths, which follow the folder."""
+    options = {"noise_folder": tmp_path / "recorded", "num_rooms": 2}
+    audio.write(tmp_path / "recorded" / "a.wav", np.linspace(-0.5, 0.5, 16000))
+    augmentation.augmenter(tmp_path / "made", **options)
+    (tmp_path / "made").rename(tmp_path / "moved")
+    augmentation.augmenter(tmp_path / "moved", **options)
+    for manifest in tmp_path.glob("moved/*/*.csv"):
+        assert str(tmp_path / "moved") in manifest.read_text() and str(tmp_path / "made") not in manifest.read_text()
