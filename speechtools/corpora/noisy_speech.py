@@ -18,14 +18,14 @@ import numpy as np
 
 from speechtools import audio
 from speechtools.audio.noises import TEST_NOISES
-from speechtools.core.checks import check_number
+from speechtools.core.checks import check_number, naming
 from speechtools.core.checksums import refuse_damaged, write_checksums
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import fingerprint
 from speechtools.core.jobs import map_in_processes
 from speechtools.core.results import write_json
 from speechtools.corpora.builtin import builtin_noises
-from speechtools.corpora.reading import absolute_folder, describe_speech, each_corpus, with_corpus
+from speechtools.corpora.reading import absolute_folder, check_corpora, describe_speech, each_corpus, with_corpus
 from speechtools.corpora.splits import set_aside, split_noises, split_speakers
 from speechtools.corpora.utterance import Utterance
 from speechtools.degradations.noise import NoiseTypes, read_noise_types
@@ -141,6 +141,23 @@ class NoisySpeech:
     def corpora(self) -> list[str]:
         """The names of the readers, also for a single corpus."""
         return [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
+
+    def check(self) -> None:
+        """Check the names of the corpora, and that the folders of noises exist, before anything is read.
+
+        Raises
+        ------
+        ConfigError, PluginError, CorpusError
+            They are wrong; the message names the option.
+        """
+        folders = [self.data_folder] if isinstance(self.data_folder, str | Path) else self.data_folder
+        check_corpora(self.corpora, folders, self.corpus_options)
+        for option in ("noise_folder", "test_noise_folder"):
+            value = getattr(self, option)
+            for folder in [value] if isinstance(value, str | Path) else value:
+                if str(folder) not in ("", "builtin"):
+                    with naming(option):
+                        audio.existing_folder(folder)
 
     def options(self) -> dict:
         """All options, for :func:`speechtools.core.files.fingerprint`."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from speechtools.core.checks import naming
 from speechtools.core.errors import ConfigError
 from speechtools.core.registry import build, find
 from speechtools.corpora.utterance import Utterance
@@ -44,25 +45,38 @@ def each_corpus(
         Unknown reader, or unknown argument of one.
     """
     options = corpus_options or {}
-    if len(names) != len(folders):
-        raise ConfigError(
-            f"{len(names)} corpora ({', '.join(names)}) but {len(folders)} data folders. Pass one folder per corpus."
-        )
-    for name in (*names, *options):
-        find(f"corpus/{name}")
+    check_corpora(names, folders, options)
     for number, (name, folder) in enumerate(zip(names, folders, strict=True)):
         arguments = dict(options.get(name, {}))
         if str(folder):
             arguments["data_folder"] = folder
-        else:
-            parameter = inspect.signature(find(f"corpus/{name}")).parameters.get("data_folder")
-            if parameter is not None and parameter.default is parameter.empty and "data_folder" not in arguments:
-                raise ConfigError(f"The corpus {name} has no folder. Set data_folder to its folder on this machine.")
         utterances = list(build(f"corpus/{name}", **arguments))
         if len(names) > 1:  # two corpora may both have a speaker "1"
             prefix = f"{name}{number}-"
             utterances = [replace(u, utt_id=prefix + u.utt_id, speaker=prefix + u.speaker) for u in utterances]
         yield utterances
+
+
+def check_corpora(
+    names: Sequence[str], folders: Sequence[str | Path], corpus_options: dict[str, dict] | None = None
+) -> None:
+    """Check the names of readers and whether they have the folders that they need, as :func:`each_corpus` does."""
+    options = corpus_options or {}
+    if len(names) != len(folders):
+        raise ConfigError(
+            f"{len(names)} corpora ({', '.join(names)}) but {len(folders)} data folders. Pass one folder per corpus."
+        )
+    for name in names:
+        with naming("corpus"):
+            find(f"corpus/{name}")
+    for name in options:
+        with naming("corpus_options"):
+            find(f"corpus/{name}")
+    for name, folder in zip(names, folders, strict=True):
+        parameter = inspect.signature(find(f"corpus/{name}")).parameters.get("data_folder")
+        is_needed = parameter is not None and parameter.default is parameter.empty
+        if is_needed and not str(folder) and "data_folder" not in options.get(name, {}):
+            raise ConfigError(f"The corpus {name} has no folder. Set data_folder to its folder on this machine.")
 
 
 def with_corpus(speaker: str, names: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechtools.core.checks import check_number, checked_by, naming
 from speechtools.core.errors import CorpusError
 from speechtools.core.rows import Row, read_rows, write_rows
 from speechtools.corpora import mixtures as mixing
@@ -104,6 +105,30 @@ class JudgedRow(MixtureRow, manifest="enhancement test"):
 ROW_MODELS: dict[str, type[MixtureRow]] = {"train": MixtureRow, "valid": MixtureRow, "test": JudgedRow}
 
 
+def _check(
+    sources: NoisySpeech,
+    num_train_utterances: int,
+    num_valid_utterances: int,
+    num_test_utterances: int,
+    snrs_db: Sequence[float],
+    scale: str,
+) -> None:
+    """Check arguments of :func:`prepare`."""
+    if not (sources.enhancer_share and sources.enhancer_noises):
+        raise CorpusError(
+            f"enhancer_share={sources.enhancer_share} and enhancer_noises={sources.enhancer_noises} leave no speech or "
+            "no noise for the enhancer. Set both, for example 0.5 and 10."
+        )
+    check_number("num_train_utterances", num_train_utterances, 1, whole=True)
+    check_number("num_valid_utterances", num_valid_utterances, 1, whole=True)
+    check_number("num_test_utterances", num_test_utterances, 1, whole=True)
+    with naming("scale"):
+        find_measure(scale)
+    check_snrs("snrs_db", snrs_db)
+    sources.check()
+
+
+@checked_by(_check)
 def prepare(
     sources: NoisySpeech,
     save_folder: str | Path = "prepared",
@@ -125,14 +150,8 @@ def prepare(
     CorpusError, ConfigError
         From the readers, the mixing and the labelling.
     """
-    if not (sources.enhancer_share and sources.enhancer_noises):
-        raise CorpusError(
-            f"enhancer_share={sources.enhancer_share} and enhancer_noises={sources.enhancer_noises} leave no speech or "
-            "no noise for the enhancer. Set both, for example 0.5 and 10."
-        )
+    _check(sources, num_train_utterances, num_valid_utterances, num_test_utterances, snrs_db, scale)
     options = {key: value for key, value in locals().items() if key not in ("sources", "save_folder", "num_workers")}
-    find_measure(scale)
-    check_snrs("snrs_db", snrs_db)
     noises = sources.noises()
     sets = sources.sets("enhancement", save_folder, ROW_MODELS, options, noises, VERSION)
     if sets.complete():

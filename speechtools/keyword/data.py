@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from speechtools import audio
+from speechtools.core.checks import checked_by, naming
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
 from speechtools.core.files import fingerprint
 from speechtools.core.registry import build, did_you_mean, find
@@ -30,6 +31,25 @@ logger = logging.getLogger(__name__)
 VERSION = 1
 
 
+def _check(
+    sources: dict[str, dict],
+    segment: str,
+    segment_seconds: float,
+    test_splits: str | Sequence[str],
+    heldout_share: float,
+    valid_share: float,
+    sample_rate: int,
+) -> None:
+    """Check arguments of :func:`prepare_sources`."""
+    check_shares(heldout_share=heldout_share, valid_share=valid_share)
+    _check_sources(sources, [test_splits] if isinstance(test_splits, str) else list(test_splits))
+    for source in sources.values():
+        seconds = source.get("segment_seconds", segment_seconds)
+        with naming("segment"):
+            build(f"segment/{segment}", seconds=seconds, offered={"sample_rate": sample_rate})
+
+
+@checked_by(_check)
 def prepare_sources(
     sources: dict[str, dict],
     save_folder: str | Path = "prepared",
@@ -81,12 +101,7 @@ def prepare_sources(
         The message names the source.
     """
     test_splits = [test_splits] if isinstance(test_splits, str) else list(test_splits)
-    check_shares(heldout_share=heldout_share, valid_share=valid_share)
-    _check_sources(sources, test_splits)
-    for source in sources.values():
-        seconds = source.get("segment_seconds", segment_seconds)
-        build(f"segment/{segment}", seconds=seconds, offered={"sample_rate": sample_rate})
-
+    _check(sources, segment, segment_seconds, test_splits, heldout_share, valid_share, sample_rate)
     prepared: dict[str, SpeakerSets] = {}
     heldout: set[str] = set()
     main = None  # corpus and folder of the first source
@@ -149,7 +164,8 @@ def _check_sources(sources: dict[str, dict], test_splits: Sequence[str]) -> None
     for name, source in sources.items():
         if not source or "corpus" not in source:
             raise ConfigError(f"The source {name!r} has no corpus. Name its reader, as in corpus: keyword-folder.")
-        find(f"corpus/{source['corpus']}")
+        with naming("corpus"):
+            find(f"corpus/{source['corpus']}")
 
 
 def training_sources(settings: dict[str, dict], stores: dict[str, dict[str, SpeakerStore]]) -> list[Source]:

@@ -5,6 +5,7 @@ started again: finished files stay, and a folder whose manifests exist is used a
 """
 
 import hashlib
+import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from speechtools.core.checks import check_number
+from speechtools.core.checks import check_number, checked_by, naming
 from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.core.files import fingerprint
 from speechtools.core.registry import did_you_mean
@@ -84,6 +85,44 @@ class QualityRow(Row, manifest="quality"):
             yield from check_snr(self.snr_db)
 
 
+def _check(
+    sources: NoisySpeech,
+    num_clean_train: int,
+    mixtures_per_utterance: int,
+    train_snrs_db: Sequence[float],
+    num_valid_utterances: int,
+    num_test_utterances: int,
+    test_snrs_db: Sequence[float],
+    enhanced_share: float,
+    scale: str,
+    labels: str,
+    degradations: str | Sequence[str | dict],
+) -> None:
+    """Check arguments of :func:`prepare`."""
+    with naming("scale"):
+        find_measure(scale)
+    with naming("degradations"):
+        mixing.parse_degradations(degradations)
+    check_snrs("train_snrs_db", train_snrs_db)
+    check_snrs("test_snrs_db", test_snrs_db)
+    check_number("num_clean_train", num_clean_train, 0, whole=True)
+    check_number("mixtures_per_utterance", mixtures_per_utterance, 1, whole=True)
+    check_number("num_valid_utterances", num_valid_utterances, 1, whole=True)
+    check_number("num_test_utterances", num_test_utterances, 1, whole=True)
+    check_number("enhanced_share", enhanced_share, 0, 1)
+    if labels not in LABELS:
+        raise ConfigError(f"labels={labels!r} is not one of {', '.join(LABELS)}.{did_you_mean(labels, LABELS)}")
+    if labels == "corpus" and enhanced_share:
+        raise ConfigError("labels=corpus takes recordings as they are; set enhanced_share to 0.")
+    if labels == "corpus" and "builtin" in sources.corpora:
+        raise ConfigError(
+            "labels=corpus takes the scores of the corpus, and corpus=builtin has none. Set corpus to one with scores, "
+            "such as labelled with its data_folder, or labels to measure."
+        )
+    sources.check()
+
+
+@checked_by(_check)
 def prepare(
     sources: NoisySpeech,
     save_folder: str | Path = "prepared",
@@ -141,7 +180,8 @@ def prepare(
         for name, value in locals().items()
         if name not in ("sources", "save_folder", "num_workers", "enhance", "enhancer")
     }
-    _check_options(options)
+    arguments = locals()
+    _check(**{name: arguments[name] for name in inspect.signature(_check).parameters})
     if not degradations:  # sets of earlier versions are used as they are
         options.pop("degradations")
     if enhanced_share:
@@ -257,6 +297,8 @@ def _labelled(utterances: Sequence[Utterance], scale: str) -> list[QualityRow]:
                 f"{utterance.utt_id} has a score of {stated or 'unknown measure'}, but scale={scale}. Set scale to the "
                 "measure of the scores, as in --scale=mos (raw PESQ: pesq-raw)."
             )
+        for problem in check_score(utterance.score, measure):
+            raise ConfigError(f"{utterance.path}: {problem} Correct the score in the list of the corpus.")
         columns: dict[str, Any] = {
             "ID": utterance.utt_id,
             "path": utterance.path,
@@ -265,6 +307,11 @@ def _labelled(utterances: Sequence[Utterance], scale: str) -> list[QualityRow]:
         }
         columns |= {"duration": round(utterance.duration, 6), "measure": measure, "speaker": utterance.speaker}
         rows.append(QualityRow(**columns, subset="corpus"))
+    if utterances and not rows:
+        raise ConfigError(
+            f"None of the {len(utterances)} utterances has a score, and labels=corpus takes the scores of the corpus. "
+            "Set corpus to one with scores, such as labelled, or labels to measure."
+        )
     if missing := len(utterances) - len(rows):
         logger.warning("%d of %d utterances have no score and are left out.", missing, len(utterances))
     return rows
@@ -279,17 +326,3 @@ def _digest(model: str | Path) -> str:
         if path.suffix in (".json", ".safetensors"):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _check_options(options: dict) -> None:
-    find_measure(options["scale"])
-    mixing.parse_degradations(options["degradations"])
-    for name in ("train_snrs_db", "test_snrs_db"):
-        check_snrs(name, options[name])
-    check_number("mixtures_per_utterance", options["mixtures_per_utterance"], 1, whole=True)
-    check_number("enhanced_share", options["enhanced_share"], 0, 1)
-    labels = options["labels"]
-    if labels not in LABELS:
-        raise ConfigError(f"labels={labels!r} is not one of {', '.join(LABELS)}.{did_you_mean(labels, LABELS)}")
-    if labels == "corpus" and options["enhanced_share"]:
-        raise ConfigError("labels=corpus takes recordings as they are; set enhanced_share to 0.")

@@ -15,11 +15,11 @@ import torch
 
 from speechtools import audio
 from speechtools.audio.vad import speech_samples
-from speechtools.core.checks import check_number
+from speechtools.core.checks import check_number, checked_by, naming
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import fingerprint
 from speechtools.core.registry import build
-from speechtools.corpora.reading import absolute_folder, describe_speech, each_corpus
+from speechtools.corpora.reading import absolute_folder, check_corpora, describe_speech, each_corpus
 from speechtools.corpora.splits import split_speakers
 from speechtools.corpora.utterance import Utterance
 from speechtools.speaker.shards import SpeakerSets, make_stores
@@ -31,6 +31,28 @@ SPLITS = ("train", "valid", "test")
 VERSION = 1
 
 
+def _check(
+    corpus: str | Sequence[str],
+    data_folder: str | Path | Sequence[str | Path],
+    corpus_options: dict[str, dict] | None,
+    vad: str,
+    heldout_share: float,
+    valid_share: float,
+    min_seconds: float,
+    sample_rate: int,
+    seed: int,
+) -> None:
+    """Check arguments of :func:`prepare`."""
+    check_number("min_seconds", min_seconds, 0, above=True)
+    check_number("data_seed", seed, 0, whole=True)
+    check_shares(heldout_share=heldout_share, valid_share=valid_share)
+    with naming("vad_name"):
+        build(f"vad/{vad}", offered={"sample_rate": sample_rate})
+    corpora = [corpus] if isinstance(corpus, str) else list(corpus)
+    check_corpora(corpora, [data_folder] if isinstance(data_folder, (str, Path)) else data_folder, corpus_options)
+
+
+@checked_by(_check)
 def prepare(
     corpus: str | Sequence[str] = "builtin",
     data_folder: str | Path | Sequence[str | Path] = "",
@@ -97,11 +119,7 @@ def prepare(
     if all(path.exists() for path in sets.manifests.values()):
         logger.info("The sets in %s are complete and used as they are: %s", folder, sets.origin)
         return sets
-    if min_seconds <= 0:
-        raise ConfigError(f"min_seconds={min_seconds} must be positive.")
-    check_number("data_seed", seed, 0, whole=True)
-    check_shares(heldout_share=heldout_share, valid_share=valid_share)
-    build(f"vad/{vad}", offered={"sample_rate": sample_rate})  # reports a wrong name before the corpus is read
+    _check(corpora, folders, corpus_options, vad, heldout_share, valid_share, min_seconds, sample_rate, seed)
     logger.info("Preparing the sets in %s: %s", folder, sets.origin)
 
     groups: dict[str, list[Utterance]] = {split: [] for split in SPLITS}

@@ -205,8 +205,10 @@ def optimizer(name: str, lr: float, **arguments) -> Callable:
     known = [key for key, value in vars(torch.optim).items() if isinstance(value, type) and key != "Optimizer"]
     if name not in known:
         raise ConfigError(
-            f"Unknown optimizer {name!r}.{did_you_mean(name, known, quoted=False)} torch.optim has: {', '.join(known)}."
+            f"Invalid value for optimizer_name: torch.optim has no {name!r}.{did_you_mean(name, known, quoted=False)} "
+            f"It has {', '.join(known)}."
         )
+    check_number("lr", lr, 0)
     make = functools.partial(getattr(torch.optim, name), lr=lr, **arguments)
     try:
         trial = torch.nn.Parameter(torch.zeros(1))

@@ -10,9 +10,6 @@ import ruamel.yaml
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.training import options, trees
 
-#: Functions that a yaml may apply in this check; others may prepare data.
-_APPLIED = ("!apply:speechtools.build", "!apply:speechtools.training.")
-
 
 def check_recipe(folder: str | Path) -> list[str]:
     """Check that every yaml of a recipe resolves with its base and builds, without preparing data or training.
@@ -64,7 +61,7 @@ def _problems(path: Path) -> list[str]:
         tree = ruamel.yaml.YAML().load(resolved)
         for key, value in tree.items():
             tag = trees.tag(value)
-            if tag.startswith("!apply:") and not tag.startswith(_APPLIED):
+            if tag.startswith("!apply:") and not tag.startswith(options.APPLIED):
                 continue
             text = trees.dump({key: value})
             try:

@@ -7,11 +7,14 @@ raises a ConfigError that names the option or the key in its file.
 
 import contextlib
 import copy
+import dataclasses
 import datetime
 import inspect
 import io
 import logging
 import re
+import tempfile
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +29,7 @@ from ruamel.yaml.comments import CommentedMap
 from speechbrain.utils.run_opts import HELP_TEXTS
 
 from speechtools.core import registry
-from speechtools.core.checks import check_number
+from speechtools.core.checks import check_arguments, check_number
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.registry import did_you_mean
 from speechtools.training.trees import dump, load_variants, nodes, plain, problem, references, tag
@@ -35,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 #: SpeechBrain's own options; those for modules take several words.
 _FOR_MODULES = {"jit_module_keys", "compile_module_keys"}
+#: Functions that a yaml may apply in a check; others may prepare data.
+APPLIED = ("!apply:getattr", "!apply:speechtools.build", "!apply:speechtools.training.")
 RUN_OPTIONS = frozenset(HELP_TEXTS) | _FOR_MODULES
 
 # ------------------------------------------------------------------------------------- which options identify a run
@@ -65,6 +70,15 @@ def identity(resolved: str) -> dict[str, Any]:
     defaults = {key: getattr(sb.core.RunOptions, key) for key in COMPUTING}
     return {key: value for key, value in (defaults | plain(resolved)).items() if key not in FREE_TO_CHANGE}
 
+
+#: Limits of options whose value is used after the data are prepared.
+_LIMITS: tuple[tuple[str, dict], ...] = (
+    ("batch_size steps_per_epoch sample_rate num_enrolment min_frames max_frames", {"low": 1, "whole": True}),
+    ("window_frames window_hop_frames num_train_utterances max_nontargets num_frames", {"low": 1, "whole": True}),
+    ("speakers_per_batch utterances_per_speaker", {"low": 2, "whole": True}),
+    ("num_workers data_seed ckpt_interval_steps", {"low": 0, "whole": True}),
+    ("budget_seconds halve_every lr_decay", {"low": 0, "above": True}),
+)
 
 # ------------------------------------------------------------------------------------------------------- command line
 
@@ -296,8 +310,10 @@ def _mismatch(defaults: dict, default: Any, value: Any) -> str:
     return "" if fits and (kind is bool or not isinstance(value, bool)) else name
 
 
-def resolve(command_line: CommandLine) -> str:
+def resolve(command_line: CommandLine, warn: bool = True) -> str:
     """Merge the yaml of a command line, import its plugins, replace its references, and return the yaml text.
+
+    With ``warn``, keys of a variant that have no effect are logged.
 
     Raises
     ------
@@ -333,7 +349,8 @@ def resolve(command_line: CommandLine) -> str:
     for key, reason in _without_effect(tree, resolved, {**variant, **command_line.typed}):
         if key in command_line.typed:
             raise ConfigError(f"--{key}={command_line.typed[key]} has no effect: {reason}")
-        logger.warning("%s in %s has no effect: %s", key, path, reason)
+        if warn:
+            logger.warning("%s in %s has no effect: %s", key, path, reason)
     # SpeechBrain accepts any number for these; a negative norm would reverse the gradients.
     check_number("--max_grad_norm", values.get("max_grad_norm", defaults["max_grad_norm"]), 0, above=True)
     factor = values.get("grad_accumulation_factor", defaults["grad_accumulation_factor"])
@@ -417,4 +434,38 @@ def build(resolved: str, name: Path | str) -> dict[str, Any]:
         raise
     except Exception as error:  # from any class or function that the yaml names
         reason = ": ".join(str(argument) for argument in error.args) or type(error).__name__
-        raise ConfigError(f"Cannot build {name}: {reason}. The traceback is in the log of the run.") from error
+        place = traceback.extract_tb((error.__cause__ or error).__traceback__)[-1]
+        where = f"{Path(place.filename).name}, line {place.lineno}"
+        raise ConfigError(f"Cannot build {name}: {reason}. It was raised in {where}.") from error
+
+
+def check(command_line: CommandLine) -> None:
+    """Check the values of a run before anything is made: build its objects in a temporary folder, and drop them.
+
+    Functions that a yaml applies are called only if they belong to ``speechtools.build`` or ``speechtools.training``:
+    others may prepare data. The arguments of a function that prepares are checked by what
+    :func:`speechtools.core.checks.checked_by` has attached to it.
+
+    Raises
+    ------
+    ConfigError, PluginError, CorpusError
+        A value is not valid.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        options = {**command_line.options, "output_folder": temporary}
+        tree = ruamel.yaml.YAML().load(resolve(dataclasses.replace(command_line, options=options), warn=False))
+        for keys, limits in _LIMITS:
+            for key in keys.split():
+                if tree.get(key) is not None:
+                    check_number(key, tree[key], **limits)
+        if {"min_frames", "max_frames"} <= tree.keys():
+            check_number("max_frames", tree["max_frames"], tree["min_frames"])
+        prepared = [key for key, value in tree.items() if any(map(_may_prepare, nodes(value)))]
+        for key in prepared:
+            del tree[key]
+        for value in build(dump(tree), command_line.yaml).values():
+            check_arguments(value)
+
+
+def _may_prepare(node: Any) -> bool:
+    return tag(node).startswith("!apply:") and not tag(node).startswith(APPLIED)

@@ -63,6 +63,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     sb.utils.distributed.ddp_init_group(command_line.run_opts)
     atexit.register(end_distributed, wait=False)  # for a failure that keeps the recipe from calling it
     resolved = options.resolve(command_line)
+    options.check(command_line)
     folder = _prepare_folder(resolved, command_line)
     show_messages_only(*_EXPECTED)  # SpeechBrain has installed its own hook
     if rank_and_size()["world_size"] == 1 and not str(command_line.run_opts["device"]).startswith("cuda"):
