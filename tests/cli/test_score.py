@@ -1,6 +1,7 @@
 """`speechtools score`."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -198,3 +199,47 @@ def test_no_output_replaces_a_recording(recordings, refused, command, option):
     before = recording.read_bytes()
     assert option in refused(command, recording, option, recording)
     assert recording.read_bytes() == before
+
+
+def test_standard_input(call, recordings, pretrained, monkeypatch):
+    expected = call("score", recordings / "a.wav", "--model", pretrained)[1].split("\t")[0]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((recordings / "a.wav").read_bytes())))
+    assert call("score", "-", "--model", pretrained)[:2] == (0, f"{expected}\t-\n")
+    assert "standard input is empty" in call("score", "-", "--model", pretrained)[2]
+
+
+def test_a_channel(call, recordings, pretrained, tone):
+    left, right = tone(1.0, seed=1), tone(1.0, seed=2)[::-1]
+    scores = []
+    for name, samples in (("left", left), ("right", right), ("both", np.stack([left, right], axis=1))):
+        soundfile.write(recordings / f"{name}.wav", samples, 16000)
+    for name, channel in (("left", "mix"), ("both", "0"), ("right", "mix"), ("both", "1")):
+        output = call("score", recordings / f"{name}.wav", "--channel", channel, "--model", pretrained)[1]
+        scores.append(output.split("\t")[0])
+    assert scores[0] == scores[1] and scores[2] == scores[3]
+    both = recordings / "both.wav"
+    assert "2 channels, numbers 0 to 1" in call("score", both, "--channel", "2", "--model", pretrained)[2]
+    status, _, error = call("score", both, "--channel", "left")
+    assert status == 2 and "--channel" in error
+
+
+def test_what_is_not_read_is_named(call, score, recordings, tone, monkeypatch):
+    """A pipe is a row, an unreadable format and channels that cancel are warnings."""
+    monkeypatch.setenv("PATH", "")  # no ffmpeg
+    os.mkfifo(recordings / "pipe.wav")
+    (recordings / "b.m4a").touch()
+    wave = tone(1.0)
+    soundfile.write(recordings / "z.wav", np.stack([wave, 1e-3 - wave], axis=1), 16000)
+    soundfile.write(recordings / "short.wav", wave[:2000], 16000)
+    status, _, errors, rows = score()
+    reasons = {row["file"].rpartition("/")[2]: row["error"] for row in rows}
+    assert status == 1 and "named pipe" in reasons.pop("pipe.wav") and len(reasons) == 5 and not any(reasons.values())
+    warnings = [line for line in errors.splitlines() if "warning: " in line]
+    for text in ("1 file was not read", "--channel", "only 0.12 s"):
+        assert sum(text in line for line in warnings) == 1
+
+
+def test_names_that_are_not_utf8(call, recordings, pretrained):
+    os.rename(recordings / "a.wav", os.fsencode(recordings) + b"/bad\xff.wav")
+    status, output, errors = call("score", recordings, "--model", pretrained)
+    assert status == 0 and len(output.splitlines()) == 3 and not errors
