@@ -94,11 +94,12 @@ def enroll(
         raise ConfigError(f"Pass either --from-folder={from_folder} or a name and recordings, not both.")
     else:
         speakers = _find_speakers(from_folder)
-    earlier = read_voices(voices).voices if os.path.exists(voices) else {}
+    exists = os.path.exists(voices)
+    earlier = read_voices(voices).voices if exists else {}
     if from_folder is None and words[0] in earlier and not overwrite and not add:
         raise ConfigError(taken(words[0]))
     verifier = load_model("SpeakerVerification", model, device)
-    if earlier:
+    if exists:
         read_voices(voices, verifier.model_id, verifier.embedding_size)
     problems: list[str] = []
     for name, files in progress(speakers.items(), "enrolling", len(speakers)) if from_folder else speakers.items():

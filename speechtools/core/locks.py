@@ -2,10 +2,11 @@
 
 import contextlib
 import errno
+import functools
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from speechtools.core.errors import ConfigError
@@ -16,7 +17,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 #: Errors of a file system that has no locks.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF}
 
 
 @contextlib.contextmanager
@@ -39,47 +40,65 @@ def locked(path: str | Path, timeout: float = 60.0) -> Iterator[None]:
     """
     target = Path(os.path.realpath(path))
     lock = target.with_name(f".{target.name}.lock")
+    busy = f"Another process has locked {path} for {timeout:g} s. Try again when it has ended."
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        lock.touch()
+        release = (_lock if fcntl else _lock_on_windows)(lock, timeout, busy)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror} ({lock.parent}).") from error
-    busy = f"{path} is in use by another process since {timeout:g} s or more. Try again when that has ended."
-    with _flock(lock, timeout, busy) if fcntl else _windows_lock(lock, timeout, busy):
+    try:
         yield
+    finally:
+        release()
 
 
-@contextlib.contextmanager
-def _flock(lock: Path, timeout: float, busy: str) -> Iterator[None]:
+def _lock(lock: Path, timeout: float, busy: str) -> Callable[[], None]:
+    """Wait for the lock, and return the function that releases it."""
     deadline = time.monotonic() + timeout
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = _open(lock)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The process before may have removed this lock file after it was opened here.
-            if _same_file(descriptor, lock):
-                break
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(descriptor)
-                raise ConfigError(busy) from None
-            time.sleep(0.02)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                os.close(descriptor)
-                raise
-            warnings.warn(f"{lock.parent} has no file locks: use one process at a time.", stacklevel=4)
-            break
+            if _flock(descriptor, lock.parent):
+                # The process before may have removed this lock file after it was opened here.
+                if _same_file(descriptor, lock):
+                    return functools.partial(_release, descriptor, lock)
+            elif time.monotonic() > deadline:
+                raise ConfigError(busy)
+            else:
+                time.sleep(0.02)
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _open(lock: Path) -> int:
     try:
-        yield
-    finally:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        if not lock.exists():
+            raise
+        return os.open(lock, os.O_RDONLY)  # the lock file of another user
+
+
+def _flock(descriptor: int, folder: Path) -> bool:
+    """Try to lock a file; where there are no locks, this is a warning."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        warnings.warn(f"{folder} has no file locks, so use one process at a time.", stacklevel=6)
+    return True
+
+
+def _release(descriptor: int, lock: Path) -> None:
+    with contextlib.suppress(PermissionError):  # of another user, in a folder such as /tmp
         if _same_file(descriptor, lock):
             lock.unlink(missing_ok=True)
-        os.close(descriptor)
+    os.close(descriptor)
 
 
 def _same_file(descriptor: int, path: Path) -> bool:
@@ -89,12 +108,12 @@ def _same_file(descriptor: int, path: Path) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def _windows_lock(lock: Path, timeout: float, busy: str) -> Iterator[None]:
+def _lock_on_windows(lock: Path, timeout: float, busy: str) -> Callable[[], None]:
     import filelock
 
+    file_lock = filelock.FileLock(lock, timeout=timeout)
     try:
-        with filelock.FileLock(lock, timeout=timeout):
-            yield
+        file_lock.acquire()
     except filelock.Timeout:
         raise ConfigError(busy) from None
+    return file_lock.release

@@ -194,9 +194,7 @@ def write_voices(path: str | Path, content: Voices) -> None:
         raise ConfigError(f"Voiceprints must be vectors of one size to be stored in {path}; got {sorted(shapes)}.")
     arrays = {
         "names": np.array(names, dtype=np.str_),
-        "voiceprints": np.array([voice.voiceprint for voice in voices], dtype=np.float32).reshape(len(names), -1)
-        if names
-        else np.zeros((0, 0), np.float32),
+        "voiceprints": np.array([voice.voiceprint for voice in voices], np.float32).reshape(len(names), *min(shapes)),
         "model": np.array(content.model),
         "recordings": np.array([voice.recordings for voice in voices], dtype=np.int64),
         "seconds": np.array([voice.seconds for voice in voices], dtype=np.float64),

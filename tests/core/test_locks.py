@@ -43,7 +43,7 @@ def test_a_lock_ends_with_its_process_and_has_a_time_limit(tmp_path):
     )
     with subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "locked\n"
-        with pytest.raises(ConfigError, match="in use by another process"), locks.locked(path, timeout=0.1):
+        with pytest.raises(ConfigError, match="Another process has locked"), locks.locked(path, timeout=0.1):
             pass
         process.send_signal(signal.SIGKILL)
         process.wait(30)
@@ -73,3 +73,31 @@ def test_a_file_system_without_locks_gives_a_warning(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="no file locks"), locks.locked(tmp_path / "voices.npz"):
         pass
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(locks.fcntl is None, reason="kernel locks of POSIX")
+def test_the_lock_file_of_another_user_locks(tmp_path, monkeypatch):
+    lock, flags, real_open = tmp_path / ".voices.npz.lock", [], os.open
+
+    def open_read_only(path, mode, *more):
+        flags.append(mode)
+        if mode & os.O_RDWR:
+            raise PermissionError(13, "Permission denied")
+        return real_open(path, mode, *more)
+
+    lock.touch()
+    monkeypatch.setattr(os, "open", open_read_only)
+    with locks.locked(tmp_path / "voices.npz"):
+        assert flags == [os.O_RDWR | os.O_CREAT, os.O_RDONLY]
+    assert not lock.exists()
+    with pytest.raises(ConfigError, match="Permission denied"), locks.locked(tmp_path / "voices.npz"):
+        pass
+
+
+def test_windows_locks_with_filelock(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "fcntl", None)
+    path = tmp_path / "voices.npz"
+    with locks.locked(path), pytest.raises(ConfigError, match="Another process"), locks.locked(path, timeout=0.1):
+        pass
+    with locks.locked(tmp_path / "voices.npz", timeout=1):
+        pass
