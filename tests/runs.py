@@ -183,7 +183,7 @@ def trainings_are_forked():
         if status != 0:
             raise subprocess.CalledProcessError(status, command)
 
-    reproduction.run_with_us = fork
+    reproduction.run_until_exit = fork
 
 
 def torchrun(*command, processes=2):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +27,9 @@ from speechtools.cli.common import (
 from speechtools.cli.tables import Table, file_cell, is_finished, open_tables
 from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.rows import Row
+
+if TYPE_CHECKING:
+    from speechtools.audio.sources import Channel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,7 @@ def score(
     png: str | None,
     below: float,
     batch_size: int,
-    channel: int | str,
+    channel: "Channel",
     resume: bool,
     overwrite: bool,
 ) -> int:
@@ -131,7 +134,7 @@ def describe_scale(name: str) -> str:
 
 
 def score_rows(
-    net: Any, paths: list[Path], batch_size: int, below: float, plots: Mapping[Path, Path], channel: int | str
+    net: Any, paths: list[Path], batch_size: int, below: float, plots: Mapping[Path, Path], channel: "Channel"
 ) -> Iterator[tuple[ScoreRow, dict[str, Any]]]:
     """Yield a row for each recording, in order, and its frames for the JSON lines; draw its plot, if it has one."""
     for path, report in progress(net.assess_files(paths, batch_size, channel=channel), "scoring", len(paths)):
@@ -186,7 +189,7 @@ def plot_files(files: Iterable[Path], folder: str, overwrite: bool) -> dict[Path
     ConfigError
         The folder is a file; or one of the plots exists, was not drawn by this toolkit, and ``overwrite`` is false.
     """
-    from speechtools.core.plots import is_ours
+    from speechtools.core.plots import is_plot
 
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise ConfigError(f"--png={folder} is a file. Pass the name of a folder.")
@@ -198,7 +201,7 @@ def plot_files(files: Iterable[Path], folder: str, overwrite: bool) -> dict[Path
         name = next(name for name in names if name not in used)
         used.add(name)
         plots[path] = Path(folder) / name
-    foreign = [plot for plot in plots.values() if not overwrite and plot.exists() and not is_ours(plot)]
+    foreign = [plot for plot in plots.values() if not overwrite and plot.exists() and not is_plot(plot)]
     if foreign:
         raise ConfigError(
             f"--png: {foreign[0]} exists and is not a plot of this command. Pass --overwrite to replace it."

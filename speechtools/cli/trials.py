@@ -144,13 +144,13 @@ def _print_rates(targets: list[float], nontargets: list[float], p_target: float)
 
 
 def _plot_files(folder: str, overwrite: bool) -> list[Path]:
-    from speechtools.core.plots import is_ours
+    from speechtools.core.plots import is_plot
 
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise ConfigError(f"--png={folder} is a file. Pass the name of a folder.")
     plots = [Path(folder) / name for name in ("det.png", "scores.png")]
     for plot in plots:
-        if not overwrite and plot.exists() and not is_ours(plot):
+        if not overwrite and plot.exists() and not is_plot(plot):
             raise ConfigError(f"--png: {plot} exists and is not a plot of this command. Pass --overwrite.")
     return plots
 

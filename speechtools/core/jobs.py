@@ -28,7 +28,7 @@ from speechtools.core.signals import leave_to_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-#: Set where this process ends with its standard input: see run_with_us.
+#: Set where this process ends with its standard input: see run_until_exit.
 _ENDS_WITH_STDIN = "SPEECHTOOLS_ENDS_WITH_STDIN"
 _MAX_POOL_BREAKS = 5
 #: Seconds between two looks of a worker at its parent.
@@ -377,7 +377,7 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def run_with_us(command: Sequence[str], **arguments) -> None:
+def run_until_exit(command: Sequence[str], **arguments) -> None:
     """Run a command to its end. If it calls :func:`end_with_starter`, it ends when this process does, even by SIGKILL.
 
     Parameters
@@ -400,7 +400,7 @@ def run_with_us(command: Sequence[str], **arguments) -> None:
 
 
 def end_with_starter() -> None:
-    """End this process as by SIGTERM when the process ends that started it with :func:`run_with_us`."""
+    """End this process as by SIGTERM when the process ends that started it with :func:`run_until_exit`."""
 
     def watch():
         while os.read(0, 4096):

@@ -29,7 +29,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     return Path(path)
 
 
-def is_ours(path: str | Path) -> bool:
+def is_plot(path: str | Path) -> bool:
     """Whether a file is a plot that :func:`save` wrote, which may be replaced by a newer one."""
     with open(path, "rb") as file:
         return _SOFTWARE.encode() in file.read(256)

@@ -75,7 +75,7 @@ def score_histogram(path: str | Path, targets: ArrayLike, nontargets: ArrayLike,
     scores = {"target": np.ravel(targets), "non-target": np.ravel(nontargets)}
     both = np.concatenate(list(scores.values()))
     margin = 0.02 * max(np.ptp(both), 0.05)
-    edges = np.linspace(both.min() - margin, both.max() + margin, 41).tolist()
+    edges: list[float] = np.linspace(both.min() - margin, both.max() + margin, 41).tolist()
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.add_subplot()
     for (name, values), color in zip(scores.items(), (LINE_COLORS[2], LINE_COLORS[1]), strict=True):

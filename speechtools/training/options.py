@@ -396,7 +396,8 @@ def _uses(node: Any, value: Any) -> Iterator[tuple[str, str, str, bool]]:
     if not isinstance(node, dict) or not isinstance(value, dict):
         yield from ((name, "", "", False) for name in references(node))
         return
-    plugin, slot, last = "", None, {}
+    plugin, slot = "", None
+    last: dict[str, Any] = {}
     if tag(node) == "!apply:speechtools.build":
         plugin, slot, last = value["plugin"], "offered", value.get("options") or {}
     elif {"corpus", "options"} <= node.keys():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.files import fingerprint
-from speechtools.core.jobs import run_with_us
+from speechtools.core.jobs import run_until_exit
 from speechtools.core.registry import did_you_mean
 from speechtools.core.results import write_json
 from speechtools.training import options as recipe_options
@@ -88,7 +88,7 @@ def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
         )
     if not finished:
         write_json(record, options)
-        run_with_us([*command, f"--output_folder={run}"], **arguments)
+        run_until_exit([*command, f"--output_folder={run}"], **arguments)
     return json.loads((run / "results.json").read_text(encoding="utf-8"))
 
 

@@ -13,7 +13,7 @@ import pebble
 import pytest
 
 from speechtools.core.errors import AudioError, CorpusError
-from speechtools.core.jobs import map_in_processes, run_jobs, run_with_us
+from speechtools.core.jobs import map_in_processes, run_jobs, run_until_exit
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -163,14 +163,14 @@ def work(n):
     time.sleep(60)
 list(map_in_processes(work, range(50), 2, "sleeping", progress=False))
 """
-#: Programs that run one another by run_with_us, to the depth that is their argument; the last one only waits.
+#: Programs that run one another by run_until_exit, to the depth that is their argument; the last one only waits.
 CHAIN = """
 import os, sys, time
-from speechtools.core.jobs import end_with_starter, run_with_us
+from speechtools.core.jobs import end_with_starter, run_until_exit
 end_with_starter()
 os.write(1, b"%d\\n" % os.getpid())
 depth = int(sys.argv[1])
-run_with_us([sys.executable, *sys.orig_argv[1:-1], str(depth - 1)]) if depth else time.sleep(60)
+run_until_exit([sys.executable, *sys.orig_argv[1:-1], str(depth - 1)]) if depth else time.sleep(60)
 """
 
 
@@ -181,13 +181,13 @@ def test_workers_end_when_their_parent_is_killed():
 
 @linux_only
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_processes_started_with_run_with_us_end_with_this_one(number):
+def test_processes_started_with_run_until_exit_end_with_this_one(number):
     assert pids_that_end(CHAIN, 3, number, "2")
 
 
 def test_a_failing_program_is_reported_and_keeps_its_environment():
     with pytest.raises(subprocess.CalledProcessError, match="exit status 3"):
-        run_with_us(["sh", "-c", "exit $STATUS"], env={"STATUS": "3"})
+        run_until_exit(["sh", "-c", "exit $STATUS"], env={"STATUS": "3"})
 
 
 def test_keeping_freed_memory_spares_page_faults():
