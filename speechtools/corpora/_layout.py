@@ -66,10 +66,11 @@ def wrong_layout(root: Path, reader: str, expected: str, files: list[Path] | Non
     return CorpusError(f"corpus/{reader} finds no {expected} in {root}, which contains {first_of(names)}. {remedy}")
 
 
-def with_durations(root: Path, utterances: list[Utterance]) -> Iterator[Utterance]:
+def with_durations(root: Path, utterances: list[Utterance], list_file: Path | None = None) -> Iterator[Utterance]:
     """The utterances, sorted by id, with durations from the headers of the files.
 
-    Unreadable files are skipped; one warning at the end counts them and names the first.
+    Unreadable files are skipped; one warning at the end counts them and names the first, and the ``list_file`` that
+    lists them, if there is one.
 
     Raises
     ------
@@ -83,10 +84,10 @@ def with_durations(root: Path, utterances: list[Utterance]) -> Iterator[Utteranc
                 f"Two files of the corpus {root} have the utterance id {one.utt_id!r}: {one.path} and {other.path}. "
                 "Remove or rename one of them."
             )
-    return _timed(root, utterances)
+    return _timed(utterances, f"listed in {list_file}" if list_file else f"of the corpus {root}")
 
 
-def _timed(root: Path, utterances: list[Utterance]) -> Iterator[Utterance]:
+def _timed(utterances: list[Utterance], origin: str) -> Iterator[Utterance]:
     reasons = []
     for utterance in utterances:
         try:
@@ -99,10 +100,8 @@ def _timed(root: Path, utterances: list[Utterance]) -> Iterator[Utterance]:
         return
     details = " ".join(reasons[:_NAMED]) + (" …" if len(reasons) > _NAMED else "")
     if len(reasons) == len(utterances):
-        raise CorpusError(f"None of the {len(utterances)} audio files of the corpus {root} can be read. {details}")
-    warnings.warn(
-        f"{len(reasons)} of {len(utterances)} files of the corpus {root} were skipped. {details}", stacklevel=2
-    )
+        raise CorpusError(f"None of the {len(utterances)} audio files {origin} can be read. {details}")
+    warnings.warn(f"{len(reasons)} of {len(utterances)} files {origin} were skipped. {details}", stacklevel=2)
 
 
 def read_lines(path: Path) -> list[str]:

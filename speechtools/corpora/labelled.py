@@ -68,4 +68,4 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
         utterances.append(Utterance(utt_id, speaker, split, root / path, 0.0, score=score, measure=measure))
     if averaged := sum(len(rows) > 1 for rows in ratings.values()):
         logger.info("%d of %d recordings have several scores in %s: their mean is used.", averaged, len(ratings), LIST)
-    return _layout.with_durations(root, utterances)
+    return _layout.with_durations(root, utterances, root / LIST)

@@ -15,8 +15,17 @@ from speechtools.corpora.utterance import Utterance
 def read_my_net(data_folder: str | Path) -> Iterator[Utterance]:
     """Read a folder of recordings for each speaker: ``<speaker>/<utterance>.wav``.
 
-    For a list instead, loop over ``csv.DictReader(open(root / "list.csv"))`` and take the fields from its columns. An
-    utterance can also have a ``text``, or a ``score`` and its ``measure``, such as mos, for ``--labels=corpus``.
+    This is an example: replace it by the layout of your corpus, here and in the test. For a list of the recordings::
+
+        table = root / "list.csv"
+        if not table.is_file():
+            raise CorpusError(f"{table} does not exist. Pass the folder that has it.")
+        for row in csv.DictReader(table.open(newline="", encoding="utf-8")):
+            path = root / row["path"]
+            if not path.is_file():
+                raise CorpusError(f"{table} lists {path}, which does not exist. Correct the list.")
+
+    An utterance can also have a ``text``, or a ``score`` and its ``measure``, such as mos, for ``--labels=corpus``.
 
     Raises
     ------

@@ -72,6 +72,14 @@ def test_the_printed_commands_work(tmp_path, monkeypatch, call):
     assert call(*check.split()[1:])[0] == 0
 
 
+def test_the_test_of_a_corpus_of_another_layout_names_what_to_change(tmp_path):
+    module, test = scaffolding.new_plugin("corpus/my-list", tmp_path)
+    module.write_text(module.read_text().replace('"*/*.wav"', '"*/*.flac"'))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, test]
+    output = runs.call(command, cwd=tmp_path).stdout
+    assert "make_corpus" in output and "Traceback" not in output and len(output.splitlines()) < 12, output
+
+
 @pytest.mark.parametrize("kind", [kind for kind in contracts() if contract(kind).slot])
 def test_the_printed_options_of_every_kind_are_valid(tmp_path, monkeypatch, kind):
     """The command for a recipe, and the yaml of a variant, resolve; the plugin is then built from its option."""

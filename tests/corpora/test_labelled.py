@@ -30,6 +30,12 @@ def test_several_rows_of_a_recording_are_averaged(corpus, caplog):
     assert "1 of 2 recordings" in caplog.text
 
 
+def test_a_listed_file_that_is_missing_is_skipped_with_a_warning_that_names_the_list(corpus):
+    (corpus / "a.wav").unlink()
+    with pytest.warns(UserWarning, match=r"1 of 2 files listed in .*labels.csv were skipped. .*a.wav does not exist"):
+        assert len(read("labelled", corpus)) == 1
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
