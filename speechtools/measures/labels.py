@@ -198,8 +198,8 @@ def _score_files(measure: Measure, reference: str, degraded: str, sample_rate: i
                 f"The audio lasts {seconds:.0f} s, and measure/{measure.name} takes at most {limit:g} s. Cut the files."
             )
     # Read directly at the score's rate, files of different rates could differ by a sample.
-    signals = (soxr.resample(audio.read(path, sample_rate), sample_rate, score_rate) for path in (reference, degraded))
-    return float(measure(*signals, score_rate))
+    signals = [soxr.resample(audio.read(path, sample_rate), sample_rate, score_rate) for path in (reference, degraded)]
+    return float(measure(signals[0], signals[1], score_rate))
 
 
 def _key(job: LabelJob, identity: list) -> str:
