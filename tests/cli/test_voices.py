@@ -164,8 +164,11 @@ def test_voices_are_listed_renamed_and_removed(recordings, enrolled, tmp_path, c
 
 def test_processes_that_enroll_at_the_same_time_lose_no_voice(recordings, voices):
     command = [sys.executable, "-m", "speechtools.cli", "enroll"]
-    names = ["anna", "ben", "carl"]
-    processes = [subprocess.Popen([*command, name, recordings[0], *voices]) for name in names]
-    assert [process.wait(110) for process in processes] == [0, 0, 0]
-    assert sorted(read_voices(voices[1]).voices) == names
+    processes = [subprocess.Popen([*command, name, recordings[0], *voices]) for name in ("anna", "ben")]
+    try:
+        assert [process.wait(110) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+    assert sorted(read_voices(voices[1]).voices) == ["anna", "ben"]
     assert not [name for name in os.listdir(voices[1].parent) if name.startswith(".")]
