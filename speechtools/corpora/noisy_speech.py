@@ -26,7 +26,7 @@ from speechtools.core.jobs import map_in_processes
 from speechtools.core.results import write_json
 from speechtools.corpora.builtin import builtin_noises
 from speechtools.corpora.reading import absolute_folder, check_corpora, describe_speech, each_corpus, with_corpus
-from speechtools.corpora.splits import set_aside, split_noises, split_speakers
+from speechtools.corpora.splits import noise_key, set_aside, split_noises, split_speakers
 from speechtools.corpora.utterance import Utterance
 from speechtools.degradations.noise import NoiseTypes, read_noise_types
 from speechtools.measures import pesq as pesq_labels
@@ -225,14 +225,17 @@ class NoisySpeech:
         unchanged = (dict(test) if isinstance(test, dict) else dict(zip(test, test, strict=True))) == _TEST_PATTERNS
         if self.test_noise_folder:
             test_types = read_noise_types(self.test_noise_folder)
-        elif recorded and unchanged and not set(TEST_NOISES) & set(types):
-            test_types = generated
-            logger.warning(
-                "%s has none of the test noises %s, so the test uses generated ones. Set test_noise_folder or "
-                "test_noises to use recordings.",
-                recorded,
-                ", ".join(TEST_NOISES),
-            )
+        elif recorded and unchanged:
+            keys = {noise_key(name) for name in types}
+            missing = [name for name in TEST_NOISES if noise_key(name) not in keys]
+            test_types = types | {name: generated[name] for name in missing}
+            if missing:
+                logger.warning(
+                    "%s has no %s, so the test uses generated ones. Set test_noise_folder or test_noises to use "
+                    "recordings.",
+                    recorded,
+                    ", ".join(missing),
+                )
         numbers = self.valid_noises, self.num_train_noises, self.seed
         return split_noises(types, test, *numbers, test_types=test_types, enhancer=self.enhancer_noises)
 

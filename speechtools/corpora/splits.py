@@ -1,5 +1,7 @@
 """Splits that share no speaker and no noise type: training, validation, test, and the enhancer's data."""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from operator import itemgetter
@@ -10,11 +12,55 @@ from speechtools.core.errors import ConfigError, CorpusError, first_of
 from speechtools.corpora.utterance import Utterance
 from speechtools.degradations.noise import NoiseTypes
 
+#: Words that say nothing about what is heard: numbers beside them tell types apart.
+_GENERIC = frozenset(
+    "audio ch channel class clip file freesound noise nonspeech rec record sample sound take track type".split()
+)
+
+
+def noise_key(name: str) -> str:
+    """What names of one noise type have in common: no case, numbers, separators, order or endings of words.
+
+    Numbers are kept where no word but a generic one remains: ``n12`` and ``noise_12`` are types of their own.
+
+    Examples
+    --------
+    >>> {noise_key(name) for name in ("baby_cry", "004 - Baby cry", "BabyCry_01", "crying-baby")}
+    {'baby cry'}
+    >>> noise_key("n12"), noise_key("noise_3")
+    ('12 n', '3 noise')
+    """
+    boundary = r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|(?<=[a-z])(?=[A-Z])"  # of words and numbers
+    spaced = re.sub(boundary, " ", unicodedata.normalize("NFKC", name))
+    tokens = [_stem(token) for token in re.findall(r"[^\W_]+", spaced.casefold())]
+    words = [token for token in tokens if not token.isdecimal()]
+    telling = [word for word in words if word not in _GENERIC]
+    if len("".join(telling)) >= 3:
+        return " ".join(sorted(telling))
+    return " ".join(sorted(tokens)) or name
+
+
+def _stem(word: str) -> str:
+    if len(word) > 5 and word.endswith("ing"):
+        return word.removesuffix("ing")
+    return word.removesuffix("s") if len(word) > 3 and not word.endswith("ss") else word
+
+
+def same_types(types: NoiseTypes) -> NoiseTypes:
+    """Join types whose names differ in their spelling alone, under the first of their names."""
+    names: dict[str, str] = {}
+    joined: NoiseTypes = {}
+    for name, files in types.items():
+        joined.setdefault(names.setdefault(noise_key(name), name), []).extend(files)
+    return joined
+
 
 def select_noises(
     types: NoiseTypes, patterns: dict[str, str | Sequence[str] | None] | Sequence[str], role: str
 ) -> NoiseTypes:
     """Select the types that match shell-style patterns. A mapping also groups and renames: ``{street: [n12, n13]}``.
+
+    A pattern that matches no name exactly matches names of another spelling, as :func:`noise_key` compares them.
 
     A name without patterns (null) is left out, which removes an entry of a yaml from the command line.
 
@@ -26,6 +72,8 @@ def select_noises(
 
     def matching(pattern: str) -> list[str]:
         names = [name for name in types if fnmatchcase(name, pattern)]
+        names = names or [name for name in types if fnmatchcase(name.casefold(), pattern.casefold())]
+        names = names or [name for name in types if noise_key(name) == noise_key(pattern)]
         if not names:
             raise ConfigError(
                 f"{role}: no noise type matches {pattern!r}. Correct it; the types are {first_of(list(types))}."
@@ -75,11 +123,12 @@ def split_noises(
     ConfigError
         A pattern matches nothing, there are too few types, or a type would be in two splits.
     """
-    source = types if test_types is None else test_types
+    types = same_types(types)
+    source = types if test_types is None else same_types(test_types)
     splits = {"test": select_noises(source, test, "test_noises")}
     # By name too: the test's folder and that of training may both have the type.
     used_names = _names(splits["test"], source)
-    rest = {name: files for name, files in types.items() if name not in used_names}
+    rest = {name: files for name, files in types.items() if noise_key(name) not in used_names}
     names = [str(name) for name in np.random.default_rng([seed, 1]).permutation(list(rest))]
     # Lists first: what they name is not drawn for the other.
     requests = sorted((("valid", valid), ("enhancer", enhancer)), key=lambda request: isinstance(request[1], int))
@@ -98,10 +147,11 @@ def split_noises(
             splits[split] = select_noises(types, request, f"{split}_noises")
             both = used_names & _names(splits[split], types)
             if both:
+                name = min(name for name in splits[split] if _names({name: splits[split][name]}, types) & both)
                 others = "valid_noises or test_noises" if split == "enhancer" else "test_noises"
-                raise ConfigError(f"{split}_noises and {others} share {sorted(both)[0]!r}. Use different types.")
+                raise ConfigError(f"{split}_noises and {others} share {name!r}. Use different types.")
         used_names |= _names(splits[split], types)
-        names = [name for name in names if name not in used_names]
+        names = [name for name in names if noise_key(name) not in used_names]
     if not names:
         raise ConfigError("No noise type is left for training. Use more noises, or fewer to validation and test.")
     recordings = [(name, path) for name in names for path in rest[name]]
@@ -117,9 +167,10 @@ def split_noises(
 
 
 def _names(selection: NoiseTypes, types: NoiseTypes) -> set[str]:
-    """Names of the chosen types, and of the types that their files have in the folder."""
+    """Keys of the names of the chosen types, and of those that their files have in the folder."""
     files = {path for group in selection.values() for path in group}
-    return set(selection) | {name for name, group in types.items() if files & set(group)}
+    names = set(selection) | {name for name, group in types.items() if files & set(group)}
+    return {noise_key(name) for name in names}
 
 
 def split_speakers(

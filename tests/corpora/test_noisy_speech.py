@@ -142,3 +142,16 @@ def test_a_changed_file_of_prepared_sets_is_refused(tmp_path, damage):
         audio.write(path, {"silence": 0 * samples, "reversed": samples[::-1], "cut": samples[:800]}[damage])
     with pytest.raises(CorpusError, match="audio/a.wav.*train.csv"):
         sets.complete()
+
+
+def test_a_recorded_noise_of_the_test_is_recognised_by_any_spelling(tmp_path, caplog):
+    for name in ("004 - Baby cry", "001 - Dog bark", "002 - Rain", "003 - Sea waves"):
+        for number in range(3):
+            (tmp_path / "recorded" / name).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "recorded" / name / f"{number}.ogg").touch()
+    splits = sources(noise_folder=tmp_path / "recorded", valid_noises=1).noises()
+    assert {path.parent.name for path in splits["test"]["baby_cry"]} == {"004 - Baby cry"}
+    assert {path.parent.name for path in splits["test"]["engine"]} == {"noises"}, "generated"
+    others = {path.parent.name for split in ("train", "valid") for files in splits[split].values() for path in files}
+    assert others == {"001 - Dog bark", "002 - Rain", "003 - Sea waves"}
+    assert "engine, white, street" in caplog.text and "baby_cry" not in caplog.text

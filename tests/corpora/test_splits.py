@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from speechtools.core.errors import ConfigError, CorpusError
-from speechtools.corpora.splits import select_noises, set_aside, split_noises, split_speakers
+from speechtools.corpora.splits import noise_key, select_noises, set_aside, split_noises, split_speakers
 from speechtools.corpora.utterance import Utterance
 
 
@@ -121,3 +121,32 @@ def test_patterns_may_be_one_text_or_null():
 def test_impossible_noise_splits(test, valid, num_train, enhancer, message):
     with pytest.raises(ConfigError, match=message):
         split_noises(noise_types(4), [test], valid, num_train, seed=0, enhancer=enhancer)
+
+
+SPELLINGS = ["baby_cry", "004 - Baby cry", "BabyCry_01", "BABY-CRY", "baby cry 2", "babyCry", "crying_baby"]
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_a_noise_of_the_test_is_not_trained_on_whatever_its_spelling(name):
+    types = noise_types(8) | {name: [Path(f"/noise/{name}/{number}.wav") for number in range(5)]}
+    generated = {"baby_cry": [Path("/generated/baby_cry.wav")]}
+    for test_types in (None, generated):
+        splits = split_noises(types, {"baby_cry": "baby_cry"}, 2, None, 0, test_types=test_types)
+        assert not {"train", "valid"} & {split for split, group in recordings(splits).items() if name in group}
+        assert sizes(recordings(splits)).keys() == {"test", "train", "valid"} and len(splits["test"]) == 1
+    with pytest.raises(ConfigError, match="valid_noises"):
+        split_noises(types, ["baby_cry"], [name], None, 0)
+
+
+def test_spellings_of_one_type_are_in_one_split():
+    types = {name: [Path(f"/noise/{name}.wav")] for name in [*SPELLINGS, "rain", "002 - Rain", "Wind 1", "wind-2"]}
+    splits = split_noises(types, ["Baby*"], 1, None, 0)
+    assert sizes(splits) == {"test": 1, "valid": 1, "train": 1}
+    assert len(sum(splits["test"].values(), [])) == len(SPELLINGS)
+
+
+@pytest.mark.parametrize(
+    "names", [["n1", "n12", "n01x"], ["noise_1", "noise_2"], ["1-100032-A-0", "1-100038-A-14"], ["1", "2"]]
+)
+def test_numbers_tell_types_without_a_name_apart(names):
+    assert len({noise_key(name) for name in names}) == len(names)
