@@ -10,6 +10,7 @@ from speechtools.core.errors import CorpusError
 from speechtools.core.registry import plugin
 from speechtools.core.rows import Row, iterate_rows
 from speechtools.corpora import _layout
+from speechtools.corpora.row_checks import check_score
 from speechtools.corpora.utterance import Utterance
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,8 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
     if not (root / LIST).is_file():
         raise _layout.wrong_layout(root, "labelled", LIST)
     ratings: dict[Path, list[LabelRow]] = {}
-    for row in iterate_rows(root / LIST, LabelRow):
+    listed = list(iterate_rows(root / LIST, LabelRow))
+    for row in listed:
         if row.split and row.split.lower() not in _layout.SPLITS:
             raise CorpusError(f"{root / LIST}: split={row.split!r} of {row.path} is not train, valid or test.")
         ratings.setdefault(row.path, []).append(row)
@@ -66,6 +68,9 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
         utt_id, split = "-".join(path.with_suffix("").parts), _layout.SPLITS.get(first.split.lower(), "")
         speaker, measure = first.speaker or utt_id, first.measure or None
         utterances.append(Utterance(utt_id, speaker, split, root / path, 0.0, score=score, measure=measure))
+    for number, row in enumerate(listed, start=2):
+        for problem in check_score(row.score, row.measure) if row.measure else ():
+            raise CorpusError(f"{root / LIST}, row {number}: {problem}")
     if averaged := sum(len(rows) > 1 for rows in ratings.values()):
         logger.info("%d of %d recordings have several scores in %s: their mean is used.", averaged, len(ratings), LIST)
     return _layout.with_durations(root, utterances, root / LIST)

@@ -23,6 +23,9 @@ from speechtools.measures import Measure, find_measure
 
 logger = logging.getLogger(__name__)
 
+#: How far a score may lie beyond the nominal range: PESQ does not clip at its lower end.
+_TOLERANCE = 0.1
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelRow(Row):
@@ -134,6 +137,9 @@ def label(
     identity = [scorer.name, getattr(scorer, "version", ""), sample_rate, *([] if is_taken else [score_rate])]
     keys = [_key(job, identity) for job in jobs]
     known = Journal.read(journal_path, timeout_s)
+    # A score that the measure cannot give is not one that it gave.
+    low, high = scorer.minimum - _TOLERANCE, scorer.maximum + _TOLERANCE
+    known = {key: known[key] for key in known if not isinstance(known[key], float) or low <= known[key] <= high}
     outcomes = [known.get(key) for key in keys]  # a float, the reason of a rejection, or None where still to do
     del known
     to_do = [index for index, outcome in enumerate(outcomes) if outcome is None]

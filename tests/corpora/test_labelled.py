@@ -41,6 +41,7 @@ def test_a_listed_file_that_is_missing_is_skipped_with_a_warning_that_names_the_
     [
         (None, "labels.csv"),
         ("path,score\na.wav,good\n", "row 2: score='good'"),
+        ("path,score,measure\na.wav,1,mos\nanna/b.wav,9.9,mos\n", r"labels.csv, row 3: score=9\.9 .* 1 to 5"),
         ("path,score,split\na.wav,1,both\n", "split='both'"),
         ("path,score,measure\na.wav,1,mos\na.wav,3,dmos\n", "rows of a.wav differ"),
     ],

@@ -207,6 +207,14 @@ def test_torn_lines_are_skipped(tmp_path):
     assert {json.loads(line)["id"] for line in valid} == set(scores) and len(valid) == 3
 
 
+def test_a_score_beyond_the_range_is_not_believed(tmp_path):
+    jobs, output = make_jobs(tmp_path, 3), tmp_path / "labels.csv"
+    scores = run(jobs, output, Scripted())
+    journal = Path(f"{output}.journal")
+    journal.write_text(journal.read_text().replace('"outcome": 0.01', '"outcome": 9.9'))
+    assert run(jobs, output, Scripted()) == scores
+
+
 def test_kill_9_midway_then_resume_scores_nothing_twice(tmp_path):
     make_jobs(tmp_path, 40)
     script = f"""
