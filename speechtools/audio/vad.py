@@ -5,6 +5,7 @@ beyond an item's length are false.
 """
 
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -191,4 +192,77 @@ class WebRTCVAD:
             detected = varying & torch.tensor([detector.is_speech(f.tobytes(), self.sample_rate) for f in frames])
             # A recording with a signal always keeps some speech.
             speech[row, : len(frames)] = detected if detected.any() else varying
+        return speech.to(wavs.device)
+
+
+@plugin("vad/silero")
+class SileroVAD:
+    """Neural detector that tells speech from noise, from the package ``silero-vad`` (``pip install speechtools[vad]``).
+
+    Parameters
+    ----------
+    sample_rate : int
+        8000 or 16000 Hz.
+    threshold : float
+        Probability of speech from which a frame counts; where speech goes on, 0.15 less is enough.
+    min_speech_ms, min_silence_ms : int
+        Shorter bursts are removed, and shorter gaps are closed.
+    pad_ms : int
+        Added on both sides of the speech.
+
+    Shape
+    -----
+    wavs (batch, samples), lens (batch,) -> (batch, time), time = ceil(samples / hop_length)
+
+    Examples
+    --------
+    >>> SileroVAD()(0.1 * torch.randn(1, 16000)).any().item()  # noise
+    False
+    """
+
+    def __init__(
+        self,
+        sample_rate: int = 16000,
+        threshold: float = 0.5,
+        min_speech_ms: int = 100,
+        min_silence_ms: int = 200,
+        pad_ms: int = 30,
+    ):
+        try:
+            import silero_vad
+        except ImportError as error:
+            raise ConfigError(
+                "vad/silero needs the package silero-vad. Run pip install speechtools[vad], or use vad/energy."
+            ) from error
+        if sample_rate not in (8000, 16000) or not 0 < threshold < 1 or min(min_speech_ms, min_silence_ms, pad_ms) < 0:
+            raise ConfigError(
+                f"sample_rate={sample_rate}, threshold={threshold}, min_speech_ms={min_speech_ms}, "
+                f"min_silence_ms={min_silence_ms}, pad_ms={pad_ms}: vad/silero takes 8000 or 16000 Hz, a threshold "
+                "between 0 and 1, and durations of 0 or more."
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it loads its network in a deprecated way
+            self.detect, self.model = silero_vad.get_speech_timestamps, silero_vad.load_silero_vad()
+        self.sample_rate, self.hop_length = sample_rate, sample_rate // 100
+        self.options = {
+            "threshold": threshold,
+            "min_speech_duration_ms": min_speech_ms,
+            "min_silence_duration_ms": min_silence_ms,
+            "speech_pad_ms": pad_ms,
+        }
+
+    @torch.no_grad()
+    def __call__(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor:
+        """Detect the speech frames of a padded batch."""
+        speech = torch.zeros(len(wavs), -(-wavs.shape[1] // self.hop_length), dtype=torch.bool)
+        for row, count in enumerate(frame_counts(wavs, lens).tolist()):
+            wav = wavs[row, :count].detach().float().cpu()
+            wav = wav - wav.mean()
+            peak = wav.abs().max()
+            if peak < 1e-9:
+                continue
+            # A quiet recording is amplified, since the network was trained on usual levels.
+            sections = self.detect(wav / peak * 0.7, self.model, sampling_rate=self.sample_rate, **self.options)
+            for section in sections:
+                speech[row, section["start"] // self.hop_length : -(-section["end"] // self.hop_length)] = True
         return speech.to(wavs.device)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechtools.audio import voicing
 from speechtools.audio.frames import frame_counts
 from speechtools.audio.io import chunks, offset
 from speechtools.audio.recordings import (
@@ -78,6 +79,8 @@ class SpeakerEncoder(PretrainedModel):
 
     #: Longer recordings are embedded in chunks of this length, in bounded memory.
     CHUNK_SECONDS = 300.0
+    #: Whether recordings of noise are errors. Of any sound, an encoder makes a d-vector.
+    REFUSES_NOISE = False
     #: Least speech for a reliable d-vector.
     MIN_SPEECH_SECONDS = 0.25
     #: Largest difference that devices and versions make to an element of a d-vector.
@@ -314,4 +317,11 @@ class SpeakerEncoder(PretrainedModel):
                     f"{name} ({len(wav) / self.sample_rate:.2f} s) contains {seconds:.2f} s of speech, but at least "
                     f"{self.MIN_SPEECH_SECONDS} s are needed. Use a longer or louder recording."
                 )
+            if self.REFUSES_NOISE and self.sample_rate == voicing.SAMPLE_RATE:
+                log_odds = voicing.speech_log_odds(wav.float(), speech, self.vad.hop_length)
+                if log_odds < voicing.LIMIT:
+                    raise AudioError(
+                        f"No speech was found in {name}: what is loud in it sounds like noise. Use a recording of a "
+                        "voice with less noise."
+                    )
         return self.features(wav[positions].unsqueeze(0))[0].to(self.dtype), positions.cpu().numpy()

@@ -77,6 +77,7 @@ class SpeakerVerification(SpeakerEncoder):
 
     HPARAMS_NEEDED = [*SpeakerEncoder.HPARAMS_NEEDED, "threshold"]
 
+    REFUSES_NOISE = True
     #: Least speech in all recordings of an enrollment together.
     MIN_ENROLMENT_SECONDS = 1.0
 

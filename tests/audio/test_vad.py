@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import speechtools
+from speechtools.audio import read
 from speechtools.audio.vad import EnergyVAD
 from speechtools.core.errors import ConfigError
 
@@ -68,3 +69,21 @@ def test_webrtc_finds_more_in_speech_than_in_silence():
     assert not detector(torch.zeros(1, RATE)).any()
     with pytest.raises(ConfigError, match="sample_rate=44100"):
         speechtools.build("vad/webrtc", sample_rate=44100)
+
+
+def test_silero_without_its_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "silero_vad", None)
+    with pytest.raises(ConfigError, match=r"pip install speechtools\[vad\]"):
+        speechtools.build("vad/silero")
+
+
+def test_silero_tells_speech_from_noise():
+    pytest.importorskip("silero_vad")
+    detector = speechtools.build("vad/silero")
+    voice = torch.from_numpy(read(speechtools.SAMPLE))
+    noise = 0.3 * torch.randn(len(voice), generator=torch.Generator().manual_seed(0))
+    speech = detector(torch.stack([voice, noise]))
+    assert speech[0].float().mean() > 0.4 and not speech[1].any()
+    assert detector(0.01 * voice[None]).float().mean() > 0.4
+    with pytest.raises(ConfigError, match="sample_rate=44100"):
+        speechtools.build("vad/silero", sample_rate=44100)
