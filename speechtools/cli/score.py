@@ -55,10 +55,8 @@ class ScoreRow(Row):
 @click.option(
     "--below",
     type=float,
-    default=2.5,
-    show_default=True,
     callback=finite,
-    help="Scores below this count as degraded.",
+    help="Frames that score worse than this count as degraded.  [default: 2.5 on the scales of PESQ and MOS]",
 )
 @click.option(
     "--batch_size",
@@ -78,7 +76,7 @@ def score(
     csv_path: str | None,
     jsonl_path: str | None,
     png: str | None,
-    below: float,
+    below: float | None,
     batch_size: int,
     channel: "Channel",
     resume: bool,
@@ -102,8 +100,9 @@ def score(
     tables = open_tables(ScoreRow, csv_path, jsonl_path, overwrite, resume)
     remaining = [path for path in files if not is_finished(path, tables)]
     net = load_model("QualityNet", model, device)
+    below = default_below(net.measure) if below is None else below
     if not tables and sys.stdout.isatty():
-        print(f"# {describe_scale(net.scale)}\n# score\tfile")
+        print(f"# {describe_scale(net.scale, net.measure)}\n# score\tfile")
     with ExitStack() as stack:
         for table in tables:
             table.open(stack, {file_cell(path) for path in files})
@@ -117,33 +116,50 @@ def score(
     return print_problems(f"not scored: {row.error}" for row in failed)
 
 
-def describe_scale(name: str) -> str:
-    """Describe the scale of a score in a few words.
+def describe_scale(name: str, scale: Any) -> str:
+    """Describe the scale of a score in a few words: its name, and the measure if it is known.
 
-    >>> describe_scale("raw_nb")
-    'scale raw_nb: raw narrow-band PESQ, -0.5 (bad) to 4.5 (clean)'
+    >>> from speechtools.measures import Scale
+    >>> describe_scale("mos", Scale.of("mos"))
+    'scale mos: mean opinion score, 1.0 (bad) to 5.0 (excellent)'
+    >>> describe_scale("of another program", None)
+    'scale of another program'
     """
-    from speechtools.measures import describe_measure, find_measure
-
-    try:
-        measure = find_measure(name)
-    except ConfigError:  # a scale of another program
+    if scale is None:
         return f"scale {name}"
-    limits = sorted([measure.minimum, measure.maximum], reverse=not measure.higher_is_better)
-    return f"scale {name}: {describe_measure(name)}, {limits[0]:.1f} (bad) to {limits[1]:.1f} (clean)"
+    limits = sorted([scale.minimum, scale.maximum], reverse=not scale.higher_is_better)
+    best = "excellent" if name == "mos" else "clean"
+    return f"scale {name}: {scale.description}, {limits[0]:.1f} (bad) to {limits[1]:.1f} ({best})"
+
+
+def default_below(scale: Any) -> float | None:
+    """The default of --below: 2.5 on scales like those of PESQ and of mean opinion scores, otherwise none.
+
+    >>> from speechtools.measures import Scale
+    >>> default_below(Scale.of("mos")), default_below(Scale.of("stoi"))
+    (2.5, None)
+    """
+    is_like_mos = scale is not None and scale.higher_is_better and -0.5 <= scale.minimum < 2.5 < scale.maximum <= 5
+    return 2.5 if is_like_mos else None
 
 
 def score_rows(
-    net: Any, paths: list[Path], batch_size: int, below: float, plots: Mapping[Path, Path], channel: "Channel"
+    net: Any,
+    paths: list[Path],
+    batch_size: int,
+    below: float | None,
+    plots: Mapping[Path, Path],
+    channel: "Channel",
 ) -> Iterator[tuple[ScoreRow, dict[str, Any]]]:
     """Yield a row for each recording, in order, and its frames for the JSON lines; draw its plot, if it has one."""
     for path, report in progress(net.assess_files(paths, batch_size, channel=channel), "scoring", len(paths)):
         if isinstance(report, AudioError):
             yield ScoreRow(file=str(path), error=str(report)), {}
             continue
-        regions = report.degraded_regions(below)
+        regions = [] if below is None else report.degraded_regions(below)
+        degraded = None if below is None else [[round(r.start, 3), round(r.end, 3), round(r.score, 3)] for r in regions]
         frames: dict[str, Any] = {
-            "degraded_regions": [[round(r.start, 3), round(r.end, 3), round(r.score, 3)] for r in regions],
+            "degraded_regions": degraded,
             "times": [round(float(time), 4) for time in report.times],
             "frame_scores": [round(float(value), 4) for value in report.frame_scores],
         }
@@ -161,7 +177,7 @@ def score_rows(
             file=str(path),
             score=round(report.score, 4),
             seconds=round(report.duration, 3),
-            degraded_seconds=round(sum(region.end - region.start for region in regions), 3),
+            degraded_seconds=None if below is None else round(sum(region.end - region.start for region in regions), 3),
             error=error,
         )
         yield row, frames

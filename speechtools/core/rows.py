@@ -59,6 +59,8 @@ class Row:
     former_columns: ClassVar[dict[str, str]] = {}
     #: Whether relative paths belong to the folder of the manifest.
     has_relative_paths: ClassVar[bool] = False
+    #: Of a list that people write: other names that they give to required columns, for messages.
+    usual_names: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __init_subclass__(cls, manifest: str = "", **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -103,7 +105,7 @@ def iterate_rows(path: str | Path, model: type[RowType]) -> Iterator[RowType]:
     """Read a CSV manifest row by row, in constant memory; raises as :func:`read_rows` does."""
     for number, _, row, problems in _parse(Path(path), model):
         if row is None:
-            raise _wrong_row(path, number, problems[0])
+            raise _wrong_row(path, model, number, problems[0])
         yield row
 
 
@@ -119,7 +121,7 @@ def read_rows(path: str | Path, model: type[RowType], check: bool = False) -> li
     rows = list(iterate_rows(path, model))
     if check:
         for index, problem in model.check_all(rows, Path(path).parent):
-            raise _wrong_row(path, index + 2, problem)
+            raise _wrong_row(path, model, index + 2, problem)
     return rows
 
 
@@ -228,6 +230,12 @@ def _missing(model: type[Row], header: Iterable[str]) -> list[str]:
 
 
 def _remedy(model: type[Row], header: Iterable[str]) -> str:
+    if model.usual_names:
+        missing = _missing(model, header)
+        renames = [f"{name} to {new}" for new in missing for name in header if name.lower() in model.usual_names[new]]
+        return (
+            f"Rename {', '.join(renames)}." if renames else f"Begin its first row with {','.join(model.usual_names)}."
+        )
     known = [remedy for name, remedy in model.former_columns.items() if name in header]
     return (
         known[0] if known else "Correct the first row; if a recipe wrote the file, delete it and run the recipe again."
@@ -241,7 +249,7 @@ def _parse(path: Path, model: type[RowType]) -> Iterator[tuple[int, str, RowType
         header: list[str] = next(reader, [])
         if missing := _missing(model, header):
             raise CorpusError(
-                f"The manifest {path} has no column {', '.join(missing)}; its columns are {', '.join(header)}. "
+                f"{path} has no column {', '.join(missing)}; its columns are {', '.join(header)}. "
                 f"{_remedy(model, header)}"
             )
         if model.has_relative_paths:
@@ -252,7 +260,7 @@ def _parse(path: Path, model: type[RowType]) -> Iterator[tuple[int, str, RowType
         key = header.index(model.key) if model.key in header else 0
         for number, cells in enumerate(filter(None, reader), start=2):
             if len(cells) != len(header):
-                raise _wrong_row(path, number, f"It has {len(cells)} cells, and the header has {len(header)}.")
+                raise _wrong_row(path, model, number, f"It has {len(cells)} cells, and the header has {len(header)}.")
             values, problems = defaults.copy(), []
             for place, (name, parse, type_name, default) in places:
                 cell = cells[place]
@@ -281,11 +289,9 @@ def _open_csv(path: Path) -> Iterator[Any]:
         raise CorpusError(f"{path} is not a CSV file ({error}). Pass a manifest that a preparation wrote.") from error
 
 
-def _wrong_row(path: str | Path, number: int, problem: str) -> CorpusError:
-    return CorpusError(
-        f"{path}, row {number}: {problem} Correct the row; if a recipe wrote the file, delete it and run the recipe "
-        "again: finished files are kept."
-    )
+def _wrong_row(path: str | Path, model: type[Row], number: int, problem: str) -> CorpusError:
+    by_recipe = "; if a recipe wrote the file, delete it and run the recipe again: finished files are kept"
+    return CorpusError(f"{path}, row {number}: {problem} Correct the row{'' if model.usual_names else by_recipe}.")
 
 
 def _model_of(path: Path) -> str:

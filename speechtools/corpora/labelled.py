@@ -24,6 +24,10 @@ class LabelRow(Row):
     """A line of ``labels.csv``; the path is relative to the folder, and all columns but two can be left out."""
 
     key = "path"
+    usual_names = {
+        "path": ("file", "filename", "file_name", "name", "audio", "wav", "recording"),
+        "score": ("rating", "mos", "label", "value", "mean", "quality"),
+    }
 
     path: Path
     score: float
@@ -53,13 +57,19 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
     """
     root = audio.existing_folder(data_folder)
     if not (root / LIST).is_file():
-        raise _layout.wrong_layout(root, "labelled", LIST)
+        others = sorted(path.name for path in root.glob("*.csv"))
+        hint = f" If the scores are in {' or '.join(others)}, rename it." if others else ""
+        raise CorpusError(
+            f"{root} has no {LIST}. Write it, with the columns path and score and a row per rating.{hint}"
+        )
     ratings: dict[Path, list[LabelRow]] = {}
     listed = list(iterate_rows(root / LIST, LabelRow))
-    for row in listed:
+    numbers: dict[Path, list[int]] = {}
+    for number, row in enumerate(listed, start=2):
         if row.split and row.split.lower() not in _layout.SPLITS:
             raise CorpusError(f"{root / LIST}: split={row.split!r} of {row.path} is not train, valid or test.")
         ratings.setdefault(row.path, []).append(row)
+        numbers.setdefault(row.path, []).append(number)
     utterances = []
     for path, rows in ratings.items():
         first, score = rows[0], sum(row.score for row in rows) / len(rows)
@@ -67,7 +77,9 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
             raise CorpusError(f"{root / LIST}: the rows of {path} differ in more than the score. Make them agree.")
         utt_id, split = "-".join(path.with_suffix("").parts), _layout.SPLITS.get(first.split.lower(), "")
         speaker, measure = first.speaker or utt_id, first.measure or None
-        utterances.append(Utterance(utt_id, speaker, split, root / path, 0.0, score=score, measure=measure))
+        place = f"{root / LIST}, row {' and '.join(map(str, numbers[path]))}"
+        fields = utt_id, speaker, split, root / path, 0.0
+        utterances.append(Utterance(*fields, score=score, measure=measure, score_place=place))
     for number, row in enumerate(listed, start=2):
         for problem in check_score(row.score, row.measure) if row.measure else ():
             raise CorpusError(f"{root / LIST}, row {number}: {problem}")

@@ -23,6 +23,7 @@ from speechtools.core.checksums import refuse_damaged, write_checksums
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import fingerprint
 from speechtools.core.jobs import map_in_processes
+from speechtools.core.plugin_code import fingerprints_of_plugins
 from speechtools.core.results import write_json
 from speechtools.corpora.builtin import builtin_noises
 from speechtools.corpora.reading import absolute_folder, check_corpora, describe_speech, each_corpus, with_corpus
@@ -169,9 +170,12 @@ class NoisySpeech:
         """Describe sets with these ``options``: their folder in ``save_folder`` is named after all options.
 
         ``kind`` begins its name. ``noises`` are those of :meth:`noises`, or {} for sets without. A new ``version`` has
-        a new folder.
+        a new folder, and so has an edited reader of yours; ``options`` may contain the fingerprints of other ``plugins``.
         """
         options = options | self.options()
+        plugins = fingerprints_of_plugins(f"corpus/{name}" for name in self.corpora) | options.pop("plugins", {})
+        if plugins:
+            options["plugins"] = plugins
         folder = Path(save_folder).absolute() / f"{kind}-{fingerprint(options | {'version': version})}"
         manifests = {split: folder / f"{split}.csv" for split in splits}
         return PreparedSets(folder, manifests, self.describe(noises), options)

@@ -26,6 +26,8 @@ class Utterance:
         A label of quality that comes with the corpus, such as a mean opinion score.
     measure : str, optional
         What ``score`` is on: the name of a measure, such as ``mos``.
+    score_place : str, optional
+        Where the score is written, for messages: the file and its row.
     """
 
     utt_id: str
@@ -37,3 +39,4 @@ class Utterance:
     keyword_end: float | None = None
     score: float | None = None
     measure: str | None = None
+    score_place: str | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from speechtools.core.checks import check_number, checked_by, naming
 from speechtools.core.errors import CorpusError
+from speechtools.core.plugin_code import fingerprints_of_plugins
 from speechtools.core.rows import Row, read_rows, write_rows
 from speechtools.corpora import mixtures as mixing
 from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
@@ -152,6 +153,7 @@ def prepare(
     """
     _check(sources, num_train_utterances, num_valid_utterances, num_test_utterances, snrs_db, scale)
     options = {key: value for key, value in locals().items() if key not in ("sources", "save_folder", "num_workers")}
+    options["plugins"] = fingerprints_of_plugins([f"measure/{find_measure(scale).name}"])
     noises = sources.noises()
     sets = sources.sets("enhancement", save_folder, ROW_MODELS, options, noises, VERSION)
     if sets.complete():

@@ -17,6 +17,7 @@ from speechtools import audio
 from speechtools.core.checks import checked_by, naming
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
 from speechtools.core.files import fingerprint
+from speechtools.core.plugin_code import fingerprints_of_plugins
 from speechtools.core.registry import build, did_you_mean, find
 from speechtools.corpora.reading import absolute_folder
 from speechtools.corpora.utterance import Utterance
@@ -120,6 +121,8 @@ def prepare_sources(
             "sample_rate": sample_rate,
             "seed": seed,
         }
+        if plugins := fingerprints_of_plugins([f"corpus/{corpus}", f"segment/{segment}"]):
+            options["plugins"] = plugins
         if main is None:
             options |= {"test_splits": test_splits, "heldout_share": heldout_share, "valid_share": valid_share}
         utterances = read_keywords(name, corpus, folder, corpus_options)

@@ -4,7 +4,8 @@ A measure is a plugin of the kind ``measure``: ``build("measure/stoi")(reference
 number. ``speechtools.measures.contract`` describes what a measure takes, returns and declares.
 """
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -43,6 +44,40 @@ class Measure(Protocol):
         """Return the score of a degraded signal (samples,) against its reference (samples,)."""
 
 
+@dataclass(frozen=True)
+class Scale:
+    """What a model needs to know of the measure of its scores, also where the measure itself is not installed.
+
+    Attributes
+    ----------
+    description : str
+        A few words for plots and messages.
+    minimum, maximum, higher_is_better
+        See :class:`Measure`.
+
+    Examples
+    --------
+    >>> Scale.of("raw_nb")
+    Scale(description='raw narrow-band PESQ', minimum=-0.5, maximum=4.5, higher_is_better=True)
+    """
+
+    description: str
+    minimum: float
+    maximum: float
+    higher_is_better: bool
+
+    @classmethod
+    def of(cls, name: str, stored: dict[str, Any] | None = None) -> "Scale | None":
+        """The scale of a measure, or of what a model has ``stored`` of it; None if neither is known."""
+        if is_measure(name):
+            measure = find_measure(name)
+            return cls(describe_measure(name), measure.minimum, measure.maximum, measure.higher_is_better)
+        try:
+            return cls(**stored) if stored else None
+        except TypeError:  # of another version
+            return None
+
+
 def find_measure(name: str | Measure) -> Measure:
     """Build the measure of that name: ``stoi``, ``measure/stoi``, or a scale of PESQ, ``raw_nb``, ``nb`` or ``wb``.
 
@@ -69,6 +104,15 @@ def find_measure(name: str | Measure) -> Measure:
         f"Unknown measure {name!r}.{did_you_mean(name, known)} Choose one of {', '.join(known)}; raw_nb is the raw "
         "P.862 score of the Quality-Net paper."
     )
+
+
+def is_measure(name: str) -> bool:
+    """Whether a measure has that name.
+
+    >>> is_measure("mos"), is_measure("of another program")
+    (True, False)
+    """
+    return f"measure/{SCALE_PLUGINS.get(name, name.removeprefix('measure/'))}" in available("measure")
 
 
 def describe_measure(name: str) -> str:

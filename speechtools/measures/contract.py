@@ -53,6 +53,15 @@ def _describes_itself(subject: Subject) -> None:
         raise Broken(f"sample_rates={measure.sample_rates!r}")
 
 
+def _limit_text(measure, scores: list[float]) -> str:
+    """What to do if several of these scores are on a limit of the measure."""
+    for name in ("maximum", "minimum"):
+        if scores.count(getattr(measure, name)) > 1:
+            change = "raise" if name == "maximum" else "lower"
+            return f"; several are clipped to {name}={getattr(measure, name):g}: {change} it"
+    return ""
+
+
 @law(
     "scores are floats within the range",
     "Return float(…), and clip, or correct minimum and maximum.",
@@ -87,7 +96,8 @@ def _noise_is_worse(subject: Subject) -> None:
     scores = _scores(measure)
     if scores != sorted(set(scores), reverse=measure.higher_is_better):
         text = ", ".join(f"{score:g}" for score in scores)
-        raise Broken(f"scores {text} without noise and at {', '.join(map(str, _SNRS_DB))} dB")
+        where = f"without noise and at {', '.join(map(str, _SNRS_DB))} dB"
+        raise Broken(f"scores {text} {where}{_limit_text(measure, scores)}")
 
 
 @law(

@@ -18,6 +18,7 @@ import soxr
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
 from speechtools.core.jobs import Journal, cpu_count, progress_bar, run_jobs
+from speechtools.core.plugin_code import fingerprint_of
 from speechtools.core.rows import Row, read_rows, write_rows
 from speechtools.measures import Measure, find_measure
 
@@ -73,8 +74,8 @@ def label(
     Writes ``output_csv`` (columns id, measure, score; in the order of the jobs) and ``rejected_csv`` (id, degraded,
     reason). Both appear at the end. During the run each finished file is added to a journal,
     ``<output_csv>.journal``; a run that was stopped or killed at any moment, and is started again, reads the journal
-    and continues with the rest. A line of the journal counts only for the same measure and the same two files,
-    unchanged in size and modification time. Rejected files are in the journal too: one that killed its process is not
+    and continues with the rest. A line of the journal counts only for the same measure (with the same code, if it
+    is yours) and the same two files, unchanged in size and modification time. Rejected files are in the journal too: one that killed its process is not
     tried again (delete its line, or the journal, to try it), and one that exceeded the time limit only with a longer
     limit.
 
@@ -135,6 +136,8 @@ def label(
     rejected_csv = output_csv.with_name("rejected.csv") if rejected_csv is None else Path(rejected_csv)
 
     identity = [scorer.name, getattr(scorer, "version", ""), sample_rate, *([] if is_taken else [score_rate])]
+    if code := fingerprint_of(type(scorer)):  # an edited measure of yours scores every file again
+        identity.append(code)
     keys = [_key(job, identity) for job in jobs]
     known = Journal.read(journal_path, timeout_s)
     # A score that the measure cannot give is not one that it gave.

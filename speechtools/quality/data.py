@@ -17,6 +17,7 @@ import numpy as np
 from speechtools.core.checks import check_number, checked_by, naming
 from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.core.files import fingerprint
+from speechtools.core.plugin_code import fingerprints_of_plugins
 from speechtools.core.registry import did_you_mean
 from speechtools.core.rows import Row, write_rows
 from speechtools.corpora import mixtures as mixing
@@ -100,7 +101,12 @@ def _check(
 ) -> None:
     """Check arguments of :func:`prepare`."""
     with naming("scale"):
-        find_measure(scale)
+        measure = find_measure(scale)
+    if labels == "measure" and getattr(measure, "from_listeners", False):
+        raise ConfigError(
+            f"scale={scale}: only listeners give these scores. Add --labels=corpus to train on the scores of the corpus, "
+            "or choose a measure that can be computed, such as raw_nb."
+        )
     with naming("degradations"):
         mixing.parse_degradations(degradations)
     check_snrs("train_snrs_db", train_snrs_db)
@@ -184,6 +190,9 @@ def prepare(
     _check(**{name: arguments[name] for name in inspect.signature(_check).parameters})
     if not degradations:  # sets of earlier versions are used as they are
         options.pop("degradations")
+    if labels == "measure":  # edited plugins of yours make new sets
+        used = [f"degradation/{name}" for name, _ in mixing.parse_degradations(degradations)]
+        options["plugins"] = fingerprints_of_plugins([f"measure/{find_measure(scale).name}", *used])
     if enhanced_share:
         if enhancer is None or enhance is None:
             raise ConfigError(
@@ -297,8 +306,8 @@ def _labelled(utterances: Sequence[Utterance], scale: str) -> list[QualityRow]:
                 f"{utterance.utt_id} has a score of {stated or 'unknown measure'}, but scale={scale}. Set scale to the "
                 "measure of the scores, as in --scale=mos (raw PESQ: pesq-raw)."
             )
-        for problem in check_score(utterance.score, measure):
-            raise ConfigError(f"{utterance.path}: {problem} Correct the score in the list of the corpus.")
+        for problem in check_score(utterance.score, scale):
+            raise CorpusError(f"{utterance.score_place or utterance.path}: {problem}")
         columns: dict[str, Any] = {
             "ID": utterance.utt_id,
             "path": utterance.path,

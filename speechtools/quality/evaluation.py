@@ -88,8 +88,8 @@ def quality_report(
     run : str or Path
         The output folder of the training.
     results : dict
-        From :func:`quality_metrics`. How well the frame scores locate noise is added as ``localization``, or null where
-        the test has no clean utterances or no noises, as a warning says.
+        From :func:`quality_metrics`. How well the frame scores locate noise is added as ``localization``. It is null
+        for recordings that come with scores, and where the test lacks clean utterances or noises, with a warning.
     predicted, true : array-like
         Utterance scores (utterances,).
     rows : sequence of QualityRow
@@ -134,8 +134,11 @@ def print_metrics(results: dict, title: str, console: Console) -> None:
 
 
 def _localization(net, rows: Sequence[QualityRow]) -> dict | None:
+    if all(row.subset == "corpus" for row in rows):  # recordings with scores: none is known to be clean
+        return None
     try:
-        return localization.localization_metrics(net, localization.partly_noisy_set(rows, net.sample_rate))
+        examples = localization.partly_noisy_set(rows, net.sample_rate)
+        return localization.localization_metrics(net, examples, net.measure is None or net.measure.higher_is_better)
     except ConfigError as error:
         logger.warning("The localization of noise was not tested. %s", error)
         return None

@@ -28,6 +28,7 @@ from speechtools.audio.recordings import (
 from speechtools.audio.sources import Channel, Recording, Source
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
+from speechtools.measures import Scale
 from speechtools.quality.silence import MIN_SILENCE_SECONDS, score_without_silence
 
 #: The bundled model; its README describes its training.
@@ -60,9 +61,11 @@ class QualityReport:
     hop : float
         Seconds from one frame to the next.
     scale : str
-        Scale of the scores: ``raw_nb``, ``nb`` or ``wb`` PESQ.
+        Scale of the scores: ``raw_nb``, ``nb`` or ``wb`` PESQ, or another measure.
     silent : np.ndarray, optional
         Whether a frame is in digital silence of 0.3 s or more, (time,).
+    higher_is_better : bool
+        Direction of the scale.
 
     Examples
     --------
@@ -77,12 +80,15 @@ class QualityReport:
     hop: float
     scale: str
     silent: np.ndarray | None = None
+    higher_is_better: bool = True
 
     def __repr__(self) -> str:
         return f"QualityReport(score={self.score:.2f}, duration={self.duration:.1f} s, scale={self.scale!r})"
 
     def degraded_regions(self, below: float, min_duration: float = 0.0) -> list[Region]:
         """Find the regions whose frame scores are all below a threshold. Digital silence is not among them.
+
+        Where lower scores are better, those above the threshold.
 
         Parameters
         ----------
@@ -97,7 +103,7 @@ class QualityReport:
         >>> report.degraded_regions(below=2.5)
         [Region(start=1.0, end=3.0, score=1.5)]
         """
-        low = self.frame_scores < below
+        low = self.frame_scores < below if self.higher_is_better else self.frame_scores > below
         is_low = np.concatenate([[False], low if self.silent is None else low & ~self.silent, [False]])
         regions = []
         for first, end in np.flatnonzero(is_low[1:] != is_low[:-1]).reshape(-1, 2):
@@ -144,6 +150,8 @@ class QualityNet(PretrainedModel):
             raise ConfigError(
                 f"The network does not take these features ({reason}). Both must come from one export."
             ) from error
+        #: Range and direction of the scores; None for a scale of which neither a plugin nor the model knows them.
+        self.measure = Scale.of(self.scale, self.facts.get("measure"))
 
     def assess_batch(
         self, wavs: Tensor, wav_lens: Tensor | None = None, levels: Tensor | None = None
@@ -309,6 +317,7 @@ class QualityNet(PretrainedModel):
             self.hop,
             self.scale,
             silent if silent.any() else None,
+            self.measure is None or self.measure.higher_is_better,
         )
 
     @torch.inference_mode()

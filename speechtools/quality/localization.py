@@ -117,7 +117,7 @@ def example(rows: Sequence[QualityRow], sample_rate: int, start: float = 0.29, e
     return partly_noisy_set(rows, sample_rate, 0.0, start, end, max_utterances=1)[0]
 
 
-def localization_metrics(net, examples: Sequence[PartlyNoisy]) -> dict[str, float]:
+def localization_metrics(net, examples: Sequence[PartlyNoisy], higher_is_better: bool = True) -> dict[str, float]:
     """How well frame scores separate noisy frames from clean ones, and how much noise lowers the scores of both.
 
     A frame is noisy if its whole window lies within the stretch, and clean if its whole window lies outside; frames
@@ -132,13 +132,15 @@ def localization_metrics(net, examples: Sequence[PartlyNoisy]) -> dict[str, floa
         Or an object with ``assess_samples``, and ``features`` with ``n_fft`` and ``hop_length``.
     examples : sequence of PartlyNoisy
         At the sample rate of the net.
+    higher_is_better : bool
+        Direction of the scores. If false, their signs are changed first, so that the metrics keep their meaning.
 
     Returns
     -------
     dict
-        ``auc``: the probability that a clean frame scores above a noisy one, over the frames of all utterances;
+        ``auc``: the probability that a clean frame scores better than a noisy one, over the frames of all utterances;
         ``auc_within``: the same among the frames of one utterance, averaged over utterances; ``clean_drop``: how much
-        lower the mean score of the clean frames is than in the clean utterance, averaged over utterances, the effect in
+        worse the mean score of the clean frames is than in the clean utterance, averaged over utterances, the effect in
         figure 3; ``noisy_drop``: the same for the noisy frames; ``utterances``.
 
     Raises
@@ -148,10 +150,11 @@ def localization_metrics(net, examples: Sequence[PartlyNoisy]) -> dict[str, floa
     """
     if not examples:
         raise ConfigError("Expected at least one partly noisy utterance, got none.")
+    sign = 1 if higher_is_better else -1
     clean_frames, noisy_frames, aucs, clean_drops, noisy_drops = [], [], [], [], []
     for example in examples:
-        before = net.assess_samples(example.clean).frame_scores
-        after = net.assess_samples(example.noisy).frame_scores
+        before = sign * net.assess_samples(example.clean).frame_scores
+        after = sign * net.assess_samples(example.noisy).frame_scores
         # Both (time,)
         outside, inside = _frames(example, len(after), net.features.n_fft, net.features.hop_length)
         if not outside.any() or not inside.any():

@@ -2,10 +2,42 @@
 
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from speechtools.audio.frames import frame_counts, length_mask
 from speechtools.core.errors import ConfigError
+from speechtools.measures import Measure
+
+#: Widest range on which a point counts as one of raw PESQ, for which the paper chose its constants.
+PESQ_RANGE = 5.0
+
+
+def point_of(measure: Measure) -> float:
+    """Points on the scale of a measure that count as one point of PESQ: 1, or more on a scale wider than PESQ's.
+
+    Examples
+    --------
+    >>> from speechtools.measures import find_measure
+    >>> point_of(find_measure("raw_nb")), point_of(find_measure("stoi")), point_of(find_measure("si-sdr"))
+    (1.0, 1.0, 40.0)
+    """
+    return max(1.0, (measure.maximum - measure.minimum) / PESQ_RANGE)
+
+
+def start_in_range(net: nn.Module, measure: Measure) -> None:
+    """Initialise the output layer ``net.output`` for a scale unlike PESQ's, so that a short training reaches its scores.
+
+    The bias becomes the middle of the range, and the weights grow with the range. Models for PESQ and for mean opinion
+    scores begin as they are built, and so do models without such a layer.
+    """
+    is_like_pesq = measure.minimum < 2.5 < measure.maximum and point_of(measure) == 1.0
+    output = getattr(net, "output", None)
+    if is_like_pesq or not isinstance(output, nn.Linear) or output.out_features != 1:
+        return
+    with torch.no_grad():
+        output.weight.mul_(point_of(measure))
+        output.bias.fill_((measure.minimum + measure.maximum) / 2)
 
 
 def frame_weight(target: Tensor, q_max: float) -> Tensor:

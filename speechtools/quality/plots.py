@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from speechtools.core import metrics
 from speechtools.core.plots import COLORS, LINE_COLORS, save, set_title, spectrogram_panels
-from speechtools.measures import describe_measure, find_measure
+from speechtools.measures import Scale, describe_measure
 
 if TYPE_CHECKING:
     from speechtools.quality.inference import QualityReport
@@ -118,6 +118,7 @@ def _score_panels(
     for column, (title, _) in zip(panels.T, pairs, strict=True):
         for axes in column if title in marked else ():
             axes.axvspan(*marked[title], fill=False, edgecolor="black", linestyle="--", linewidth=1)
-    measure = find_measure(scale)
-    panels[1, 0].set(ylabel=f"predicted\n{describe_measure(scale)}", ylim=(measure.minimum, measure.maximum))
+    panels[1, 0].set(ylabel=f"predicted\n{describe_measure(scale)}")
+    if measure := Scale.of(scale):
+        panels[1, 0].set(ylim=(measure.minimum, measure.maximum))
     return figure, panels[1]

@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from speechtools.core.checks import check_number
+from speechtools.core.errors import ConfigError
 from speechtools.core.rows import read_rows
 from speechtools.corpora.noisy_speech import PreparedSets
 from speechtools.enhancement.inference import SpeechEnhancer
 from speechtools.quality.data import QualityRow
+from speechtools.quality.inference import QualityNet
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +92,22 @@ def describe_overlap(training_set: dict[str, list[str]] | None, test: dict[str, 
         f"was trained on {counts['speakers']} of the test's {len(test['speakers'])} speakers and {counts['noises']} of "
         f"its {len(test['noises'])} noise files"
     )
+
+
+def check_start(start: QualityNet, sample_rate: int, features: nn.Module) -> None:
+    """Check that a model to start from takes audio of the recipe's sample rate (Hz) and the recipe's features.
+
+    Raises
+    ------
+    ConfigError
+        It does not.
+    """
+    start.check_rate(sample_rate)
+    settings = ("n_fft", "hop_length", "level", "log1p")
+    for name in settings if type(features) is type(start.features) else ():
+        ours, its = getattr(features, name, None), getattr(start.features, name, None)
+        if ours != its:
+            raise ConfigError(f"The model that start_from names was trained with {name}={its}. Add --{name}={its}.")
 
 
 def _options(hparams: dict, device: str) -> dict:

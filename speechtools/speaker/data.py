@@ -18,6 +18,7 @@ from speechtools.audio.vad import speech_samples
 from speechtools.core.checks import check_number, checked_by, naming
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import fingerprint
+from speechtools.core.plugin_code import fingerprints_of_plugins
 from speechtools.core.registry import build
 from speechtools.corpora.reading import absolute_folder, check_corpora, describe_speech, each_corpus
 from speechtools.corpora.splits import split_speakers
@@ -114,6 +115,8 @@ def prepare(
         "sample_rate": sample_rate,
         "seed": seed,
     }
+    if plugins := fingerprints_of_plugins([*(f"corpus/{name}" for name in corpora), f"vad/{vad}"]):
+        options["plugins"] = plugins
     folder = Path(save_folder).absolute() / f"speakers-{fingerprint(options | {'version': VERSION})}"
     sets = SpeakerSets({split: folder / f"{split}.csv" for split in SPLITS}, describe_speech(corpora))
     if all(path.exists() for path in sets.manifests.values()):

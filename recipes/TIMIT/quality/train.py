@@ -4,6 +4,7 @@ python train.py hparams/qnet.yaml                                      # built-i
 python train.py hparams/qnet.yaml --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech
 """
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from speechtools.audio.frames import frame_counts
 from speechtools.audio.recurrent import limit_recurrent_norm
 from speechtools.core.rows import read_rows
 from speechtools.inference import QualityNet
-from speechtools.measures import find_measure
+from speechtools.measures import Scale, find_measure
 from speechtools.quality import data as quality_data
 from speechtools.quality import evaluation
 from speechtools.quality import stages as quality_stages
+from speechtools.quality.objective import point_of, start_in_range
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split
@@ -53,8 +55,12 @@ class QualityBrain(training.RecipeBrain):
             counts = frame_counts(frame_scores, frame_lens).tolist()
             for name, score, frames, count in zip(batch.id, scores.tolist(), frame_scores, counts, strict=True):
                 self.tested[name] = score, float(frames[:count].var(unbiased=False))
-        q_max = find_measure(self.hparams.scale).maximum
-        return self.hparams.objective(scores, frame_scores, batch.score.to(scores), frame_lens, q_max)
+        measure = find_measure(self.hparams.scale)
+        # In points of PESQ, upwards, as the objective has its constants.
+        point = point_of(measure) * (1 if measure.higher_is_better else -1)
+        best = measure.maximum if measure.higher_is_better else measure.minimum
+        targets = batch.score.to(scores) / point
+        return self.hparams.objective(scores / point, frame_scores / point, targets, frame_lens, best / point)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Limit the recurrent weights, then update the running average of the weights."""
@@ -109,10 +115,16 @@ if __name__ == "__main__":
     datasets = dataio_prepare(rows, hparams["sample_rate"])
     loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
     quality, features = hparams["quality"], hparams["features"]
+    start_in_range(quality, find_measure(hparams["scale"]))
     fit = partial(quality_stages.fit_features, quality, datasets["train"], features, hparams["num_frames"])
     if hasattr(quality, "fit_features"):  # a first stage, which needs no labels
         training.fit_once(quality, Path(hparams["save_folder"]) / "features.ckpt", fit)
     brain = QualityBrain(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
+    if hparams["start_from"]:
+        start = QualityNet.from_hparams(hparams["start_from"])
+        quality_stages.check_start(start, hparams["sample_rate"], features)
+        for module in (quality, hparams["averaged"].module):
+            training.take_weights(module, start.mods.quality, "start_from")
     brain.train_batches = loaders["train"].batch_sampler
     hparams["averaged"].to(brain.device).eval()
     brain.rows, brain.epoch_share = rows, len(rows["train"]) / prepared
@@ -120,7 +132,8 @@ if __name__ == "__main__":
     reached = brain.evaluate_best(loaders["test"])
 
     if training.end_distributed():  # the first process continues alone
-        facts = {"trained_on": sets.origin, "reached": reached}
+        scale = Scale.of(hparams["scale"])  # for where the measure is not installed
+        facts = {"trained_on": sets.origin, "reached": reached, "measure": asdict(scale)}
         keys = ["sample_rate", "scale", "features", "quality"]
         pretrained = training.export(hparams, keys, {"quality": hparams["averaged"].module}, facts, QualityNet)
         net = QualityNet.from_hparams(pretrained)
