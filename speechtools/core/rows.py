@@ -233,9 +233,7 @@ def _remedy(model: type[Row], header: Iterable[str]) -> str:
     if model.usual_names:
         missing = _missing(model, header)
         renames = [f"{name} to {new}" for new in missing for name in header if name.lower() in model.usual_names[new]]
-        return (
-            f"Rename {', '.join(renames)}." if renames else f"Begin its first row with {','.join(model.usual_names)}."
-        )
+        return f"Rename {', '.join(renames)}." if renames else f"Begin the file with {','.join(model.usual_names)}."
     known = [remedy for name, remedy in model.former_columns.items() if name in header]
     return (
         known[0] if known else "Correct the first row; if a recipe wrote the file, delete it and run the recipe again."

@@ -170,7 +170,8 @@ class NoisySpeech:
         """Describe sets with these ``options``: their folder in ``save_folder`` is named after all options.
 
         ``kind`` begins its name. ``noises`` are those of :meth:`noises`, or {} for sets without. A new ``version`` has
-        a new folder, and so has an edited reader of yours; ``options`` may contain the fingerprints of other ``plugins``.
+        a new folder, and so has an edited reader of yours, or another edited plugin whose fingerprint is in ``plugins``
+        of the options.
         """
         options = options | self.options()
         plugins = fingerprints_of_plugins(f"corpus/{name}" for name in self.corpora) | options.pop("plugins", {})

@@ -72,10 +72,10 @@ def label(
     """Score many files in worker processes, on all cores.
 
     Writes ``output_csv`` (columns id, measure, score; in the order of the jobs) and ``rejected_csv`` (id, degraded,
-    reason). Both appear at the end. During the run each finished file is added to a journal,
-    ``<output_csv>.journal``; a run that was stopped or killed at any moment, and is started again, reads the journal
-    and continues with the rest. A line of the journal counts only for the same measure (with the same code, if it
-    is yours) and the same two files, unchanged in size and modification time. Rejected files are in the journal too: one that killed its process is not
+    reason). Both appear at the end. During the run each finished file is added to a journal, ``<output_csv>.journal``;
+    a run that was stopped or killed at any moment, and is started again, reads the journal and continues with the rest.
+    A line of the journal counts only for the same measure (with the same code, if it is yours) and the same two files,
+    unchanged in size and modification time. Rejected files are in the journal too: one that killed its process is not
     tried again (delete its line, or the journal, to try it), and one that exceeded the time limit only with a longer
     limit.
 

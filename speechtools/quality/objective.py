@@ -1,7 +1,9 @@
 """The training objective of Quality-Net (Fu et al., Interspeech 2018, equations 1 and 2)."""
 
+from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,19 +27,20 @@ def point_of(measure: Measure) -> float:
     return max(1.0, (measure.maximum - measure.minimum) / PESQ_RANGE)
 
 
-def start_in_range(net: nn.Module, measure: Measure) -> None:
-    """Initialise the output layer ``net.output`` for a scale unlike PESQ's, so that a short training reaches its scores.
+def start_in_range(net: nn.Module, measure: Measure, labels: Sequence[float]) -> None:
+    """Initialise the output layer ``net.output`` for labels (utterances,) on a scale unlike PESQ's.
 
-    The bias becomes the middle of the range, and the weights grow with the range. Models for PESQ and for mean opinion
-    scores begin as they are built, and so do models without such a layer.
+    The bias becomes their mean, and the weights are multiplied by their standard deviation, which for PESQ is about 1:
+    the learning rates of the recipe change scores of that size. Models for PESQ and for mean opinion scores begin as
+    they are built, and so do models without such a layer.
     """
     is_like_pesq = measure.minimum < 2.5 < measure.maximum and point_of(measure) == 1.0
     output = getattr(net, "output", None)
     if is_like_pesq or not isinstance(output, nn.Linear) or output.out_features != 1:
         return
     with torch.no_grad():
-        output.weight.mul_(point_of(measure))
-        output.bias.fill_((measure.minimum + measure.maximum) / 2)
+        output.weight.mul_(float(np.std(labels)) or 1.0)
+        output.bias.fill_(float(np.mean(labels)))
 
 
 def frame_weight(target: Tensor, q_max: float) -> Tensor:

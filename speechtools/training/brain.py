@@ -21,6 +21,8 @@ from speechtools.training.checkpoints import RandomState, Stopwatch
 from speechtools.training.distributed import on_main_first
 
 logger = logging.getLogger(__name__)
+#: The share of the initial weights in their running average, above which a warning says so.
+_SHARE_OF_START = 0.1
 
 
 class RecipeBrain(sb.Brain):
@@ -57,6 +59,21 @@ class RecipeBrain(sb.Brain):
     def validate(self, stage: sb.Stage) -> dict[str, float]:
         """Return the metrics of the validation or test that has just run."""
         raise SpeechtoolsError(f"{type(self).__name__} does not define validate(stage). Add it to the recipe's Brain.")
+
+    def fit(self, epoch_counter, train_set, *arguments, **options):
+        """Train; see SpeechBrain. Warns if the running average of the weights would be far behind them."""
+        decay, limit = getattr(self.hparams, "average_decay", 0), getattr(epoch_counter, "limit", None)
+        steps = limit * len(train_set) if limit and hasattr(train_set, "__len__") else None
+        if decay and steps and decay**steps > _SHARE_OF_START:
+            logger.warning(
+                "average_decay=%g averages the weights over about %d steps, and this training has only %d: the tested "
+                "weights stay near the initial ones. Lower it (--average_decay=0 takes the last weights), or train "
+                "longer.",
+                decay,
+                round(1 / (1 - decay)) if decay < 1 else steps,
+                steps,
+            )
+        super().fit(epoch_counter, train_set, *arguments, **options)
 
     def on_stage_start(self, stage, epoch=None):
         """Set the position of the sampler: the start of the epoch, or the batches that a resumed run has done."""

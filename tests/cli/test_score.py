@@ -67,6 +67,26 @@ def test_a_terminal_shows_columns_and_scale(call, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize(
+    "measure, header, seconds",
+    [
+        ({"minimum": 0.0, "maximum": 30.0, "higher_is_better": False}, "distance, 30.0 (bad) to 0.0 (clean)", 3.0),
+        ({"minimum": 0.0, "maximum": 30.0, "higher_is_better": True}, "distance, 0.0 (bad) to 30.0 (clean)", 0.0),
+    ],
+)
+def test_a_model_of_a_measure_that_is_not_installed(call, tmp_path, monkeypatch, measure, header, seconds):
+    net = QualityNet.from_hparams()
+    net.hparams.scale, net.facts["measure"] = "gone", {"description": "distance"} | measure
+    model, table = net.save(tmp_path / "model"), tmp_path / "scores.csv"
+    call("score", "--sample", "--model", model, "--csv", table)
+    assert next(csv.DictReader(open(table)))["degraded_seconds"] == "", "no threshold suits every scale"
+    call("score", "--sample", "--model", model, "--csv", table, "--below=-20")
+    assert float(next(csv.DictReader(open(table)))["degraded_seconds"]) == pytest.approx(seconds, abs=0.1)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    output = call("score", "--sample", "--model", model, "--png", tmp_path / "png")[1]
+    assert f"# scale gone: {header}" in output and (tmp_path / "png").is_dir()
+
+
 def test_a_bad_file_is_a_row_and_status_1(score, recordings):
     (recordings / "broken.wav").write_text("no audio")
     status, _, errors, rows = score(recordings / "gone.wav")

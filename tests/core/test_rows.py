@@ -53,6 +53,30 @@ def test_missing_and_empty_cells_get_defaults_and_other_columns_are_ignored(tmp_
     assert read_rows(path, Recording) == [Recording(ID="a", path=Path("a.wav"), samples=3, is_clean=True)]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rating(Row):
+    usual_names = {"path": ("file",), "score": ("rating",)}
+
+    path: Path
+    score: float
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("File,rating\n", "Rename File to path, rating to score"),
+        ("a.wav,4\n", "Begin the file with path,score"),
+        ("path,score\na.wav,good\n", "row 2: score='good' .* Correct the row.$"),
+    ],
+)
+def test_a_list_that_people_write_is_not_made_again_by_a_recipe(tmp_path, content, message):
+    path = tmp_path / "labels.csv"
+    path.write_text(content)
+    with pytest.raises(CorpusError, match=message) as caught:
+        read_rows(path, Rating)
+    assert "recipe" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "content, message",
     [

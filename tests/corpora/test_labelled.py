@@ -39,7 +39,9 @@ def test_a_listed_file_that_is_missing_is_skipped_with_a_warning_that_names_the_
 @pytest.mark.parametrize(
     "text, message",
     [
-        (None, "labels.csv"),
+        (None, "has no labels.csv.* columns path and score"),
+        ("file,rating\na.wav,1\n", "Rename file to path, rating to score"),
+        ("path,score,measure\na.wav,1,mos\nanna/b.wav,6,mos\n", r"labels.csv, row 3: score=6 .* 1 to 5"),
         ("path,score\na.wav,good\n", "row 2: score='good'"),
         ("path,score,measure\na.wav,1,mos\nanna/b.wav,9.9,mos\n", r"labels.csv, row 3: score=9\.9 .* 1 to 5"),
         ("path,score,split\na.wav,1,both\n", "split='both'"),
@@ -52,3 +54,16 @@ def test_wrong_lists(corpus, text, message):
         put_text(corpus / "labels.csv", text)
     with pytest.raises(CorpusError, match=message):
         read("labelled", corpus)
+
+
+def test_a_list_of_another_name_is_named_instead_of_another_reader(corpus):
+    (corpus / "labels.csv").rename(corpus / "ratings.csv")
+    with pytest.raises(CorpusError, match=r"ratings\.csv, rename it") as caught:
+        read("labelled", corpus)
+    assert "corpus/folder" not in str(caught.value)
+
+
+def test_the_rows_of_a_score_are_known(corpus):
+    put_text(corpus / "labels.csv", "path,score\na.wav,1\nanna/b.wav,2\na.wav,4\n")
+    places = [utterance.score_place for utterance in read("labelled", corpus)]
+    assert places == [f"{corpus / 'labels.csv'}, row 2 and 4", f"{corpus / 'labels.csv'}, row 3"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from speechtools.core.errors import ConfigError
-from speechtools.measures import find_measure
+from speechtools.measures import Scale, find_measure
 from speechtools.measures.si_sdr import SISDR
 
 
@@ -48,6 +48,11 @@ def test_a_distance_keeps_the_contract():
         (partial(Toy, lambda score: 5 * score, maximum=20.0), "within the range", "100 outside of -100 to 20"),
         (partial(Toy, lambda score: score - 5), "against itself", "95 instead of 100"),
         (partial(Toy, lambda score: score if score == 100 else -score), "more noise", "at 30, 10, -5 dB"),
+        (
+            partial(Toy, lambda score: min(score, 20.0), maximum=20.0),
+            "more noise",
+            "several are clipped to maximum=20: raise it",
+        ),
         (Normalizing, "changes nothing", "changed its input"),
         (Lenient, "raise AudioError", "-100.0 for a degraded signal of digital silence"),
     ],
@@ -60,3 +65,10 @@ def test_opinions_of_listeners_are_not_computed():
     assert len(laws.contract.check("measure/mos")) == 1
     with pytest.raises(ConfigError, match="Listeners"):
         find_measure("mos")(np.ones(9), np.ones(9), 16000)
+
+
+def test_a_scale_is_that_of_the_measure_or_what_a_model_stored():
+    stored = {"description": "distance", "minimum": 0.0, "maximum": 9.0, "higher_is_better": False}
+    assert Scale.of("gone", stored) == Scale(**stored)
+    assert Scale.of("mos", stored).maximum == 5.0
+    assert Scale.of("gone") is None and Scale.of("gone", {"unknown": 1}) is None

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import soundfile
 
 from speechtools import audio
 from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.registry import import_module
 from speechtools.core.rows import check_manifest, read_rows, write_rows
 from speechtools.corpora.noisy_speech import NoisySpeech
 from speechtools.measures import pesq as pesq_labels
@@ -268,6 +270,47 @@ def test_edited_scores_of_a_corpus_make_other_sets(tmp_path):
         sets = prepare(tmp_path / "sets", **options)
         scores.append([row.score for row in read_rows(sets.manifests["train"], QualityRow)])
     assert scores == [[3.0], [4.0], [3.0]] and len(list((tmp_path / "sets").iterdir())) == 2
+
+
+def test_a_score_out_of_range_is_named_by_its_row(tmp_path):
+    for split in quality_data.SPLITS:
+        put(tmp_path / f"{split}.wav", 8000)
+    listed = "path,score,split\n" + "".join(f"{split}.wav,9,{split}\n" for split in quality_data.SPLITS)
+    put_text(tmp_path / "labels.csv", listed)
+    options = {"corpus": "labelled", "data_folder": tmp_path, "labels": "corpus", "scale": "mos"}
+    with pytest.raises(CorpusError, match=r"labels\.csv, row \d: score=9 "):
+        prepare(tmp_path / "sets", **options)
+
+
+def test_opinions_need_the_labels_of_a_corpus_before_anything_is_read(tmp_path):
+    with pytest.raises(ConfigError, match="--labels=corpus"):
+        prepare(tmp_path, corpus="labelled", data_folder="/nowhere", scale="mos")
+
+
+TOY = """from speechtools import plugin
+
+
+@plugin("measure/toy-level")
+class ToyLevel:
+    name = "toy-level"
+    minimum, maximum, higher_is_better, sample_rates = 0.0, 9.0, True, None
+
+    def __call__(self, reference, degraded, sample_rate):
+        return VALUE
+"""
+
+
+@pytest.mark.usefixtures("registry_restored")
+def test_an_edited_measure_makes_other_sets(tmp_path, monkeypatch, builtin_cache):
+    monkeypatch.syspath_prepend(tmp_path)
+    path, scores = tmp_path / "toy_level.py", []
+    for value in ("1.0", "2.0", "1.0"):
+        path.write_text(TOY.replace("VALUE", value))
+        monkeypatch.delitem(sys.modules, "toy_level", raising=False)
+        import_module(path)
+        sets = prepare(tmp_path / "sets", scale="toy-level", test_snrs_db=(0,), num_workers=1)
+        scores.append({row.score for row in read(sets)})
+    assert scores == [{1.0}, {2.0}, {1.0}] and len(list((tmp_path / "sets").iterdir())) == 2
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,8 @@ def test_known_frame_scores(rows):
         drops = {"clean_drop": 0.0, "noisy_drop": 3.0 * sign}
         results = {"auc": auc, "auc_within": auc, "utterances": 6} | drops
         assert test(lambda windows, sign=sign: sign * detector(windows)) == results
+    distance = localization_metrics(FakeNet(lambda windows: -detector(windows)), examples, higher_is_better=False)
+    assert distance == test(detector), "1 is good in both directions"
     constant = test(lambda windows: np.full(len(windows), detector(windows).mean()))
     assert constant["auc_within"] == 0.5
     assert constant["clean_drop"] == pytest.approx(constant["noisy_drop"]) and constant["clean_drop"] > 1

@@ -1,11 +1,16 @@
 """Equations 1 and 2 of the Quality-Net paper."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from speechtools.core.errors import ConfigError
-from speechtools.quality.objective import quality_objective
+from speechtools.measures import find_measure
+from speechtools.measures.si_sdr import SISDR
+from speechtools.quality.net import QualityBLSTM
+from speechtools.quality.objective import point_of, quality_objective, start_in_range
 
 
 def reference(scores, frames, target, counts, q_max, alpha, mean):
@@ -34,3 +39,22 @@ def test_unknown_reduction():
     scores = torch.ones(1)
     with pytest.raises(ConfigError, match="frame_reduction='median'"):
         quality_objective(scores, scores[None], scores, scores, frame_reduction="median")
+
+
+@pytest.mark.parametrize("scale", ["raw_nb", "nb", "wb", "mos"])
+def test_scales_like_pesq_start_as_the_model_is_built(scale):
+    net, same = (copy.deepcopy(module) for module in [QualityBLSTM(hidden_size=4, linear_size=3)] * 2)
+    start_in_range(net, find_measure(scale), [1.0, 2.0])
+    assert point_of(find_measure(scale)) == 1.0
+    assert all(torch.equal(one, other) for one, other in zip(net.parameters(), same.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("minimum, maximum", [(-10.0, 35.0), (0.0, 100.0), (0.0, 1.0)])
+def test_other_scales_start_at_the_mean_of_their_labels(minimum, maximum):
+    net, measure = QualityBLSTM(hidden_size=4, linear_size=3), SISDR()
+    measure.minimum, measure.maximum = minimum, maximum
+    before = net.output.weight.detach().clone()
+    start_in_range(net, measure, [-3.0, 5.0])
+    assert net.output.bias.item() == 1.0
+    torch.testing.assert_close(net.output.weight, before * 4)
+    start_in_range(torch.nn.Identity(), measure, [1.0])  # nothing to start

@@ -27,7 +27,8 @@ class ToyBrain(DVectorBrain):
 def train(halve_every, decay=0.0, epochs=3):
     encoder = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(encoder.weight)
-    hparams = {"lr": 0.1, "halve_every": halve_every, "encoder": encoder, "averaged": running_average(encoder, decay)}
+    hparams = {"lr": 0.1, "halve_every": halve_every, "encoder": encoder, "average_decay": decay}
+    hparams["averaged"] = running_average(encoder, decay)
     run_opts = {"device": "cpu", "noprogressbar": True}
     brain = ToyBrain({"encoder": encoder}, lambda parameters: torch.optim.SGD(parameters, lr=0.1), hparams, run_opts)
     brain.rates, brain.weights = [], []
@@ -78,3 +79,9 @@ def test_the_running_average_follows_the_weights():
     for weight in slow.weights[1:]:
         average = 0.9 * average + 0.1 * weight
     assert slow.averaged.weight.item() == pytest.approx(average, rel=1e-5)
+
+
+@pytest.mark.parametrize("decay, warned", [(0.99, True), (0.5, False), (0.0, False)])
+def test_a_running_average_slower_than_the_training_is_a_warning(caplog, decay, warned):
+    train(100, decay=decay)  # 12 steps
+    assert ("average_decay=0.99" in caplog.text) == warned

@@ -115,7 +115,7 @@ if __name__ == "__main__":
     datasets = dataio_prepare(rows, hparams["sample_rate"])
     loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
     quality, features = hparams["quality"], hparams["features"]
-    start_in_range(quality, find_measure(hparams["scale"]))
+    start_in_range(quality, find_measure(hparams["scale"]), [row.score for row in rows["train"]])
     fit = partial(quality_stages.fit_features, quality, datasets["train"], features, hparams["num_frames"])
     if hasattr(quality, "fit_features"):  # a first stage, which needs no labels
         training.fit_once(quality, Path(hparams["save_folder"]) / "features.ckpt", fit)
