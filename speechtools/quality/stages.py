@@ -12,6 +12,7 @@ from torch import nn
 
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
+from speechtools.core.files import write_aside
 from speechtools.core.rows import read_rows
 from speechtools.corpora.noisy_speech import PreparedSets
 from speechtools.enhancement.inference import SpeechEnhancer
@@ -92,6 +93,25 @@ def describe_overlap(training_set: dict[str, list[str]] | None, test: dict[str, 
         f"was trained on {counts['speakers']} of the test's {len(test['speakers'])} speakers and {counts['noises']} of "
         f"its {len(test['noises'])} noise files"
     )
+
+
+def refuse_other_sets(run: str | Path, sets: PreparedSets) -> None:
+    """Record the sets in the folder of a run, and refuse to continue a run that was trained on others.
+
+    Raises
+    ------
+    ConfigError
+        The run has checkpoints of a training on other sets.
+    """
+    record = Path(run) / "sets.txt"
+    former = record.read_text(encoding="utf-8").strip() if record.is_file() else sets.folder.name
+    if former != sets.folder.name and any(Path(run).glob("save/CKPT*")):
+        raise ConfigError(
+            f"{run} was trained on {former} and this run has {sets.folder.name}: the labels, their measure or the "
+            "corpus have changed. Use another --name, or delete that folder."
+        )
+    with write_aside(record) as aside:
+        aside.write_text(f"{sets.folder.name}\n", encoding="utf-8")
 
 
 def check_start(start: QualityNet, sample_rate: int, features: nn.Module) -> None:

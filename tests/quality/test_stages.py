@@ -6,11 +6,14 @@ from unittest.mock import Mock
 
 import pytest
 
+from speechtools import build
+from speechtools.core.errors import ConfigError
 from speechtools.core.rows import write_rows
 from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.enhancement.inference import SpeechEnhancer
 from speechtools.quality.data import QualityRow
-from speechtools.quality.stages import prepare_sets
+from speechtools.quality.inference import QualityNet
+from speechtools.quality.stages import check_start, prepare_sets, refuse_other_sets
 from tests.quality.test_data import quality_row
 
 SPEAKERS, NOISES = ["mabc0", "fdef0", "mghi0"], ["street/1.wav", "white.wav"]
@@ -61,3 +64,22 @@ def test_an_overlap_is_in_the_origin_and_in_a_warning(sets, caplog, heard, text)
         origin = sets(heard).origin
     assert origin.startswith("timit, recorded noises; the enhancer " if text else "timit, recorded noises")
     assert text in origin and ("Leave out enhancer" in caplog.text) == bool(text)
+
+
+def test_a_run_is_not_continued_on_other_sets(tmp_path):
+    one, other = (PreparedSets(tmp_path / name, {}, "timit") for name in ("quality-1", "quality-2"))
+    for sets in (one, one, other, one):  # before a checkpoint, nothing is lost
+        refuse_other_sets(tmp_path, sets)
+    (tmp_path / "save" / "CKPT+1").mkdir(parents=True)
+    refuse_other_sets(tmp_path, one)
+    with pytest.raises(ConfigError, match="quality-1 .* quality-2.*--name"):
+        refuse_other_sets(tmp_path, other)
+
+
+def test_a_model_to_start_from_has_the_same_features(pretrained):
+    start = QualityNet.from_hparams(pretrained)
+    check_start(start, 16000, build("features/magnitude", log1p=True))
+    with pytest.raises(ConfigError, match="--log1p=True"):
+        check_start(start, 16000, build("features/magnitude"))
+    with pytest.raises(ConfigError, match="sample_rate=8000"):
+        check_start(start, 8000, build("features/magnitude", log1p=True))

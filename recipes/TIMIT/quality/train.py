@@ -109,6 +109,7 @@ if __name__ == "__main__":
     hparams, run_opts = training.start()
     prepare = partial(quality_stages.prepare_sets, hparams, training.earlier_stage, run_opts["device"])
     sets = training.on_main_first(prepare)
+    training.on_main_first(partial(quality_stages.refuse_other_sets, hparams["output_folder"], sets))
     rows = {split: read_rows(path, quality_data.QualityRow, check=True) for split, path in sets.manifests.items()}
     prepared = len(rows["train"])
     rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
