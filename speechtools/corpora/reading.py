@@ -22,7 +22,8 @@ def describe_speech(names: Sequence[str]) -> str:
     >>> describe_speech(["builtin", "timit"])
     'built-in synthetic speech + timit'
     """
-    return " + ".join("built-in synthetic speech" if name == "builtin" else name for name in names)
+    builtin = {"builtin": "built-in synthetic speech", "builtin-keywords": "built-in synthetic keywords"}
+    return " + ".join(builtin.get(name, name) for name in names)
 
 
 def each_corpus(

@@ -104,7 +104,7 @@ def _check(
         measure = find_measure(scale)
     if labels == "measure" and getattr(measure, "from_listeners", False):
         raise ConfigError(
-            f"scale={scale}: only listeners give these scores. Add --labels=corpus to train on the scores of the corpus, "
+            f"scale={scale}: only listeners give these scores. Add --labels=corpus to train on those of the corpus, "
             "or choose a measure that can be computed, such as raw_nb."
         )
     with naming("degradations"):

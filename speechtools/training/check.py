@@ -58,6 +58,8 @@ def _problems(path: Path) -> list[str]:
             resolved = options.resolve(command_line)
         except SpeechtoolsError as error:
             return [str(error) if str(path) in str(error) else f"{path}: {error}"]
+        if problem := _unused_corpus_options(path, trees.plain(resolved)):
+            problems.append(problem)
         tree = ruamel.yaml.YAML().load(resolved)
         for key, value in tree.items():
             tag = trees.tag(value)
@@ -69,3 +71,16 @@ def _problems(path: Path) -> list[str]:
             except SpeechtoolsError as error:
                 problems.append(str(error) if str(path) in str(error) else f"{key} in {path}: {error}")
     return problems
+
+
+def _unused_corpus_options(path: Path, values: dict) -> str:
+    """Report options that a yaml sets for other corpora than the one that it uses; empty if there are none."""
+    own = trees.load_variants(path)[-1][1].get("corpus_options")
+    corpora = values.get("corpus")
+    corpora = [corpora] if isinstance(corpora, str) else corpora
+    if not own or not isinstance(own, dict) or not isinstance(corpora, list) or set(corpora) & own.keys():
+        return ""
+    return (
+        f"corpus_options in {path} has options of {', '.join(own)}, but the corpus is {', '.join(corpora)}. Name them "
+        "after that corpus, or leave them out."
+    )

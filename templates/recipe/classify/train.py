@@ -7,6 +7,7 @@ python train.py hparams/train.yaml --corpus=speech-commands --data_folder=/corpo
 from speechtools import audio, build, training
 from speechtools.core.errors import CorpusError
 from speechtools.core.results import write_json
+from speechtools.corpora.reading import describe_speech
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split
@@ -99,7 +100,7 @@ if __name__ == "__main__":
     metrics = brain.evaluate_best(loaders["test"])
 
     if training.end_distributed():  # the first process continues alone
-        origin = hparams["corpus"].replace("builtin-keywords", "built-in synthetic keywords")
+        origin = describe_speech([hparams["corpus"]])
         facts = {"trained_on": origin, "reached": metrics}
         keys = ["sample_rate", "labels", "features", "net"]
         folder = training.export(hparams, keys, {"net": hparams["net"]}, facts, Classifier)
