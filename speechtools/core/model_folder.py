@@ -375,9 +375,12 @@ def _load(module: Any, tensors: dict[str, Tensor], name: str, path: Path) -> Non
     problems += [f"{key} is unknown" for key in tensors if key not in expected]
     for key in expected.keys() & tensors.keys():
         target, value = expected[key], tensors[key]
-        if isinstance(target, Tensor) and (target.shape, target.dtype) != (value.shape, value.dtype):
-            have, need = ((tuple(tensor.shape), tensor.dtype) for tensor in (value, target))
-            problems.append(f"{key} has {have[0]} {have[1]} instead of {need[0]} {need[1]}")
+        if not isinstance(target, Tensor):
+            continue
+        dtype = torch.float32 if target.is_floating_point() else target.dtype  # as _state writes them
+        if (target.shape, dtype) != (value.shape, value.dtype):
+            have, need = f"{tuple(value.shape)} {value.dtype}", f"{tuple(target.shape)} {dtype}"
+            problems.append(f"{key} has {have} instead of {need}")
     if problems:
         raise ConfigError(f"The weights {path} do not fit {name}: {first_of(sorted(problems))}. {_COPY_AGAIN}")
     try:

@@ -388,6 +388,17 @@ def test_other_precisions_score_alike(interface, convert, tolerance):
     np.testing.assert_allclose(run(), before, atol=tolerance * np.abs(before).max())
 
 
+def test_a_model_takes_the_precision_of_new_modules(pretrained, tone):
+    torch.set_default_dtype(torch.float64)
+    try:
+        net = load_net(pretrained)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert net.dtype == torch.float64
+    wav = torch.from_numpy(tone(0.3))
+    torch.testing.assert_close(net.assess_batch(wav)[0].float(), load_net(pretrained).assess_batch(wav)[0])
+
+
 @pytest.mark.parametrize("interface", [QualityNet, SpeechEnhancer, SpeakerVerification])
 def test_everything_moves_to_a_device(interface):
     net = interface.from_hparams(run_opts={"device": "cpu"}).to("meta")
