@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -217,7 +216,8 @@ def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
     return Trials(list(names), enrolments, np.array(models), np.array(tests), targets)
 
 
-class Pair(NamedTuple):
+@dataclass(frozen=True)
+class Pair:
     """A trial of two recordings, of a list in VoxCeleb's form.
 
     Attributes
