@@ -81,26 +81,23 @@ def outcome(run, prepared):
     return metrics, manifest.read_text()
 
 
-def check_end(folder, undisturbed, hows):
+def check_end(folder, undisturbed, how):
     run, prepared, _ = undisturbed
-    assert outcome(folder / "run", folder / "prepared") == outcome(run, prepared), hows
-    assert QUALITY.same_weights(folder / "run", run), hows
+    assert outcome(folder / "run", folder / "prepared") == outcome(run, prepared), how
+    assert QUALITY.same_weights(folder / "run", run), how
 
 
-def test_an_interrupted_preparation_goes_on(trained, tmp_path):
-    """Once while it mixes, and once while it labels."""
+@pytest.mark.parametrize("stage", ["audio/*.wav", "labels.csv.journal"], ids=["mixing", "labelling"])
+def test_an_interrupted_preparation_goes_on(trained, tmp_path, stage):
     undisturbed = trained(QUALITY)
-    stages = ["prepared/*/audio/*.wav", "prepared/*/labels.csv.journal"]
-    hows = [interrupt(tmp_path, stage, random.random() < 0.5) for stage in stages]
+    how = interrupt(tmp_path, f"prepared/*/{stage}", random.random() < 0.5)
     finish(tmp_path)
-    check_end(tmp_path, undisturbed, hows)
-    print(hows)
+    check_end(tmp_path, undisturbed, how)
 
 
 def test_an_interrupted_training_goes_on(trained, tmp_path):
     undisturbed = trained(QUALITY)
     shutil.copytree(undisturbed[1], tmp_path / "prepared")
-    hows = [interrupt(tmp_path, "run/save/CKPT*", random.random() < 0.5)]
+    how = interrupt(tmp_path, "run/save/CKPT*", random.random() < 0.5)
     finish(tmp_path)
-    check_end(tmp_path, undisturbed, hows)
-    print(hows)
+    check_end(tmp_path, undisturbed, how)
