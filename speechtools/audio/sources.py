@@ -29,6 +29,9 @@ Channel: TypeAlias = int | Literal["mix"]
 
 #: The mix of unrelated channels has 1 / channels of their power; less than a tenth of that is no chance.
 _CANCELLED = 0.1
+#: Sample rates (Hz) of recordings.
+_LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000
+_LARGEST_OFFSET = 2**62
 #: Longest path; longer bytes are the content of a file.
 _LONGEST_PATH = 4096
 _MAGIC = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff", b"NIST_1A", b"#!AMR", b"\xff")
@@ -120,6 +123,9 @@ class Source:
             for section in self._sections:
                 stream = self._stream(file, section)
                 try:
+                    if not _LOWEST_RATE <= stream.rate <= _HIGHEST_RATE:
+                        rate = f"declares a sample rate of {stream.rate:g} Hz, so its header is damaged"
+                        raise AudioError(f"{self.name} {rate}. {COPY_AGAIN}")
                     yield stream
                 finally:
                     stream.close()
@@ -193,7 +199,7 @@ class Source:
         if self.content is not None:
             if not self.content:
                 raise AudioError(f"{self.name} is empty (0 bytes). {COPY_AGAIN}")
-            yield io.BytesIO(self.content)
+            yield _Memory(self.content)
             return
         if self._copy is None and (self.path is None or self._is_standard_input):
             self._copy_stream()
@@ -256,6 +262,17 @@ class Source:
         if not size:
             raise AudioError(f"{self.name} is empty (0 bytes). {COPY_AGAIN}")
         self._copy = copy.name
+
+
+class _Memory(io.BytesIO):
+    """Bytes as a file; damaged headers make decoders seek before its beginning, where files of Python raise errors."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_END:
+            offset += len(self.getbuffer())
+        elif whence == io.SEEK_CUR:
+            offset += self.tell()
+        return super().seek(min(max(0, offset), _LARGEST_OFFSET))
 
 
 class _Samples:

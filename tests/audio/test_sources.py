@@ -3,6 +3,7 @@
 import io
 import os
 import socket
+import sys
 import threading
 import warnings
 
@@ -257,3 +258,36 @@ def test_copies_of_pipes_are_removed(path, tmp_path, monkeypatch):
         assert len(list((tmp_path / "temporary").iterdir())) == 1
     del source
     assert not list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.parametrize("rate", [0, 1, 999, 1_000_001, 2**31])
+def test_a_rate_that_no_recording_has_is_refused(path, rate):
+    content = bytearray(path.read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(content)
+    for reader in (audio.read, audio.duration):
+        with pytest.raises(AudioError, match="Hz|cannot be read as audio"):
+            reader(path)
+
+
+def attempt(recording):
+    """The samples of a recording, or None if it is refused."""
+    try:
+        return audio.read(recording).tolist()
+    except AudioError:
+        return None
+
+
+@pytest.mark.parametrize(
+    "container, place, field",
+    [("AIFF", 38, b"JUNK"), ("RF64", 28, (2**63 - 1).to_bytes(8, "little"))],
+    ids=["before", "behind"],
+)
+def test_seeking_outside_of_bytes_is_no_error_in_a_callback(tmp_path, monkeypatch, container, place, field):
+    file, hidden = io.BytesIO(), []
+    soundfile.write(file, sound(), 16000, format=container, subtype="PCM_16")
+    content = bytearray(file.getvalue())
+    content[place : place + len(field)] = field
+    monkeypatch.setattr(sys, "unraisablehook", hidden.append)
+    (tmp_path / "a").write_bytes(content)
+    assert attempt(bytes(content)) == attempt(tmp_path / "a") and not hidden
