@@ -2,7 +2,6 @@
 
 import os
 import time
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,8 +107,13 @@ def read_dvectors(path: str | Path) -> "tuple[dict[str, np.ndarray], str]":
 
     try:
         with np.load(path, allow_pickle=False) as content:
-            dvectors = dict(zip(content["files"].tolist(), content["dvectors"], strict=True))
-            return dvectors, str(content["model"]) if "model" in content else ""
-    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+            files, dvectors = content["files"], content["dvectors"]
+            model_id = content["model"] if "model" in content else np.array("")
+        if (files.dtype.kind, files.ndim, dvectors.ndim, model_id.dtype.kind, model_id.ndim) != ("U", 1, 2, "U", 0):
+            raise ValueError("arrays of other shapes or types")
+        if dvectors.dtype != np.float32 or not np.isfinite(dvectors).all() or len(set(files.tolist())) < len(files):
+            raise ValueError("d-vectors that no encoder returns, or a recording twice")
+        return dict(zip(files.tolist(), dvectors, strict=True)), str(model_id)
+    except Exception as error:  # whatever NumPy raises for a damaged file
         reason = "exists and is not a file of d-vectors"
         raise ConfigError(f"--out={path} {reason}. Choose another output, or pass --overwrite.") from error

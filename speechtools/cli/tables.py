@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from speechtools.core.errors import ConfigError
 from speechtools.core.files import is_stream, write_aside
-from speechtools.core.rows import Row
+from speechtools.core.rows import Row, as_cell, parse_row
 
 # A name that is not valid UTF-8 is escaped.
 _TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
@@ -66,7 +66,11 @@ class Table:
             remedy = "Choose another output" + (", or pass --overwrite." if not resume else ".")
             raise ConfigError(f"{option}={path} exists and is not a table that this command wrote. {remedy}")
         if resume:
-            self.finished = dict(self._finished_lines(Path(path).read_bytes().decode("utf-8", "replace")))
+            try:
+                self.finished = dict(self._finished_lines(Path(path).read_bytes().decode("utf-8", "replace")))
+            except csv.Error as error:
+                reason = f"{option}={path} is damaged ({error}), so it cannot be continued"
+                raise ConfigError(f"{reason}. Choose another output, or pass --overwrite without --resume.") from error
 
     def open(self, stack: ExitStack, files: Collection[str]) -> None:
         """Open the file: an earlier run's lines about ``files`` stay, all others go."""
@@ -94,6 +98,13 @@ class Table:
     def _finished_lines(self, text: str) -> Iterator[tuple[str, str]]:
         raise NotImplementedError
 
+    def _finished_row(self, cells: Mapping[str, str]) -> dict[str, Any] | None:
+        """Return the values of a line with a result; None for one that is damaged, and is processed again."""
+        row = parse_row(self.model, cells)
+        values = {} if row is None else dataclasses.asdict(row)
+        error = values.pop("error", None)
+        return None if error or None in values.values() else values
+
     def _header(self) -> str:
         return ""
 
@@ -110,7 +121,7 @@ class CsvTable(Table):
     def _finished_lines(self, text: str) -> Iterator[tuple[str, str]]:
         whole = text[: text.rfind("\n") + 1]  # the last line of a killed process may be torn
         for cells in csv.DictReader(io.StringIO(whole, newline="")):
-            if not cells["error"] and None not in cells.values():
+            if len(cells) == len(self.model.columns()) and None not in cells.values() and self._finished_row(cells):
                 yield cells["file"], _csv_line(cells.values())
 
     def _header(self) -> str:
@@ -127,13 +138,16 @@ class JsonTable(Table):
         return first_line.startswith('{"file": ')
 
     def _finished_lines(self, text: str) -> Iterator[tuple[str, str]]:
-        for line in text.splitlines(keepends=True):
+        for line in text.split("\n"):
             try:
                 content = json.loads(line)
-            except ValueError:  # torn
+            except (ValueError, RecursionError):  # torn
                 continue
-            if content.get("file") and not content.get("error"):
-                yield file_cell(content["file"]), line
+            if not isinstance(content, dict):
+                continue
+            values = self._finished_row({name: as_cell(value) for name, value in content.items()})
+            if values and content | values == content:
+                yield file_cell(content["file"]), line + "\n"
 
     def _line(self, row: Row, details: Mapping[str, Any]) -> str:
         return json.dumps(dataclasses.asdict(row) | dict(details)) + "\n"

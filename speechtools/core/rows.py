@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import os
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -75,7 +75,7 @@ class Row:
 
     def cells(self) -> dict[str, str]:
         """The row as text, by column."""
-        return {name: _text(getattr(self, name)) for name in self.columns()}
+        return {name: as_cell(getattr(self, name)) for name in self.columns()}
 
     def check(self) -> Iterator[str]:
         """Yield what is wrong with the row, one sentence per problem."""
@@ -98,7 +98,7 @@ def write_rows(path: str | Path, model: type[RowType], rows: Iterable[RowType]) 
         writer, columns = csv.writer(file), model.columns()
         folder = os.path.abspath(Path(path).parent) if model.has_relative_paths else None
         writer.writerow(columns)
-        writer.writerows([_text(_relative(getattr(row, name), folder)) for name in columns] for row in rows)
+        writer.writerows([as_cell(_relative(getattr(row, name), folder)) for name in columns] for row in rows)
 
 
 def iterate_rows(path: str | Path, model: type[RowType]) -> Iterator[RowType]:
@@ -199,7 +199,12 @@ _PARSERS: dict[type, tuple[Callable[[str], Any], str]] = {
 }
 
 
-def _text(value: Any) -> str:
+def as_cell(value: Any) -> str:
+    """Return a value as the text of a cell.
+
+    >>> as_cell(True), as_cell(None), as_cell(0.1), as_cell("a.wav")
+    ('yes', '', '0.1', 'a.wav')
+    """
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else repr(float(value)) if isinstance(value, float) else str(value)
@@ -259,21 +264,46 @@ def _parse(path: Path, model: type[RowType]) -> Iterator[tuple[int, str, RowType
         for number, cells in enumerate(filter(None, reader), start=2):
             if len(cells) != len(header):
                 raise _wrong_row(path, model, number, f"It has {len(cells)} cells, and the header has {len(header)}.")
-            values, problems = defaults.copy(), []
-            for place, (name, parse, type_name, default) in places:
-                cell = cells[place]
-                try:
-                    if cell and not cell.isspace():
-                        values[name] = parse(cell)
-                    elif default is dataclasses.MISSING:
-                        problems.append(f"{name} is empty.")
-                except (ValueError, KeyError):
-                    problems.append(f"{name}={cell[:40]!r} is not {type_name}.")
-            row = None
-            if not problems:
-                row = object.__new__(model)  # a frozen dataclass's own __init__ takes longer than all else here
-                row.__dict__.update(values)
+            row, problems = _row(model, defaults, places, cells)
             yield number, cells[key], row, problems
+
+
+def parse_row(model: type[RowType], cells: Mapping[str, str]) -> RowType | None:
+    """Return the row of some cells by column; None if a column is missing, or a value is wrong.
+
+    >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+    ... class Recording(Row):
+    ...     ID: str
+    ...     snr_db: float | None = None
+    >>> parse_row(Recording, {"ID": "a", "snr_db": "5"}), parse_row(Recording, {"ID": "a", "snr_db": "loud"})
+    (Recording(ID='a', snr_db=5.0), None)
+    """
+    columns = _columns(model)  # type: ignore[arg-type]
+    if any(column.name not in cells for column in columns):
+        return None
+    defaults = {column.name: column.default for column in columns}
+    return _row(model, defaults, [*enumerate(columns)], [cells[column.name] for column in columns])[0]
+
+
+def _row(
+    model: type[RowType], defaults: dict[str, Any], places: Sequence[tuple[int, _Column]], cells: Sequence[str]
+) -> tuple[RowType | None, list[str]]:
+    """Return the row of cells in the places of columns, or None and what is wrong with them."""
+    values, problems = defaults.copy(), []
+    for place, (name, parse, type_name, default) in places:
+        cell = cells[place]
+        try:
+            if cell and not cell.isspace():
+                values[name] = parse(cell)
+            elif default is dataclasses.MISSING:
+                problems.append(f"{name} is empty.")
+        except (ValueError, KeyError):
+            problems.append(f"{name}={cell[:40]!r} is not {type_name}.")
+    if problems:
+        return None, problems
+    row = object.__new__(model)  # a frozen dataclass's own __init__ takes longer than all else here
+    row.__dict__.update(values)
+    return row, problems
 
 
 @contextlib.contextmanager

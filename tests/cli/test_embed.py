@@ -1,10 +1,13 @@
 """`speechtools embed`, with the bundled model."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import soundfile
 
 import speechtools.cli.embed as embed
+from speechtools.core.errors import ConfigError
 from speechtools.inference import SpeakerEncoder
 
 
@@ -74,5 +77,35 @@ def test_the_file_is_written_while_the_command_runs(recordings, tmp_path, call, 
 
 def test_dvectors_of_another_model_are_not_continued(recordings, tmp_path, refused):
     out = tmp_path / "out.npz"
-    embed.write_dvectors(out, {recordings[0]: np.ones(128)}, "another")
+    embed.write_dvectors(out, {recordings[0]: np.ones(128, np.float32)}, "another")
     assert "another model" in refused("embed", *recordings, "--out", out, "--resume")
+
+
+DAMAGED = {
+    "nan": {"dvectors": np.array([[0.6, np.nan]], np.float32)},
+    "type": {"dvectors": np.array([[0.6, 0.8]])},
+    "shape": {"dvectors": np.array([0.6], np.float32)},
+    "twice": {"files": np.array(["a.wav", "a.wav"]), "dvectors": np.ones((2, 2), np.float32)},
+    "names": {"files": np.array([1.0])},
+}
+
+
+@pytest.mark.parametrize("arrays", DAMAGED.values(), ids=DAMAGED)
+def test_dvectors_that_no_encoder_returns_are_not_continued(tmp_path, arrays):
+    whole = {"files": np.array(["a.wav"]), "dvectors": np.array([[0.6, 0.8]], np.float32), "model": np.array("m")}
+    np.savez(tmp_path / "whole.npz", **whole)
+    dvectors, model_id = embed.read_dvectors(tmp_path / "whole.npz")
+    assert model_id == "m" and dvectors["a.wav"].tolist() == pytest.approx([0.6, 0.8])
+    np.savez(tmp_path / "damaged.npz", **{**whole, **arrays})
+    with pytest.raises(ConfigError, match="not a file of d-vectors"):
+        embed.read_dvectors(tmp_path / "damaged.npz")
+
+
+def test_a_damaged_header_of_an_array_is_reported(tmp_path):
+    # NumPy raises errors of Python's tokenizer for some
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name in ("files", "dvectors", "model"):
+            header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), ["
+            archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(ConfigError, match="not a file of d-vectors"):
+        embed.read_dvectors(tmp_path / "a.npz")
