@@ -109,7 +109,7 @@ def read_checksums(folder: str | Path) -> dict[str, tuple[str, int, int]]:
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
         return {name: (str(checksum), int(size), int(time)) for name, (checksum, size, time) in listed.items()}
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise CorpusError(
             f"{path} is damaged, so the files beside it cannot be checked. Delete it if you know that they are intact."
         ) from error

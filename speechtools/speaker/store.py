@@ -127,12 +127,12 @@ class SpeakerStore:
             raise
         except FileNotFoundError as error:
             raise CorpusError(f"The audio {path} is missing. Delete its manifests and prepare again.") from error
-        except (ValueError, EOFError) as error:
+        except (OSError, RuntimeError) as error:  # an error of the machine: the file is intact
+            raise CorpusError(f"The audio {path} cannot be read or mapped into memory: {error}") from error
+        except Exception as error:  # whatever NumPy raises for a damaged header
             raise CorpusError(
                 f"The audio {path} is damaged ({error}). Delete it and the manifests beside it, and prepare again."
             ) from error
-        except (OSError, RuntimeError) as error:  # an error of the machine: the file is intact
-            raise CorpusError(f"The audio {path} cannot be read or mapped into memory: {error}") from error
 
     def __len__(self) -> int:
         return len(self.num_samples)

@@ -266,9 +266,9 @@ def _lines(path: Path, commas: bool = False) -> list[tuple[int, list[str]]]:
     """The number and the fields of every line that is not blank."""
     try:
         text = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        fields = [_fields(line.strip(), commas) for line in text]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"The list {path} cannot be read: {error}. Pass the path of a list of trials.") from error
-    fields = (_fields(line.strip(), commas) for line in text)
     lines = [(number, line) for number, line in enumerate(fields, start=1) if any(line)]
     if not lines:
         raise CorpusError(f"The list {path} is empty. Pass a list of trials.")

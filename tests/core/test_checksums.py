@@ -59,7 +59,7 @@ def test_a_copy_is_read_once(folder, tmp_path, monkeypatch):
     assert find_damaged(copy) == {}
 
 
-@pytest.mark.parametrize("content", ["{", '["a"]', '{"a": 1}'])
+@pytest.mark.parametrize("content", ["{", '["a"]', '{"a": 1}', '{"a": ["0", Infinity, 1]}', "[" * 100_000])
 def test_a_damaged_list_is_named(folder, content):
     (folder / checksums.LIST).write_text(content)
     with pytest.raises(CorpusError, match="checksums.json is damaged"):

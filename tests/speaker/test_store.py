@@ -48,6 +48,7 @@ def test_damaged_stores(tmp_path, monkeypatch, max_maps):
         (lambda: np.save(audio, np.zeros(10, np.int16)), "a.npy has 10 samples"),
         (lambda: np.save(audio, np.zeros(10**5, np.float32)), "float32"),
         (lambda: audio.write_bytes(whole[:50]), "a.npy is damaged"),
+        (lambda: audio.write_bytes(whole.replace(b"), }", b"), [")), "a.npy is damaged"),
         (audio.unlink, "a.npy is missing"),
         (audio.mkdir, "a.npy cannot be read"),
         (lambda: manifest.write_text("utt_id,speaker\nx,y\n"), "no column"),

@@ -148,6 +148,7 @@ def test_pairs_are_separated_by_spaces_tabs_or_commas(tmp_path):
         ("\n \n", "is empty"),
         (None, "cannot be read"),
         (b"RIFF\xff\xfe", "cannot be read"),
+        ("1,a,b\n0,a," + "b" * 200_000, "cannot be read"),
     ],
 )
 def test_a_list_of_pairs_with_another_form_is_refused(tmp_path, text, message):
