@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 QUALITY := recipes/TIMIT/quality
 RUN := $(QUALITY)/results/qnet-builtin/1234
 
-.PHONY: demo test fresh stress coverage quality-net tables table3 bench lint typecheck docs clean
+.PHONY: demo test fresh stress fuzz coverage quality-net tables table3 bench lint typecheck docs clean
 
 # Install the tested versions, again if they or the requirements have changed.
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
@@ -46,6 +46,11 @@ stress: $(VENV)/installed
 	$(BIN)/python tests/stress.py --repeats 15
 	$(BIN)/python tests/stress.py --repeats 15 --busy 2
 	$(BIN)/python tests/stress.py --repeats 5 -o addopts=--doctest-modules -n auto --maxprocesses 4
+
+# Load 100,000 damaged files; CASES changes the number, FUZZ='--kinds recordings' the kinds.
+CASES ?= 100000
+fuzz: $(VENV)/installed
+	$(BIN)/python tests/fuzz.py --cases $(CASES) $(FUZZ)
 
 # Fails below the coverage that pyproject.toml requires.
 coverage: $(VENV)/installed
