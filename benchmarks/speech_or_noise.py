@@ -3,7 +3,7 @@
     python benchmarks/speech_or_noise.py --speech FOLDER... --noise FOLDER...
 
 Human sounds that are not words (crying, laughing, coughing, crowds) are left out by the names of their files. Half of
-the speech is mixed with noise at 5 to 20 dB. The rates are those of a five-fold cross-validation.
+the speech is mixed with noise at 0 to 20 dB. The rates are those of a five-fold cross-validation.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def main() -> None:
     noisy = []
     for samples in speech[::2]:
         other = np.resize(noise[generator.integers(len(noise))], len(samples))
-        ratio = np.square(samples).mean() / (np.square(other).mean() + 1e-9) / 10 ** (generator.uniform(5, 20) / 10)
+        ratio = np.square(samples).mean() / (np.square(other).mean() + 1e-9) / 10 ** (generator.uniform(0, 20) / 10)
         noisy.append(samples + other * np.sqrt(ratio))
     groups = {
         "speech": statistics(speech),

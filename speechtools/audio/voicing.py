@@ -11,19 +11,19 @@ SAMPLE_RATE = 16000
 _WINDOW, _HOP, _MAX_FRAMES = 512, 160, 200
 # Weights of a logistic regression, fitted by benchmarks/speech_or_noise.py.
 _WEIGHTS = {
-    "flatness_deviation": 1.150,
-    "pitch_and_level": 5.331,
-    "low_share_90": 19.589,
-    "centroid_90": 2.208,
-    "pitch_median": 11.440,
-    "pitch_10": -8.234,
-    "pitch_and_centroid": -2.473,
-    "low_share_10": 4.463,
-    "low_share_deviation": 7.340,
+    "flatness_deviation": 1.026,
+    "pitch_and_level": 5.142,
+    "low_share_90": 16.695,
+    "centroid_90": 2.043,
+    "pitch_median": 9.261,
+    "pitch_10": -8.083,
+    "pitch_and_centroid": -2.660,
+    "low_share_10": 4.765,
+    "low_share_deviation": 8.125,
 }
-_BIAS = -32.202
+_BIAS = -27.705
 #: Log odds below which a recording is taken for noise: one-sided, since rejecting speech is the greater harm.
-LIMIT = -3.5
+LIMIT = -4.2
 
 
 def voicing(wav: Tensor, speech: Tensor, hop_length: int) -> dict[str, float]:
