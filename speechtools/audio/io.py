@@ -21,6 +21,9 @@ from speechtools.audio.writing import write as write
 from speechtools.audio.writing import writer as writer
 from speechtools.core.errors import AudioError, ConfigError
 
+#: Of a block. Samples of 32-bit integers that are not divided have less; more overflows in resampling and in spectra.
+_LARGEST_ENERGY = 1e30
+
 
 def duration(path: Recording) -> float:
     """Length of a recording in seconds, from its header; what has none, such as m4a, is decoded.
@@ -213,9 +216,13 @@ def decode(
         for block in stream.blocks():
             mono = source.mono(block)  # (frames,)
             energy = float(np.vdot(mono, mono))
-            if not math.isfinite(energy) and not np.isfinite(mono).all():
-                seconds = (frames + int(np.argmin(np.isfinite(mono)))) / rate
-                reason = f"contains NaN or infinite samples, the first at {seconds:.3f} s. Export it again."
+            if not energy < _LARGEST_ENERGY:  # also NaN
+                is_finite = np.isfinite(mono)
+                if is_finite.all():
+                    reason = f"contains samples of {np.abs(mono).max():.3g} instead of [-1, 1]. Export it again."
+                else:
+                    seconds = (frames + int(np.argmin(is_finite))) / rate
+                    reason = f"contains NaN or infinite samples, the first at {seconds:.3f} s. Export it again."
                 raise AudioError(f"{source.name} {reason}")
             first = mono[0] if first is None else first
             is_constant = is_constant and mono[-1] == first and bool((mono == first).all())

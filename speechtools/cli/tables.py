@@ -143,7 +143,7 @@ class JsonTable(Table):
                 content = json.loads(line)
             except (ValueError, RecursionError):  # torn
                 continue
-            if not isinstance(content, dict):
+            if not isinstance(content, dict) or len(line.splitlines()) > 1:  # by a carriage return inside
                 continue
             values = self._finished_row({name: as_cell(value) for name, value in content.items()})
             if values and content | values == content:

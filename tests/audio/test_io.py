@@ -277,3 +277,13 @@ def test_a_full_disk_leaves_the_earlier_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
     with pytest.raises(CorpusError, match="Choose another folder"):
         audio.write(path / "a.wav", tone())
+
+
+@pytest.mark.parametrize("rate", [16000, 15872])
+def test_samples_that_resampling_turns_into_infinity_are_refused(tmp_path, rate):
+    samples = noise(1600)
+    samples[800] = 3e38
+    soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
+    assert_refused(tmp_path / "a.wav", r"samples of 3e\+38", by_header=False)
+    soundfile.write(tmp_path / "a.wav", noise(300_000) * 2**31, rate, subtype="FLOAT")
+    assert np.isfinite(audio.read(tmp_path / "a.wav")).all()

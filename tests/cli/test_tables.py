@@ -42,7 +42,15 @@ def test_a_damaged_line_of_csv_is_processed_again(tmp_path, line):
 
 @pytest.mark.parametrize(
     "line",
-    ["{", "[1]", "3", "[" * 100_000, '{"file": "b.wav"}', '{"file": 3, "score": 1.0, "error": null}']
+    [
+        "{",
+        "[1]",
+        "3",
+        '{"file": "b.wav",\r"score": 1.0, "error": null}',
+        "[" * 100_000,
+        '{"file": "b.wav"}',
+        '{"file": 3, "score": 1.0, "error": null}',
+    ]
     + [json.dumps({"file": "b.wav", "score": score, "error": None}) for score in ("2.5", None, [], float("nan"), True)],
 )
 def test_a_damaged_line_of_json_is_processed_again(tmp_path, line):
