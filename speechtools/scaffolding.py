@@ -72,16 +72,16 @@ def new_recipe(name: str, folder: str | Path | None = None, template: str = "tas
     return target
 
 
-def new_plugin(name: str, folder: str | Path = ".") -> tuple[Path, Path]:
+def new_plugin(name: str, folder: str | Path = ".", new_kind: bool = False) -> tuple[Path, Path]:
     """Write a module with a small plugin ``kind/name`` that works, and a test of its contract.
 
-    For ``encoder/my-net`` they are ``my_net.py`` and ``test_my_net.py``. For a new kind the module also has a small
-    contract of that kind.
+    For ``encoder/my-net`` they are ``my_net.py`` and ``test_my_net.py``. With ``new_kind``, the kind may be a new one;
+    the module then also has a small contract of it.
 
     Raises
     ------
     PluginError
-        The name is invalid or taken, the kind is misspelt or has no template, or the module has the name of another.
+        The name is invalid or taken, the kind is unknown or has no template, or the module has the name of another.
     ConfigError
         One of the two files exists.
     """
@@ -89,8 +89,13 @@ def new_plugin(name: str, folder: str | Path = ".") -> tuple[Path, Path]:
     name = registry.current_plugin_name(name)
     kind, short = name.split("/")
     is_new_kind = kind not in registry.kinds()
-    if is_new_kind and registry.nearest(kind, registry.kinds()):
-        registry.available(kind)  # raises, with the nearest spelling
+    if is_new_kind and not new_kind:
+        near = registry.nearest(kind, registry.kinds())
+        hint = f" Did you mean '{near}/{short}'?" if near else ""
+        kinds = ", ".join(registry.kinds())
+        raise PluginError(
+            f"Unknown kind {kind!r}.{hint} For a new kind, pass --new_kind (new_kind=True). Kinds: {kinds}."
+        )
     if not is_new_kind and name in registry.available(kind):
         raise PluginError(f"The plugin {name!r} exists: {registry.place(registry.find(name))}. Choose another name.")
     templates = templates_folder() / "plugin"

@@ -42,16 +42,21 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Path]:
     Raises
     ------
     ConfigError
-        A folder contains no audio file.
+        There is no audio file. A folder without one is listed as unusable if there are other recordings.
     """
     recordings: dict[Path, None] = {}
+    empty: list[UnusablePath] = []
     for path in map(Path, paths):
         inside = _find_in_folder(path) if os.path.isdir(path) else [path]
+        empty += [folder for folder in inside if folder == path and isinstance(folder, UnusablePath)]
         recordings.update(dict.fromkeys(inside))
+    if empty and len(empty) == len(recordings):
+        raise ConfigError(f"The folder {empty[0]} {empty[0].reason}")
     return list(recordings)
 
 
 def _find_in_folder(folder: Path) -> list[Path]:
+    """List the recordings in a folder, or the folder itself as unusable."""
     suffixes = SUFFIXES | FFMPEG_SUFFIXES if ffmpeg.is_available() else SUFFIXES
     recordings, left_out = [], []
     for path in walk(folder):
@@ -60,14 +65,17 @@ def _find_in_folder(folder: Path) -> list[Path]:
             recordings.append(_checked(path))
         elif suffix in FFMPEG_SUFFIXES | UNREADABLE_SUFFIXES:
             left_out.append(path)
+    reason = "contains no audio file. Pass files, or a folder of recordings."
     if left_out:
         names = first_of(sorted(str(path.relative_to(folder)) for path in left_out))
         needs_ffmpeg = any(path.suffix.lower() in FFMPEG_SUFFIXES for path in left_out)
         remedy = "Install ffmpeg to read them." if needs_ffmpeg else "Convert them to WAV or FLAC."
         files = "1 file was" if len(left_out) == 1 else f"{len(left_out)} files were"
-        warnings.warn(f"{files} not read in {folder}: {names}. {remedy}", stacklevel=3)
+        if recordings:
+            warnings.warn(f"{files} not read in {folder}: {names}. {remedy}", stacklevel=3)
+        reason = f"contains no audio file that can be read; {files} not read: {names}. {remedy}"
     if not recordings:
-        raise ConfigError(f"The folder {folder} contains no audio file. Pass files, or a folder of recordings.")
+        return [UnusablePath.because(folder, reason)]
     return sorted(recordings)
 
 

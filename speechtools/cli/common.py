@@ -1,7 +1,6 @@
 """Options and output that several commands share."""
 
 import functools
-import math
 import os
 import stat
 import sys
@@ -12,10 +11,19 @@ from typing import Any
 import click
 
 from speechtools.core import registry
-from speechtools.core.errors import ConfigError
+from speechtools.core.errors import ConfigError, ModelKindError, printable
 
 #: Key of ``--trust`` in the context of a command.
 _TRUST = f"{__name__}.trust"
+#: Bytes of the longest name of a file.
+_LONGEST_NAME = 255
+#: The commands that take the models of an interface.
+_COMMANDS = {
+    "QualityNet": "`speechtools score`",
+    "SpeechEnhancer": "`speechtools enhance`",
+    "SpeakerEncoder": "`speechtools embed`, `enroll`, `verify`, `identify` and `trials`",
+}
+_COMMANDS["SpeakerVerification"] = _COMMANDS["SpeakerEncoder"]
 
 
 def model_options(command: Callable) -> Callable:
@@ -25,12 +33,16 @@ def model_options(command: Callable) -> Callable:
         is_flag=True,
         expose_value=False,
         callback=lambda context, _, value: context.meta.update({_TRUST: value}),
-        help="Load a model of an earlier version, whose yaml can run any program.",
+        help="Load a model of an earlier version too. Its yaml can run any program, so use only models you trust.",
     )(command)
-    command = click.option("--device", help="cpu, cuda or cuda:1.  [default: a GPU if there is one]")(command)
+    command = click.option(
+        "--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.  [default: a GPU if there is one]"
+    )(command)
     return click.option(
         "--model",
-        help="A `pretrained` folder, a hub id, or the name of a bundled model.  [default: the command's bundled model]",
+        metavar="MODEL",
+        help="The `pretrained` folder of a recipe, an id owner/name on the Hugging Face hub, or the name of a bundled "
+        "model.  [default: the bundled model of the command]",
     )(command)
 
 
@@ -42,7 +54,7 @@ def module_option(command: Callable[..., int]) -> Callable[..., int]:
         "modules",
         multiple=True,
         metavar="MODULE",
-        help="Import plugins of yours first: a file such as my_net.py, or a module. May be repeated.",
+        help="Import your plugins from this file, such as my_net.py, or module. May be repeated.",
     )
     @functools.wraps(command)
     def with_modules(*args: Any, modules: tuple[str, ...], **kwargs: Any) -> int:
@@ -56,12 +68,21 @@ def module_option(command: Callable[..., int]) -> Callable[..., int]:
 def load_model(interface: str, model: str | None, device: str | None) -> Any:
     """Load a model with the class ``interface`` of :mod:`speechtools.inference`."""
     from speechtools import inference
+    from speechtools.core.devices import check_device
     from speechtools.core.memory import keep_freed_memory
 
     keep_freed_memory()
-    run_opts = {"device": device} if device else None
-    trust = click.get_current_context().meta[_TRUST]
-    return getattr(inference, interface).from_hparams(model, run_opts=run_opts, trust=trust)
+    run_opts = {"device": check_device(device, "--device")} if device else None
+    context = click.get_current_context()
+    try:
+        return getattr(inference, interface).from_hparams(model, run_opts=run_opts, trust=context.meta[_TRUST])
+    except ModelKindError as error:
+        commands = _COMMANDS.get(error.interface or "")
+        if commands is None:
+            raise
+        bundled = getattr(inference, interface).BUNDLED.name
+        remedy = f"`{context.command_path}` takes models such as {bundled}."
+        raise ConfigError(f"--model={model} is a model for {commands}. {remedy}") from error
 
 
 def progress(results: Iterable, description: str, total: int) -> Iterable:
@@ -80,9 +101,14 @@ def print_problems(problems: Iterable[object]) -> int:
     """Print a line to stderr for each problem, and return the exit status: 1 if there is any."""
     status = 0
     for problem in problems:
-        print(f"speechtools: {problem}", file=sys.stderr)
+        print_message(printable(problem))
         status = 1
     return status
+
+
+def print_message(message: object) -> None:
+    """Print a message to stderr. Control characters, as names of files may have, are escaped."""
+    print("speechtools:", "\n".join(map(printable, str(message).splitlines())), file=sys.stderr)
 
 
 def channel_option(command: Callable) -> Callable:
@@ -93,7 +119,7 @@ def channel_option(command: Callable) -> Callable:
         show_default=True,
         callback=_channel,
         metavar="NUMBER|mix",
-        help="A channel of recordings, counted from 0, or the mean of all.",
+        help="The channel to use, counted from 0; mix is the mean of all channels.",
     )(command)
 
 
@@ -119,11 +145,37 @@ def output_options(command: Callable) -> Callable:
     )
 
 
-def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """Check that the number of an option is finite; a callback of click."""
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"{value} is not a finite number.")
-    return value
+def batch_size_option(command: Callable) -> Callable:
+    """Add ``--batch_size``."""
+    return click.option(
+        "--batch_size",
+        type=click.IntRange(min=1),
+        metavar="NUMBER",
+        default=32,
+        show_default=True,
+        help="Recordings that are computed together; fewer take less memory.",
+    )(command)
+
+
+def check_output(option: str, path: str | Path) -> None:
+    """Raise a :class:`ConfigError` if a file or folder cannot be written. Its parent folders need not exist."""
+    name = os.path.basename(path)
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        raise ConfigError(f"{option}: the name {name[:20]}… is too long for a file. Choose a shorter one.")
+    parent = next(parent for parent in Path(os.path.abspath(path)).parents if os.path.lexists(parent))
+    if not parent.is_dir():
+        raise ConfigError(f"{option}={path}: {parent} is not a folder. Choose another output.")
+    place = path if os.path.exists(path) else parent
+    if not os.access(place, os.W_OK):
+        raise ConfigError(f"{option}={path}: you may not write to {place}. Change its permissions or choose another.")
+
+
+def check_plot_folder(folder: str) -> None:
+    """Raise a :class:`ConfigError` if ``--png`` is not the name of a folder, or cannot be written."""
+    is_file = os.path.exists(folder) and not os.path.isdir(folder)
+    if is_file or folder.lower().endswith(".png"):
+        raise ConfigError(f"--png={folder} is a file{'' if is_file else ' name'}. Pass the name of a folder.")
+    check_output("--png", folder)
 
 
 def refuse_inputs(files: Iterable[str | Path], outputs: Mapping[str, Iterable[str | Path]]) -> None:

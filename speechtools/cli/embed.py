@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
+from speechtools.cli.command import command
 from speechtools.cli.common import (
     channel_option,
+    check_output,
     load_model,
     model_options,
     module_option,
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_WRITES = 10.0
 
 
-@click.command()
+@command(examples=["speechtools embed recordings --out d-vectors.npz"])
 @click.argument("paths", nargs=-1, required=True, metavar="FILE_OR_FOLDER...")
-@click.option("--out", required=True, metavar="FILE", help="The .npz file to write.")
+@click.option(
+    "--out", required=True, metavar="FILE", help="The .npz file to write. Its folder is created if it does not exist."
+)
 @model_options
 @channel_option
 @output_options
@@ -46,13 +50,16 @@ def embed(
 ) -> int:
     """Write the d-vectors of recordings to a file. Folders are searched for audio files.
 
-    The .npz file contains `files` (n,), `dvectors` (n, size) and `model`, which identifies the encoder. A recording
-    without a d-vector is reported; the others are embedded, and the exit status is 1.
+    A d-vector describes the voice in a recording. The .npz file contains `files` (n,), `dvectors` (n, size) and
+    `model`, which identifies the encoder. In Python, numpy.load reads it.
+
+    A recording that cannot be embedded is reported; the others are embedded, and the exit status is 1.
     """
     from speechtools.audio.recordings import find_recordings
 
     if os.path.isdir(out):
         raise ConfigError(f"--out={out} is a folder. Pass the name of a file, such as d-vectors.npz.")
+    check_output("--out", out)
     files = find_recordings(paths)
     refuse_inputs(files, {"--out": [out]})
     if os.path.exists(out) and not is_stream(out) and (resume or not overwrite):

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import click
 
+from speechtools.cli.command import command
 from speechtools.cli.common import (
     channel_option,
+    check_output,
     load_model,
     model_options,
     module_option,
@@ -19,16 +21,22 @@ from speechtools.core.errors import ConfigError, printable
 from speechtools.core.files import is_stream
 
 
-@click.command()
-@click.argument("source", metavar="FILE_OR_FOLDER", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
+@command(
+    examples=[
+        "speechtools enhance noisy.wav enhanced.wav",
+        "speechtools enhance recordings enhanced",
+        "speechtools enhance recordings enhanced --resume     # after an interruption",
+    ]
+)
+@click.argument("source_path", metavar="FILE_OR_FOLDER")
+@click.argument("target_path", metavar="OUTPUT")
 @model_options
 @channel_option
 @output_options
 @module_option
 def enhance(
-    source: Path,
-    target: Path,
+    source_path: str,
+    target_path: str,
     model: str | None,
     device: str | None,
     channel: int | str,
@@ -37,11 +45,14 @@ def enhance(
 ) -> int:
     """Remove the noise from a recording, or from all recordings in a folder.
 
-    OUTPUT is a file (.wav or .flac) or a folder. It is mono, 16 bit, at the sample rate of the model.
+    OUTPUT is a file (.wav or .flac) or, for a folder of recordings, a folder, in which the same subfolders are created.
+    Enhanced recordings are mono, 16 bit, at the sample rate of the model.
 
     Existing files are replaced with --overwrite only, and skipped with --resume. A recording that cannot be enhanced is
     reported; the others are enhanced, and the exit status is 1.
     """
+    source, target = Path(source_path), Path(target_path)
+    check_output("OUTPUT", target)
     files = _files(source, target)
     remaining = _remaining(files, resume, overwrite)
     enhancer = load_model("SpeechEnhancer", model, device)

@@ -13,26 +13,30 @@ import click
 
 from speechtools import __version__
 from speechtools.cli import embed, enhance, plugins, score, trials, voices
+from speechtools.cli.command import Group
+from speechtools.cli.common import print_message
 from speechtools.core.errors import SpeechtoolsError
 from speechtools.core.signals import describe, raise_terminated
 
 
-class _InOrder(click.Group):
-    """A group that lists its commands in the order in which they were added."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-
 @click.group(
-    cls=_InOrder,
+    cls=Group,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 120,
+        "token_normalize_func": lambda word: word.replace("-", "_"),  # --batch-size is --batch_size
+    },
+    epilog="The exit status is 0 if all went well, 1 for an error (also of a single recording), 2 for wrong usage, and "
+    "128 plus the number of a signal that ended the command, such as 130 for Ctrl-C.",
 )
 @click.version_option(__version__, prog_name="speechtools", message="%(prog)s %(version)s")
 @click.pass_context
 def command_line(context: click.Context) -> None:
-    """Score speech quality without a reference, enhance speech, verify speakers, and manage plugins."""
+    """Score speech quality without a reference, enhance speech, verify speakers, and manage plugins.
+
+    `speechtools COMMAND --help` describes a command, with examples.
+    """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -56,34 +60,36 @@ for command in (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, 1 (error), 2 (wrong usage) or 128 + the signal that ended it."""
-    _open_streams()
-    with warnings.catch_warnings(), raise_terminated():
-        warnings.showwarning = _show_warning
-        try:
-            status = command_line.main(argv, prog_name="speechtools", standalone_mode=False)
-            sys.stdout.flush()
-            return status or 0
-        except click.exceptions.NoArgsIsHelpError as error:
-            print(error.format_message(), file=sys.stderr)
-            return error.exit_code
-        except click.ClickException as error:
-            if isinstance(error, click.UsageError) and error.ctx is not None:
-                print(error.ctx.get_usage(), file=sys.stderr)
-            print(f"speechtools: {error.format_message()}", file=sys.stderr)
-            return error.exit_code
-        except SpeechtoolsError as error:
-            print(f"speechtools: {error}", file=sys.stderr)
-            return 1
-        except BrokenPipeError:  # the reader, such as `head`, has exited
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        except OSError as error:  # such as a full disk, or a folder without permission
-            print(f"speechtools: {error}", file=sys.stderr)
-            return 1
-        except (KeyboardInterrupt, click.Abort) as error:
-            reason, status = describe(error.__cause__ if isinstance(error, click.Abort) else error)
-            print(f"speechtools: {reason}.", file=sys.stderr)
-            return status
+    try:
+        _open_streams()
+        with warnings.catch_warnings(), raise_terminated():
+            warnings.showwarning = _show_warning
+            return _run(argv)
+    except (KeyboardInterrupt, click.Abort) as error:
+        reason, status = describe(error.__cause__ if isinstance(error, click.Abort) else error)
+        print_message(f"{reason}.")
+        return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        status = command_line.main(argv, prog_name="speechtools", standalone_mode=False)
+        sys.stdout.flush()
+        return status or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return error.exit_code
+    except click.ClickException as error:
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            print(error.ctx.get_usage(), file=sys.stderr)
+        print_message(error.format_message())
+        return error.exit_code
+    except BrokenPipeError:  # the reader, such as `head`, has exited
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (SpeechtoolsError, OSError) as error:  # OSError: a full disk, or a folder without permission
+        print_message(error)
+        return 1
 
 
 def _open_streams() -> None:
@@ -97,4 +103,4 @@ def _open_streams() -> None:
 
 
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:
-    print("speechtools: warning:", " ".join(str(message).split()), file=sys.stderr)
+    print_message(f"warning: {' '.join(str(message).split())}")

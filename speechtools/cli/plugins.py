@@ -8,21 +8,27 @@ import textwrap
 
 import click
 
+from speechtools.cli.command import Group, command
 from speechtools.cli.common import module_option, print_problems
 from speechtools.core import registry
 from speechtools.core.errors import ConfigError, PluginError
 
 
-@click.command("list")
+@command("list", examples=["speechtools list", "speechtools list encoder", "speechtools list '*/lstm*'"])
 @click.argument("pattern", required=False)
 @module_option
 def list_plugins(pattern: str | None) -> int:
-    """List the registered plugins: all, those of a kind (corpus), or those that match a pattern ("corpus/*")."""
+    """List the plugins, with their kinds.
+
+    PATTERN selects a kind, as in `encoder`, or names, as in 'corpus/*' or '*/lstm*'. Quote patterns with an asterisk.
+    """
     names = registry.available(pattern)
     if not names and pattern:
-        known = registry.available(pattern.split("/")[0])
+        kind = pattern.split("/")[0]
+        known = registry.available(kind if kind in registry.kinds() else None)
         hint = registry.did_you_mean(pattern, known)
-        raise PluginError(f"No plugin matches {pattern!r}.{hint} This kind has: {', '.join(known) or 'none'}.")
+        kinds = f"The kind {kind} has: {', '.join(known)}." if kind in registry.kinds() else _kinds()
+        raise PluginError(f"No plugin matches {pattern!r}.{hint} {kinds}")
     contracts = registry.contracts()
     width = max(map(len, names))
     for index, kind in enumerate(sorted({name.split("/")[0] for name in names})):
@@ -36,7 +42,7 @@ def list_plugins(pattern: str | None) -> int:
     return 0
 
 
-@click.command()
+@command(examples=["speechtools show encoder/lstm"])
 @click.argument("name", metavar="KIND/NAME")
 @module_option
 def show(name: str) -> int:
@@ -53,7 +59,7 @@ def show(name: str) -> int:
     return 0
 
 
-class _CheckGroup(click.Group):
+class _CheckGroup(Group):
     """``speechtools check``, which still takes its former form, without the kind of thing to check."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -84,12 +90,19 @@ def check() -> None:
     """Check a plugin, a recipe or a manifest. The exit status is 1 if there are problems."""
 
 
-@check.command("plugin")
+@check.command(
+    "plugin",
+    examples=[
+        "speechtools check plugin encoder/lstm",
+        "speechtools check plugin corpus/timit --data_folder=/data/TIMIT",
+        "speechtools check plugin encoder/my-net --module my_net.py",
+    ],
+)
 @click.argument("name", metavar="KIND/NAME")
 @click.option("--data_folder", metavar="FOLDER", help="For a corpus: its folder, to test its utterances as well.")
 @module_option
 def check_plugin(name: str, data_folder: str | None) -> int:
-    """Test a plugin against the contract of its kind."""
+    """Test whether a plugin keeps the contract of its kind, which `speechtools show` prints."""
     from speechtools.core import contract
 
     if name.endswith(".py"):
@@ -105,11 +118,13 @@ def check_plugin(name: str, data_folder: str | None) -> int:
     return 0
 
 
-@check.command("recipe")
+@check.command(
+    "recipe", examples=["speechtools check recipe recipes/TIMIT/quality", "speechtools check recipe recipes"]
+)
 @click.argument("folder")
 @module_option
 def check_recipe(folder: str) -> int:
-    """Check that the yaml files of a recipe, or of all recipes in a folder, resolve and build."""
+    """Check the yaml files of a recipe, or of all recipes in a folder, without training."""
     from speechtools import training
 
     scripts = sorted(glob.glob("*/train.py", root_dir=folder) + glob.glob("*/*/train.py", root_dir=folder))
@@ -119,11 +134,11 @@ def check_recipe(folder: str) -> int:
     return _print_result(folder, [problem for path in folders for problem in training.check_recipe(path)])
 
 
-@check.command("manifest")
+@check.command("manifest", examples=["speechtools check manifest results/prepared/train.csv"])
 @click.argument("file")
 @module_option
 def check_manifest(file: str) -> int:
-    """Check every row of a manifest against its audio, its scale and its neighbours."""
+    """Check every row of a manifest, a CSV file of prepared data, against its audio."""
     import speechtools.enhancement.data  # these three define the known manifests
     import speechtools.quality.data
     import speechtools.speaker.index  # noqa: F401
@@ -139,35 +154,51 @@ def _print_result(name: str, problems: list[str]) -> int:
     return status
 
 
-@click.group()
+@click.group(cls=Group)
 def new() -> None:
     """Create a recipe or a plugin to start from. Nothing is overwritten."""
 
 
-@new.command("recipe")
+@new.command("recipe", examples=["speechtools new recipe MyCorpus/my-task --template classify"])
 @click.argument("name", metavar="CORPUS/TASK")
-@click.option("--folder", help="The folder for CORPUS.  [default: recipes/ of the checkout]")
-@click.option("--template", default="task", help="task (speaker verification) or classify (labels).  [default: task]")
+@click.option("--folder", metavar="FOLDER", help="The folder for CORPUS.  [default: recipes/ of the checkout]")
+@click.option(
+    "--template",
+    metavar="NAME",
+    default="task",
+    show_default=True,
+    help="What the recipe trains: task, a speaker verification, or classify, a classifier of labelled recordings.",
+)
 def new_recipe(name: str, folder: str | None, template: str) -> int:
-    """Create a recipe that trains."""
+    """Copy a small recipe that works, to change it step by step.
+
+    It is written to CORPUS/TASK, as in TIMIT/quality, and its README.md says what to change.
+    """
     from speechtools import scaffolding
 
     print(scaffolding.how_to_use_recipe(name, scaffolding.new_recipe(name, folder, template)))
     return 0
 
 
-@new.command("plugin")
+@new.command(
+    "plugin", examples=["speechtools new plugin encoder/my-net", "speechtools new plugin pooling/mean --new_kind"]
+)
 @click.argument("name", metavar="KIND/NAME")
-@click.option("--folder", help="The folder for the module and its test.  [default: the current folder]")
-def new_plugin(name: str, folder: str | None) -> int:
-    """Create a module with a plugin that keeps the contract of its kind, and its test.
+@click.option("--folder", metavar="FOLDER", help="For the module and its test.  [default: the current folder]")
+@click.option("--new_kind", is_flag=True, help="KIND is a new one; the module then also has a small contract.")
+def new_plugin(name: str, folder: str | None, new_kind: bool) -> int:
+    """Create a module with a small plugin that works, and its test.
 
-    For a new kind, the module also has a small contract.
+    `speechtools list` shows the kinds.
     """
     from speechtools import scaffolding
 
-    print(scaffolding.how_to_use_plugin(name, scaffolding.new_plugin(name, folder or ".")))
+    print(scaffolding.how_to_use_plugin(name, scaffolding.new_plugin(name, folder or ".", new_kind)))
     return 0
+
+
+def _kinds() -> str:
+    return f"Kinds: {', '.join(registry.kinds())}."
 
 
 def _wrap(text: str, indent: str, first_indent: str | None = None) -> str:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from speechtools import SAMPLE
+from speechtools.cli.command import command
 from speechtools.cli.common import (
+    batch_size_option,
     channel_option,
-    finite,
+    check_plot_folder,
     load_model,
     model_options,
     module_option,
@@ -43,28 +45,37 @@ class ScoreRow(Row):
     error: str | None = None
 
 
-@click.command()
+@command(
+    examples=[
+        "speechtools score --sample",
+        "speechtools score call.wav",
+        "speechtools score recordings --csv scores.csv --png plots",
+        "speechtools score recordings --csv scores.csv --resume     # after an interruption",
+        "ffmpeg -i film.mp4 -f wav - | speechtools score -",
+    ]
+)
 @click.argument("paths", nargs=-1, metavar="[FILE_OR_FOLDER]...")
 @click.option("--sample", is_flag=True, help="Score the bundled recording: 3 s, with street noise.")
 @model_options
 @click.option(
-    "--csv", "csv_path", metavar="FILE", help="Write a CSV file: file, score, seconds, degraded_seconds, error."
+    "--csv",
+    "csv_path",
+    metavar="FILE",
+    help="Write a CSV file with the columns file, score, seconds, degraded_seconds, error.",
 )
-@click.option("--jsonl", "jsonl_path", metavar="FILE", help="Write JSON lines, with the frame scores and their times.")
-@click.option("--png", metavar="FOLDER", help="Plot the spectrogram and the frame scores of every file.")
+@click.option(
+    "--jsonl", "jsonl_path", metavar="FILE", help="Write the same as JSON lines, with the frame scores and their times."
+)
+@click.option(
+    "--png", metavar="FOLDER", help="Draw the spectrogram and the frame scores of every recording in this folder."
+)
 @click.option(
     "--below",
     type=float,
-    callback=finite,
+    metavar="SCORE",
     help="Frames that score worse than this count as degraded.  [default: 2.5 on the scales of PESQ and MOS]",
 )
-@click.option(
-    "--batch_size",
-    type=click.IntRange(min=1),
-    default=32,
-    show_default=True,
-    help="Recordings that are scored together.",
-)
+@batch_size_option
 @channel_option
 @output_options
 @module_option
@@ -82,12 +93,15 @@ def score(
     resume: bool,
     overwrite: bool,
 ) -> int:
-    """Predict the quality of recordings, without a reference. Folders are searched; `-` is the standard input.
+    """Predict the quality of recordings, without a reference.
 
-    The output has a line for each recording: its score, a tab, its path. On a terminal, a header explains the scale;
-    in a pipe or file there is none. A table (--csv, --jsonl) grows with every recording; `-` is the standard output.
+    Folders are searched for audio files; `-` is the standard input. The output has a line for each recording: its
+    score, a tab, its path. On a terminal, a header explains the scale.
 
-    A file that cannot be scored is reported; the others are scored, and the exit status is 1.
+    With --csv or --jsonl, the results are written to a file instead; `-` is the standard output. Missing folders of
+    outputs are created. The file grows with every recording, and --resume continues it.
+
+    A recording that cannot be scored is reported; the others are scored, and the exit status is 1.
     """
     from speechtools.audio.recordings import find_recordings
 
@@ -207,8 +221,7 @@ def plot_files(files: Iterable[Path], folder: str, overwrite: bool) -> dict[Path
     """
     from speechtools.core.plots import is_plot
 
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise ConfigError(f"--png={folder} is a file. Pass the name of a folder.")
+    check_plot_folder(folder)
     plots: dict[Path, Path] = {}
     used: set[str] = set()
     for path in files:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
+from speechtools.cli.common import check_output
 from speechtools.core.errors import ConfigError
 from speechtools.core.files import is_stream, write_aside
 from speechtools.core.rows import Row, as_cell, parse_row
@@ -47,12 +48,14 @@ class Table:
     Raises
     ------
     ConfigError
-        The path is a folder, or a file of another kind and ``overwrite`` is false.
+        The path is a folder, or a file of another kind and ``overwrite`` is false; or it cannot be written.
     """
 
     def __init__(self, option: str, path: str, model: type[Row], overwrite: bool = False, resume: bool = False):
         if os.path.isdir(path):
             raise ConfigError(f"{option}={path} is a folder. Pass the name of a file.")
+        if path != "-":
+            check_output(option, path)
         self.path, self.model = path, model
         self.is_stream = path == "-" or is_stream(path)
         #: Lines of the earlier run, by file.

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import click
 
+from speechtools.cli.command import command
 from speechtools.cli.common import (
+    batch_size_option,
     channel_option,
+    check_plot_folder,
     load_model,
     model_options,
     module_option,
@@ -35,26 +38,31 @@ class TrialRow(Row):
     error: str | None = None
 
 
-@click.command()
+@command(
+    examples=[
+        "speechtools trials trials.txt",
+        "speechtools trials veri_test.txt --root voxceleb1/wav --csv scores.csv --png plots",
+    ]
+)
 @click.argument("path", metavar="LIST")
 @click.option("--root", metavar="FOLDER", help="The folder of the recordings.  [default: the folder of the list]")
-@click.option("--csv", "csv_path", metavar="FILE", help="Write a CSV file: line, target, first, second, score, error.")
+@click.option(
+    "--csv",
+    "csv_path",
+    metavar="FILE",
+    help="Write a CSV file with the columns line, target, first, second, score, error.",
+)
 @click.option("--png", metavar="FOLDER", help="Draw a DET curve, det.png, and a histogram of the scores, scores.png.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files of another kind; never a recording.")
 @click.option(
     "--p_target",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="NUMBER",
     default=0.01,
     show_default=True,
-    help="Probability of a target, for minDCF.",
+    help="Prior probability of a target trial in minDCF, between 0 and 1.",
 )
-@click.option(
-    "--batch_size",
-    type=click.IntRange(min=1),
-    default=32,
-    show_default=True,
-    help="Recordings that are embedded together.",
-)
+@batch_size_option
 @model_options
 @channel_option
 @module_option
@@ -70,10 +78,12 @@ def trials(
     device: str | None,
     channel: int | str,
 ) -> int:
-    """Score a list of trials, and print error rates.
+    """Score a list of trials of speaker verification, and print error rates.
 
-    The list has a trial on each line, as those of VoxCeleb: `1 a.wav b.wav` if both recordings are of the same speaker,
-    `0 a.wav b.wav` otherwise. Fields are separated by spaces, tabs or commas.
+    The rates are the equal error rate (EER) and the minimum of the detection cost (minDCF).
+
+    LIST is a text file with a trial on each line, as those of VoxCeleb: `1 a.wav b.wav` if both recordings
+    are of the same speaker, `0 a.wav b.wav` otherwise. Fields are separated by spaces, tabs or commas.
 
     Each recording is embedded once. Trials of a recording that cannot be used are left out; it is reported, and the
     exit status is 1.
@@ -146,8 +156,7 @@ def _print_rates(targets: list[float], nontargets: list[float], p_target: float)
 def _plot_files(folder: str, overwrite: bool) -> list[Path]:
     from speechtools.core.plots import is_plot
 
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise ConfigError(f"--png={folder} is a file. Pass the name of a folder.")
+    check_plot_folder(folder)
     plots = [Path(folder) / name for name in ("det.png", "scores.png")]
     for plot in plots:
         if not overwrite and plot.exists() and not is_plot(plot):

@@ -12,9 +12,11 @@ from typing import Any
 
 import click
 
+from speechtools.cli.command import Group, command
 from speechtools.cli.common import (
+    batch_size_option,
     channel_option,
-    finite,
+    check_output,
     load_model,
     model_options,
     module_option,
@@ -49,11 +51,17 @@ def voices_option(command: Callable) -> Callable:
 # --------------------------------------------------------------------------------------------------------------- enroll
 
 
-@click.command()
+@command(
+    examples=[
+        "speechtools enroll anna anna_1.wav anna_2.wav anna_3.wav --voices voices.npz",
+        "speechtools enroll anna anna_4.wav --add --voices voices.npz",
+        "speechtools enroll --from-folder speakers --voices voices.npz     # speakers/anna/*.wav, …",
+    ]
+)
 @click.argument("words", nargs=-1, metavar="[NAME RECORDING...]")
 @click.option("--voices", required=True, metavar="FILE", help="The .npz file of voices to create or extend.")
 @click.option(
-    "--from-folder", metavar="FOLDER", help="Enroll every subfolder of recordings, under the name of the subfolder."
+    "--from-folder", metavar="FOLDER", help="Enroll a voice from each subfolder, under the name of the subfolder."
 )
 @click.option("--overwrite", is_flag=True, help="Replace a voice that has this name.")
 @click.option("--add", is_flag=True, help="Add the recordings to a voice that has this name.")
@@ -70,21 +78,22 @@ def enroll(
     device: str | None,
     channel: int | str,
 ) -> int:
-    """Enroll a voice from recordings of it, better three or more, in a file for `verify` and `identify`.
+    """Add a voice to a file of voices, for `verify` and `identify`.
 
-    A folder counts as all recordings in it. With --from-folder, many voices are enrolled; a recording or voice that
-    cannot be used is reported, the others are enrolled, and the exit status is 1.
+    NAME is the name of the speaker. Pass three or more recordings if you can; a folder counts as all recordings in it.
+    A voice that has this name already is changed with --add or --overwrite only.
 
-    A voice of the same name is replaced with --overwrite only. Several processes may enroll voices in one file at the
-    same time.
+    With --from-folder, many voices are enrolled. A recording or voice that cannot be used is reported; the others are
+    enrolled, and the exit status is 1.
     """
     from tqdm import tqdm
 
     from speechtools.audio.recordings import find_recordings
     from speechtools.speaker.voices import check_name, edit_voices, read_voices, taken
 
-    if not voices or os.path.isdir(voices):
+    if os.path.isdir(voices):
         raise ConfigError(f"--voices={voices} is not the name of a file. Pass one, such as voices.npz.")
+    check_output("--voices", voices)
     if overwrite and add:
         raise ConfigError("--overwrite and --add exclude each other. Pass one of them.")
     if from_folder is None:
@@ -160,12 +169,18 @@ def _find_speakers(folder: str) -> dict[str, list[Path]]:
 # -------------------------------------------------------------------------------------------------- verify and identify
 
 
-@click.command()
+@command(
+    examples=[
+        "speechtools verify one.wav other.wav",
+        "speechtools verify anna call.wav --voices voices.npz",
+        "if speechtools verify --quiet anna call.wav --voices voices.npz; then …; fi",
+    ]
+)
 @click.argument("claimed", metavar="RECORDING_OR_NAME")
 @click.argument("recording")
 @click.option("--voices", metavar="FILE", help="A file of voices that `speechtools enroll` wrote.")
 @click.option(
-    "--threshold", type=float, callback=finite, help="Accept from this score on.  [default: the model's threshold]"
+    "--threshold", type=float, metavar="SCORE", help="Accept from this score on.  [default: the model's threshold]"
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print no decision; the exit status is 0 (accepted) or 1 (rejected).")
 @model_options
@@ -181,10 +196,13 @@ def verify(
     device: str | None,
     channel: int | str,
 ) -> int:
-    """Decide whether two recordings are of the same voice or, with --voices, whether one is of an enrolled voice.
+    """Decide whether a recording is of the same voice as another, or of an enrolled voice.
 
-    The score is a cosine, from -1 to 1. The exit status is 0 for both decisions and 1 for an error. With --quiet, it is
-    0 if the voice is accepted, 1 if it is rejected and 2 for an error, such as a recording without speech.
+    Without --voices, pass two recordings. With --voices, pass the name of an enrolled voice, then a recording. The
+    output is accepted or rejected, the score (a cosine, from -1 to 1) and the threshold, separated by tabs.
+
+    The exit status is 0 for both decisions and 1 for an error. With --quiet, it is 0 if the voice is accepted, 1 if it
+    is rejected, and 2 for an error, such as a recording without speech.
     """
     if not quiet:
         verdict, used = _decide(claimed, recording, voices, threshold, model, device, channel)
@@ -239,29 +257,32 @@ def _decide(
     return verdict, verifier.threshold if threshold is None else threshold
 
 
-@click.command()
+@command(
+    examples=[
+        "speechtools identify call.wav --voices voices.npz",
+        "speechtools identify calls --voices voices.npz --top 3 --threshold 0.5",
+        "speechtools identify calls --voices voices.npz --csv who.csv",
+    ]
+)
 @click.argument("paths", nargs=-1, required=True, metavar="FILE_OR_FOLDER...")
 @voices_option
 @click.option(
     "--top",
     type=click.IntRange(min=1),
+    metavar="NUMBER",
     default=1,
     show_default=True,
     help="List at most this many voices for each recording.",
 )
 @click.option(
-    "--threshold", type=float, callback=finite, help="List voices from this score on.  [default: the model's threshold]"
+    "--threshold", type=float, metavar="SCORE", help="List voices from this score on.  [default: the model's threshold]"
 )
-@click.option("--csv", "csv_path", metavar="FILE", help="Write a CSV file: file, rank, name, score, error.")
+@click.option(
+    "--csv", "csv_path", metavar="FILE", help="Write a CSV file with the columns file, rank, name, score, error."
+)
 @click.option("--jsonl", "jsonl_path", metavar="FILE", help="Write the same as JSON lines.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files; never one of the recordings.")
-@click.option(
-    "--batch_size",
-    type=click.IntRange(min=1),
-    default=32,
-    show_default=True,
-    help="Recordings that are embedded together.",
-)
+@batch_size_option
 @model_options
 @channel_option
 @module_option
@@ -278,11 +299,11 @@ def identify(
     device: str | None,
     channel: int | str,
 ) -> int:
-    """Find out which enrolled voice recordings are of. Folders are searched for audio files.
+    """Find the enrolled voice in each recording. Folders are searched for audio files.
 
-    The output has a line for each recording: its path, the name of the most similar voice and the score, separated by
-    tabs; with --top 3, up to three lines. If no voice reaches the threshold, the line says nobody, with the highest
-    score; in the CSV file, the name is empty then.
+    The output has a line for each recording: its path, the name of the most similar voice, and the score (a cosine,
+    from -1 to 1), separated by tabs. With --top 3, it has up to three lines. If no voice reaches the threshold, the
+    name is `nobody`, and empty in a CSV file; the score is the highest.
 
     A recording that cannot be used is reported; the others are identified, and the exit status is 1.
     """
@@ -337,7 +358,7 @@ def identify(
 # --------------------------------------------------------------------------------------------------------------- voices
 
 
-@click.group()
+@click.group(cls=Group)
 def voices() -> None:
     """List, remove or rename the voices of a file."""
 
@@ -347,7 +368,7 @@ def voices() -> None:
 def list_voices(voices: str) -> int:
     """List the voices: name, recordings, seconds of speech and date, separated by tabs.
 
-    What is unknown, for files that an earlier version wrote, is -. On a terminal, there is a header.
+    Files of earlier versions do not have all of this; what is missing is shown as -.
     """
     from speechtools.speaker.voices import read_voices
 

@@ -26,6 +26,20 @@ class ConfigError(SpeechtoolsError):
     """An option of a recipe or command is unknown or has an invalid value."""
 
 
+class ModelKindError(ConfigError):
+    """A trained model is of another kind than the interface that loads it.
+
+    Attributes
+    ----------
+    interface : str or None
+        Name of the interface that accepts the model, if it is known.
+    """
+
+    def __init__(self, message: str, interface: str | None):
+        super().__init__(message)
+        self.interface = interface
+
+
 class InstallationError(SpeechtoolsError, ImportError):
     """A required package is installed in a version that does not load."""
 

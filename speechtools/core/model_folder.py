@@ -22,7 +22,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 import speechtools
 from speechtools.core import registry
-from speechtools.core.errors import ConfigError, PluginError, first_of
+from speechtools.core.errors import ConfigError, ModelKindError, PluginError, first_of
 from speechtools.core.files import write_aside
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -210,9 +210,10 @@ def read_model(folder: Path, kinds: Mapping[str, str], interface: str) -> Model:
     for name, definition in config["components"].items():
         kind = kinds.get(name)
         if kind is None or definition["plugin"].partition("/")[0] != kind:
-            raise ConfigError(
+            raise ModelKindError(
                 f"{path} has the component {name} with the plugin {definition['plugin']!r}, which {interface} does not "
-                f"accept. It is a model for {trained}: load it with that."
+                f"accept. It is a model for {trained}: load it with that.",
+                config["interface"],
             )
     tensors = _read_weights(folder / WEIGHTS, config)
     components = {name: _build(name, config, tensors.get(name, {}), path) for name in config["components"]}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from speechtools.core import registry
 from speechtools.core.checks import check_number
+from speechtools.core.devices import check_device
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.former_models import YAML, read_former_model
 from speechtools.core.model_card import model_card
@@ -56,7 +57,8 @@ class PretrainedModel(Pretrained):
         freeze_params: bool = True,
     ):
         if isinstance(run_opts, dict) and run_opts.get("device") is not None:
-            run_opts = run_opts | {"device": str(run_opts["device"])}  # SpeechBrain expects text
+            # As text, which SpeechBrain expects, and with a number, without which it prints a warning.
+            run_opts = run_opts | {"device": check_device(run_opts["device"])}
         hparams = dict(hparams or {})
         if "sample_rate" in self.HPARAMS_NEEDED:
             check_number("sample_rate", hparams.get("sample_rate"), 1000, 192_000, whole=True)

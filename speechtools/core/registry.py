@@ -130,7 +130,9 @@ def kinds() -> list[str]:
 
 
 def available(pattern: str | None = None) -> list[str]:
-    """The registered names, sorted: all, those of a kind (``"encoder"``) or those matching ``"encoder/*lstm*"``.
+    """The registered names, sorted: all, those of a kind (``"encoder"``) or those matching a pattern.
+
+    A pattern matches ``kind/name``; without a slash, it matches kinds.
 
     Raises
     ------
@@ -139,20 +141,26 @@ def available(pattern: str | None = None) -> list[str]:
 
     Examples
     --------
-    >>> available("encoder/lstm*")
-    ['encoder/lstm', 'encoder/lstmp']
+    >>> available("encoder/lstm*"), available("*/lstmp")
+    (['encoder/lstm', 'encoder/lstmp'], ['encoder/lstmp'])
     """
     _load_entry_points()
     if pattern is None:
         for kind in _contracts:
             _import_kind(kind)
         return sorted(_plugins)
-    pattern = current_plugin_name(pattern)
+    pattern = current_plugin_name(pattern.removesuffix("/"))
     kind = pattern.split("/")[0]
+    if not kind:
+        raise PluginError("The name of the kind is empty. Write a kind, or a pattern such as 'encoder/*'.")
+    if _is_pattern(kind):
+        return [name for name in available() if fnmatchcase(name if "/" in pattern else name.split("/")[0], pattern)]
     _import_kind(kind)
     names = sorted(name for name in _plugins if name.split("/")[0] == kind)
     if not names and kind not in _contracts:
-        raise PluginError(f"Unknown kind {kind!r}.{did_you_mean(kind, kinds())} Kinds: {', '.join(kinds())}.")
+        homonyms = [name for name in available() if name.split("/")[1] == pattern]
+        hint = did_you_mean(kind, kinds()) or did_you_mean(pattern, homonyms)
+        raise PluginError(f"Unknown kind {kind!r}.{hint} Kinds: {', '.join(kinds())}.")
     return [name for name in names if "/" not in pattern or fnmatchcase(name, pattern)]
 
 
@@ -169,7 +177,7 @@ def find(name: str) -> Callable:
     >>> find("quality/blstm").__name__
     'QualityBLSTM'
     """
-    if not isinstance(name, str) or "/" not in name:
+    if not isinstance(name, str) or "/" not in name.strip("/"):
         known = ", ".join(kinds())
         raise PluginError(f"Invalid plugin name {name!r}. Write kind/name, as in 'features/magnitude'. Kinds: {known}.")
     name = current_plugin_name(name)
@@ -383,6 +391,10 @@ def nearest(word: object, choices: Iterable[str]) -> str | None:
     text, choices = str(word), list(choices)
     longer = [choice for choice in choices if len(text) > 2 and choice.startswith(text)]
     return next(iter(longer or difflib.get_close_matches(text, choices, n=1, cutoff=0.5)), None)
+
+
+def _is_pattern(text: str) -> bool:
+    return any(character in text for character in "*?[")
 
 
 def did_you_mean(word: object, choices: Iterable[str], quoted: bool = True) -> str:

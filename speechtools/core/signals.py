@@ -3,12 +3,17 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
 
 #: SIGTERM (``kill``, a batch system's time limit) and SIGHUP (a closed terminal), where the system has them.
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+#: Packages with C++ code that aborts the process when a signal's handler raises an exception during their import.
+_ABORTING = ("torch", "torchaudio", "speechbrain")
 
 
 class Terminated(KeyboardInterrupt):
@@ -40,17 +45,22 @@ def describe(interrupt: BaseException | None) -> tuple[str, int]:
 def raise_terminated() -> Iterator[None]:
     """Raise :class:`Terminated` in the block when a signal of :data:`ENDING` arrives.
 
-    A signal that the process ignores (``nohup``) stays ignored. Outside the main thread, nothing changes.
+    While torch is imported, such a signal or Ctrl-C ends the process at once, with a message. A signal that the process
+    ignores (``nohup``) stays ignored. Outside the main thread, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = _install()
+    numbers, interrupt = _install(), signal.getsignal(signal.SIGINT)
+    if interrupt == signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     finally:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
+        if interrupt == signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupt)
 
 
 def raise_terminated_from_now() -> None:
@@ -76,9 +86,25 @@ def _install(once: bool = False) -> list[int]:
             signal.raise_signal(signum)
         if once:
             signal.signal(signum, signal.SIG_IGN)
-        raise Terminated(signum)
+        interrupt = Terminated(signum)
+        _end_during_imports(interrupt)
+        raise interrupt
 
     numbers = [number for number in ENDING if signal.getsignal(number) == signal.SIG_DFL]
     for number in numbers:
         signal.signal(number, handle)
     return numbers
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    _end_during_imports(KeyboardInterrupt())
+    signal.default_int_handler(signum, frame)
+
+
+def _end_during_imports(interrupt: KeyboardInterrupt) -> None:
+    """End the process if a package of :data:`_ABORTING` is being imported; nothing is open at that time."""
+    specs = (getattr(sys.modules.get(name), "__spec__", None) for name in _ABORTING)
+    if any(getattr(spec, "_initializing", False) for spec in specs):
+        reason, status = describe(interrupt)
+        os.write(2, f"speechtools: {reason}.\n".encode())
+        os._exit(status)

@@ -22,7 +22,6 @@ from typing import Any
 
 import ruamel.yaml
 import speechbrain as sb
-import torch
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from hyperpyyaml.core import recursive_update
 from ruamel.yaml.comments import CommentedMap
@@ -30,6 +29,7 @@ from speechbrain.utils.run_opts import HELP_TEXTS
 
 from speechtools.core import registry
 from speechtools.core.checks import check_arguments, check_number
+from speechtools.core.devices import check_device
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.registry import did_you_mean
 from speechtools.training.trees import dump, load_variants, nodes, plain, problem, references, tag
@@ -187,20 +187,8 @@ def _run_options(argv: list[str]) -> sb.core.RunOptions:
                 _print_keys(Path(argv[0]))
             raise
         raise ConfigError(f"{output.getvalue().rpartition('error: ')[2].strip()}.") from end
-    device = run_opts.device
-    if device is None:
-        return run_opts
-    try:
-        torch.zeros(1, device=device).item()
-        usable = torch.device(device).type != "cpu" or not torch.device(device).index
-    except (RuntimeError, AssertionError, ModuleNotFoundError) as error:  # meta tensors have no values
-        reason = str(error).partition(". ")[0].splitlines()[0].rstrip(".")
-        raise ConfigError(
-            f"Cannot compute on --device={device}: {reason}. This machine has {torch.cuda.device_count()} GPUs; "
-            "without the option, the first GPU or the CPU is used."
-        ) from error
-    if not usable:
-        raise ConfigError(f"--device={device} does not exist: the CPU is one device. Use --device=cpu.")
+    if run_opts.device is not None:
+        check_device(run_opts.device, "--device")
     return run_opts
 
 

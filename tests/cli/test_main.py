@@ -33,7 +33,7 @@ def test_help_is_fast():
     [
         ("lits", "Did you mean 'list'?"),
         ("check plugn corpus/timit", "Did you mean 'plugin'?"),
-        ("check plugin corpus/timit --data-folder=x", "Did you mean '--data_folder'?"),
+        ("check plugin corpus/timit --data-fodler=x", "Did you mean '--data_folder'?"),
         ("show", "Missing argument 'KIND/NAME'"),
     ],
 )

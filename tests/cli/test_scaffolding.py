@@ -44,7 +44,7 @@ def plugins(tmp_path_factory):
     """A plugin of every kind and of a new one, and the output of their tests."""
     folder = tmp_path_factory.mktemp("plugins")
     for kind in KINDS:
-        scaffolding.new_plugin(f"{kind}/my-{kind}", folder)
+        scaffolding.new_plugin(f"{kind}/my-{kind}", folder, new_kind=True)
     command = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "--rootdir", folder, folder]
     return folder, runs.call(command, cwd=folder).stdout
 
@@ -116,7 +116,8 @@ def test_the_slot_of_every_kind_exists(kind):
     "name, message",
     [
         ("encoder/My_Net", "'encoder/My_Net'. Write kind/name"),
-        ("encodr/my-net", "'encodr'. Did you mean 'encoder'?"),
+        ("encodr/my-net", "'encodr'. Did you mean 'encoder/my-net'?"),
+        ("pooling/mean", "pass --new_kind"),
         ("encoder/lstm", "'encoder/lstm' exists: "),
         ("encoder/2x", "cannot import 2x.py"),
         ("encoder/torch", "installed module 'torch'"),

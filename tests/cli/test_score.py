@@ -197,7 +197,7 @@ def test_tables_on_the_standard_output(call, recordings, pretrained):
     "arguments, message",
     [
         ("empty", "contains no audio file"),
-        ("calls --device cuda:99", "cannot be put on cuda:99"),
+        ("calls --device cuda:99", "Cannot compute on --device=cuda:99. This machine has cpu"),
         ("", "Nothing to score"),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_mistake_is_one_message(recordings, tmp_path, monkeypatch, refused, ar
     assert message in refused("score", *arguments.split())
 
 
-@pytest.mark.parametrize("option", ["--batch_size=0", "--below=nan", "--below=inf"])
+@pytest.mark.parametrize("option", ["--batch_size=0", "--below=nan", "--below=inf", "--csv=", "--png="])
 def test_a_wrong_number_is_wrong_usage(call, recordings, option):
     status, _, errors = call("score", recordings, option)
     assert status == 2 and option.partition("=")[0] in errors

@@ -1,0 +1,50 @@
+"""The devices of this machine that torch computes on."""
+
+import torch
+
+from speechtools.core.errors import ConfigError
+
+
+def devices() -> list[str]:
+    """Names of the devices of this machine: the CPU and its GPUs.
+
+    >>> "cpu" in devices()
+    True
+    """
+    names = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    return [*names, "mps"] if torch.backends.mps.is_available() else names
+
+
+def check_device(device: object, option: str = "device") -> str:
+    """Return the name of a device; ``cuda`` becomes the current GPU, such as ``cuda:0``.
+
+    Parameters
+    ----------
+    device : str or torch.device
+    option : str
+        Name of the option, for the message.
+
+    Raises
+    ------
+    ConfigError
+        This machine does not have the device, or it cannot compute.
+
+    Examples
+    --------
+    >>> check_device(torch.device("cpu"))
+    'cpu'
+    """
+    name, known = str(device), devices()
+    try:
+        parsed = torch.device(name)
+        torch.zeros(1, device=parsed).item()  # meta tensors have no values
+        if parsed.type == "cpu" and parsed.index:
+            raise RuntimeError("the CPU is one device")
+    except (RuntimeError, AssertionError, ImportError) as error:
+        has_type = name.split(":")[0] in {other.split(":")[0] for other in known}
+        reason = f": {str(error).splitlines()[0].rstrip('.')}" if has_type else ""
+        raise ConfigError(
+            f"Cannot compute on {option}={name}{reason}. This machine has {', '.join(known)}; without the option, a "
+            "GPU is used if there is one."
+        ) from error
+    return f"cuda:{torch.cuda.current_device()}" if parsed.type == "cuda" and parsed.index is None else name
