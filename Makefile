@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 QUALITY := recipes/TIMIT/quality
 RUN := $(QUALITY)/results/qnet-builtin/1234
 
-.PHONY: demo test fresh stress fuzz coverage quality-net tables table3 bench lint typecheck docs clean
+.PHONY: demo test fresh stress fuzz kill coverage quality-net tables table3 bench lint typecheck docs clean
 
 # Install the tested versions, again if they or the requirements have changed.
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
@@ -51,6 +51,10 @@ stress: $(VENV)/installed
 CASES ?= 100000
 fuzz: $(VENV)/installed
 	$(BIN)/python tests/fuzz.py --cases $(CASES) $(FUZZ)
+
+# End score, enhance, embed and enroll at random moments, and start them again.
+kill: $(VENV)/installed
+	$(BIN)/python tests/kill.py --repeats 10
 
 # Fails below the coverage that pyproject.toml requires.
 coverage: $(VENV)/installed
