@@ -139,7 +139,7 @@ def test_after_a_full_disk_the_preparation_can_be_completed(corpus, tmp_path, mo
         (0, {}, CorpusError, "corpus does not exist"),
         (8, {"vad": "energi"}, PluginError, "Did you mean 'vad/energy'"),
         (8, {"heldout_share": 1.2}, ConfigError, "heldout_share=1.2"),
-        (8, {"min_seconds": 0}, ConfigError, "min_seconds=0"),
+        (8, {"min_seconds": 0}, ConfigError, "min_seconds: 0"),
         (8, {"num_train_speakers": 9}, ConfigError, "needs 9 speakers, .* only [0-9]. Lower speakers_per_batch"),
         (8, {"min_seconds": 5.0}, CorpusError, "0 speaker.*24 utterances were rejected"),
         (8, {"corpus": ["folder", "folder"]}, ConfigError, "2 corpora .* 1 data folders"),
