@@ -210,6 +210,19 @@ def test_a_long_recording_that_fails_replaces_nothing(models, speech, tmp_path, 
     assert output.read_bytes() == before and list(output.parent.iterdir()) == [output]
 
 
+def test_whatever_fails_in_a_long_recording_ends_no_batch(models, speech, tmp_path, monkeypatch):
+    def fail(samples):
+        raise RuntimeError("out of memory")
+
+    enhancer = models["enhance"]
+    monkeypatch.setattr(enhancer, "CHUNK_SECONDS", 2.0)
+    monkeypatch.setattr(enhancer, "_enhance_chunk", fail)
+    files = [(speech, tmp_path / "long.wav"), (speech[:16000], tmp_path / "short.wav")]
+    errors = [error for _, error in enhancer.enhance_files(files)]
+    assert "RuntimeError: out of memory" in str(errors[0]) and errors[1] is None
+    assert [path.name for path in tmp_path.iterdir()] == ["short.wav"]
+
+
 def test_the_writer_is_bounded_and_names_a_full_disk(tmp_path, monkeypatch):
     block = 0.1 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
     tracemalloc.start()

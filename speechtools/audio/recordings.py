@@ -311,7 +311,7 @@ def _process_group(
             else:
                 items.append((number, source, item))
         except Exception as error:
-            results[number] = _as_audio_error(error, recording)
+            results[number] = as_audio_error(error, recording)
     items.sort(key=lambda triple: len(triple[2]))
     for first in range(0, len(items), batch_size):
         results.update(_process_batch(items[first : first + batch_size], process))
@@ -327,13 +327,14 @@ def _process_batch(
         results = process([item for _, _, item in batch])
     except Exception as error:
         if len(batch) == 1:
-            return {batch[0][0]: _as_audio_error(error, batch[0][1].name)}
+            return {batch[0][0]: as_audio_error(error, batch[0][1].name)}
     else:
         return {number: result for (number, _, _), result in zip(batch, results, strict=True)}
     return {number: result for triple in batch for number, result in _process_batch([triple], process).items()}
 
 
-def _as_audio_error(error: Exception, recording: Any) -> AudioError:
+def as_audio_error(error: Exception, recording: Any) -> AudioError:
+    """Return whatever went wrong with a recording as an error that names it."""
     if isinstance(error, AudioError):
         return error
     name = recording if isinstance(recording, (str, Path)) else "The recording"

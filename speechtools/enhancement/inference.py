@@ -12,6 +12,7 @@ from speechtools import audio
 from speechtools.audio.frames import clear_padding
 from speechtools.audio.io import chunks, offset
 from speechtools.audio.recordings import (
+    as_audio_error,
     check_lens,
     check_waveforms,
     map_recordings,
@@ -23,7 +24,7 @@ from speechtools.audio.recordings import (
 from speechtools.audio.sources import Channel, Recording, Source
 from speechtools.audio.spectrum import Spectrum
 from speechtools.core.checks import check_number
-from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.errors import AudioError, ConfigError, CorpusError
 from speechtools.core.model_folder import Model
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 
@@ -205,7 +206,7 @@ class SpeechEnhancer(PretrainedModel):
         *,
         sample_rate: float | None = None,
         channel: Channel = "mix",
-    ) -> Iterator[tuple[Any, Exception | None]]:
+    ) -> Iterator[tuple[Any, AudioError | None]]:
         """Enhance many recordings in batches, and write them; ``files`` are pairs of input and output (.wav, .flac).
 
         A long recording is written block by block. What would clip is scaled: a long recording that does is enhanced
@@ -237,8 +238,10 @@ class SpeechEnhancer(PretrainedModel):
                     self._write_long(result, output)
                 elif not isinstance(result, AudioError):
                     audio.write(output, result / max(1.0, float(np.abs(result).max())), self.sample_rate)
-            except AudioError as reason:
-                error = reason
+            except CorpusError:  # the disk is full: the others would fail, too
+                raise
+            except Exception as reason:
+                error = as_audio_error(reason, result.name if isinstance(result, Source) else recording)
             yield recording, error
 
     def _write_long(self, source: Source, output: str | Path) -> None:
