@@ -118,7 +118,7 @@ REFUSED = [
     ("TIMIT/quality", "qnet.yaml", "lr", ".inf"),
     ("TIMIT/quality", "qnet.yaml", "noise_folder", "/nowhere/noises"),
     ("TIMIT/enhancement", "blstm.yaml", "scale", "foo"),
-    ("TI-SV/GE2E", "ge2e.yaml", "corpus", "fo"),
+    ("TI-SV/GE2E", "ge2e.yaml", "corpus", "foldr"),
     ("TI-SV/GE2E", "ge2e.yaml", "max_frames", 100),
     ("TI-SV/GE2E", "ge2e.yaml", "min_seconds", -1),
     ("TI-SV/GE2E", "ge2e.yaml", "speakers_per_batch", 1),
