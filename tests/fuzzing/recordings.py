@@ -33,6 +33,20 @@ FORMATS = [
     ("VOC", "PCM_16", 1),
 ]
 SECONDS = 0.4
+#: Bytes of a sample.
+WIDTHS = {
+    "PCM_S8": 1,
+    "PCM_U8": 1,
+    "PCM_16": 2,
+    "PCM_24": 3,
+    "PCM_32": 4,
+    "FLOAT": 4,
+    "DOUBLE": 8,
+    "ULAW": 1,
+    "ALAW": 1,
+}
+#: Bytes that are not read as samples although damage may have added them: a short run behind the end, or a chunk.
+UNREAD = 4096
 
 
 class Recordings:
@@ -52,6 +66,7 @@ class Recordings:
             wave = np.stack([wave] * channels, axis=1).astype(np.float32)
             soundfile.write(stream, wave, RATE, format=container, subtype=subtype)
             self.contents.append(stream.getvalue())
+        self.headers = [len(content) - (_bytes_of_samples(content) or 0) for content in self.contents]
         self.lengths = [len(audio.read(content)) for content in self.contents]
         self.model = _tiny_model()
 
@@ -74,9 +89,11 @@ class Recordings:
             if container == "OGG" and rng.integers(4):
                 content = mutations.fix_ogg(content)
         is_scored = rng.integers(self.EACH_SCORED) == 0
-        return self._score(content) if is_scored else self._read(content, least, most, bool(rng.integers(2)))
+        if is_scored:
+            return self._score(content)
+        return self._read(content, self.headers[number], least, most, in_memory=bool(rng.integers(2)))
 
-    def _read(self, content: bytes, least: float, most: float, in_memory: bool) -> str:
+    def _read(self, content: bytes, header: int, least: float, most: float, in_memory: bool) -> str:
         recording: object = content
         if not in_memory:
             self.path.write_bytes(content)
@@ -92,6 +109,8 @@ class Recordings:
         assert isinstance(samples, np.ndarray) and samples.dtype == np.float32 and samples.ndim == 1
         assert np.isfinite(samples).all()
         assert least - 1 <= len(samples) <= most + 1, f"{len(samples)} samples, expected {least} to {most}"
+        payload = _bytes_of_samples(content)
+        assert payload is None or payload + header + UNREAD > len(content), f"{payload} of {len(content)} bytes"
         seconds = audio.duration(recording)
         assert abs(seconds * RATE - len(samples)) <= 2 + 1e-3 * len(samples), f"{len(samples)} samples in {seconds} s"
         return "read"
@@ -106,6 +125,16 @@ class Recordings:
             return "refused"
         assert np.isfinite(report.score) and np.isfinite(report.frame_scores).all()
         return "scored"
+
+
+def _bytes_of_samples(content: bytes) -> int | None:
+    """Return the bytes that the samples take in a file; None if they are compressed, or in several sections."""
+    try:
+        info = soundfile.info(io.BytesIO(content))
+    except soundfile.SoundFileError:
+        return None
+    width = None if info.format == "FLAC" else WIDTHS.get(info.subtype)
+    return width and info.frames * info.channels * width
 
 
 def _read_or_refuse(recording: object) -> np.ndarray | None:
