@@ -1,5 +1,6 @@
 """``speechtools enhance``."""
 
+import os
 from pathlib import Path
 
 import click
@@ -74,7 +75,7 @@ def _files(source: Path, target: Path) -> list[tuple[Path, Path]]:
     """
     from speechtools.audio.recordings import find_recordings
 
-    if source.is_dir():
+    if os.path.isdir(source):  # unlike Path.is_dir, it takes names of any length
         if target.suffix.lower() in (".wav", ".flac") or target.is_file():
             raise ConfigError(f"{source} is a folder and {target} a file. Pass a folder for the enhanced recordings.")
         # The enhanced recordings of an earlier run are not sources.

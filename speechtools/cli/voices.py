@@ -153,7 +153,7 @@ def _check_words(words: tuple[str, ...]) -> None:
 
 
 def _find_speakers(folder: str) -> dict[str, list[Path]]:
-    from speechtools.audio.io import find_audio
+    from speechtools.audio.recordings import find_recordings
 
     if not os.path.isdir(folder):
         raise ConfigError(f"--from-folder={folder} is not a folder.")
@@ -163,7 +163,13 @@ def _find_speakers(folder: str) -> dict[str, list[Path]]:
             f"{folder} has no subfolders. Make one for each voice, with its recordings, or enroll one voice with "
             f"`speechtools enroll NAME {folder} --voices FILE`."
         )
-    return {name: list(find_audio(Path(folder) / name)) for name in inside}
+    speakers: dict[str, list[Path]] = {}
+    for name in inside:
+        try:
+            speakers[name] = find_recordings([Path(folder) / name])
+        except ConfigError:  # no recordings; enrolling reports it, and the others are enrolled
+            speakers[name] = []
+    return speakers
 
 
 # -------------------------------------------------------------------------------------------------- verify and identify
