@@ -298,6 +298,12 @@ def _check_caf(content: _Bytes, name: str) -> None:
 
 def _check_au(content: _Bytes, name: str) -> None:
     offset, size = struct.unpack(">2I", content.at(4, 8).ljust(8, b"\0"))
+    annotation = offset - 24
+    if annotation > _IGNORED_BYTES and not is_harmless(content.at(24, min(annotation, _WINDOW_BYTES))):
+        raise AudioError(
+            f"{name} has {annotation} unknown bytes before its samples, so its header is damaged. Copy it again from "
+            "its source, or leave it out."
+        )
     if size < _LARGEST_BYTES:
         _check_trailer(content, name, offset + size, size)
 

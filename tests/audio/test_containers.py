@@ -174,3 +174,14 @@ def test_what_only_looks_like_a_header_is_audio(tmp_path, seed):
         soundfile.write(file, np.frombuffer(pcm, "<i2"), 16000, format=FORMATS[suffix], subtype="PCM_16")
         samples = audio.read(write(tmp_path, suffix, file.getvalue()))
         np.testing.assert_array_equal(samples * 32768, np.frombuffer(pcm, "<i2"))
+
+
+@pytest.mark.parametrize("size", [16000, 2**32 - 1])
+def test_an_au_file_whose_header_skips_samples_is_refused(tmp_path, size):
+    content = bytearray(encoded("au", seconds=1.0))
+    samples = bytes(content[24:])
+    content[4:8], content[8:12] = (24 + 4096).to_bytes(4, "big"), size.to_bytes(4, "big")
+    text = content[:24] + (b"a note " * 1000)[:4096] + samples[:16000]
+    assert len(audio.read(write(tmp_path, "au", bytes(text)))) == 8000
+    with pytest.raises(AudioError, match="4096 unknown bytes before its samples"):
+        audio.read(write(tmp_path, "au", bytes(content)))

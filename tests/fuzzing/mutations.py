@@ -1,5 +1,6 @@
 """Damage to the bytes or the text of a file, drawn from a generator."""
 
+import copy
 import re
 import struct
 
@@ -132,7 +133,7 @@ def mutate_json(rng: np.random.Generator, content: dict) -> dict:
         owners = [*_containers(content)]
         owner = owners[rng.integers(len(owners))]
         keys = [*owner] if isinstance(owner, dict) else [*range(len(owner))]
-        value = values[rng.integers(len(values))]
+        value = copy.deepcopy(values[rng.integers(len(values))])
         if not keys or rng.integers(8) == 0:
             if isinstance(owner, dict):
                 owner[("x", "plugin", "sample_rate")[rng.integers(3)]] = value
@@ -146,7 +147,7 @@ def mutate_json(rng: np.random.Generator, content: dict) -> dict:
             case 1 if isinstance(owner[key], int | float):
                 owner[key] = NUMBERS[rng.integers(len(NUMBERS))] * (1 if rng.integers(2) else -1)
             case 2:
-                owner[key] = owner[keys[rng.integers(len(keys))]]
+                owner[key] = copy.deepcopy(owner[keys[rng.integers(len(keys))]])
             case _:
                 owner[key] = value
     return content
