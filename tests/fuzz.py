@@ -25,6 +25,8 @@ from runs import FORKS
 
 #: Seconds for one case. Most take a few milliseconds; a machine may be busy.
 CASE_SECONDS = 60.0
+#: Seconds of computation for one case.
+BUSY_SECONDS = 10.0
 #: Seconds for the start of a process.
 START_SECONDS = 600.0
 #: Bytes that a case may allocate.
@@ -86,8 +88,11 @@ def check(kind: str, case: Any, seed: int) -> tuple[str, Failure | None]:
     rng = np.random.default_rng([zlib.crc32(kind.encode()), seed])
     hidden: list = []  # errors in functions that a C library calls, which Python only prints
     sys.unraisablehook, hook = hidden.append, sys.unraisablehook
+    began = time.process_time()
     try:
         outcome = case(rng)
+        seconds = time.process_time() - began
+        assert seconds < BUSY_SECONDS, f"took {seconds:.1f} s of computation"
         if not hidden:
             return outcome, None
         reason = f"hidden error: {hidden[0].exc_value!r} in {hidden[0].object!r}"

@@ -92,7 +92,7 @@ def _sample_rate(folder: Path) -> int | None:
     """The sample rate (Hz) that a preparation wrote beside its manifests, if there is one."""
     try:
         rate = json.loads((folder / "about.json").read_text(encoding="utf-8-sig"))["sample_rate"]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return rate if type(rate) is int and rate > 0 else None
 
@@ -271,9 +271,9 @@ def read_index(folder: Path, origin: list, temporary: object = None) -> SpeakerI
         numbers: dict[str, Any] = {key: _mapped(folder / f"{key}.bin", kind) for key, kind in _NUMBERS.items()}
         texts: dict[str, Any] = {key: _texts(folder, key) for key in _TEXTS}
         needed = np.fromfile(folder / "needed.bin", np.int64)
-    except (OSError, ValueError, KeyError):
+        names = {key: about[key] for key in ("shards", "keywords")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # damaged: it is made again
         return None
-    names = {key: about[key] for key in ("shards", "keywords")}
     return SpeakerIndex(**numbers, **texts, **names, needed=needed, temporary=temporary)
 
 

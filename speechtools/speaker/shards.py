@@ -153,7 +153,8 @@ def _make_shard(job: tuple[str, list[Utterance]], folder: Path, make_cutter: Cal
     name, utterances = job
     audio_path, about = folder / "shards" / f"{name}.npy", folder / "shards" / f"{name}.json"
     if about.exists() and audio_path.exists():
-        with contextlib.suppress(ValueError):  # emptied by a crash of the machine: it is made again
+        # emptied by a crash of the machine, or damaged: it is made again
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             content = json.loads(about.read_text(encoding="utf-8"))
             rejected = [RejectedRow(**row) for row in content["rejected"]]
             shard = Shard([SpeakerRow(**row) for row in content["rows"]], rejected)

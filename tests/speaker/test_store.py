@@ -101,6 +101,9 @@ def test_the_index_follows_its_manifest(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     (tmp_path / "train.index" / "start.bin").unlink()  # torn by a crash
     assert SpeakerStore(manifest).read(1)[0] == 9
+    for damaged in ("[]", "{}", "[" * 100_000, ""):
+        (tmp_path / "train.index" / "about.json").write_text(damaged)
+        assert SpeakerStore(manifest).read(1)[0] == 9
 
 
 def test_a_manifest_in_a_read_only_folder(tmp_path, monkeypatch):
