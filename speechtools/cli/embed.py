@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 from speechtools.cli.command import command
 from speechtools.cli.common import (

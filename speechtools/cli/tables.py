@@ -106,7 +106,8 @@ class Table:
         row = parse_row(self.model, cells)
         values = {} if row is None else dataclasses.asdict(row)
         error = values.pop("error", None)
-        return None if error or None in values.values() else values
+        missing = [name for name in ("file", "score") if values.get(name) is None]  # other cells may be empty
+        return None if error or missing else values
 
     def _header(self) -> str:
         return ""

@@ -114,13 +114,15 @@ def check_name(name: str) -> str:
     Raises
     ------
     ConfigError
-        It is blank, too long, or contains a null character.
+        It is blank, too long, contains a null character, or is "nobody", the answer where no voice matches.
     """
     if not isinstance(name, str):
         raise ConfigError(f"The name of a voice must be text, not {name!r}.")
     if not name.strip() or "\0" in name or len(name) > _MAX_NAME:
         reason = "is blank" if not name.strip() else f"contains a null character or more than {_MAX_NAME} characters"
         raise ConfigError(f"The name {printable(name[:20])!r} of a voice {reason}. Choose another name.")
+    if name.strip().lower() == "nobody":
+        raise ConfigError(f"{name!r} is the answer of `identify` where no voice matches. Choose another name.")
     return name
 
 

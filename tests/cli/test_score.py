@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from unittest import mock
 
 import numpy as np
@@ -14,6 +15,8 @@ import soundfile
 
 import speechtools
 import speechtools.quality.plots
+from speechtools.cli import tables
+from speechtools.cli.score import ScoreRow
 from speechtools.core.signals import Terminated
 from speechtools.inference import QualityNet
 
@@ -263,3 +266,13 @@ def test_names_that_are_not_utf8(call, recordings, pretrained):
     os.rename(recordings / "a.wav", os.fsencode(recordings) + b"/bad\xff.wav")
     status, output, errors = call("score", recordings, "--model", pretrained)
     assert status == 0 and len(output.splitlines()) == 3 and not errors
+
+
+def test_rows_without_degraded_seconds_are_finished(tmp_path):
+    path = tmp_path / "scores.csv"
+    table = tables.CsvTable("--csv", str(path), ScoreRow)
+    with ExitStack() as stack:
+        table.open(stack, {"a.wav", "b.wav"})
+        table.write(ScoreRow(file="a.wav", score=0.5, seconds=1.0), {})
+        table.write(ScoreRow(file="b.wav", error="silent"), {})
+    assert list(tables.CsvTable("--csv", str(path), ScoreRow, resume=True).finished) == ["a.wav"]

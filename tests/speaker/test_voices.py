@@ -38,7 +38,7 @@ def path(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", ["Zoë", "a b", "a\nb", "nobody", "日本語", "\udcff", "💬"])
+@pytest.mark.parametrize("name", ["Zoë", "a b", "a\nb", "nobody in particular", "日本語", "\udcff", "💬"])
 def test_voices_are_read_as_they_were_written(tmp_path, name):
     path = tmp_path / "deep" / "voices.npz"
     stored = {name: Voice(prints(1)[0], 2, 3.25, "2026-01-02 03:04"), "b": Voice(prints(2)[1])}
