@@ -238,8 +238,9 @@ def _record_keys():
 def unused_keys(yaml, *folders):
     """The keys of a recipe's yaml that no run in ``folders`` has read, directly or through a reference."""
     from speechtools.training import options, trees
+    from speechtools.training.command_line import parse
 
-    tree = options.merge(options.parse([str(yaml)]))
+    tree = options.merge(parse([str(yaml)]))
     used = {key for key in tree if str(key).startswith("__")}
     for folder in folders:
         used |= set((folder / "keys_read.txt").read_text().split())

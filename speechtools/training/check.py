@@ -8,7 +8,7 @@ from pathlib import Path
 import ruamel.yaml
 
 from speechtools.core.errors import ConfigError, SpeechtoolsError
-from speechtools.training import options, trees
+from speechtools.training import command_line, options, trees
 
 
 def check_recipe(folder: str | Path) -> list[str]:
@@ -54,8 +54,8 @@ def _problems(path: Path) -> list[str]:
     problems = []
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            command_line = options.parse([str(path), f"--output_folder={temporary}"])
-            resolved = options.resolve(command_line)
+            words = [str(path), f"--output_folder={temporary}"]
+            resolved = options.resolve(command_line.parse(words))
         except SpeechtoolsError as error:
             return [str(error) if str(path) in str(error) else f"{path}: {error}"]
         if problem := _unused_corpus_options(path, trees.plain(resolved)):

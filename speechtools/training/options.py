@@ -1,11 +1,10 @@
-"""The options of a run, on their way from the command line to the objects that they build.
+"""The options of a run, on their way from its command line to the objects that they build.
 
-``parse`` reads the command line; ``resolve`` merges the recipe's yaml, its variants and the typed options, and replaces
-references; ``build`` makes the objects. Nothing is built, and no folder is touched, before ``build``. Every mistake
+``resolve`` merges the recipe's yaml, its variants and the typed options, and replaces references; ``build`` makes the
+objects. Nothing is built, and no folder is touched, before ``build``. Every mistake
 raises a ConfigError that names the option or the key in its file.
 """
 
-import contextlib
 import copy
 import dataclasses
 import datetime
@@ -15,32 +14,26 @@ import logging
 import re
 import tempfile
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import ruamel.yaml
 import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml, resolve_references
-from hyperpyyaml.core import recursive_update
 from ruamel.yaml.comments import CommentedMap
-from speechbrain.utils.run_opts import HELP_TEXTS
 
 from speechtools.core import registry
 from speechtools.core.checks import check_arguments, check_number
-from speechtools.core.devices import check_device
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.registry import did_you_mean
-from speechtools.training.trees import dump, load_variants, nodes, plain, problem, references, tag
+from speechtools.training.command_line import RUN_OPTIONS, CommandLine
+from speechtools.training.trees import dump, load_variants, nodes, plain, references, tag, update
 
 logger = logging.getLogger(__name__)
 
-#: SpeechBrain's own options; those for modules take several words.
-_FOR_MODULES = {"jit_module_keys", "compile_module_keys"}
 #: Functions that a yaml may apply in a check; others may prepare data.
 APPLIED = ("!apply:getattr", "!apply:speechtools.build", "!apply:speechtools.training.")
-RUN_OPTIONS = frozenset(HELP_TEXTS) | _FOR_MODULES
 
 # ------------------------------------------------------------------------------------- which options identify a run
 
@@ -80,118 +73,6 @@ _LIMITS: tuple[tuple[str, dict], ...] = (
     ("budget_seconds halve_every lr_decay", {"low": 0, "above": True}),
 )
 
-# ------------------------------------------------------------------------------------------------------- command line
-
-
-@dataclass(frozen=True)
-class CommandLine:
-    """The words after ``train.py``.
-
-    Attributes
-    ----------
-    yaml : Path
-        The recipe's yaml.
-    options : dict
-        Options of the yaml as Python values.
-    typed : dict
-        The same as they were typed.
-    run_opts : RunOptions
-        SpeechBrain's options.
-    """
-
-    yaml: Path
-    options: dict[str, Any]
-    typed: dict[str, str]
-    run_opts: sb.core.RunOptions
-
-
-def parse(argv: Sequence[str]) -> CommandLine:
-    """Parse ``hparams/x.yaml --key=value …``.
-
-    Raises
-    ------
-    ConfigError
-        The yaml is missing; an option has no value, is repeated or has a value that is not valid yaml; a word belongs
-        to no option; or SpeechBrain or this machine does not accept one of SpeechBrain's options.
-
-    Examples
-    --------
-    >>> command_line = parse(["hparams/ge2e.yaml", "--lr=0.10", "--device", "cpu"])
-    >>> command_line.yaml.name, command_line.options, command_line.typed, command_line.run_opts.device
-    ('ge2e.yaml', {'lr': 0.1}, {'lr': '0.10'}, 'cpu')
-    """
-    words, paths, run_words, options, typed = list(argv), [], [], {}, {}
-    while words:
-        word = words.pop(0)
-        key, equals, text = word.lstrip("-").partition("=")
-        if word in ("-h", "--help"):
-            run_words.append(word)
-        elif re.match(r"-[a-zA-Z]", word):
-            raise ConfigError(f"Options begin with two dashes. Write --{key}={text or '…'} instead of {word}.")
-        elif not word.startswith("--"):
-            paths.append(word)
-        elif key in RUN_OPTIONS:
-            run_words.append(word)
-            is_flag = getattr(sb.core.RunOptions, key) is False
-            count = 0 if equals or is_flag else len(words) if key in _FOR_MODULES else 1
-            while count and words and not words[0].startswith("--"):
-                run_words.append(words.pop(0))
-                count -= 1
-        else:
-            if not equals:
-                if not words or re.match(r"--?[a-zA-Z]", words[0]):
-                    raise ConfigError(f"--{key} has no value. Write --{key}=….")
-                text = words.pop(0)
-            if key in typed:
-                raise ConfigError(f'--{key} is repeated. Pass it once; several values are a list: --{key}="[a, b]".')
-            try:
-                options[key], typed[key] = ruamel.yaml.YAML().load(text) if text else "", text
-            except ruamel.yaml.error.YAMLError as error:
-                raise ConfigError(f"Invalid value for --{key}: {text} is not valid yaml: {problem(error)}.") from error
-    if not paths and run_words[:1] not in (["-h"], ["--help"]):
-        raise ConfigError("The recipe's yaml is missing: python train.py hparams/<name>.yaml --key=value.")
-    if len(paths) > 1:
-        raise ConfigError(
-            f"{paths[1]!r} is not an option. Write options as --key=value; quote values that contain spaces, as in "
-            '--key="[a, b]".'
-        )
-    return CommandLine(Path(*paths), options, typed, _run_options([*paths, *run_words]))
-
-
-def _print_keys(yaml: Path) -> None:
-    """Print the options of a yaml with their values and comments."""
-    _, tree = load_variants(yaml)[0]
-    for _, values in load_variants(yaml)[1:]:
-        _update(tree, values)
-    print(f"\noptions of {yaml} and their values there:")
-    for key, value in tree.items():
-        if str(key).startswith("__") or not (tag(value) == "!ref" or not any(map(tag, nodes(value)))):
-            continue  # an object, which other options describe
-        comment = (tree.ca.items.get(key) or [None] * 3)[2]
-        note = comment.value.partition("\n")[0].strip() if comment else ""
-        text = "null" if value is None else getattr(value, "value", value)
-        print(f"  --{key}={text}".ljust(40) + f"  {note}" if note else f"  --{key}={text}")
-
-
-def _run_options(argv: list[str]) -> sb.core.RunOptions:
-    """Let SpeechBrain parse its options, and check that torch can compute on the device."""
-    output = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(output):
-            _, run_opts, _ = sb.core.RunOptions.from_command_line_args(argv)
-    except SystemExit as end:
-        if not end.code:  # --help
-            if argv[0].startswith("-"):
-                print("\nWith a yaml before --help, its options are listed as well.")
-            else:
-                _print_keys(Path(argv[0]))
-            raise
-        raise ConfigError(f"{output.getvalue().rpartition('error: ')[2].strip()}.") from end
-    if run_opts.device is not None:
-        check_device(run_opts.device, "--device")
-    return run_opts
-
-
 # --------------------------------------------------------------------------------------------- merge, resolve, build
 
 
@@ -216,19 +97,13 @@ def merge(command_line: CommandLine) -> CommentedMap:
     defaults = copy.deepcopy(tree)
     for file, values in variants:
         checked = {key: _checked(defaults, key, value, str(value), f"{key} in {file}") for key, value in values.items()}
-        _update(tree, checked)
+        update(tree, checked)
     run_opts = {key: getattr(command_line.run_opts, key) for key in sorted(command_line.run_opts.overridden_args)}
     options = command_line.options | {key: value for key, value in run_opts.items() if key in tree}
     for key, value in options.items():
         options[key] = _checked(defaults, key, value, command_line.typed.get(key, ""), f"--{key}")
-    _update(tree, options | {key: value for key, value in run_opts.items() if key in COMPUTING})
+    update(tree, options | {key: value for key, value in run_opts.items() if key in COMPUTING})
     return tree
-
-
-def _update(tree: CommentedMap, values: dict) -> None:
-    for key in [key for key in values if key not in tree]:  # plugins are imported ahead of what they build
-        tree.insert(0, key, values[key])
-    recursive_update(tree, values)
 
 
 def _checked(defaults: dict, key: str, value: Any, typed: str, place: str) -> Any:

@@ -15,6 +15,7 @@ from speechtools.core.jobs import run_until_exit
 from speechtools.core.registry import did_you_mean
 from speechtools.core.results import write_json
 from speechtools.training import options as recipe_options
+from speechtools.training.command_line import RUN_OPTIONS, parse
 from speechtools.training.trees import without_comments
 
 logger = logging.getLogger(__name__)
@@ -45,13 +46,13 @@ def check_options(parser: argparse.ArgumentParser, options: Sequence[str], yaml:
         The recipe's yaml.
     """
     try:
-        keys = recipe_options.merge(recipe_options.parse([str(yaml)])).keys() | recipe_options.RUN_OPTIONS
+        keys = recipe_options.merge(parse([str(yaml)])).keys() | RUN_OPTIONS
         known = {f"--{key}" for key in keys}
         for name in (option.partition("=")[0] for option in options if option.startswith("--")):
             if name not in known:
                 hint = did_you_mean(name, sorted(known | set(parser._option_string_actions)), quoted=False)
                 parser.error(f"Unknown option {name}.{hint}")
-        recipe_options.merge(recipe_options.parse([str(yaml), *options]))
+        recipe_options.merge(parse([str(yaml), *options]))
     except ConfigError as error:
         parser.error(str(error))
 
@@ -152,7 +153,7 @@ def earlier_stage(recipe: str | Path, yaml: str, folder: str | Path, options: Ma
     ]
     lasting = [yaml, *(word for word in words if not word.startswith(_MACHINE))]
     # The yaml may be edited: another one makes another model.
-    tree = recipe_options.merge(recipe_options.parse([str(recipe / yaml)]))
+    tree = recipe_options.merge(parse([str(recipe / yaml)]))
     request = {"options": lasting, "yaml": without_comments(tree)}
     run = Path(folder).absolute() / f"{recipe.name}-{fingerprint(request)}"
     if not (run / "results.json").is_file():

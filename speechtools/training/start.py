@@ -21,6 +21,7 @@ from speechtools.core.jobs import end_with_starter
 from speechtools.core.memory import keep_freed_memory
 from speechtools.core.signals import raise_terminated_from_now
 from speechtools.training import options
+from speechtools.training.command_line import CommandLine, parse
 from speechtools.training.distributed import end_distributed, on_main, rank_and_size
 from speechtools.training.threads import use_free_cores
 from speechtools.training.trees import plain
@@ -59,7 +60,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     show_messages_only(*_EXPECTED)
     keep_freed_memory()
     options.hide_notices()
-    command_line = options.parse(sys.argv[1:] if argv is None else argv)
+    command_line = parse(sys.argv[1:] if argv is None else argv)
     sb.utils.distributed.ddp_init_group(command_line.run_opts)
     atexit.register(end_distributed, wait=False)  # for a failure that keeps the recipe from calling it
     resolved = options.resolve(command_line)
@@ -71,7 +72,7 @@ def start(argv: list[str] | None = None) -> tuple[dict, sb.core.RunOptions]:
     return options.build(resolved, command_line.yaml), command_line.run_opts
 
 
-def _prepare_folder(resolved: str, command_line: options.CommandLine) -> Path:
+def _prepare_folder(resolved: str, command_line: CommandLine) -> Path:
     """Create the folder of the run with its options, its script and its log; other runs and processes are refused."""
     values = plain(resolved)
     if not isinstance(values.get("output_folder"), str):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import ruamel.yaml
+from hyperpyyaml.core import recursive_update
 from ruamel.yaml.comments import CommentedMap
 
 from speechtools.core.errors import ConfigError
@@ -132,3 +133,10 @@ def plain(resolved: str) -> dict[str, Any]:
 
     tree = ruamel.yaml.YAML().load(resolved)
     return {key: as_plain(value) for key, value in tree.items() if not tag(value)}
+
+
+def update(tree: CommentedMap, values: dict) -> None:
+    """Replace and add values, the new keys at the beginning."""
+    for key in [key for key in values if key not in tree]:  # plugins are imported ahead of what they build
+        tree.insert(0, key, values[key])
+    recursive_update(tree, values)

@@ -16,6 +16,7 @@ from speechtools.core.contract import contract, contracts
 from speechtools.core.errors import SpeechtoolsError
 from speechtools.corpora.mixtures import parse_degradations
 from speechtools.training import options
+from speechtools.training.command_line import parse
 from speechtools.training.trees import plain
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +93,7 @@ def test_the_printed_options_of_every_kind_are_valid(tmp_path, monkeypatch, kind
     variant = [line.strip() for line in lines if line.startswith("    ") and ": " in line and "--" not in line]
     (tmp_path / "mine.yaml").write_text("\n".join(variant).replace(f"base: {slot.yaml}", f"base: {yaml}"))
     for words in ([str(yaml), *command[1:]], ["mine.yaml"]):
-        resolved = plain(options.resolve(options.parse(words)))
+        resolved = plain(options.resolve(parse(words)))
         if kind == "degradation":
             assert parse_degradations(resolved[slot.option]) == [(name.split("/")[1], {})]
         else:

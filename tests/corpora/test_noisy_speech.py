@@ -17,6 +17,7 @@ from speechtools.corpora import noisy_speech
 from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.corpora.utterance import Utterance
 from speechtools.training import options
+from speechtools.training.command_line import parse
 from tests.corpora.test_splits import recordings, sizes, speakers
 
 TIMIT = Path(__file__).parents[2] / "recipes" / "TIMIT"
@@ -68,7 +69,7 @@ def test_the_same_options_give_the_same_division():
 def sources_of(recipe, yaml, **values):
     """The division of a recipe's yaml, without the options of corpora that it does not read."""
     words = [f"--{key}={json.dumps(value)}" for key, value in values.items()]
-    command_line = options.parse([str(TIMIT / recipe / "hparams" / yaml), *words])
+    command_line = parse([str(TIMIT / recipe / "hparams" / yaml), *words])
     sources = load_hyperpyyaml(options.resolve(command_line))["sources"]
     used = {name: arguments for name, arguments in sources.corpus_options.items() if name in sources.corpus}
     return replace(sources, corpus_options=used)

@@ -19,6 +19,7 @@ from speechtools.inference import QualityNet
 from speechtools.quality.data import QualityRow
 from speechtools.quality.localization import localization_metrics, partly_noisy_set
 from speechtools.training import check_recipe, options
+from speechtools.training.command_line import parse
 from tests.recipes.small import ENHANCEMENT, KEYWORD, QUALITY, RECIPES, ROOT, SPEAKER, results
 
 each_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -133,4 +134,4 @@ def test_the_options_of_a_readmes_table_are_accepted(recipe):
     words = [word for row in rows for word in shlex.split(row.replace(",", " , ")) if word.startswith("--")]
     assert len(rows) > 3
     for word in words:
-        options.merge(options.parse([str(recipe.folder / recipe.yaml), word]))
+        options.merge(parse([str(recipe.folder / recipe.yaml), word]))

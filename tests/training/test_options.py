@@ -8,6 +8,7 @@ import runs
 
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.training import check_recipe, options, trees
+from speechtools.training.command_line import parse
 
 ROOT = Path(__file__).parents[2]
 BASE = """
@@ -37,11 +38,11 @@ def write(tmp_path):
 
 
 def merged(path, *words):
-    return options.merge(options.parse([str(path), *words]))
+    return options.merge(parse([str(path), *words]))
 
 
 def resolved(path, *words):
-    return options.resolve(options.parse([str(path), *words]))
+    return options.resolve(parse([str(path), *words]))
 
 
 # ------------------------------------------------------------------------------------------- variants and fragments
@@ -96,28 +97,10 @@ def test_a_single_value_in_a_variant_is_a_list(write):
     assert merged(write("variant.yaml", "base: base.yaml\nsnrs: 7\n"))["snrs"] == [7]
 
 
-def test_help_lists_the_options_of_the_yaml(write, capsys):
-    path = write("variant.yaml", "base: base.yaml\nrate: 0.25  # of what it measures\n")
-    with pytest.raises(SystemExit):
-        options.parse([str(path), "--help"])
-    lines = capsys.readouterr().out.splitlines()
-    lines = [line.split() for line in lines[lines.index(f"options of {path} and their values there:") + 1 :]]
-    assert ["--seed=1"] in lines and ["--output_folder=results/<name>/<seed>"] in lines
-    assert ["--nothing=null"] in lines and not any(word.startswith("--net=") for line in lines for word in line)
-    with pytest.raises(SystemExit):
-        options.parse(["--help"])
-    assert "yaml before --help" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("modules", ["a,b", "!module:a,b", "a b"])
 def test_several_plugins_are_a_list(write, modules):
     with pytest.raises(ConfigError, match=r'__plugins="\[a, b\]"'):
         resolved(write("base.yaml", BASE), f"--__plugins={modules}")
-
-
-def test_options_of_speechbrain_reach_it():
-    run_opts = options.parse(["x.yaml", "--device", "cpu", "--max_grad_norm=1.5", "--debug"]).run_opts
-    assert (run_opts.device, run_opts.max_grad_norm, run_opts.debug) == ("cpu", 1.5, True)
 
 
 # --------------------------------------------------------------------------------------------------------- mistakes
@@ -160,7 +143,7 @@ def test_options_of_speechbrain_reach_it():
 def test_a_mistake_on_the_command_line_is_one_message(write, tmp_path, monkeypatch, words, token):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
-        options.merge(options.parse(words))
+        options.merge(parse(words))
     assert token in str(caught.value) and "\n" not in str(caught.value)
 
 

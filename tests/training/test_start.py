@@ -13,6 +13,7 @@ import runs
 from speechtools import training
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.training import options
+from speechtools.training.command_line import parse
 
 start = sys.modules["speechtools.training.start"]
 ROOT = Path(__file__).parents[2]
@@ -132,7 +133,7 @@ def test_values_out_of_range_are_refused_before_anything_is_made(recipe, yaml, o
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPEECHTOOLS_CACHE", str(tmp_path / "cache"))
     with pytest.raises(SpeechtoolsError, match=f"{option}|{str(value).strip('-')}") as caught:
-        options.check(options.parse([str(path), f"--{option}={value}"]))
+        options.check(parse([str(path), f"--{option}={value}"]))
     assert not list(tmp_path.iterdir())
     assert "\n" not in str(caught.value)
 
