@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from speechtools.core.checksums import LIST, find_damaged, write_checksums
 from speechtools.core.errors import CorpusError
 from speechtools.core.rows import Row, iterate_rows
 
 #: The numbers of the index, and their types.
 _NUMBERS = {"shard": "i", "start": "q", "samples": "i", "first": "q", "keyword": "h"}
 _TEXTS = ("utt_ids", "speakers")
-_VERSION = 1
+_VERSION = 2
 #: Durations are written with three digits or more.
 TOLERANCE_SECONDS = 1e-3
 #: What the index takes of a row.
@@ -237,6 +238,7 @@ def write_index(folder: Path, rows: Iterable[tuple], origin: list, name: object 
     names_written = _texts(folder, "speakers")
     if len(set(names_written)) < len(names_written):
         raise CorpusError(f"The rows of {name} are not sorted by speaker. Prepare the corpus again.")
+    write_checksums(folder, sorted(folder.iterdir()))
 
 
 class _TextsWriter:
@@ -263,16 +265,19 @@ class _TextsWriter:
 
 
 def read_index(folder: Path, origin: list, temporary: object = None) -> SpeakerIndex | None:
-    """Read the index in a folder; None if there is none, or if it was made from something else than ``origin``."""
+    """Read the index in a folder; None if there is none, if it is damaged, or if it was made from another ``origin``.
+
+    The check of its files is a quick one, as in :func:`~speechtools.core.checksums.find_damaged`.
+    """
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        if about["origin"] != origin:
+        if about["origin"] != origin or not (folder / LIST).exists() or find_damaged(folder):
             return None
         numbers: dict[str, Any] = {key: _mapped(folder / f"{key}.bin", kind) for key, kind in _NUMBERS.items()}
         texts: dict[str, Any] = {key: _texts(folder, key) for key in _TEXTS}
         needed = np.fromfile(folder / "needed.bin", np.int64)
         names = {key: about[key] for key in ("shards", "keywords")}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # damaged: it is made again
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, CorpusError):  # damaged: it is made again
         return None
     return SpeakerIndex(**numbers, **texts, **names, needed=needed, temporary=temporary)
 

@@ -106,6 +106,23 @@ def test_the_index_follows_its_manifest(tmp_path):
         assert SpeakerStore(manifest).read(1)[0] == 9
 
 
+@pytest.mark.parametrize("name", ["start.bin", "utt_ids.bin", "about.json", "checksums.json"])
+@pytest.mark.parametrize("keeps_time", [True, False])
+def test_a_changed_file_of_the_index_is_made_again(tmp_path, name, keeps_time):
+    manifest = write_manifest(tmp_path, [row("u0", "s0", 0, 9), row("u1", "s1", 9, 50)])
+    SpeakerStore(manifest)
+    path = tmp_path / "train.index" / name
+    content, status = path.read_bytes(), path.stat()
+    path.write_bytes(content[:-4] + bytes([content[-4] ^ 1]) + content[-3:])
+    if keeps_time:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    store = SpeakerStore(manifest)
+    assert (store.read(1)[0], store.utt_ids[1]) == (9, "u1")
+    assert path.read_bytes() == content or name == "checksums.json"
+    path.unlink()
+    assert SpeakerStore(manifest).read(1)[0] == 9 and path.exists()
+
+
 def test_a_manifest_in_a_read_only_folder(tmp_path, monkeypatch):
     manifest = write_manifest(tmp_path, [row("u0", "s0", 3, 9)])
     mkdtemp = speaker_index.tempfile.mkdtemp
