@@ -13,6 +13,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from speechtools.core.errors import AudioError
 
+COPY_AGAIN = "Copy it again from its source, or leave it out."
+
 _WINDOW_BYTES = 2**18
 #: Unknown bytes behind the samples that are ignored: less than a tenth of a second of sound.
 _IGNORED_BYTES = 2048
@@ -98,6 +100,8 @@ def sections(file: BinaryIO, name: str) -> list[Section] | None:
         return _ogg_sections(content)
     if _mpeg_header(magic[:4]):
         return _mpeg_sections(content, start)
+    if magic.startswith(b"riff"):
+        return _w64_sections(content, name)
     for pattern, check in _CHECKS.items():
         if pattern.match(magic):
             check(content, name)
@@ -260,14 +264,15 @@ _NOTES = frozenset(re.findall(rb"....", b"LISTid3 ID3 bextiXMLcue smplJUNKjunkPA
 def _check_chunks(content: _Bytes, name: str, order: str, samples: bytes) -> None:
     """Walk the chunks of RIFF, RF64 (little-endian) or AIFF (big-endian) to the end of the file."""
     position, long_size, declared = 12, 0, 0
+    is_long = content.at(0, 4) == b"RF64"
     while position + 8 <= content.size:
         marker, size = struct.unpack(f"{order}4sI", content.at(position, 8))
         if not re.fullmatch(rb"[ -~]{4}", marker) or marker in (b"RIFF", b"FORM"):
             break
-        if marker == b"ds64":
+        if marker == b"ds64" and is_long:
             long_size = int.from_bytes(content.at(position + 16, 8), "little")
         if marker == samples:
-            size = declared = long_size if size == 0xFFFFFFFF and long_size else size
+            size = declared = long_size or size  # the other size is ignored by libsndfile, too
             if position + 8 + size > content.size:  # libsndfile reports a truncation
                 _check_second(content, name, content.at(0, 4))
                 return
@@ -296,13 +301,50 @@ def _check_caf(content: _Bytes, name: str) -> None:
     _check_trailer(content, name, position, declared)
 
 
+def _w64_sections(content: _Bytes, name: str) -> list[Section] | None:
+    """The samples of a W64 file, if anything follows them; libsndfile ignores the size of their chunk."""
+    _check_second(content, name, b"riff")
+    position = 40
+    while (head := content.at(position, 24))[:4] != b"data":
+        size = int.from_bytes(head[16:], "little", signed=True)
+        if size < 24 or position + size > content.size:
+            raise AudioError(f"{name} is damaged: its chunks end at byte {position}, without samples. {COPY_AGAIN}")
+        position += size + -size % 8
+    start, size = position + 24, int.from_bytes(head[16:], "little", signed=True)
+    end = content.size if size == 2**63 - 1 else position + size  # this size is that of a pipe
+    if not start <= end <= content.size:
+        sizes = f"it has {content.size - start} bytes of samples, but its header declares {size - 24}"
+        raise AudioError(f"{name} is truncated or damaged: {sizes}. {COPY_AGAIN}")
+    if position + size == content.size:
+        return None
+    header = (
+        content.at(0, 16) + struct.pack("<q", end) + content.at(24, position - 8) + struct.pack("<q", end - position)
+    )
+    position = end
+    while (size := int.from_bytes(content.at(position + 16, 8), "little", signed=True)) >= 24:
+        if position + size > content.size:
+            break
+        position += size + -size % 8
+    _check_trailer(content, name, position, end - start)
+    return [Section(start, end, header)]
+
+
+def _check_nist(content: _Bytes, name: str) -> None:
+    """Check that the header of a SPHERE file ends where it declares; samples between would not be read."""
+    _check_second(content, name, b"NIST")
+    size = re.match(rb" *(\d{1,9})\s", content.at(8, 16))
+    end = content.find(b"end_head", 0)
+    rest = int(size[1]) - end - 8 if size and end >= 0 else -1
+    if rest < 0 or (rest > _IGNORED_BYTES and not is_harmless(content.at(end + 8, min(rest, _WINDOW_BYTES)))):
+        raise AudioError(f"{name} has a damaged header, which does not end where it declares. {COPY_AGAIN}")
+
+
 def _check_au(content: _Bytes, name: str) -> None:
     offset, size = struct.unpack(">2I", content.at(4, 8).ljust(8, b"\0"))
     annotation = offset - 24
     if annotation > _IGNORED_BYTES and not is_harmless(content.at(24, min(annotation, _WINDOW_BYTES))):
         raise AudioError(
-            f"{name} has {annotation} unknown bytes before its samples, so its header is damaged. Copy it again from "
-            "its source, or leave it out."
+            f"{name} has {annotation} unknown bytes before its samples, so its header is damaged. {COPY_AGAIN}"
         )
     if size < _LARGEST_BYTES:
         _check_trailer(content, name, offset + size, size)
@@ -386,9 +428,8 @@ _CHECKS: dict[re.Pattern[bytes], Callable[[_Bytes, str], None]] = {
     re.compile(rb"caff"): _check_caf,
     re.compile(rb"\.snd"): _check_au,
     re.compile(rb"fLaC"): _check_flac,
-    re.compile(rb"NIST"): lambda content, name: _check_second(content, name, b"NIST"),
+    re.compile(rb"NIST"): _check_nist,
     re.compile(rb"Creative"): lambda content, name: _check_second(content, name, b"Crea"),
-    re.compile(rb"riff"): lambda content, name: _check_second(content, name, b"riff"),
     re.compile(rb".{4}ftyp", re.S): _check_mp4,
     re.compile(rb"TTA1"): lambda content, name: _check_second(content, name, b"TTA1"),
     re.compile(rb"\x30\x26\xb2\x75"): lambda content, name: _check_second(content, name, b"\x30\x26\xb2\x75"),

@@ -7,10 +7,9 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from speechtools.audio.containers import is_harmless
+from speechtools.audio.containers import COPY_AGAIN, is_harmless
 from speechtools.core.errors import AudioError
 
-COPY_AGAIN = "Copy it again from its source, or leave it out."
 _DECODED_FRAMES = 2**18  # at a time
 
 # libsndfile reports that a file ends too early in its log alone.

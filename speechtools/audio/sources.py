@@ -17,8 +17,8 @@ from typing import IO, Any, BinaryIO, Literal, Protocol, TypeAlias
 import numpy as np
 
 from speechtools.audio import ffmpeg
-from speechtools.audio.containers import Section, sections
-from speechtools.audio.decoding import COPY_AGAIN, SoundFileStream, UnreadableError
+from speechtools.audio.containers import COPY_AGAIN, Section, sections
+from speechtools.audio.decoding import SoundFileStream, UnreadableError
 from speechtools.audio.finding import FFMPEG_SUFFIXES, UnusablePath, why_irregular
 from speechtools.core.errors import AudioError, ConfigError
 

@@ -134,7 +134,7 @@ def test_a_wav_with_samples_behind_its_declared_end(tmp_path, declared, is_riff_
         audio.read(write(tmp_path, "wav", bytes(content)))
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac", "aiff", "au", "caf", "rf64", "mp3"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "aiff", "au", "caf", "rf64", "w64", "mp3"])
 @pytest.mark.parametrize(
     "rest", [bytes(5000), b"a note " * 1000, ID3 * 20, b"TAG" + bytes(125), b"LIST\x08\0\0\0abcdefgh"]
 )
@@ -143,7 +143,7 @@ def test_fillings_and_tags_behind_the_end_are_ignored(tmp_path, suffix, rest):
     np.testing.assert_array_equal(audio.read(write(tmp_path, suffix, encoded(suffix) + rest)), expected)
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac", "aiff", "au", "caf", "rf64"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "aiff", "au", "caf", "rf64", "w64"])
 def test_unknown_bytes_behind_the_end_are_refused(tmp_path, suffix):
     rest = np.random.default_rng(0).bytes(50000) + b"\xff\xf8"  # as a frame of FLAC
     with pytest.raises(AudioError, match=r"bytes (behind|follow)"):
@@ -160,6 +160,50 @@ def test_a_sphere_file_that_has_more_than_it_declares(tmp_path):
     content = encoded("sph").replace(b"sample_count -i 32000", b"sample_count -i 12000")
     with pytest.raises(AudioError, match="32000 samples, but its header declares 12000"):
         audio.read(write(tmp_path, "sph", content))
+
+
+@pytest.mark.parametrize("size", [b"   9024", b"    100", b"  x1024"])
+def test_a_sphere_header_with_another_size_is_refused(tmp_path, size):
+    content = encoded("sph").replace(b"   1024", size, 1).replace(b"sample_count", b"sample_comnt", 1)
+    with pytest.raises(AudioError, match="damaged header"):
+        audio.read(write(tmp_path, "sph", content))
+
+
+def test_an_rf64_file_with_another_size_of_samples_than_in_ds64(tmp_path):
+    content = encoded("rf64").replace(b"data\xff\xff\xff\xff", b"data\xff\x7f\xff\xff", 1)
+    assert len(audio.read(content)) == 32000
+    with pytest.raises(AudioError, match="behind the 64000 bytes of samples"):
+        audio.read(write(tmp_path, "rf64", content + np.random.default_rng(0).bytes(5000)))
+
+
+@pytest.mark.parametrize("samples", [3999, 4000])
+@pytest.mark.parametrize("chunks", [0, 3])
+def test_w64_samples_end_where_their_chunk_ends(tmp_path, samples, chunks):
+    content, identifier = encoded("w64", seconds=samples / 16000, subtype="PCM_16"), b"\xf3\xac\xd3\x11" + bytes(12)
+    content = (
+        content.ljust(-(-len(content) // 8) * 8, b"\0") + (identifier + (31).to_bytes(8, "little") + bytes(8)) * chunks
+    )
+    assert len(audio.read(content)) == len(audio.read(write(tmp_path, "w64", content))) == samples
+
+
+@pytest.mark.parametrize(
+    "place, size, reason",
+    [(96, 2**64 - 2**45, "declares -"), (96, 64024 + 8, "truncated"), (96, 24, "behind"), (56, 2**63 + 40, "byte 40")],
+)
+def test_a_w64_file_with_a_wrong_size_of_a_chunk_is_refused(tmp_path, place, size, reason):
+    content = bytearray(encoded("w64", subtype="PCM_16"))
+    content[place : place + 8] = size.to_bytes(8, "little")
+    for recording in (bytes(content), write(tmp_path, "w64", bytes(content))):
+        with pytest.raises(AudioError, match=reason):
+            audio.read(recording)
+
+
+def test_a_w64_file_from_a_pipe_is_whole(tmp_path):
+    content = bytearray(encoded("w64", subtype="PCM_16"))
+    expected = audio.read(bytes(content))
+    content[16:24], content[96:104] = b"\xff" * 8, (2**63 - 1).to_bytes(8, "little")
+    for recording in (bytes(content), write(tmp_path, "w64", bytes(content))):
+        np.testing.assert_array_equal(audio.read(recording), expected)
 
 
 @pytest.mark.parametrize("seed", range(3))
