@@ -93,6 +93,11 @@ class RecipeBrain(sb.Brain):
             self.train_stats = {"loss": float(stage_loss), "total seconds": self.stopwatch.seconds}
             return
         metrics = {key: float(value) for key, value in self.validate(stage).items()}
+        if self.selection_key not in metrics:
+            raise SpeechtoolsError(
+                f"{type(self).__name__}.validate() returns {', '.join(metrics) or 'nothing'}; selection_key is "
+                f"{self.selection_key!r}. Set selection_key to the metric that chooses the checkpoint (lowest is best)."
+            )
         if stage == sb.Stage.TEST:
             self.test_metrics = metrics
             return

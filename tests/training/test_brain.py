@@ -6,6 +6,7 @@ import pytest
 import speechbrain as sb
 import torch
 
+from speechtools.core.errors import SpeechtoolsError
 from speechtools.training import DVectorBrain, RecipeBrain, epoch_counter, running_average
 
 
@@ -70,6 +71,15 @@ def test_the_log_has_the_total_time_and_a_validation_loss_only_if_there_is_one(m
     assert lines[0]["train_stats"].keys() == {"loss", "total seconds"}
     assert lines[0]["valid_stats"] == ({"loss": 1.0} if has_valid_loss else {}) | {"mse": 0.5}
     assert ("loss/valid" in values) == has_valid_loss and values["loss/train"] == 2.0
+
+
+def test_a_selection_key_that_validate_does_not_return_is_named(monkeypatch):
+    net = torch.nn.Linear(1, 1)
+    brain = LoggedBrain({"net": net}, lambda weights: torch.optim.SGD(weights, lr=0.1), {}, {"device": "cpu"})
+    monkeypatch.setattr(LoggedBrain, "selection_key", "error")
+    for stage in (sb.Stage.VALID, sb.Stage.TEST):
+        with pytest.raises(SpeechtoolsError, match="returns mse; selection_key is 'error'"):
+            brain.on_stage_end(stage, 1.0, 1)
 
 
 def test_the_running_average_follows_the_weights():

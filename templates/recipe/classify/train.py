@@ -107,5 +107,6 @@ if __name__ == "__main__":
         sample = splits["test"][0]
         predicted = Classifier.from_hparams(folder).classify_file(sample.path)
         write_json(f"{hparams['output_folder']}/results.json", {**facts, "num_test": len(splits["test"])})
-        print(f"{origin}: test error {metrics['error']:.1%}\nmodel: {folder}")
+        key = brain.selection_key
+        print(f"{origin}: test {key} {metrics[key]:.4f}\nmodel: {folder}")
         print(f"{sample.path} ({label_of(sample)}): {predicted}")
