@@ -165,6 +165,9 @@ def check_waveforms(wavs: Tensor | np.ndarray) -> Tensor:
     if wavs.dim() not in (1, 2) or 0 in wavs.shape or not wavs.is_floating_point():
         expected = "floating-point mono waveforms (batch, samples) or (samples,) with at least one sample"
         raise AudioError(f"Expected {expected}, got shape {tuple(wavs.shape)} of {wavs.dtype}.")
+    if wavs.dim() == 2 and wavs.shape[0] > wavs.shape[1]:
+        reason = "it has more waveforms than samples. Transpose it"
+        raise AudioError(f"Expected waveforms (batch, samples), got shape {tuple(wavs.shape)}: {reason}.")
     if not torch.isfinite(wavs).all():
         raise AudioError("The waveforms contain NaN or infinite samples.")
     return torch.atleast_2d(wavs).float()

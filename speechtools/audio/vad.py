@@ -15,6 +15,9 @@ from speechtools.audio.frames import frame_counts, length_mask
 from speechtools.core.errors import ConfigError
 from speechtools.core.registry import plugin
 
+#: Frames below this level (dB) have no sound at all.
+_DIGITAL_SILENCE_DB = -119.0
+
 
 def speech_samples(wav: Tensor, speech: Tensor, hop_length: int) -> Tensor:
     """Keep the samples of speech frames: (samples,) and booleans (time,) -> (kept samples,).
@@ -95,7 +98,9 @@ class EnergyVAD(nn.Module):
         sounding = centred.abs().amax(dim=1) > 1e-5 * offset.abs()
         time = -(-samples // self.hop_length)
         padded = nn.functional.pad(centred, (0, time * self.hop_length - samples))
-        energy = padded.view(batch, time, self.hop_length).square().mean(dim=2)
+        blocks = padded.view(batch, time, self.hop_length)
+        # What rounding and the offset leave of digital silence is constant.
+        energy = blocks.square().mean(dim=2).masked_fill(blocks.amax(dim=2) == blocks.amin(dim=2), 0.0)
         # (batch, time)
         energy = nn.functional.avg_pool1d(energy.unsqueeze(1), 3, 1, 1, count_include_pad=False).squeeze(1)
         frames = -(-counts // self.hop_length)
@@ -104,7 +109,11 @@ class EnergyVAD(nn.Module):
         ordered = levels.sort(dim=1).values
         # Percentiles of an item's own frames; those beyond its length were sorted to the end.
         background, loud, loudest = (_at_share(ordered, frames, share) for share in (0.10, 0.95, 1.0))
-        loud = torch.where(loudest - loud > self.max_range_db, loudest, loud)  # a click or a word in long silence
+        # A word in a long pause is far louder than the rest. A click is, too, but it is shorter than any speech.
+        rank = (frames - max(self.min_speech_frames, 1)).clamp(min=0).unsqueeze(1)
+        lasting = torch.maximum(loud, ordered.gather(1, rank).squeeze(1))
+        loudest = torch.where(loud < _DIGITAL_SILENCE_DB, loudest, lasting)
+        loud = torch.where(loudest - loud > self.max_range_db, loudest, loud)
         background = torch.maximum(background, loud - self.max_range_db / (1 - self.threshold))
         limit = background + self.threshold * (loud - background)
         limit = torch.where(loud - background < self.min_range_db, background - 1, limit)

@@ -17,6 +17,8 @@ from speechtools.core.errors import ConfigError, ModelKindError, printable
 _TRUST = f"{__name__}.trust"
 #: Bytes of the longest name of a file.
 _LONGEST_NAME = 255
+#: Options of outputs that are no recordings: a forgotten name would make the first of `*.wav` the output.
+_NO_RECORDINGS = ("--csv", "--jsonl", "--out", "--voices")
 #: The commands that take the models of an interface.
 _COMMANDS = {
     "QualityNet": "`speechtools score`",
@@ -158,8 +160,16 @@ def batch_size_option(command: Callable) -> Callable:
 
 
 def check_output(option: str, path: str | Path) -> None:
-    """Raise a :class:`ConfigError` if a file or folder cannot be written. Its parent folders need not exist."""
+    """Raise a :class:`ConfigError` if a file or folder cannot be written, or is a recording and no command's output.
+
+    Its parent folders need not exist.
+    """
+    from speechtools.audio.finding import FFMPEG_SUFFIXES, SUFFIXES
+
     name = os.path.basename(path)
+    is_recording = os.path.isfile(path) and Path(path).suffix.lower() in SUFFIXES | FFMPEG_SUFFIXES
+    if option in _NO_RECORDINGS and is_recording:
+        raise ConfigError(f"{option}={path} is a recording, which would be replaced. Pass the name of a new file.")
     if len(os.fsencode(name)) > _LONGEST_NAME:
         raise ConfigError(f"{option}: the name {name[:20]}… is too long for a file. Choose a shorter one.")
     parent = next(parent for parent in Path(os.path.abspath(path)).parents if os.path.lexists(parent))

@@ -187,7 +187,7 @@ def write_voices(path: str | Path, content: Voices) -> None:
         The path is a file of another kind, such as a recording; or a voiceprint is not finite, zero, longer than 1, or
         of another size than the others.
     """
-    if os.path.isfile(path) and os.path.getsize(path) and not zipfile.is_zipfile(path):
+    if os.path.isfile(path) and os.path.getsize(path) and not _is_of_voices(path):
         raise ConfigError(f"{path} exists and is not a file of voices, so it is not replaced. Choose another name.")
     names = sorted(content.voices)
     voices = [content.voices[name] for name in names]
@@ -248,6 +248,15 @@ def _checksum(arrays: dict[str, np.ndarray]) -> str:
         digest.update(f"{key} {arrays[key].dtype.str} {arrays[key].shape} ".encode())
         digest.update(np.ascontiguousarray(arrays[key]).tobytes())
     return digest.hexdigest()
+
+
+def _is_of_voices(path: str | Path) -> bool:
+    """Whether a file has the arrays of a file of voices, damaged or not."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {f"{key}.npy" for key in _ALWAYS} <= set(archive.namelist())
+    except zipfile.BadZipFile:
+        return False
 
 
 def _read_arrays(path: str | Path) -> dict[str, np.ndarray]:

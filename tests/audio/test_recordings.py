@@ -37,6 +37,7 @@ def test_files_and_folders_are_listed_once(tmp_path):
     [
         (torch.zeros(2, 3, 4), r"shape \(2, 3, 4\)"),
         (torch.zeros(1, 0), "at least one sample"),
+        (torch.zeros(8000, 2), "Transpose"),
         (torch.zeros(1, 100, dtype=torch.int16), "torch.int16"),
         (torch.full((1, 100), float("nan")), "NaN or infinite samples"),
     ],

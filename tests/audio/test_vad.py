@@ -41,11 +41,28 @@ def test_a_constant_is_not_speech_and_even_noise_is_speech_throughout():
 def test_short_gaps_are_closed_and_short_bursts_removed():
     wav = talk(0.0)
     wav[0, 16000:17600] = 0  # 100 ms of silence within the first burst
-    wav[0, 56000:56480] = 0.2  # 30 ms of sound by itself
+    wav[0, 56000:56480] = wav[0, 9000:9480]  # 30 ms of sound by itself
     speech = EnergyVAD()(wav)[0]
     assert speech[55:145].all() and not speech[330:].any()
     assert not EnergyVAD(hangover_ms=0)(wav)[0, 103:107].any()
     assert EnergyVAD(min_speech_ms=0)(wav)[0, 351]
+
+
+@pytest.mark.parametrize("background", [1e-3, 0.01])
+def test_a_click_in_quiet_sound_changes_nothing(background):
+    wav = 1e-3 * talk(background)
+    even = 1e-4 * torch.from_numpy(np.random.default_rng(0).standard_normal((1, 4 * RATE)).astype(np.float32))
+    vad = EnergyVAD()
+    for quiet in (wav, even):
+        click = quiet.clone()
+        click[0, 12000] = 1.0
+        assert (vad(click) != vad(quiet)).sum() <= 3
+
+
+def test_nothing_but_a_click_is_not_speech_throughout():
+    wav = torch.zeros(1, 4 * RATE)
+    wav[0, 12000] = 1.0
+    assert EnergyVAD()(wav + 0.1).sum() <= 3
 
 
 def test_invalid_threshold():

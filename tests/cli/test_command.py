@@ -170,6 +170,14 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(refused, re
     assert os.listdir() == [recording]
 
 
+@pytest.mark.parametrize("words", ["score --csv", "score --jsonl", "embed --out", "enroll anna --voices"])
+def test_a_forgotten_name_of_an_output_replaces_no_recording(refused, recording, words):
+    content = open(recording, "rb").read()
+    for overwrite in ([], ["--overwrite"]):
+        assert "is a recording" in refused(*words.split(), f"./{recording}", "other.wav", *overwrite)
+    assert open(recording, "rb").read() == content
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
 def test_an_output_without_permission(refused, recording, tmp_path):
     (tmp_path / "closed").mkdir(mode=0o500)

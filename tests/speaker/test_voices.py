@@ -150,6 +150,15 @@ def test_a_file_of_another_kind_is_refused_and_not_replaced(tmp_path, content):
     assert path.read_bytes() == content
 
 
+def test_arrays_of_another_kind_are_not_replaced(tmp_path):
+    path = tmp_path / "dvectors.npz"
+    np.savez(path, files=np.array(["a.wav"]), dvectors=np.ones((1, 8), np.float32), model="abc")
+    content = path.read_bytes()
+    with pytest.raises(ConfigError, match="not a file of voices"):
+        write_voices(path, Voices("abc"))
+    assert path.read_bytes() == content
+
+
 def test_missing_files_and_folders(tmp_path):
     with pytest.raises(ConfigError, match="speechtools enroll NAME"):
         read_voices(tmp_path / "gone.npz")
