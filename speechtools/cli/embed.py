@@ -1,5 +1,6 @@
 """``speechtools embed``."""
 
+import io
 import os
 import time
 from pathlib import Path
@@ -98,7 +99,10 @@ def write_dvectors(path: str | Path, dvectors: "dict[str, np.ndarray]", model_id
 
     with write_aside(path) as aside, open(aside, "wb") as stream:
         names = np.array(list(dvectors), dtype=np.str_)
-        np.savez(stream, files=names, dvectors=np.stack(list(dvectors.values())), model=model_id)
+        content = io.BytesIO() if is_stream(path) else stream  # zip files do not work in devices
+        np.savez(content, files=names, dvectors=np.stack(list(dvectors.values())), model=model_id)
+        if isinstance(content, io.BytesIO):
+            stream.write(content.getbuffer())
 
 
 def read_dvectors(path: str | Path) -> "tuple[dict[str, np.ndarray], str]":

@@ -96,8 +96,9 @@ def _files(source: Path, target: Path) -> list[tuple[Path, Path]]:
 
 def _is_inside(path: Path, target: Path, source: Path) -> bool:
     """Whether a recording in ``source`` is in the folder ``target``, if that is a folder inside ``source``."""
-    target, source = target.resolve(), source.resolve()
-    return target != source and target.is_relative_to(source) and path.resolve().is_relative_to(target)
+    # Unlike Path.resolve, realpath takes a link that leads back to itself.
+    target, source, path = (Path(os.path.realpath(place)) for place in (target, source, path))
+    return target != source and target.is_relative_to(source) and path.is_relative_to(target)
 
 
 def _remaining(files: list[tuple[Path, Path]], resume: bool, overwrite: bool) -> list[tuple[Path, Path]]:

@@ -1,5 +1,7 @@
 """`speechtools embed`, with the bundled model."""
 
+import os
+import threading
 import zipfile
 
 import numpy as np
@@ -43,6 +45,18 @@ def test_a_foreign_file_is_replaced_with_overwrite_only(recordings, tmp_path, ca
     assert "--out" in refused("embed", *recordings, "--out", out, "--resume") and out.read_bytes() == before
     assert call("embed", *recordings, "--out", out, "--overwrite")[0] == 0 and load(out)[0] == recordings
     assert call("embed", *recordings[:1], "--out", out)[0] == 0 and load(out)[0] == recordings[:1]  # its own
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_device_and_a_pipe_are_written(recordings, tmp_path, call):
+    assert call("embed", recordings[0], "--out", os.devnull)[0] == 0
+    pipe, copy = tmp_path / "pipe", tmp_path / "copy.npz"
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: copy.write_bytes(pipe.read_bytes()), daemon=True)
+    reader.start()
+    assert call("embed", recordings[0], "--out", pipe)[0] == 0
+    reader.join(30)
+    assert load(copy)[0] == recordings[:1]
 
 
 def test_an_interrupt_keeps_the_dvectors_so_far_and_resume_adds_the_others(recordings, tmp_path, call, monkeypatch):

@@ -56,6 +56,13 @@ def test_enhanced_files_are_not_enhanced_again(call, tone, tmp_path):
     assert sorted(path.name for path in (tmp_path / "in").rglob("*")) == ["a.wav", "a.wav", "out"]
 
 
+def test_a_link_to_itself_does_not_end_the_batch(call, tone, tmp_path):
+    write(tmp_path / "in" / "a.wav", tone(0.5))
+    (tmp_path / "in" / "self.wav").symlink_to("self.wav")
+    status, output, errors = call("enhance", tmp_path / "in", tmp_path / "out")
+    assert status == 1 and "1 recording enhanced" in output and "self.wav is a link" in errors
+
+
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [

@@ -95,7 +95,7 @@ def test_a_forgotten_name_or_recording_is_refused(recordings, voices, tmp_path, 
         assert "enroll NAME RECORDING" in refused("enroll", *words, *voices)
     assert f"--from-folder={tmp_path}" in refused("enroll", tmp_path, *voices)
     assert "not both" in refused("enroll", "anna", recordings[0], "--from-folder", tmp_path, *voices)
-    assert "not a file of voices" in refused("enroll", "anna", recordings[1], "--voices", recordings[0])
+    assert "is a recording" in refused("enroll", "anna", recordings[1], "--voices", recordings[0])
     assert "voices.npz" in refused("enroll", "anna", recordings[1], "--voices", tmp_path)
     assert soundfile.info(recordings[0]).frames == 32000
     assert not voices[1].exists()
