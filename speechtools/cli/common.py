@@ -137,14 +137,17 @@ def _channel(context: click.Context, parameter: click.Parameter, value: str) -> 
     return number
 
 
+def overwrite_option(command: Callable) -> Callable:
+    """Add ``--overwrite``."""
+    return click.option("--overwrite", is_flag=True, help="Replace existing files; never one of the recordings.")(
+        command
+    )
+
+
 def output_options(command: Callable) -> Callable:
     """Add ``--resume`` and ``--overwrite``."""
-    command = click.option("--overwrite", is_flag=True, help="Replace existing files; never one of the recordings.")(
-        command
-    )
-    return click.option("--resume", is_flag=True, help="Continue an interrupted run: skip finished recordings.")(
-        command
-    )
+    help_text = "Continue an interrupted run: skip finished recordings."
+    return click.option("--resume", is_flag=True, help=help_text)(overwrite_option(command))
 
 
 def batch_size_option(command: Callable) -> Callable:
@@ -180,12 +183,28 @@ def check_output(option: str, path: str | Path) -> None:
         raise ConfigError(f"{option}={path}: you may not write to {place}. Change its permissions or choose another.")
 
 
-def check_plot_folder(folder: str) -> None:
-    """Raise a :class:`ConfigError` if ``--png`` is not the name of a folder, or cannot be written."""
+def plot_folder(folder: str, names: Iterable[str], overwrite: bool) -> list[Path]:
+    """Return the paths of the plots ``names`` in the folder of ``--png``.
+
+    Raises
+    ------
+    ConfigError
+        The folder is a file or cannot be written; or one of the plots exists, was not drawn by this toolkit, and
+        ``overwrite`` is false.
+    """
+    from speechtools.core.plots import is_plot
+
     is_file = os.path.exists(folder) and not os.path.isdir(folder)
     if is_file or folder.lower().endswith(".png"):
         raise ConfigError(f"--png={folder} is a file{'' if is_file else ' name'}. Pass the name of a folder.")
     check_output("--png", folder)
+    plots = [Path(folder) / name for name in names]
+    for plot in plots:
+        if not overwrite and plot.exists() and not is_plot(plot):
+            raise ConfigError(
+                f"--png: {plot} exists and is not a plot of this command. Pass --overwrite to replace it."
+            )
+    return plots
 
 
 def refuse_inputs(files: Iterable[str | Path], outputs: Mapping[str, Iterable[str | Path]]) -> None:

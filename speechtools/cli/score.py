@@ -4,8 +4,7 @@ import dataclasses
 import itertools
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +15,17 @@ from speechtools.cli.command import command
 from speechtools.cli.common import (
     batch_size_option,
     channel_option,
-    check_plot_folder,
     load_model,
     model_options,
     module_option,
     output_options,
+    plot_folder,
     print_problems,
     progress,
     recordings,
     refuse_inputs,
 )
-from speechtools.cli.tables import Table, file_cell, is_finished, open_tables
+from speechtools.cli.tables import is_finished, open_tables, print_summary, table_options, write_all
 from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.rows import Row
 
@@ -57,15 +56,7 @@ class ScoreRow(Row):
 @click.argument("paths", nargs=-1, metavar="[FILE_OR_FOLDER]...")
 @click.option("--sample", is_flag=True, help="Score the bundled recording: 3 s, with street noise.")
 @model_options
-@click.option(
-    "--csv",
-    "csv_path",
-    metavar="FILE",
-    help="Write a CSV file with the columns file, score, seconds, degraded_seconds, error.",
-)
-@click.option(
-    "--jsonl", "jsonl_path", metavar="FILE", help="Write the same as JSON lines, with the frame scores and their times."
-)
+@table_options(ScoreRow, details="the frame scores and their times")
 @click.option(
     "--png", metavar="FOLDER", help="Draw the spectrogram and the frame scores of every recording in this folder."
 )
@@ -103,6 +94,8 @@ def score(
 
     A recording that cannot be scored is reported; the others are scored, and the exit status is 1.
     """
+    from tqdm import tqdm
+
     from speechtools.audio.recordings import find_recordings
 
     if not paths and not sample:
@@ -117,16 +110,16 @@ def score(
     below = default_below(net.measure) if below is None else below
     if not tables and sys.stdout.isatty():
         print(f"# {describe_scale(net.scale, net.measure)}\n# score\tfile")
-    with ExitStack() as stack:
-        for table in tables:
-            table.open(stack, {file_cell(path) for path in files})
-        rows = write_rows(score_rows(net, remaining, batch_size, below, plots, channel), tables)
+    rows = []
+    for row in write_all(score_rows(net, remaining, batch_size, below, plots, channel), tables, files):
+        if not tables and row.score is not None:
+            tqdm.write(f"{row.score:.2f}\t{printable(row.file)}", file=sys.stdout)
+        rows.append(row)
     failed = [row for row in rows if row.error]
     summary = f"{recordings(len(rows) - len(failed))} scored on the scale {net.scale}"
     if len(remaining) < len(files):
         summary += f", {len(files) - len(remaining)} before"
-    for table in tables:
-        print(f"{summary}: {printable(table.path)}", file=sys.stderr if table.is_stream else sys.stdout)
+    print_summary(summary, tables)
     return print_problems(f"not scored: {row.error}" for row in failed)
 
 
@@ -197,42 +190,13 @@ def score_rows(
         yield row, frames
 
 
-def write_rows(rows: Iterable[tuple[ScoreRow, dict[str, Any]]], tables: Sequence[Table]) -> list[ScoreRow]:
-    """Write rows to the tables as they come, or print them if there is none. Returns the rows."""
-    from tqdm import tqdm
-
-    results: list[ScoreRow] = []
-    for row, frames in rows:
-        for table in tables:
-            table.write(row, frames)
-        if not tables and row.score is not None:
-            tqdm.write(f"{row.score:.2f}\t{printable(row.file)}", file=sys.stdout)
-        results.append(row)
-    return results
-
-
 def plot_files(files: Iterable[Path], folder: str, overwrite: bool) -> dict[Path, Path]:
-    """Name the plot of each recording: ``name.png``, with a number where another recording has this name.
-
-    Raises
-    ------
-    ConfigError
-        The folder is a file; or one of the plots exists, was not drawn by this toolkit, and ``overwrite`` is false.
-    """
-    from speechtools.core.plots import is_plot
-
-    check_plot_folder(folder)
-    plots: dict[Path, Path] = {}
+    """Name the plot of each recording: ``name.png``, with a number where another recording has this name."""
+    names: dict[Path, str] = {}
     used: set[str] = set()
     for path in files:
         stem = os.fsdecode(os.fsencode(path.stem)[:240])  # a number must still fit
-        names = itertools.chain([f"{stem}.png"], (f"{stem}-{number}.png" for number in itertools.count(2)))
-        name = next(name for name in names if name not in used)
-        used.add(name)
-        plots[path] = Path(folder) / name
-    foreign = [plot for plot in plots.values() if not overwrite and plot.exists() and not is_plot(plot)]
-    if foreign:
-        raise ConfigError(
-            f"--png: {foreign[0]} exists and is not a plot of this command. Pass --overwrite to replace it."
-        )
-    return plots
+        candidates = itertools.chain([f"{stem}.png"], (f"{stem}-{number}.png" for number in itertools.count(2)))
+        names[path] = next(name for name in candidates if name not in used)
+        used.add(names[path])
+    return dict(zip(names, plot_folder(folder, names.values(), overwrite), strict=True))

@@ -6,18 +6,36 @@ import io
 import json
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
+import click
+
 from speechtools.cli.common import check_output
-from speechtools.core.errors import ConfigError
+from speechtools.core.errors import ConfigError, printable
 from speechtools.core.files import is_stream, write_aside
-from speechtools.core.rows import Row, as_cell, parse_row
+from speechtools.core.rows import Row, RowType, as_cell, parse_row
 
 # A name that is not valid UTF-8 is escaped.
 _TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+
+
+def csv_option(model: type[Row]) -> Callable[[Callable], Callable]:
+    """Make the option ``--csv`` of a command whose table has these rows."""
+    help_text = f"Write a CSV file with the columns {', '.join(model.columns())}."
+    return click.option("--csv", "csv_path", metavar="FILE", help=help_text)
+
+
+def table_options(model: type[Row], details: str = "") -> Callable[[Callable], Callable]:
+    """Make the options ``--csv`` and ``--jsonl``; ``details`` are what JSON lines have beside the columns."""
+
+    def add(command: Callable) -> Callable:
+        help_text = f"Write the same as JSON lines{details and f', with {details}'}."
+        return csv_option(model)(click.option("--jsonl", "jsonl_path", metavar="FILE", help=help_text)(command))
+
+    return add
 
 
 def file_cell(path: str | Path) -> str:
@@ -188,3 +206,33 @@ def open_tables(
 def is_finished(path: str | Path, tables: Collection[Table]) -> bool:
     """Whether an earlier run stored a result of this recording in all tables."""
     return bool(tables) and all(file_cell(path) in table.finished for table in tables)
+
+
+def write_all(
+    rows: Iterable[tuple[RowType, Mapping[str, Any]]], tables: Sequence[Table], files: Iterable[str | Path] = ()
+) -> Iterator[RowType]:
+    """Write rows to the tables as they come, and yield them.
+
+    Parameters
+    ----------
+    rows : iterable of (Row, mapping)
+        Each row, and its details for formats that are not flat.
+    tables : sequence of Table
+        Opened here. Without one, the rows are only yielded.
+    files : iterable of str or Path
+        Lines of an earlier run about these files stay.
+    """
+    names = {file_cell(path) for path in files}
+    with ExitStack() as stack:
+        for table in tables:
+            table.open(stack, names)
+        for row, details in rows:
+            for table in tables:
+                table.write(row, details)
+            yield row
+
+
+def print_summary(summary: str, tables: Iterable[Table]) -> None:
+    """Print what each table contains, beside tables on the standard output."""
+    for table in tables:
+        print(f"{summary}: {printable(table.path)}", file=sys.stderr if table.is_stream else sys.stdout)

@@ -2,8 +2,6 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -12,16 +10,17 @@ from speechtools.cli.command import command
 from speechtools.cli.common import (
     batch_size_option,
     channel_option,
-    check_plot_folder,
     load_model,
     model_options,
     module_option,
+    overwrite_option,
+    plot_folder,
     print_problems,
     progress,
     recordings,
     refuse_inputs,
 )
-from speechtools.cli.tables import open_tables
+from speechtools.cli.tables import csv_option, open_tables, write_all
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, printable
 from speechtools.core.rows import Row
 
@@ -46,14 +45,9 @@ class TrialRow(Row):
 )
 @click.argument("path", metavar="LIST")
 @click.option("--root", metavar="FOLDER", help="The folder of the recordings.  [default: the folder of the list]")
-@click.option(
-    "--csv",
-    "csv_path",
-    metavar="FILE",
-    help="Write a CSV file with the columns line, target, first, second, score, error.",
-)
+@csv_option(TrialRow)
 @click.option("--png", metavar="FOLDER", help="Draw a DET curve, det.png, and a histogram of the scores, scores.png.")
-@click.option("--overwrite", is_flag=True, help="Replace existing files of another kind; never a recording.")
+@overwrite_option
 @click.option(
     "--p_target",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -98,7 +92,7 @@ def trials(
         raise ConfigError(f"--root={root} is not a folder.")
     names = list(dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second)))
     files = [folder / name for name in names]
-    plots = _plot_files(png, overwrite) if png else []
+    plots = plot_folder(png, ("det.png", "scores.png"), overwrite) if png else []
     refuse_inputs([*files, path], {"--csv": [csv_path] if csv_path else [], "--png": plots})
     tables = open_tables(TrialRow, csv_path, None, overwrite, resume=False)
     if not any(os.path.exists(file) for file in files):
@@ -119,7 +113,7 @@ def trials(
         score = None if error else round(float(dvectors[index[pair.first]] @ dvectors[index[pair.second]]), 6)
         row = TrialRow(line=pair.line, target=int(pair.target), first=pair.first, second=pair.second, score=score)
         rows.append(dataclasses.replace(row, error=str(error)) if error else row)
-    _write(rows, tables)
+    rows = list(write_all(((row, {}) for row in rows), tables))
     print_problems(f"not embedded: {error}" for error in errors.values())
     scored = [(row.target, row.score) for row in rows if row.score is not None]
     targets, nontargets = ([score for target, score in scored if target == kind] for kind in (1, 0))
@@ -151,22 +145,3 @@ def _print_rates(targets: list[float], nontargets: list[float], p_target: float)
     print(f"minDCF\t{cost:.4f}\tnormalised, p_target {p_target:g}")
     print(f"trials\t{len(targets) + len(nontargets)}\t{len(targets)} target, {len(nontargets)} non-target")
     return threshold
-
-
-def _plot_files(folder: str, overwrite: bool) -> list[Path]:
-    from speechtools.core.plots import is_plot
-
-    check_plot_folder(folder)
-    plots = [Path(folder) / name for name in ("det.png", "scores.png")]
-    for plot in plots:
-        if not overwrite and plot.exists() and not is_plot(plot):
-            raise ConfigError(f"--png: {plot} exists and is not a plot of this command. Pass --overwrite.")
-    return plots
-
-
-def _write(rows: Iterable[TrialRow], tables: list) -> None:
-    with ExitStack() as stack:
-        for table in tables:
-            table.open(stack, set())
-            for row in rows:
-                table.write(row, {})

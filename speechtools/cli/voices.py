@@ -6,7 +6,6 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,13 @@ from speechtools.cli.common import (
     load_model,
     model_options,
     module_option,
+    overwrite_option,
     print_problems,
     progress,
     recordings,
     refuse_inputs,
 )
-from speechtools.cli.tables import file_cell, open_tables
+from speechtools.cli.tables import open_tables, print_summary, table_options, write_all
 from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError, printable
 from speechtools.core.rows import Row
 
@@ -283,11 +283,8 @@ def _decide(
 @click.option(
     "--threshold", type=float, metavar="SCORE", help="List voices from this score on.  [default: the model's threshold]"
 )
-@click.option(
-    "--csv", "csv_path", metavar="FILE", help="Write a CSV file with the columns file, rank, name, score, error."
-)
-@click.option("--jsonl", "jsonl_path", metavar="FILE", help="Write the same as JSON lines.")
-@click.option("--overwrite", is_flag=True, help="Replace existing files; never one of the recordings.")
+@table_options(Identification)
+@overwrite_option
 @batch_size_option
 @model_options
 @channel_option
@@ -342,22 +339,15 @@ def identify(
     if not tables and sys.stdout.isatty():
         print(f"# threshold {verifier.threshold if threshold is None else threshold:.4f}\n# file\tname\tscore")
     identified, errors = set(), []
-    with ExitStack() as stack:
-        for table in tables:
-            table.open(stack, {file_cell(path) for path in files})
-        for row in rows():
-            for table in tables:
-                table.write(row, {})
-            if row.error:
-                errors.append(row.error)
-                continue
-            identified.add(row.file)
-            if not tables:
-                name = "nobody" if row.name is None else printable(row.name)
-                tqdm.write(f"{printable(row.file)}\t{name}\t{row.score:.4f}", file=sys.stdout)
-    for table in tables:
-        summary = f"{recordings(len(identified))} identified: {printable(table.path)}"
-        print(summary, file=sys.stderr if table.is_stream else sys.stdout)
+    for row in write_all(((row, {}) for row in rows()), tables):
+        if row.error:
+            errors.append(row.error)
+            continue
+        identified.add(row.file)
+        if not tables:
+            name = "nobody" if row.name is None else printable(row.name)
+            tqdm.write(f"{printable(row.file)}\t{name}\t{row.score:.4f}", file=sys.stdout)
+    print_summary(f"{recordings(len(identified))} identified", tables)
     return print_problems(f"not identified: {error}" for error in errors)
 
 
