@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,8 +22,11 @@ from speechtools.cli.common import (
     refuse_inputs,
 )
 from speechtools.cli.tables import csv_option, open_tables, write_all
-from speechtools.core.errors import AudioError, ConfigError, CorpusError, printable
+from speechtools.core.errors import ConfigError, CorpusError, printable
 from speechtools.core.rows import Row
+
+if TYPE_CHECKING:
+    from speechtools.audio.sources import Channel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,7 @@ def trials(
     batch_size: int,
     model: str | None,
     device: str | None,
-    channel: int | str,
+    channel: "Channel",
 ) -> int:
     """Score a list of trials of speaker verification, and print error rates.
 
@@ -82,16 +86,13 @@ def trials(
     Each recording is embedded once. Trials of a recording that cannot be used are left out; it is reported, and the
     exit status is 1.
     """
-    import numpy as np
-
-    from speechtools.speaker.trials import read_pairs
+    from speechtools.speaker.trials import pair_recordings, read_pairs, score_pairs
 
     pairs = read_pairs(path)
     folder = Path(path).parent if root is None else Path(root)
     if root is not None and not folder.is_dir():
         raise ConfigError(f"--root={root} is not a folder.")
-    names = list(dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second)))
-    files = [folder / name for name in names]
+    files = list(pair_recordings(pairs, folder).values())
     plots = plot_folder(png, ("det.png", "scores.png"), overwrite) if png else []
     refuse_inputs([*files, path], {"--csv": [csv_path] if csv_path else [], "--png": plots})
     tables = open_tables(TrialRow, csv_path, None, overwrite, resume=False)
@@ -99,20 +100,21 @@ def trials(
         remedy = "Pass the folder of the recordings with --root."
         raise ConfigError(f"None of the {len(files)} recordings of {path} exists, such as {files[0]}. {remedy}")
     encoder = load_model("SpeakerEncoder", model, device)
-    embedded = encoder.encode_files(files, batch_size, channel=channel)
-    results = dict(zip(names, progress(embedded, "embedding", len(files)), strict=True))
-    errors = {name: result for name, (_, result) in results.items() if isinstance(result, AudioError)}
-    index = {name: number for number, name in enumerate(name for name in names if name not in errors)}
-    if index:
-        dvectors = np.stack([results[name][1].numpy() for name in index]).astype(np.float64)
-        dvectors /= np.maximum(np.linalg.norm(dvectors, axis=1, keepdims=True), 1e-12)
-        # (recordings, emb)
+    scores, errors = score_pairs(
+        encoder,
+        pairs,
+        folder,
+        batch_size,
+        channel=channel,
+        progress=lambda results: progress(results, "embedding", len(files)),
+    )
     rows = []
-    for pair in pairs:
+    for pair, score in zip(pairs, scores.tolist(), strict=True):
+        row = TrialRow(line=pair.line, target=int(pair.target), first=pair.first, second=pair.second)
         error = errors.get(pair.first) or errors.get(pair.second)
-        score = None if error else round(float(dvectors[index[pair.first]] @ dvectors[index[pair.second]]), 6)
-        row = TrialRow(line=pair.line, target=int(pair.target), first=pair.first, second=pair.second, score=score)
-        rows.append(dataclasses.replace(row, error=str(error)) if error else row)
+        rows.append(
+            dataclasses.replace(row, error=str(error)) if error else dataclasses.replace(row, score=round(score, 6))
+        )
     rows = list(write_all(((row, {}) for row in rows), tables))
     print_problems(f"not embedded: {error}" for error in errors.values())
     scored = [(row.target, row.score) for row in rows if row.score is not None]
@@ -121,12 +123,12 @@ def trials(
         kind = "target" if not targets else "non-target"
         raise CorpusError(f"No {kind} trial of {path} has a score, so there are no error rates. Check the recordings.")
     threshold = _print_rates(targets, nontargets, p_target)
-    left_out = f"{len(rows) - len(scored)}\tof {len(rows)} trials, for {recordings(len(errors))} of {len(names)}"
+    left_out = f"{len(rows) - len(scored)}\tof {len(rows)} trials, for {recordings(len(errors))} of {len(files)}"
     print(f"left out\t{left_out}")
     if plots:
         from speechtools.speaker.plots import det, score_histogram
 
-        title = f"{printable(Path(path).name)}, {len(index)} recordings"
+        title = f"{printable(Path(path).name)}, {len(files) - len(errors)} recordings"
         det(plots[0], {"trials": (targets, nontargets)}, title)
         score_histogram(plots[1], targets, nontargets, threshold, title)
         print(f"plots\t{plots[0]}\t{plots[1]}")

@@ -2,21 +2,27 @@
 
 Lists have one of two forms: that of this toolkit, ``model utterance target|nontarget``, with the enrolment of the
 models beside it; or VoxCeleb's, ``1 utterance utterance`` or ``0 …``, where a single utterance is the voiceprint. A
-line is split at tabs, so that names may contain spaces, or, without tabs, at spaces.
+line is split at tabs, so that names may contain spaces; without tabs, at commas if it begins with ``0,`` or ``1,``,
+and at spaces otherwise.
 """
 
 import csv
 import itertools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechtools.core.errors import ConfigError, CorpusError, first_of, printable
+from speechtools.core.errors import AudioError, ConfigError, CorpusError, first_of, printable
 from speechtools.core.files import write_aside
 from speechtools.core.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from speechtools.audio.sources import Channel
+    from speechtools.speaker.inference import SpeakerEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -247,7 +253,7 @@ def read_pairs(path: str | Path) -> list[Pair]:
         The list is missing or empty, has a malformed line, or trials of one kind only.
     """
     pairs = []
-    for number, line in _lines(Path(path), commas=True):
+    for number, line in _lines(Path(path)):
         if len(line) != 3 or line[0] not in ("0", "1") or not all(line):
             text = printable(" ".join(line))
             raise CorpusError(
@@ -262,11 +268,76 @@ def read_pairs(path: str | Path) -> list[Pair]:
     return pairs
 
 
-def _lines(path: Path, commas: bool = False) -> list[tuple[int, list[str]]]:
+def pair_recordings(pairs: Iterable[Pair], root: str | Path) -> dict[str, Path]:
+    """Return the recordings of trials by their names in the list, each once, in the order of the list."""
+    return {name: Path(root) / name for pair in pairs for name in (pair.first, pair.second)}
+
+
+def score_pairs(
+    encoder: "SpeakerEncoder",
+    pairs: Sequence[Pair],
+    root: str | Path,
+    batch_size: int = 32,
+    *,
+    channel: "Channel" = "mix",
+    progress: Callable[[Iterator], Iterable] = iter,
+) -> tuple[np.ndarray, dict[str, AudioError]]:
+    """Score trials of recordings by the cosine of their d-vectors. Each recording is embedded once.
+
+    Parameters
+    ----------
+    encoder : SpeakerEncoder
+    pairs : sequence of Pair
+        As :func:`read_pairs` returns them.
+    root : str or Path
+        The folder of the recordings.
+    batch_size : int
+        Recordings that are embedded together.
+    channel : int or "mix"
+        A channel, counted from 0, or the mean of all.
+    progress : callable
+        Wraps the iterator over the recordings, for a progress bar.
+
+    Returns
+    -------
+    scores : np.ndarray
+        (pairs,): cosines; NaN for the trials of a recording that cannot be used.
+    errors : dict of str to AudioError
+        Why a recording cannot be used, by its name in the list.
+
+    Raises
+    ------
+    CorpusError
+        A d-vector is not finite.
+
+    Examples
+    --------
+    >>> from speechtools.inference import SpeakerEncoder
+    >>> pairs = read_pairs("veri_test.txt")  # doctest: +SKIP
+    >>> scores, errors = score_pairs(SpeakerEncoder.from_hparams(), pairs, "voxceleb1/wav")  # doctest: +SKIP
+    """
+    files = pair_recordings(pairs, root)
+    embedded = progress(encoder.encode_files(files.values(), batch_size, channel=channel))
+    results = {name: result for name, (_, result) in zip(files, embedded, strict=True)}
+    errors = {name: result for name, result in results.items() if isinstance(result, AudioError)}
+    usable = [pair.first not in errors and pair.second not in errors for pair in pairs]
+    scores = np.full(len(pairs), np.nan)
+    if any(usable):
+        names = [name for name in files if name not in errors]
+        index = {name: number for number, name in enumerate(names)}
+        kept = list(itertools.compress(pairs, usable))
+        models, tests = np.array([(index[pair.first], index[pair.second]) for pair in kept]).T
+        targets = np.array([pair.target for pair in kept])
+        trials = Trials(names, [np.array([number]) for number in index.values()], models, tests, targets)
+        scores[usable] = trials.scores(np.stack([results[name].numpy() for name in names]), names)
+    return scores, errors
+
+
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
     """The number and the fields of every line that is not blank."""
     try:
         text = path.read_text(encoding="utf-8-sig").split("\n")
-        fields = [_fields(line.strip(), commas) for line in text]
+        fields = [_fields(line.strip()) for line in text]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"The list {path} cannot be read: {error}. Pass the path of a list of trials.") from error
     lines = [(number, line) for number, line in enumerate(fields, start=1) if any(line)]
@@ -275,10 +346,10 @@ def _lines(path: Path, commas: bool = False) -> list[tuple[int, list[str]]]:
     return lines
 
 
-def _fields(line: str, commas: bool) -> list[str]:
+def _fields(line: str) -> list[str]:
     if "\t" in line:
         return [field.strip() for field in line.split("\t")]
-    if commas and line.partition(",")[0].strip() in ("0", "1"):
+    if line.partition(",")[0].strip() in ("0", "1"):
         return [field.strip() for field in next(csv.reader([line], skipinitialspace=True))]
     return line.split()
 

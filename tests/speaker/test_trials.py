@@ -4,9 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
-from speechtools.core.errors import ConfigError, CorpusError
-from speechtools.speaker.trials import Trials, make_trials, read_pairs, read_trials
+from speechtools.core.errors import AudioError, ConfigError, CorpusError
+from speechtools.speaker.trials import Pair, Trials, make_trials, read_pairs, read_trials, score_pairs
 
 SPEAKERS = np.repeat(np.arange(4), [5, 3, 6, 2])
 NAMES = ["anna", "bob", "carl", "dora"]
@@ -89,6 +90,9 @@ def test_lists_written_by_hand_and_by_other_systems(tmp_path):
     trials = read_trials(path, IDS)
     assert trials.targets.tolist() == [True, False, True] and trials.tests.tolist() == [1, 5, 6]
     assert [members.tolist() for members in trials.enrolments] == [[0], [5]]
+    # With commas, as for pairs.
+    path.write_text("1,anna/0.wav,anna/1\n0, anna/0.wav, bob-5.wav\n")
+    assert read_trials(path, IDS).tests.tolist() == [1, 5]
 
 
 @pytest.mark.parametrize(
@@ -158,3 +162,22 @@ def test_a_list_of_pairs_with_another_form_is_refused(tmp_path, text, message):
     with pytest.raises(CorpusError, match=message) as error:
         read_pairs(path)
     assert "list.txt" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_pairs_are_scored_by_the_cosine_and_each_recording_is_embedded_once(tmp_path):
+    dvectors = {"a": [2.0, 0.0], "b": [3.0, 4.0], "c": [0.0, 1.0]}
+
+    class Encoder:
+        def encode_files(self, paths, batch_size, *, channel):
+            paths = list(paths)
+            assert paths == [tmp_path / name for name in ("a", "b", "gone", "c")] and (batch_size, channel) == (2, 1)
+            for path in paths:
+                vector = dvectors.get(path.name)
+                yield path, torch.tensor(vector) if vector else AudioError(f"{path} does not exist.")
+
+    pairs = [Pair(1, True, "a", "b"), Pair(2, True, "gone", "b"), Pair(3, False, "c", "a"), Pair(4, False, "b", "b")]
+    scores, errors = score_pairs(Encoder(), pairs, tmp_path, 2, channel=1)
+    assert scores == pytest.approx([0.6, np.nan, 0.0, 1.0], nan_ok=True) and list(errors) == ["gone"]
+    dvectors.clear()
+    scores, errors = score_pairs(Encoder(), pairs, tmp_path, 2, channel=1)
+    assert np.isnan(scores).all() and list(errors) == ["a", "b", "gone", "c"]
