@@ -21,7 +21,7 @@ import sys
 import traceback
 import typing
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -349,6 +349,21 @@ def import_module(module: str | Path) -> None:
     if is_file and Path(file or "").absolute() != path:
         other = f"another module has the name {name!r} ({file or 'part of Python'})"
         raise PluginError(f"Cannot import {module}: {other}. Rename the file.")
+
+
+@contextlib.contextmanager
+def forget_modules_of(folder: Path) -> Iterator[None]:
+    """Forget, at the end, the modules of a folder that were imported meanwhile, and their plugins."""
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        files = {name: getattr(sys.modules[name], "__file__", None) for name in sys.modules.keys() - before}
+        own = {name for name, file in files.items() if file and folder in Path(file).parents}
+        for name in own:
+            del sys.modules[name]
+        for name in [name for name, target in _plugins.items() if target.__module__ in own]:
+            del _plugins[name]
 
 
 def signature(name: str) -> str:

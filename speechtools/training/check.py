@@ -7,6 +7,7 @@ from pathlib import Path
 
 import ruamel.yaml
 
+from speechtools.core import registry
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.training import command_line, options, trees
 
@@ -44,7 +45,8 @@ def check_recipe(folder: str | Path) -> list[str]:
     os.chdir(folder)
     sys.path.insert(0, str(folder))  # as for train.py, beside which a recipe's own modules lie
     try:
-        return [problem for path in paths for problem in _problems(path)]
+        with registry.forget_modules_of(folder):  # another recipe may have modules and plugins of the same names
+            return [problem for path in paths for problem in _problems(path)]
     finally:
         os.chdir(before[0])
         sys.path[:] = before[1]
@@ -54,11 +56,11 @@ def _problems(path: Path) -> list[str]:
     problems = []
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            words = [str(path), f"--output_folder={temporary}"]
-            resolved = options.resolve(command_line.parse(words))
+            run = command_line.parse([str(path), f"--output_folder={temporary}"])
+            resolved = options.resolve(run)
         except SpeechtoolsError as error:
             return [str(error) if str(path) in str(error) else f"{path}: {error}"]
-        if problem := _unused_corpus_options(path, trees.plain(resolved)):
+        if problem := options.unused_corpus_options(run, trees.plain(resolved)):
             problems.append(problem)
         tree = ruamel.yaml.YAML().load(resolved)
         for key, value in tree.items():
@@ -71,16 +73,3 @@ def _problems(path: Path) -> list[str]:
             except SpeechtoolsError as error:
                 problems.append(str(error) if str(path) in str(error) else f"{key} in {path}: {error}")
     return problems
-
-
-def _unused_corpus_options(path: Path, values: dict) -> str:
-    """Report options that a yaml sets for other corpora than the one that it uses; empty if there are none."""
-    own = trees.load_variants(path)[-1][1].get("corpus_options")
-    corpora = values.get("corpus")
-    corpora = [corpora] if isinstance(corpora, str) else corpora
-    if not own or not isinstance(own, dict) or not isinstance(corpora, list) or set(corpora) & own.keys():
-        return ""
-    return (
-        f"corpus_options in {path} has options of {', '.join(own)}, but the corpus is {', '.join(corpora)}. Name them "
-        "after that corpus, or leave them out."
-    )

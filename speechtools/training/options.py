@@ -317,7 +317,10 @@ def check(command_line: CommandLine) -> None:
     """
     with tempfile.TemporaryDirectory() as temporary:
         options = {**command_line.options, "output_folder": temporary}
-        tree = ruamel.yaml.YAML().load(resolve(dataclasses.replace(command_line, options=options), warn=False))
+        resolved = resolve(dataclasses.replace(command_line, options=options), warn=False)
+        if problem := unused_corpus_options(command_line, plain(resolved)):
+            raise ConfigError(problem)
+        tree = ruamel.yaml.YAML().load(resolved)
         for keys, limits in _LIMITS:
             for key in keys.split():
                 if tree.get(key) is not None:
@@ -329,6 +332,24 @@ def check(command_line: CommandLine) -> None:
             del tree[key]
         for value in build(dump(tree), command_line.yaml).values():
             check_arguments(value)
+
+
+def unused_corpus_options(command_line: CommandLine, values: dict) -> str:
+    """Describe options that a yaml sets for other corpora than the one that it uses; empty if there are none.
+
+    A corpus of the command line (``--corpus=…``) may leave those of the yaml without effect.
+    """
+    own = load_variants(command_line.yaml)[-1][1].get("corpus_options")
+    corpora = values.get("corpus")
+    corpora = [corpora] if isinstance(corpora, str) else corpora
+    if "corpus" in command_line.typed or not own or not isinstance(own, dict) or not isinstance(corpora, list):
+        return ""
+    if set(corpora) & own.keys():
+        return ""
+    return (
+        f"corpus_options in {command_line.yaml} has options of {', '.join(own)}, but the corpus is "
+        f"{', '.join(corpora)}. Name them after that corpus, or leave them out."
+    )
 
 
 def _may_prepare(node: Any) -> bool:

@@ -35,6 +35,7 @@ PAGES = sorted(
 )
 #: Pages and scripts whose commands are checked, from their own folder.
 READMES = sorted([*ROOT.glob("recipes/*/*/README.md"), *ROOT.glob("speechtools/pretrained/*/README.md")])
+READMES += sorted(ROOT.glob("templates/recipe/*/README.md"))
 SCRIPTS = sorted([*ROOT.glob("recipes/*/*/*.py"), *ROOT.glob("benchmarks/*.py")])
 NOT_RUN = re.compile(r"#\s*(takes|needs)\b")
 LANGUAGES = {"python", "sh", "text", "yaml", "bibtex", "{toctree}", "{eval-rst}"}
@@ -152,7 +153,7 @@ def check(words, place):
     elif name == "speechtools":
         command = rest[:2] if rest[0] in ("check", "new") else rest[:1]
         check_options(rest, set(re.findall(r"--([\w-]+)", help_text(*command))))
-    elif name in ("python", "torchrun") and rest[:1] != ["-m"]:
+    elif name in ("python", "torchrun") and rest[:1] not in (["-m"], ["-c"]):
         script = next(index for index, word in enumerate(rest) if word.endswith(".py"))
         own, yaml = script_options(place / rest[script])
         paths = [place / word for word in rest[script + 1 :] if word.endswith(".yaml") and "=" not in word]

@@ -11,6 +11,7 @@ import runs
 from safetensors.torch import load_file
 
 from speechtools import cli, inference
+from speechtools.core import registry
 
 ROOT = Path(__file__).parents[2]
 QUICK_YAMLS = [*ROOT.glob("templates/recipe/*/hparams/quick.yaml"), *ROOT.glob("recipes/*/*/hparams/quick.yaml")]
@@ -27,13 +28,14 @@ def test_a_recipe_trains_tests_exports_and_reloads(yaml, tmp_path, monkeypatch, 
         options.append(f"--prepared_folder={tmp_path}")
     output = train(yaml, *options, cwd=yaml.parents[1])
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert "synthetic" in results["trained_on"] and "synthetic" in output
+    assert results["trained_on"] in output
     monkeypatch.syspath_prepend(yaml.parents[1])  # the recipe may define its network
-    assert runs.unused_keys(yaml, tmp_path / "run") == set()
-    folder = tmp_path / "run" / "pretrained"
-    interface = json.loads((folder / "config.json").read_text())["interface"]
-    module = inference if hasattr(inference, interface) else importlib.import_module("classifier")
-    assert set(getattr(module, interface).from_hparams(folder).facts) >= {"trained_on", "reached"}
+    with registry.forget_modules_of(yaml.parents[1]):
+        assert runs.unused_keys(yaml, tmp_path / "run") == set()
+        folder = tmp_path / "run" / "pretrained"
+        interface = json.loads((folder / "config.json").read_text())["interface"]
+        module = inference if hasattr(inference, interface) else importlib.import_module("classifier")
+        assert set(getattr(module, interface).from_hparams(folder).facts) >= {"trained_on", "reached"}
     assert results["trained_on"] in (folder / "README.md").read_text()
 
 
