@@ -313,7 +313,7 @@ def _w64_sections(content: _Bytes, name: str) -> list[Section] | None:
     start, size = position + 24, int.from_bytes(head[16:], "little", signed=True)
     end = content.size if size == 2**63 - 1 else position + size  # this size is that of a pipe
     if not start <= end <= content.size:
-        sizes = f"it has {content.size - start} bytes of samples, but its header declares {size - 24}"
+        sizes = f"it has {max(0, content.size - start)} bytes of samples, but its header declares {size - 24}"
         raise AudioError(f"{name} is truncated or damaged: {sizes}. {COPY_AGAIN}")
     if position + size == content.size:
         return None
