@@ -12,7 +12,7 @@ import time
 
 import runs
 
-from speechtools.core.jobs import end_with_parent
+from speechtools.core.processes import end_with_parent
 
 #: Seconds for one repetition. A test that hangs ends much earlier, by the limits of setup.cfg.
 LIMIT = 1200

@@ -1,14 +1,16 @@
-"""One message for a torchaudio that does not load with the installed torch, with the command that fixes it.
+"""Messages for packages that are missing or do not load, with the command that fixes it.
 
-The metadata of both packages allow pairs that fail at import ("Could not load this library"). SpeechBrain imports
-torchaudio too, from many places, so the import itself is watched.
+The metadata of torch and torchaudio allow pairs that fail at import ("Could not load this library"). SpeechBrain
+imports torchaudio too, from many places, so the import itself is watched.
 """
 
+import importlib
 import importlib.metadata
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 
-from speechtools.core.errors import InstallationError
+from speechtools.core.errors import InstallationError, SpeechtoolsError
 from speechtools.core.excepthook import show_messages_only
 
 
@@ -73,3 +75,18 @@ def _remedy() -> str:
             f"Reinstall both: pip install --force-reinstall {line}"
         )
     return f"Install a pair that does: pip install {line}"
+
+
+def optional_package(name: str, purpose: str) -> ModuleType:
+    """Import a package that only recipes need.
+
+    Raises
+    ------
+    SpeechtoolsError
+        It cannot be imported.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        remedy = 'Install it with: pip install "speechtools[recipes]"'
+        raise SpeechtoolsError(f"{purpose} needs the package {name!r} ({error}). {remedy}") from error

@@ -1,13 +1,8 @@
-"""Worker processes: how they start and end, a pool that survives its workers, and a journal of finished jobs."""
+"""Pools of worker processes: results in order, and jobs that survive their workers."""
 
-import errno
 import functools
-import json
-import multiprocessing
-import multiprocessing.connection
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -16,53 +11,24 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures import TimeoutError as FutureTimeoutError  # another class than TimeoutError in Python 3.10
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
 from speechtools.core.errors import AudioError, CorpusError, SpeechtoolsError
+from speechtools.core.installation import optional_package
+from speechtools.core.moved import former_names
+from speechtools.core.processes import cpu_count, end_with_parent, process_context
 from speechtools.core.signals import leave_to_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-#: Set where this process ends with its standard input: see run_until_exit.
-_ENDS_WITH_STDIN = "SPEECHTOOLS_ENDS_WITH_STDIN"
 _MAX_POOL_BREAKS = 5
-#: Seconds between two looks of a worker at its parent.
-_WATCH_SECONDS = 0.5
 #: Signals that end a process whatever its work: the system's, for lack of memory, or a person's.
 _FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM} if sys.platform != "win32" else {-signal.SIGTERM}
 
-
-def process_context() -> multiprocessing.context.BaseContext:
-    """Fork on Linux, spawn elsewhere.
-
-    Workers use no torch, so forking a process that has loaded it is safe, and spares each worker the imports.
-    """
-    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-
-
-def cpu_count() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-#: Cores that other programs kept busy when this process chose its threads.
-_busy_cores = 0
-
-
-def leave_cores(count: int) -> None:
-    """Leave so many cores to other programs from now on."""
-    global _busy_cores
-    _busy_cores = count
-
-
-def cores_left(threads: int) -> int:
-    """Cores beside those of this process's ``threads`` and of other programs; it may be negative."""
-    return cpu_count() - _busy_cores - threads
+__getattr__ = former_names(__name__)
 
 
 def progress_bar(iterable, description: str, total: int, progress: bool = True, initial: int = 0):
@@ -285,127 +251,3 @@ def _fast_shutdown(pebble: ModuleType) -> Iterator[None]:
         yield
     finally:
         pebble.CONSTS.sleep_unit, pebble.CONSTS.term_timeout = before
-
-
-class Journal:
-    """Finished jobs, one JSON object per line, each written at once: a kill loses at most the line that it cuts."""
-
-    def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a+b", buffering=0)
-        if self._file.seek(0, os.SEEK_END):
-            self._file.seek(-1, os.SEEK_END)
-            if self._file.read(1) != b"\n":
-                self._write(b"\n")  # after a line that a kill cut short
-
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(self, *_):
-        self._file.close()
-
-    def add(self, key: str, finished: Finished, **details) -> None:
-        """Write one job under its key; ``details`` are for the reader of the file."""
-        line = {"key": key, "outcome": finished.outcome, **details}
-        if finished.limit_s is not None:
-            line["limit_s"] = finished.limit_s
-        self._write(json.dumps(line).encode() + b"\n")
-
-    def _write(self, line: bytes) -> None:
-        if self._file.write(line) != len(line):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    @staticmethod
-    def read(path: Path, timeout_s: float) -> dict[str, Any]:
-        """The outcome of each key, without jobs that exceeded a time limit below ``timeout_s``."""
-        known: dict[str, Any] = {}
-        if not path.exists():
-            return known
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for text in file:
-                try:
-                    line = json.loads(text)
-                    key, outcome, limit_s = line["key"], line["outcome"], line.get("limit_s")
-                except (ValueError, TypeError, KeyError, AttributeError):  # cut short by a kill
-                    continue
-                if limit_s is not None and limit_s < timeout_s:
-                    known.pop(key, None)
-                else:
-                    known[key] = outcome
-        return known
-
-
-def optional_package(name: str, purpose: str) -> ModuleType:
-    """Import a package that only recipes need.
-
-    Raises
-    ------
-    SpeechtoolsError
-        It cannot be imported.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        remedy = 'Install it with: pip install "speechtools[recipes]"'
-        raise SpeechtoolsError(f"{purpose} needs the package {name!r} ({error}). {remedy}") from error
-
-
-# ------------------------------------------------------------------------------------ processes that end with this one
-
-
-def end_with_parent(*_: Any) -> None:
-    """End this worker when its parent has ended, however it did; otherwise it would wait for work forever."""
-    parent, starter = multiprocessing.parent_process(), os.getppid()
-
-    def watch():
-        # The sentinel alone is not enough: workers that were forked later keep the one of this worker open.
-        while not multiprocessing.connection.wait([parent.sentinel], _WATCH_SECONDS):
-            if os.getppid() != starter or (os.name == "posix" and not _exists(parent.pid)):
-                break
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def run_until_exit(command: Sequence[str], **arguments) -> None:
-    """Run a command to its end. If it calls :func:`end_with_starter`, it ends when this process does, even by SIGKILL.
-
-    Parameters
-    ----------
-    command : sequence of str
-        The program and its arguments. Its standard input is a pipe, which breaks when this process ends.
-    **arguments
-        Of ``subprocess.Popen``.
-
-    Raises
-    ------
-    subprocess.CalledProcessError
-        It failed.
-    """
-    environment = {**(arguments.pop("env", None) or os.environ), _ENDS_WITH_STDIN: "1"}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, **arguments) as process:
-        status = process.wait()
-    if status != 0:
-        raise subprocess.CalledProcessError(status, command)
-
-
-def end_with_starter() -> None:
-    """End this process as by SIGTERM when the process ends that started it with :func:`run_until_exit`."""
-
-    def watch():
-        while os.read(0, 4096):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    if os.environ.pop(_ENDS_WITH_STDIN, None):  # processes that this one starts have another standard input
-        threading.Thread(target=watch, daemon=True).start()

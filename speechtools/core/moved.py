@@ -61,6 +61,13 @@ SPLIT = {
 #: Names that have left a module, by module, and their present places.
 MOVED_NAMES = {
     "audio.features": {"num_samples": "audio.frames.num_samples"},
+    "core.jobs": {
+        "Journal": "core.journal.Journal",
+        "cores_left": "core.processes.cores_left",
+        "end_with_starter": "core.processes.end_with_starter",
+        "leave_cores": "core.processes.leave_cores",
+        "run_until_exit": "core.processes.run_until_exit",
+    },
     "core.plots": {
         "det": "speaker.plots.det",
         "eer_table": "speaker.plots.eer_table",

@@ -17,8 +17,10 @@ import soxr
 
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
-from speechtools.core.jobs import Journal, cpu_count, progress_bar, run_jobs
+from speechtools.core.jobs import progress_bar, run_jobs
+from speechtools.core.journal import Journal
 from speechtools.core.plugin_code import fingerprint_of
+from speechtools.core.processes import cpu_count
 from speechtools.core.rows import Row, read_rows, write_rows
 from speechtools.measures import Measure, find_measure
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 import numpy as np
 
 from speechtools.core.errors import AudioError, ConfigError
-from speechtools.core.jobs import optional_package
+from speechtools.core.installation import optional_package
 from speechtools.core.moved import former_names
 from speechtools.core.registry import plugin
 from speechtools.measures import SCALE_PLUGINS, check_pair, find_measure

@@ -6,7 +6,7 @@ from importlib.metadata import version
 import numpy as np
 
 from speechtools.core.errors import AudioError
-from speechtools.core.jobs import optional_package
+from speechtools.core.installation import optional_package
 from speechtools.core.registry import plugin
 from speechtools.measures import check_pair
 

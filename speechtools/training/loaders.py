@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
-from speechtools.core.jobs import cores_left, end_with_parent
+from speechtools.core.processes import cores_left, end_with_parent
 from speechtools.training.distributed import rank_and_size
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.files import fingerprint
-from speechtools.core.jobs import run_until_exit
+from speechtools.core.processes import run_until_exit
 from speechtools.core.registry import did_you_mean
 from speechtools.core.results import write_json
 from speechtools.training import options as recipe_options

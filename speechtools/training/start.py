@@ -17,8 +17,8 @@ from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.excepthook import show_messages_only
 from speechtools.core.files import write_aside
-from speechtools.core.jobs import end_with_starter
 from speechtools.core.memory import keep_freed_memory
+from speechtools.core.processes import end_with_starter
 from speechtools.core.signals import raise_terminated_from_now
 from speechtools.training import options
 from speechtools.training.command_line import CommandLine, parse

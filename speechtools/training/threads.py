@@ -8,7 +8,7 @@ import psutil
 import torch
 
 from speechtools.core.files import write_aside
-from speechtools.core.jobs import cpu_count, leave_cores
+from speechtools.core.processes import cpu_count, leave_cores
 
 logger = logging.getLogger(__name__)
 

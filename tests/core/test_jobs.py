@@ -13,7 +13,8 @@ import pebble
 import pytest
 
 from speechtools.core.errors import AudioError, CorpusError
-from speechtools.core.jobs import map_in_processes, run_jobs, run_until_exit
+from speechtools.core.jobs import map_in_processes, run_jobs
+from speechtools.core.processes import run_until_exit
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -166,7 +167,7 @@ list(map_in_processes(work, range(50), 2, "sleeping", progress=False))
 #: Programs that run one another by run_until_exit, to the depth that is their argument; the last one only waits.
 CHAIN = """
 import os, sys, time
-from speechtools.core.jobs import end_with_starter, run_until_exit
+from speechtools.core.processes import end_with_starter, run_until_exit
 end_with_starter()
 os.write(1, b"%d\\n" % os.getpid())
 depth = int(sys.argv[1])

@@ -18,7 +18,7 @@ import soundfile
 
 from speechtools import audio
 from speechtools.core.errors import ConfigError, CorpusError, SpeechtoolsError
-from speechtools.core.jobs import Journal
+from speechtools.core.journal import Journal
 from speechtools.measures.labels import LabelJob, add_rejected, label
 from speechtools.measures.pesq import nb_from_raw, pesq_score
 from tests.measures.signals import CLEAN, RATE, noisy

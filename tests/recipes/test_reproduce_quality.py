@@ -143,7 +143,7 @@ def test_the_error_of_a_failed_run_has_the_end_of_its_output(reproduce, tmp_path
 #: A train.py whose first run finishes at once, while all others take long.
 TRAIN = """
 import json, os, pathlib, sys, time
-from speechtools.core.jobs import end_with_starter
+from speechtools.core.processes import end_with_starter
 end_with_starter()
 folder = pathlib.Path(sys.argv[-1].removeprefix("--output_folder="))
 if "/constraint/1" not in str(folder):

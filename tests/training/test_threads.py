@@ -6,7 +6,7 @@ import psutil
 import pytest
 import torch
 
-from speechtools.core import jobs
+from speechtools.core import processes
 from speechtools.training import threads
 
 
@@ -18,7 +18,7 @@ def busy(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     chosen = []
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
-    monkeypatch.setattr(jobs, "_busy_cores", 0)
+    monkeypatch.setattr(processes, "_busy_cores", 0)
 
     def use(*percent):
         monkeypatch.setattr(psutil, "cpu_percent", lambda interval, percpu: list(percent))
@@ -33,7 +33,7 @@ def test_busy_cores_are_left_to_others(busy, tmp_path, caplog, percent, expected
     with caplog.at_level("INFO"):
         assert threads.use_free_cores(tmp_path) == expected and chosen == [expected]
     assert (f"{expected} of 4 cores" in caplog.text) == (expected < 4)
-    assert jobs.cores_left(expected) == 0, "none for loader processes"
+    assert processes.cores_left(expected) == 0, "none for loader processes"
 
 
 def test_a_resumed_run_keeps_its_number(busy, tmp_path, caplog):
