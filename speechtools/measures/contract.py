@@ -1,5 +1,6 @@
 """The contract of the kind ``measure``."""
 
+import inspect
 import math
 import pickle
 
@@ -8,6 +9,7 @@ import numpy as np
 from speechtools.core.contract import Broken, Contract, Slot, Subject, law, register_kind
 from speechtools.core.errors import AudioError
 from speechtools.core.laws import bursts
+from speechtools.core.registry import find
 
 _SNRS_DB = (30, 10, -5)
 
@@ -32,6 +34,20 @@ def _scores(measure) -> list[float]:
     reference, noise = _signals(measure)
     degraded = [reference, *(reference + np.float32(10 ** (-snr_db / 20)) * noise for snr_db in _SNRS_DB)]
     return [measure(reference, signal, _rate(measure)) for signal in degraded]
+
+
+@law(
+    "build(name) has no arguments and returns a callable",
+    "A measure is a class with __call__ (or returns a callable), and its parameters have defaults.",
+)
+def _is_built_alone(subject: Subject) -> None:
+    parameters = inspect.signature(find(subject.name)).parameters.values()
+    if names := [
+        p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]:
+        raise Broken(f"the plugin needs {', '.join(names)}")
+    if not callable(measure := subject.build()):
+        raise Broken(f"build returned a {type(measure).__name__}")
 
 
 @law(
@@ -79,7 +95,7 @@ def _scores_in_range(subject: Subject) -> None:
 
 @law(
     "a signal scores best against itself",
-    "Correct maximum (minimum where lower is better), or the formula.",
+    "Correct maximum (minimum where lower is better) or the formula, or set higher_is_better = False for a distance.",
     applies=_is_computed,
 )
 def _itself_is_best(subject: Subject) -> None:
@@ -90,7 +106,11 @@ def _itself_is_best(subject: Subject) -> None:
         raise Broken(f"{score:g} instead of {best:g}")
 
 
-@law("more noise scores worse", "Correct higher_is_better, or the formula.", applies=_is_computed)
+@law(
+    "more noise scores worse",
+    "Set higher_is_better = False for a distance, or correct the formula.",
+    applies=_is_computed,
+)
 def _noise_is_worse(subject: Subject) -> None:
     measure = subject.build()
     scores = _scores(measure)
@@ -150,6 +170,6 @@ register_kind(
             "speechtools.measures.mos",
         ),
         slot=Slot("TIMIT/quality", "qnet.yaml", "scale"),
-        laws=(_describes_itself, _scores_in_range, _itself_is_best, _noise_is_worse, _pure, _refuses),
+        laws=(_is_built_alone, _describes_itself, _scores_in_range, _itself_is_best, _noise_is_worse, _pure, _refuses),
     ),
 )

@@ -23,7 +23,7 @@ class MyNetMeasure:
 
     name = "my-net"
     minimum, maximum = -10.0, 35.0  # of your measure; a signal scores the best of them against itself
-    higher_is_better = True  # False for a distance
+    higher_is_better = True  # False for a distance, whose best score is then its minimum
     sample_rates = None  # any; or (8000, 16000)
 
     def __init__(self, frame_ms: float = 32.0):

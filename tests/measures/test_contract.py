@@ -37,7 +37,7 @@ class Lenient(Toy):
 
 
 def test_a_distance_keeps_the_contract():
-    assert len(laws.keeps("measure", lambda: Toy(operator.neg, higher_is_better=False))) == 6
+    assert len(laws.keeps("measure", lambda: Toy(operator.neg, higher_is_better=False))) == 7
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,7 @@ def test_a_distance_keeps_the_contract():
         (partial(Toy, maximum=float("inf")), "attributes", "maximum=inf"),
         (partial(Toy, lambda score: 5 * score, maximum=20.0), "within the range", "100 outside of -100 to 20"),
         (partial(Toy, lambda score: score - 5), "against itself", "95 instead of 100"),
+        (partial(Toy, operator.neg), "against itself", "higher_is_better = False for a distance"),
         (partial(Toy, lambda score: score if score == 100 else -score), "more noise", "at 30, 10, -5 dB"),
         (
             partial(Toy, lambda score: min(score, 20.0), maximum=20.0),
@@ -61,8 +62,16 @@ def test_broken_measures_are_caught(measure, law, seen):
     laws.must_break("measure", lambda: measure(), law, seen)
 
 
+def test_a_plain_function_is_no_measure():
+    def distance(reference, degraded, sample_rate):
+        return 0.0
+
+    laws.must_break("measure", distance, "no arguments", "needs reference, degraded, sample_rate. A measure is a class")
+    laws.must_break("measure", lambda: 0.0, "returns a callable", "returned a float")
+
+
 def test_opinions_of_listeners_are_not_computed():
-    assert len(laws.contract.check("measure/mos")) == 1
+    assert len(laws.contract.check("measure/mos")) == 2
     with pytest.raises(ConfigError, match="Listeners"):
         find_measure("mos")(np.ones(9), np.ones(9), 16000)
 
