@@ -64,14 +64,14 @@ class _SectionReader(io.RawIOBase):
 class _Bytes:
     """Random access to the bytes of a file, in bounded memory."""
 
-    def __init__(self, file: BinaryIO):
-        self.file, self.size = file, file.seek(0, io.SEEK_END)
+    def __init__(self, file: BinaryIO, first: int = 0):
+        self.file, self.first, self.size = file, first, file.seek(0, io.SEEK_END) - first
         self.start, self.window = 0, b""
 
     def at(self, position: int, count: int) -> bytes:
         offset = position - self.start
         if offset < 0 or offset + count > len(self.window):
-            self.file.seek(position)
+            self.file.seek(self.first + position)
             self.start, self.window, offset = position, self.file.read(max(count, _WINDOW_BYTES)), 0
         return self.window[offset : offset + count]
 
@@ -97,14 +97,15 @@ def sections(file: BinaryIO, name: str) -> list[Section] | None:
     start = _tag_end(content, 0)
     magic = content.at(start, 16)
     if magic.startswith(b"OggS"):
-        return _ogg_sections(content)
+        return _ogg_sections(content, name)
     if _mpeg_header(magic[:4]):
-        return _mpeg_sections(content, start)
+        return _mpeg_sections(content, start, name)
     if magic.startswith(b"riff"):
         return _w64_sections(content, name)
     for pattern, check in _CHECKS.items():
         if pattern.match(magic):
-            check(content, name)
+            # A tag in front of a format that has none: libsndfile skips it, and the chunks begin behind it.
+            check(_Bytes(file, start) if start and not magic.startswith(b"fLaC") else content, name)
     return None
 
 
@@ -119,15 +120,21 @@ def _tag_end(content: _Bytes, position: int) -> int:
 # ---------------------------------------------------------------------------------------------------------------- Ogg
 
 
-def _ogg_sections(content: _Bytes) -> list[Section] | None:
+def _ogg_sections(content: _Bytes, name: str) -> list[Section] | None:
     """The links of a chain: each begins with pages that begin streams."""
-    starts, position, was_begin = [], 0, False
+    starts, position, last, was_begin = [], 0, 0, False
     while (head := content.at(position, 27)).startswith(b"OggS") and len(head) == 27:
         is_begin = bool(head[5] & 2)
         if is_begin and not was_begin:
             starts.append(position)
-        was_begin = is_begin
+        was_begin, last = is_begin, position
         position += 27 + head[26] + sum(content.at(position + 27, head[26]))
+    # A link that is cut in a page hides the ones behind it.
+    position = last + 1
+    while (position := content.find(b"OggS", position)) >= 0:
+        if content.at(position + 4, 2) == b"\0\x02":
+            raise _joined(name, position)
+        position += 1
     if len(starts) < 2:
         return None
     return [Section(start, end) for start, end in zip(starts, [*starts[1:], content.size], strict=True)]
@@ -195,10 +202,10 @@ class _Run:
         return (head.ljust(frame.info, b"\0") + b"Xing" + struct.pack(">II", 1, self.count)).ljust(frame.size, b"\0")
 
 
-def _mpeg_sections(content: _Bytes, start: int) -> list[Section] | None:
+def _mpeg_sections(content: _Bytes, start: int, name: str) -> list[Section] | None:
     """Runs of frames. A Xing header, another rate and the end of the declared frames begin a new one."""
     runs: list[_Run] = []
-    for position, head, frame in _mpeg_frames(content, start):
+    for position, head, frame in _mpeg_frames(content, start, name):
         run = runs[-1] if runs else None
         declared = _declared_frames(content.at(position, max(frame.info + 16, 54)), frame)
         is_other = run is not None and run.frame[:3] != frame[:3]
@@ -218,8 +225,14 @@ def _mpeg_sections(content: _Bytes, start: int) -> list[Section] | None:
     return [run.section(end) for run, end in zip(runs, [*(run.start for run in runs[1:]), content.size], strict=True)]
 
 
-def _mpeg_frames(content: _Bytes, position: int) -> Iterator[tuple[int, bytes, _Frame]]:
-    """Position, header and properties of every whole frame; tags and other bytes between them are skipped."""
+def _mpeg_frames(content: _Bytes, position: int, name: str) -> Iterator[tuple[int, bytes, _Frame]]:
+    """Position, header and properties of every whole frame; tags and other bytes between them are skipped.
+
+    Raises
+    ------
+    AudioError
+        A recording of another format follows a frame.
+    """
     kind: tuple | None = None
     while position < content.size:
         head = content.at(position, 4)
@@ -232,7 +245,11 @@ def _mpeg_frames(content: _Bytes, position: int) -> Iterator[tuple[int, bytes, _
             position += frame.size
         elif (end := _tag_end(content, position)) > position:
             position = end
+        elif kind and content.at(position, 3) == b"TAG":  # ID3v1
+            position += 128
         else:
+            if kind and _OTHER_FORMATS.match(content.at(position, 24)):
+                raise _joined(name, position)
             kind, position = None, content.find(b"\xff", position + 1)
             if position < 0:
                 return
@@ -387,6 +404,9 @@ _MARKERS = {  # format by its first bytes: what a second file begins with
     b"TTA1": rb"TTA1[\x01-\x03]\x00.\x00",
     b"\x30\x26\xb2\x75": rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9",  # ASF: wma
 }
+
+
+_OTHER_FORMATS = re.compile(b"|".join([*_MARKERS.values(), rb"OggS\x00\x02", rb".{4}ftyp"]), re.S)
 
 
 def _check_second(content: _Bytes, name: str, magic: bytes, start: int = 12) -> None:

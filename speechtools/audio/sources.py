@@ -226,6 +226,8 @@ class Source:
             if reason := why_irregular(mode):
                 raise AudioError(f"{path} {reason}")
             file = open(path, "rb", buffering=0)
+        except AudioError:
+            raise
         except (OSError, ValueError) as error:
             raise AudioError(_why_not_open(path, error)) from error
         if not os.fstat(file.fileno()).st_size:
@@ -238,7 +240,8 @@ class Source:
         if self._is_standard_input:
             stream = getattr(sys.stdin, "buffer", None)
             if stream is None or stream.isatty():
-                raise AudioError("- is standard input, but it is a terminal. Pass a recording with `<` or a pipe.")
+                reason = "closed" if stream is None else "a terminal"
+                raise AudioError(f"- is standard input, but it is {reason}. Pass a recording with `<` or a pipe.")
             self._copy_from(stream)
         elif self.path is not None:
             with open(self.path, "rb") as pipe:
@@ -313,8 +316,13 @@ def check_samples(samples: Recording, name: str = "The recording") -> np.ndarray
     array([[0. , 0.5]], dtype=float32)
     """
     if hasattr(samples, "detach"):
-        samples = samples.detach().cpu()
-        samples = (samples.float() if str(samples.dtype) == "torch.bfloat16" else samples).numpy()
+        try:
+            samples = samples.detach().cpu()
+            samples = (samples.float() if str(samples.dtype) == "torch.bfloat16" else samples).numpy()
+        except (RuntimeError, TypeError) as error:  # sparse, quantised or without storage
+            raise AudioError(f"{name} is a tensor without plain samples. Pass a dense tensor of floats.") from error
+    if isinstance(samples, np.ma.MaskedArray) and np.ma.is_masked(samples):
+        raise AudioError(f"{name} has masked samples. Fill them first, for example with samples.filled(0).")
     if not isinstance(samples, (np.ndarray, list, tuple)):
         kinds = "a path, an open binary file, bytes, or samples as a NumPy array or a tensor"
         raise AudioError(f"Expected a recording ({kinds}), got {type(samples).__name__}.")
@@ -357,12 +365,15 @@ def check_sample_rate(sample_rate: float) -> float:
     Raises
     ------
     ConfigError
-        It is no positive number.
+        It is not a number from 1000 to 1,000,000.
     """
     is_number = isinstance(sample_rate, (int, float, np.integer, np.floating)) and not isinstance(sample_rate, bool)
-    if is_number and 0 < sample_rate < 1e9:
+    if is_number and _LOWEST_RATE <= sample_rate <= _HIGHEST_RATE:
         return sample_rate
-    raise ConfigError(f"Invalid sample_rate={sample_rate!r}. Pass the rate of the samples in Hz, such as 16000.")
+    raise ConfigError(
+        f"Invalid sample_rate={sample_rate!r}. Pass the rate of the samples in Hz, such as 16000, from {_LOWEST_RATE} "
+        f"to {_HIGHEST_RATE}."
+    )
 
 
 def _remove(path: str) -> None:

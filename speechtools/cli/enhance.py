@@ -110,8 +110,8 @@ def _remaining(files: list[tuple[Path, Path]], resume: bool, overwrite: bool) ->
         An output exists, and is neither to be skipped nor to be replaced.
     """
     existing = {output for _, output in files if output.exists() and not is_stream(output)}
-    if resume:
-        return [pair for pair in files if pair[1] not in existing]
+    if resume:  # an empty file is what another program left on a full disk
+        return [pair for pair in files if pair[1] not in existing or not pair[1].stat().st_size]
     if existing and not overwrite:
         others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise ConfigError(

@@ -73,6 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
+        os.getcwd()
+    except FileNotFoundError:  # libraries abort the process
+        print_message("The current folder has been deleted. Change to another one with cd.")
+        return 1
+    try:
         status = command_line.main(argv, prog_name="speechtools", standalone_mode=False)
         sys.stdout.flush()
         return status or 0

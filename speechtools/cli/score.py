@@ -108,6 +108,8 @@ def score(
     remaining = [path for path in files if not is_finished(path, tables)]
     net = load_model("QualityNet", model, device)
     below = default_below(net.measure) if below is None else below
+    if earlier := [path for path in files if is_finished(path, tables)]:
+        check_resumed(next(score_rows(net, earlier[:1], 1, below, {}, channel))[0], tables)
     if not tables and sys.stdout.isatty():
         print(f"# {describe_scale(net.scale, net.measure)}\n# score\tfile")
     rows = []
@@ -121,6 +123,22 @@ def score(
         summary += f", {len(files) - len(remaining)} before"
     print_summary(summary, tables)
     return print_problems(f"not scored: {row.error}" for row in failed)
+
+
+def check_resumed(row: ScoreRow, tables: Iterable[Table]) -> None:
+    """Raise a :class:`ConfigError` if tables of an earlier run have other results for a recording, scored again."""
+    if row.error:  # it is no longer there
+        return
+    for table in tables:
+        earlier = table.earlier_row(row.file)
+        for column, tolerance in (("score", 0.01), ("degraded_seconds", 0.1)):
+            before, now = getattr(earlier, column), getattr(row, column)
+            if (before is None) != (now is None) or (now is not None and abs(before - now) > tolerance):
+                raise ConfigError(
+                    f"{printable(table.path)} was written with another model, --channel or --below, or {row.file} has "
+                    f"changed: its {column} is {before} there and {now} now. Use the same options, or choose another "
+                    "output."
+                )
 
 
 def describe_scale(name: str, scale: Any) -> str:

@@ -108,6 +108,10 @@ class Table:
         if not lines:
             self.stream.write(self._header())
 
+    def earlier_row(self, path: str | Path) -> Row | None:
+        """The row of an earlier run about a finished recording."""
+        return parse_row(self.model, self._cells(self.finished[file_cell(path)]))
+
     def write(self, row: Row, details: Mapping[str, Any]) -> None:
         """Add a row; ``details`` are for formats that are not flat."""
         self.stream.write(self._line(row, details))
@@ -127,6 +131,9 @@ class Table:
         missing = [name for name in ("file", "score") if values.get(name) is None]  # other cells may be empty
         return None if error or missing else values
 
+    def _cells(self, line: str) -> dict[str, str]:
+        raise NotImplementedError
+
     def _header(self) -> str:
         return ""
 
@@ -145,6 +152,9 @@ class CsvTable(Table):
         for cells in csv.DictReader(io.StringIO(whole, newline="")):
             if len(cells) == len(self.model.columns()) and None not in cells.values() and self._finished_row(cells):
                 yield cells["file"], _csv_line(cells.values())
+
+    def _cells(self, line: str) -> dict[str, str]:
+        return next(csv.DictReader(io.StringIO(line, newline=""), self.model.columns()))
 
     def _header(self) -> str:
         return _csv_line(self.model.columns())
@@ -171,6 +181,9 @@ class JsonTable(Table):
             if values and content | values == content:
                 yield file_cell(content["file"]), line + "\n"
 
+    def _cells(self, line: str) -> dict[str, str]:
+        return {name: as_cell(value) for name, value in json.loads(line).items()}
+
     def _line(self, row: Row, details: Mapping[str, Any]) -> str:
         return json.dumps(dataclasses.asdict(row) | dict(details)) + "\n"
 
@@ -193,7 +206,7 @@ def open_tables(
     """
     if resume and not (csv_path or jsonl_path):
         raise ConfigError("--resume continues a table, so it needs --csv or --jsonl.")
-    if csv_path and jsonl_path and os.path.realpath(csv_path) == os.path.realpath(jsonl_path):
+    if csv_path and jsonl_path and _is_same_file(csv_path, jsonl_path):
         raise ConfigError(f"--csv and --jsonl are both {csv_path}. Choose two files.")
     tables: list[Table] = []
     if csv_path:
@@ -201,6 +214,13 @@ def open_tables(
     if jsonl_path:
         tables.append(JsonTable("--jsonl", jsonl_path, model, overwrite, resume))
     return tables
+
+
+def _is_same_file(first: str, second: str) -> bool:
+    """Whether two names are those of one file, existing or not; devices can be written to twice."""
+    if os.path.realpath(first) == os.path.realpath(second):
+        return True
+    return os.path.isfile(first) and os.path.isfile(second) and os.path.samefile(first, second)
 
 
 def is_finished(path: str | Path, tables: Collection[Table]) -> bool:

@@ -229,3 +229,29 @@ def test_an_au_file_whose_header_skips_samples_is_refused(tmp_path, size):
     assert len(audio.read(write(tmp_path, "au", bytes(text)))) == 8000
     with pytest.raises(AudioError, match="4096 unknown bytes before its samples"):
         audio.read(write(tmp_path, "au", bytes(content)))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "aiff"])
+@pytest.mark.parametrize("tag", [b"", b"TAG" + bytes(125), ID3])
+def test_another_format_behind_mp3_is_refused(suffix, tag):
+    with pytest.raises(AudioError, match="joined"):
+        audio.read(encoded("mp3") + tag + encoded(suffix))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+def test_a_cut_ogg_file_before_another_is_refused(share):
+    content = encoded("ogg")
+    with pytest.raises(AudioError, match="joined"):
+        audio.read(content[: int(share * len(content))] + content)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "au", "caf"])
+def test_a_tag_before_a_format_without_tags(suffix):
+    content = encoded(suffix)
+    try:
+        samples = audio.read(ID3 + content)
+    except AudioError:  # libsndfile does not skip tags in front of this format
+        return
+    np.testing.assert_array_equal(samples, audio.read(content))
+    with pytest.raises(AudioError, match="joined"):
+        audio.read(ID3 + content + content)

@@ -234,7 +234,7 @@ def test_standard_input(path, monkeypatch):
     with pytest.raises(AudioError, match=r"standard input is empty"):
         audio.read(open_source("-", 16000))
     monkeypatch.setattr("sys.stdin", None)
-    with pytest.raises(AudioError, match="terminal"):
+    with pytest.raises(AudioError, match="closed"):
         audio.read(open_source("-", 16000))
     with pytest.raises(AudioError, match="- does not exist"):
         audio.read("-")
@@ -291,3 +291,22 @@ def test_seeking_outside_of_bytes_is_no_error_in_a_callback(tmp_path, monkeypatc
     monkeypatch.setattr(sys, "unraisablehook", hidden.append)
     (tmp_path / "a").write_bytes(content)
     assert attempt(bytes(content)) == attempt(tmp_path / "a") and not hidden
+
+
+@pytest.mark.parametrize("sample_rate", [1, 999, 10**7])
+def test_impossible_rates_of_samples_are_refused(sample_rate):
+    with pytest.raises(ConfigError, match="sample_rate="):
+        Source(np.ones(100, dtype=np.float32), sample_rate)
+
+
+def test_samples_that_are_masked_or_not_stored_are_refused():
+    masked = np.ma.array(np.ones(100), mask=np.arange(100) < 5)
+    for samples in (masked, torch.ones(100).to_sparse(), torch.ones(100, device="meta")):
+        with pytest.raises(AudioError):
+            Source(samples, 16000)
+
+
+def test_a_folder_is_reported_once(tmp_path):
+    with pytest.raises(AudioError, match="is a folder") as error:
+        audio.read(tmp_path)
+    assert str(error.value).count(str(tmp_path)) == 1

@@ -80,3 +80,11 @@ def test_a_wrong_source_or_target_writes_nothing(refused, tone, tmp_path, source
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
     assert message in refused("enhance", tmp_path / source, tmp_path / target)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+def test_an_empty_output_is_not_a_finished_one(call, tone, tmp_path):
+    write(tmp_path / "in" / "a.wav", tone(0.5))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.wav").touch()
+    status, output, _ = call("enhance", tmp_path / "in", tmp_path / "out", "--resume")
+    assert status == 0 and "1 recording enhanced" in output and (tmp_path / "out" / "a.wav").stat().st_size

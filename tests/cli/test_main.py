@@ -88,3 +88,12 @@ def test_a_reader_that_exits_early_is_no_error():
         process.stdout.close()
         error = process.stderr.read()
     assert "Traceback" not in error and "BrokenPipe" not in error
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere, a current folder cannot be removed")
+def test_a_current_folder_that_was_deleted(tmp_path):
+    program = (
+        "import os, speechtools.cli as cli; os.rmdir(os.getcwd()); raise SystemExit(cli.main(['score', '--sample']))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1 and "deleted" in result.stderr and "Traceback" not in result.stderr

@@ -276,3 +276,22 @@ def test_rows_without_degraded_seconds_are_finished(tmp_path):
         table.write(ScoreRow(file="a.wav", score=0.5, seconds=1.0), {})
         table.write(ScoreRow(file="b.wav", error="silent"), {})
     assert list(tables.CsvTable("--csv", str(path), ScoreRow, resume=True).finished) == ["a.wav"]
+
+
+@pytest.mark.parametrize("options", [["--model", "quality-net-enhanced"], ["--below", "4.9"]])
+def test_a_table_of_another_model_is_not_continued(score, refused, recordings, tmp_path, pretrained, options):
+    before = score("--below", "0.1")[3]
+    model = [] if "--model" in options else ["--model", pretrained]
+    for table in ("--csv", "--jsonl"):
+        path = tmp_path / f"scores.{table[2:]}"
+        score("--below", "0.1", table, path)
+        message = refused("score", recordings, *model, *options, table, path, "--resume")
+        assert "another model" in message, message
+    assert score("--below", "0.1", "--resume")[3] == before
+
+
+def test_two_tables_are_two_files(refused, recordings, tmp_path):
+    (tmp_path / "a.csv").touch()
+    os.link(tmp_path / "a.csv", tmp_path / "b.jsonl")
+    message = refused("score", recordings, "--csv", tmp_path / "a.csv", "--jsonl", tmp_path / "b.jsonl")
+    assert "both" in message
