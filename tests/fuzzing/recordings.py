@@ -9,6 +9,7 @@ import soundfile
 from fuzzing import mutations
 
 from speechtools import audio
+from speechtools.audio.sources import _Memory
 from speechtools.core.errors import AudioError
 
 RATE = 16000
@@ -130,7 +131,7 @@ class Recordings:
 def _bytes_of_samples(content: bytes) -> int | None:
     """Return the bytes that the samples take in a file; None if they are compressed, or in several sections."""
     try:
-        info = soundfile.info(io.BytesIO(content))
+        info = soundfile.info(_Memory(content))  # BytesIO raises errors in seek, which are hidden
     except soundfile.SoundFileError:
         return None
     width = None if info.format == "FLAC" else WIDTHS.get(info.subtype)
