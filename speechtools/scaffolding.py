@@ -17,6 +17,7 @@ from speechtools.core import registry
 from speechtools.core.contract import contract, contracts
 from speechtools.core.errors import ConfigError, PluginError, SpeechtoolsError
 from speechtools.core.files import write_aside
+from speechtools.core.spelling import did_you_mean, nearest
 
 _RECIPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*/[A-Za-z0-9][A-Za-z0-9-]*")
 
@@ -52,7 +53,7 @@ def new_recipe(name: str, folder: str | Path | None = None, template: str = "tas
     source = templates_folder() / "recipe" / template
     if not source.is_dir():
         templates = sorted(path.name for path in source.parent.iterdir())
-        hint = registry.did_you_mean(template, templates)
+        hint = did_you_mean(template, templates)
         raise ConfigError(f"Unknown template {template!r}.{hint} Templates: {', '.join(templates)}.")
     root = _recipes_folder() if folder is None else Path(folder).expanduser()
     if root.is_file():
@@ -90,7 +91,7 @@ def new_plugin(name: str, folder: str | Path = ".", new_kind: bool = False) -> t
     kind, short = name.split("/")
     is_new_kind = kind not in registry.kinds()
     if is_new_kind and not new_kind:
-        near = registry.nearest(kind, registry.kinds())
+        near = nearest(kind, registry.kinds())
         hint = f" Did you mean '{near}/{short}'?" if near else ""
         kinds = ", ".join(registry.kinds())
         raise PluginError(

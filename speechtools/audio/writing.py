@@ -133,6 +133,15 @@ def _pcm(samples: np.ndarray, path: Path) -> np.ndarray:
     if peak > 1:
         remedy = f"Scale the samples by at most {1 / peak:.4g}."
         raise AudioError(f"Cannot write {path}: its peak is {peak:.4g}, and 16-bit audio clips beyond 1. {remedy}")
+    return to_int16(samples)
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """Convert samples in [-1, 1] to 16 bits; those beyond are clipped.
+
+    >>> to_int16(np.array([-1.0, 0.5, 1.0])).tolist()
+    [-32768, 16384, 32767]
+    """
     # libsndfile's own conversion scales by 32767, so a file read and written again would differ.
     return np.rint(samples * 32768).clip(-32768, 32767).astype(np.int16)
 

@@ -12,6 +12,7 @@ from speechtools.cli.command import Group, command
 from speechtools.cli.common import module_option, print_problems
 from speechtools.core import registry
 from speechtools.core.errors import ConfigError, PluginError
+from speechtools.core.spelling import did_you_mean
 
 
 @command("list", examples=["speechtools list", "speechtools list encoder", "speechtools list '*/lstm*'"])
@@ -26,7 +27,7 @@ def list_plugins(pattern: str | None) -> int:
     if not names and pattern:
         kind = pattern.split("/")[0]
         known = registry.available(kind if kind in registry.kinds() else None)
-        hint = registry.did_you_mean(pattern, known)
+        hint = did_you_mean(pattern, known)
         kinds = f"The kind {kind} has: {', '.join(known)}." if kind in registry.kinds() else _kinds()
         raise PluginError(f"No plugin matches {pattern!r}.{hint} {kinds}")
     contracts = registry.contracts()

@@ -73,6 +73,7 @@ MOVED_NAMES = {
         "eer_table": "speaker.plots.eer_table",
         "frame_score_curves": "quality.plots.frame_score_curves",
         "frame_scores": "quality.plots.frame_scores",
+        "learning_curve": "quality.plots.learning_curve",
         "projection": "speaker.plots.projection",
         "score_scatter": "quality.plots.score_scatter",
         "similarity_matrix": "speaker.plots.similarity_matrix",

@@ -1,4 +1,4 @@
-"""What all plots share: PNG files drawn without a display, colours, spectrogram panels, and the learning curve."""
+"""What all plots share: PNG files drawn without a display, colours and spectrogram panels."""
 
 import textwrap
 from collections.abc import Sequence
@@ -106,42 +106,3 @@ def _draw_spectrogram(axes: Axes, samples: np.ndarray, sample_rate: int) -> Axes
         cmap="magma",
         interpolation="nearest",
     )
-
-
-def learning_curve(path: str | Path, points: list[dict], title: str) -> Path:
-    """Draw LCC, SRCC and MSE over the number of training utterances (the Quality-Net paper's figure 5).
-
-    Each seed is a point, the line runs through their means, and the band from the worst to the best seed.
-
-    Parameters
-    ----------
-    path : str or Path
-        PNG file to write.
-    points : list
-        ``{"utterances": n, "lcc": […], "srcc": […], "mse": […]}`` in any order, with one value per seed. Where a value
-        is None or NaN, the line has a gap.
-    title : str
-        Title of the figure.
-    """
-    points = sorted(points, key=lambda point: point["utterances"])
-    counts = [point["utterances"] for point in points]
-    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True)
-    curves = (("lcc", "LCC", upper), ("srcc", "SRCC", upper), ("mse", "MSE", lower))
-    for (key, name, axes), color, marker in zip(curves, LINE_COLORS, MARKERS, strict=False):
-        seeds = [np.asarray(point[key], dtype=np.float64) for point in points]
-        axes.plot(counts, [values.mean() for values in seeds], color=color, linewidth=1.3, label=name)
-        lowest, highest = ([extreme(values) for values in seeds] for extreme in (np.min, np.max))
-        axes.fill_between(counts, lowest, highest, color=color, alpha=0.15, linewidth=0)
-        repeated = np.repeat(counts, [len(values) for values in seeds])
-        axes.scatter(repeated, np.concatenate(seeds), s=16, marker=marker, color=color, alpha=0.6, linewidths=0)
-        axes.grid(alpha=0.25)
-    lower.set_xscale("log")
-    labels = [f"{count:,}" for count in counts]
-    lower.set_xticks(counts, labels, fontsize=8, rotation=45, ha="right", rotation_mode="anchor")
-    lower.set_xticks([], minor=True)
-    lower.set(xlabel="training utterances", ylabel="mean squared error")
-    upper.set_ylabel("correlation with the true scores")
-    upper.legend(loc="lower right", title="mean and seeds", frameon=False)
-    set_title(upper, title)
-    return save(figure, path)

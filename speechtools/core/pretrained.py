@@ -17,7 +17,7 @@ from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.former_models import YAML, read_former_model
 from speechtools.core.model_card import model_card
 from speechtools.core.model_folder import CARD, CONFIG, FILES, Model, read_model, write_model
-from speechtools.core.registry import did_you_mean
+from speechtools.core.spelling import did_you_mean
 
 AnyModel = TypeVar("AnyModel", bound="PretrainedModel")
 #: The folder of the bundled models.

@@ -13,7 +13,6 @@ modules of a kind are imported when it is first used.
 """
 
 import contextlib
-import difflib
 import importlib
 import inspect
 import re
@@ -21,7 +20,7 @@ import sys
 import traceback
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -29,6 +28,7 @@ from typing import Any
 
 from speechtools.core.errors import PluginError, SpeechtoolsError
 from speechtools.core.moved import current_plugin_name
+from speechtools.core.spelling import did_you_mean, nearest
 
 if typing.TYPE_CHECKING:
     from speechtools.core.contract import Contract
@@ -397,29 +397,8 @@ def _identity(target: Callable) -> tuple:
     return source, target.__qualname__
 
 
-def nearest(word: object, choices: Iterable[str]) -> str | None:
-    """The choice that begins with a word, or else the most similar one; None if none is similar.
-
-    >>> nearest("ge2e", ["te2e", "ge2e-softmax"]), nearest("lstmq", ["lstm"]), nearest("x", ["lstm"])
-    ('ge2e-softmax', 'lstm', None)
-    """
-    text, choices = str(word), list(choices)
-    longer = [choice for choice in choices if len(text) > 2 and choice.startswith(text)]
-    return next(iter(longer or difflib.get_close_matches(text, choices, n=1, cutoff=0.5)), None)
-
-
 def _is_pattern(text: str) -> bool:
     return any(character in text for character in "*?[")
-
-
-def did_you_mean(word: object, choices: Iterable[str], quoted: bool = True) -> str:
-    """`` Did you mean 'x'?``, or an empty string if no choice is near.
-
-    >>> did_you_mean("lstmq", ["lstm"]), did_you_mean("sead", ["seed", "lr"], quoted=False), did_you_mean("x", ["lstm"])
-    (" Did you mean 'lstm'?", ' Did you mean seed?', '')
-    """
-    near = nearest(word, choices)
-    return f" Did you mean {repr(near) if quoted else near}?" if near else ""
 
 
 def _import_kind(kind: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from speechtools import audio
 from speechtools.core.errors import ConfigError, CorpusError, first_of
-from speechtools.core.registry import did_you_mean
+from speechtools.core.spelling import did_you_mean
 from speechtools.corpora._layout import LAYOUTS, read_lines, with_durations, wrong_layout
 from speechtools.corpora.utterance import Utterance
 

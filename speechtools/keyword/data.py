@@ -18,7 +18,8 @@ from speechtools.core.checks import checked_by, naming
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
 from speechtools.core.files import fingerprint
 from speechtools.core.plugin_code import fingerprints_of_plugins
-from speechtools.core.registry import build, did_you_mean, find
+from speechtools.core.registry import build, find
+from speechtools.core.spelling import did_you_mean
 from speechtools.corpora.reading import absolute_folder
 from speechtools.corpora.utterance import Utterance
 from speechtools.keyword.multireader import Source

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from speechtools.core import metrics
 from speechtools.core.errors import ConfigError, first_of
-from speechtools.core.registry import did_you_mean
 from speechtools.core.results import print_outputs, write_json
+from speechtools.core.spelling import did_you_mean
 from speechtools.speaker import plots
 from speechtools.speaker.evaluation import SpeakerResult, TrialSet, evaluate
 from speechtools.speaker.store import SpeakerStore

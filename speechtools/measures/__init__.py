@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from speechtools.core.errors import AudioError, ConfigError
-from speechtools.core.registry import available, build, did_you_mean
+from speechtools.core.registry import available, build
+from speechtools.core.spelling import did_you_mean
 
 #: Former names of the measures of PESQ, which recipes and exported models use as their scale.
 SCALE_PLUGINS = {"raw_nb": "pesq-raw", "nb": "pesq-nb", "wb": "pesq-wb"}

@@ -18,8 +18,8 @@ from speechtools.core.checks import check_number, checked_by, naming
 from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.core.files import fingerprint
 from speechtools.core.plugin_code import fingerprints_of_plugins
-from speechtools.core.registry import did_you_mean
 from speechtools.core.rows import Row, write_rows
+from speechtools.core.spelling import did_you_mean
 from speechtools.corpora import mixtures as mixing
 from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.corpora.row_checks import check_length, check_score, check_snr

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from speechtools.core import metrics
-from speechtools.core.plots import learning_curve
 from speechtools.core.rows import read_rows
 from speechtools.quality import localization, plots
 from speechtools.quality.evaluation import PredictedRow
 from speechtools.quality.inference import QualityNet
+from speechtools.quality.plots import learning_curve
 
 #: The run of the paper's own model.
 BASE = "constraint"

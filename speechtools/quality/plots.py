@@ -1,4 +1,4 @@
-"""Plots of speech quality: predicted against true scores, and frame scores."""
+"""Plots of speech quality: predicted against true scores, frame scores, and the learning curve."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from speechtools.core import metrics
-from speechtools.core.plots import COLORS, LINE_COLORS, save, set_title, spectrogram_panels
+from speechtools.core.plots import COLORS, LINE_COLORS, MARKERS, save, set_title, spectrogram_panels
 from speechtools.measures import Scale, describe_measure
 
 if TYPE_CHECKING:
@@ -122,3 +122,42 @@ def _score_panels(
     if measure := Scale.of(scale):
         panels[1, 0].set(ylim=(measure.minimum, measure.maximum))
     return figure, panels[1]
+
+
+def learning_curve(path: str | Path, points: list[dict], title: str) -> Path:
+    """Draw LCC, SRCC and MSE over the number of training utterances (the Quality-Net paper's figure 5).
+
+    Each seed is a point, the line runs through their means, and the band from the worst to the best seed.
+
+    Parameters
+    ----------
+    path : str or Path
+        PNG file to write.
+    points : list
+        ``{"utterances": n, "lcc": […], "srcc": […], "mse": […]}`` in any order, with one value per seed. Where a value
+        is None or NaN, the line has a gap.
+    title : str
+        Title of the figure.
+    """
+    points = sorted(points, key=lambda point: point["utterances"])
+    counts = [point["utterances"] for point in points]
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    curves = (("lcc", "LCC", upper), ("srcc", "SRCC", upper), ("mse", "MSE", lower))
+    for (key, name, axes), color, marker in zip(curves, LINE_COLORS, MARKERS, strict=False):
+        seeds = [np.asarray(point[key], dtype=np.float64) for point in points]
+        axes.plot(counts, [values.mean() for values in seeds], color=color, linewidth=1.3, label=name)
+        lowest, highest = ([extreme(values) for values in seeds] for extreme in (np.min, np.max))
+        axes.fill_between(counts, lowest, highest, color=color, alpha=0.15, linewidth=0)
+        repeated = np.repeat(counts, [len(values) for values in seeds])
+        axes.scatter(repeated, np.concatenate(seeds), s=16, marker=marker, color=color, alpha=0.6, linewidths=0)
+        axes.grid(alpha=0.25)
+    lower.set_xscale("log")
+    labels = [f"{count:,}" for count in counts]
+    lower.set_xticks(counts, labels, fontsize=8, rotation=45, ha="right", rotation_mode="anchor")
+    lower.set_xticks([], minor=True)
+    lower.set(xlabel="training utterances", ylabel="mean squared error")
+    upper.set_ylabel("correlation with the true scores")
+    upper.legend(loc="lower right", title="mean and seeds", frameon=False)
+    set_title(upper, title)
+    return save(figure, path)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from speechtools.audio.writing import to_int16
 from speechtools.core.checksums import refuse_damaged, write_checksums
 from speechtools.core.errors import AudioError, CorpusError
 from speechtools.core.files import disk_errors, write_aside
@@ -178,7 +179,7 @@ def _make_shard(job: tuple[str, list[Utterance]], folder: Path, make_cutter: Cal
             shard.rows.append(
                 SpeakerRow(**names, speaker=utterance.speaker, **place, duration=duration, keyword=keyword)
             )
-            arrays.append(np.clip(np.round(samples * 32768.0), -32768, 32767).astype(np.int16))
+            arrays.append(to_int16(samples))
             start += len(samples)
     finally:
         torch.set_num_threads(threads)

@@ -18,7 +18,7 @@ import numpy as np
 
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, first_of, printable
 from speechtools.core.files import write_aside
-from speechtools.core.registry import did_you_mean
+from speechtools.core.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from speechtools.audio.sources import Channel

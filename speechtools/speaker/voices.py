@@ -15,7 +15,7 @@ import numpy as np
 from speechtools.core.errors import ConfigError, printable
 from speechtools.core.files import write_aside
 from speechtools.core.locks import locked
-from speechtools.core.registry import did_you_mean
+from speechtools.core.spelling import did_you_mean
 
 #: Arrays of every file of voices.
 _ALWAYS = ("names", "voiceprints", "model")

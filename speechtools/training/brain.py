@@ -16,7 +16,7 @@ from speechtools.core.checks import check_number
 from speechtools.core.checksums import find_damaged, write_checksums
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.files import disk_errors, write_aside
-from speechtools.core.registry import did_you_mean
+from speechtools.core.spelling import did_you_mean
 from speechtools.training.checkpoints import RandomState, Stopwatch
 from speechtools.training.distributed import on_main_first
 

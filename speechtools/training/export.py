@@ -9,7 +9,7 @@ import torch
 from speechtools.core.errors import ConfigError
 from speechtools.core.model_card import model_card
 from speechtools.core.model_folder import write_model
-from speechtools.core.registry import did_you_mean
+from speechtools.core.spelling import did_you_mean
 
 
 def export(

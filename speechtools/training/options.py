@@ -26,7 +26,7 @@ from ruamel.yaml.comments import CommentedMap
 from speechtools.core import registry
 from speechtools.core.checks import check_arguments, check_number
 from speechtools.core.errors import ConfigError, SpeechtoolsError
-from speechtools.core.registry import did_you_mean
+from speechtools.core.spelling import did_you_mean
 from speechtools.training.command_line import RUN_OPTIONS, CommandLine
 from speechtools.training.trees import dump, load_variants, nodes, plain, references, tag, update
 

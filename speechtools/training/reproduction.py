@@ -12,8 +12,8 @@ from pathlib import Path
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.files import fingerprint
 from speechtools.core.processes import run_until_exit
-from speechtools.core.registry import did_you_mean
 from speechtools.core.results import write_json
+from speechtools.core.spelling import did_you_mean
 from speechtools.training import options as recipe_options
 from speechtools.training.command_line import RUN_OPTIONS, parse
 from speechtools.training.trees import without_comments

@@ -11,7 +11,7 @@ from hyperpyyaml.core import recursive_update
 from ruamel.yaml.comments import CommentedMap
 
 from speechtools.core.errors import ConfigError
-from speechtools.core.registry import did_you_mean
+from speechtools.core.spelling import did_you_mean
 
 
 def load_yaml(path: Path, referrer: Path | None = None) -> Any:
