@@ -25,7 +25,7 @@ from speechtools.cli.common import (
     recordings,
     refuse_inputs,
 )
-from speechtools.cli.tables import is_finished, open_tables, print_summary, table_options, write_all
+from speechtools.cli.tables import Table, is_finished, open_tables, print_summary, table_options, write_all
 from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.rows import Row
 
