@@ -156,18 +156,47 @@ def chunks(path: Recording, sample_rate: int, size: int, before: int = 0, after:
         buffer, start = buffer[begin - start :], begin
 
 
+class OffsetMean:
+    """The DC offset of a recording: the mean of the samples that differ from the one before, or of all if none does.
+
+    In digital silence, all samples are equal, and its offset need not be that of the sound.
+
+    Examples
+    --------
+    >>> mean = OffsetMean()
+    >>> mean.add(np.array([0.0, 0.0, 1.0, 3.0, 1.0, 3.0, 3.0]))
+    >>> mean.value
+    2.0
+    """
+
+    def __init__(self) -> None:
+        self.varying, self.all = [0.0, 0], [0.0, 0]  # sum and number
+
+    def add(self, samples: np.ndarray) -> None:
+        """Add a segment (samples,)."""
+        for total, values in ((self.varying, samples[1:][np.diff(samples) != 0]), (self.all, samples)):
+            total[0] += float(values.sum(dtype=np.float64))
+            total[1] += len(values)
+
+    @property
+    def value(self) -> float:
+        """The offset of the segments so far."""
+        total, count = self.varying if self.varying[1] else self.all
+        return total / count
+
+
 def offset(path: Recording, sample_rate: int) -> float:
-    """Mean of all samples of a recording (its DC offset), in bounded memory.
+    """DC offset of a recording (:class:`OffsetMean`), in bounded memory.
 
     Raises
     ------
     AudioError
         As in :func:`read`.
     """
-    total, count = 0.0, 0
+    mean = OffsetMean()
     for segment in decode(_source(path, sample_rate), sample_rate):
-        total, count = total + float(segment.sum(dtype=np.float64)), count + len(segment)
-    return total / count
+        mean.add(segment)
+    return mean.value
 
 
 def check_signal(samples: np.ndarray, path: str | Path) -> None:

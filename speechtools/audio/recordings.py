@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from speechtools.audio import ffmpeg
 from speechtools.audio.finding import (
@@ -21,8 +21,8 @@ from speechtools.audio.finding import (
     walk,
     why_irregular,
 )
-from speechtools.audio.frames import clear_padding, frame_counts
-from speechtools.audio.io import TooLongError, decode
+from speechtools.audio.frames import clear_padding, frame_counts, length_mask
+from speechtools.audio.io import OffsetMean, TooLongError, decode
 from speechtools.audio.sources import Channel, Recording, Source, is_path
 from speechtools.core.errors import AudioError, ConfigError, first_of
 
@@ -145,7 +145,9 @@ def read_short(source: Source, sample_rate: int, max_seconds: float, min_samples
         seconds = f"{count / sample_rate:.2f} s"
         warnings.warn(f"{source.name} has only {seconds} of sound, so its result is unreliable.", stacklevel=2)
     samples = segments[0] if len(segments) == 1 else np.concatenate(segments)
-    return samples - samples.mean(dtype=np.float64).astype(np.float32)
+    mean = OffsetMean()
+    mean.add(samples)
+    return samples - np.float32(mean.value)
 
 
 def check_waveforms(wavs: Tensor | np.ndarray) -> Tensor:
@@ -208,13 +210,17 @@ def pad(waveforms: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
 
 
 def remove_offset(wavs: Tensor, lens: Tensor | None = None) -> Tensor:
-    """Subtract from each waveform of (batch, samples) its mean over its own length, its DC offset. Padding becomes 0.
+    """Subtract from each waveform of (batch, samples) its DC offset, as :class:`OffsetMean` does. Padding becomes 0.
 
-    >>> remove_offset(torch.tensor([[1.0, 2.0, 3.0], [5.0, 7.0, 9.0]]), torch.tensor([1.0, 2 / 3]))
-    tensor([[-1.,  0.,  1.],
-            [-1.,  1.,  0.]])
+    >>> remove_offset(torch.tensor([[1.0, 3.0, 1.0], [5.0, 7.0, 9.0]]), torch.tensor([1.0, 2 / 3]))
+    tensor([[-1.,  1., -1.],
+            [-2.,  0.,  0.]])
     """
-    means = clear_padding(wavs, lens).sum(dim=1) / frame_counts(wavs, lens)
+    inside = length_mask(frame_counts(wavs, lens), wavs.shape[1])
+    varies = nn.functional.pad(wavs[:, 1:] != wavs[:, :-1], (1, 0)) & inside
+    weights = torch.where(varies.any(dim=1, keepdim=True), varies, inside)
+    # (batch, samples)
+    means = torch.where(weights, wavs, 0.0).sum(dim=1) / weights.sum(dim=1)
     return clear_padding(wavs - means.unsqueeze(1), lens)
 
 

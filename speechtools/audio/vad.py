@@ -106,8 +106,10 @@ class EnergyVAD(nn.Module):
         frames = -(-counts // self.hop_length)
         valid = length_mask(frames, time)
         levels = 10 * torch.log10(energy + 1e-12).masked_fill(~valid, math.inf)
-        ordered = levels.sort(dim=1).values
-        # Percentiles of an item's own frames; those beyond its length were sorted to the end.
+        # Percentiles of the frames with sound; the others, and those beyond an item's length, are sorted to the end.
+        sound = valid & (levels > _DIGITAL_SILENCE_DB)
+        frames = sound.sum(dim=1).clamp(min=1)
+        ordered = levels.masked_fill(~sound, math.inf).sort(dim=1).values
         background, loud, loudest = (_at_share(ordered, frames, share) for share in (0.10, 0.95, 1.0))
         # A word in a long pause is far louder than the rest. A click is, too, but it is shorter than any speech.
         rank = (frames - max(self.min_speech_frames, 1)).clamp(min=0).unsqueeze(1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from speechtools.audio.frames import frame_counts
-from speechtools.audio.io import Chunk, chunks
+from speechtools.audio.io import Chunk, OffsetMean, chunks
 from speechtools.audio.recordings import (
     check_lens,
     check_waveforms,
@@ -274,18 +274,20 @@ class QualityNet(PretrainedModel):
         return self._assess_chunks(parts, size // hop, mean, level)
 
     def _offset_and_level(self, source: Source) -> tuple[float, Tensor]:
-        """Mean of a recording, and its level (1,) without it. Both are known at its end only."""
+        """DC offset of a recording, and its level (1,) without it. Both are known at its end only."""
         low, high, count = np.inf, -np.inf, 0
+        offset = OffsetMean()
         sums, energies, limits = [], [], []  # of blocks of n_fft samples
         for chunk in chunks(source, self.sample_rate, 1024 * self.features.n_fft):
             samples = chunk.samples.astype(np.float64)
             low, high, count = min(low, samples.min()), max(high, samples.max()), count + len(samples)
+            offset.add(chunk.samples)
             starts = np.arange(0, len(samples), self.features.n_fft)
             sums.append(np.add.reduceat(samples, starts))
             energies.append(np.add.reduceat(np.square(samples), starts))
             limits.append([np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)])
         sum_of_block, energy = np.concatenate(sums), np.concatenate(energies)
-        mean = float(sum_of_block.sum() / count)
+        mean = offset.value
         level = torch.tensor([max(high - mean, mean - low)], dtype=torch.float32)
         if self.features.level == "robust-peak":
             peaks = np.abs(np.concatenate(limits, axis=1) - mean).max(axis=0).astype(np.float32)

@@ -6,6 +6,7 @@ import soundfile
 import torch
 
 import speechtools
+from speechtools.audio import read
 from speechtools.core import model_folder
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.inference import SpeakerEncoder, SpeakerVerification
@@ -187,3 +188,12 @@ def test_the_bundled_model_tells_voices_apart(recordings):
     bundled = load(None)
     near, far = (bundled.verify_files(recordings[0], other) for other in (recordings[1], recordings[3]))
     assert near.score > far.score + 0.1 and repr(near) == f"Verdict(score={near.score:.3f}, accepted={near.accepted})"
+
+
+def test_digital_silence_around_speech_changes_no_dvector():
+    """Neither the threshold of the VAD nor the offset is that of the silence."""
+    encoder = SpeakerEncoder.from_hparams()
+    voice = read(speechtools.SAMPLE) + 0.01  # an offset that the silence does not have
+    silence = np.zeros(5 * 16000, dtype=np.float32)
+    alone, between = encoder.encode_file(voice), encoder.encode_file(np.concatenate([silence, voice, silence]))
+    assert torch.nn.functional.cosine_similarity(alone, between, dim=0) > 0.999
