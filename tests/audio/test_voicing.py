@@ -16,7 +16,7 @@ from speechtools.core.errors import AudioError
 from speechtools.inference import SpeakerEncoder, SpeakerVerification
 
 RATE = 16000
-DATA = Path(os.environ.get("SPEECHTOOLS_DATA", "/nonexistent"))
+DATA = Path(os.environ.get("SPEECHTOOLS_DATA", "none"))
 
 
 def log_odds(samples):

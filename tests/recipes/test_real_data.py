@@ -16,7 +16,7 @@ from speechtools.inference import QualityNet, SpeakerEncoder, SpeechEnhancer
 from speechtools.measures.pesq import pesq_score
 from speechtools.speaker.trials import make_trials
 
-DATA = Path(os.environ.get("SPEECHTOOLS_DATA", "/nonexistent"))
+DATA = Path(os.environ.get("SPEECHTOOLS_DATA", "none"))
 pytestmark = [pytest.mark.real_data, pytest.mark.skipif(not DATA.is_dir(), reason="SPEECHTOOLS_DATA names no folder")]
 
 
