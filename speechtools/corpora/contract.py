@@ -93,6 +93,19 @@ def _utterances_valid(subject: Subject) -> None:
 
 
 @law(
+    "every speaker is in one split, where '' counts as train",
+    "Divide the corpus by speakers, or leave split='': recipes then draw speakers by heldout_share and valid_share.",
+    applies=lambda subject: subject.data_folder is not None,
+)
+def _split_by_speaker(subject: Subject) -> None:
+    split_of: dict[str, str] = {}
+    for utterance in _utterances(subject):
+        split = utterance.split or "train"
+        if split_of.setdefault(utterance.speaker, split) != split:
+            raise Broken(f"the speaker {utterance.speaker!r} is in {split_of[utterance.speaker]} and {split}")
+
+
+@law(
     f"every path exists, and every duration is above 0 and, in the first {MAX_AUDIO_CHECKED}, within 1 % "
     "of the audio's",
     "Take the duration from soundfile.info: frames / samplerate, in seconds.",
@@ -119,6 +132,6 @@ register_kind(
         modules=("speechtools.corpora",),
         slot=Slot("TI-SV/GE2E", "ge2e.yaml", "corpus"),
         reads_folder=True,
-        laws=(_data_folder_first, _refuses_other_folders, _utterances_valid, _durations_true),
+        laws=(_data_folder_first, _refuses_other_folders, _utterances_valid, _split_by_speaker, _durations_true),
     ),
 )

@@ -1,5 +1,6 @@
 """Splits that share no speaker and no noise type: training, validation, test, and the enhancer's data."""
 
+import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,8 @@ import numpy as np
 from speechtools.core.errors import ConfigError, CorpusError, first_of
 from speechtools.corpora.utterance import Utterance
 from speechtools.degradations.noise import NoiseTypes
+
+logger = logging.getLogger(__name__)
 
 #: Words that say nothing about what is heard: numbers beside them tell types apart.
 _GENERIC = frozenset(
@@ -178,9 +181,10 @@ def split_speakers(
 ) -> dict[str, list[Utterance]]:
     """Split utterances into training, validation and test; no speaker is in two of them.
 
-    A corpus's own division is kept. Where it has no test speakers, ``heldout_share`` of all speakers is drawn for
-    validation and test; where it has no validation speakers, ``valid_share`` of the test speakers is drawn for them,
-    or of the training speakers, but at least 2, with ``valid_from="train"``.
+    A corpus's own division is kept; an empty split counts as ``train``. Where it has no test speakers,
+    ``heldout_share`` of all speakers is drawn for validation and test; where it has no validation speakers,
+    ``valid_share`` of the test speakers is drawn for them, or of the training speakers, but at least 2, with
+    ``valid_from="train"``.
 
     Raises
     ------
@@ -192,13 +196,17 @@ def split_speakers(
         by_speaker.setdefault(utterance.speaker, []).append(utterance)
     split_of = {}
     for speaker, own_utterances in by_speaker.items():
-        splits = {utterance.split for utterance in own_utterances}
+        splits = {utterance.split or "train" for utterance in own_utterances}
         if len(splits) > 1:
             raise CorpusError(
                 f"Speaker {speaker!r} is in several splits of the corpus ({', '.join(sorted(splits))}), so the test "
-                "would not be on new speakers. Fix the corpus's lists."
+                "would not be on new speakers. Put all utterances of a speaker into one split, or leave the splits "
+                "empty: then heldout_share and valid_share draw speakers."
             )
         split_of[speaker] = splits.pop()
+    for split, option in (("test", "heldout_share"), ("valid", "valid_share")):
+        if split in split_of.values():
+            logger.info("The corpus has its own %s speakers, so %s has no effect.", split, option)
     rng = np.random.default_rng([seed, 2])
     if "test" not in split_of.values():
         free = sorted(speaker for speaker, split in split_of.items() if split != "valid")

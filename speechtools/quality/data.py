@@ -199,16 +199,19 @@ def prepare(
                 f"enhanced_share={enhanced_share} needs a trained model. Set enhancer to its folder, or the share to 0."
             )
         options["enhancer"] = _digest(enhancer)
-    noises = sources.noises() if labels == "measure" else {}
+    groups = None
     if labels == "corpus":  # read at every start: scores are edited by hand
         groups = sources.speech(num_workers)
         rows = {split: _labelled(groups[split], scale) for split in SPLITS}
         options["rows"] = fingerprint({split: [row.cells() for row in rows[split]] for split in SPLITS})
+    elif "builtin" not in sources.corpora and not _exist(sources, save_folder, options):
+        groups = sources.speech(num_workers)  # a wrong corpus is refused before the noises are made
+    noises = sources.noises() if labels == "measure" else {}
     sets = sources.sets("quality", save_folder, SPLITS, options, noises, VERSION)
     if sets.complete():
         return sets
     if labels == "measure":
-        groups = sources.speech(num_workers)
+        groups = groups or sources.speech(num_workers)
         plan = mixing.plan_training(
             groups["train"],
             noises["train"],
@@ -253,6 +256,11 @@ def draw_utterances(rows: list[QualityRow], count: int | None, seed: int = 0) ->
 
 
 # ---------------------------------------------------------------------------------------------------------- helpers
+
+
+def _exist(sources: NoisySpeech, save_folder: str | Path, options: dict) -> bool:
+    sets = sources.sets("quality", save_folder, SPLITS, options, {}, VERSION)
+    return all(path.exists() for path in sets.manifests.values())
 
 
 def _make(

@@ -25,6 +25,9 @@ def read_my_net(data_folder: str | Path) -> Iterator[Utterance]:
             if not path.is_file():
                 raise CorpusError(f"{table} lists {path}, which does not exist. Correct the list.")
 
+    Splits are by speaker: all utterances of a speaker have one split. ``""`` counts as train, and without speakers for
+    valid or test, recipes draw some by ``valid_share`` and ``heldout_share``.
+
     An utterance can also have a ``text``, or a ``score`` and its ``measure``, such as mos, for ``--labels=corpus``.
 
     Raises

@@ -63,7 +63,7 @@ def dictionaries(data_folder):
 
 def test_a_correct_reader_keeps_the_laws_that_need_no_folder_and_all_with_one(wav_folder):
     assert len(laws.keeps("corpus", read_wavs)) == 2
-    assert len(laws.keeps("corpus", third_with(duration=0.1009), data_folder=wav_folder)) == 4  # within 1 %
+    assert len(laws.keeps("corpus", third_with(duration=0.1009), data_folder=wav_folder)) == 5  # within 1 %
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,7 @@ def test_a_correct_reader_keeps_the_laws_that_need_no_folder_and_all_with_one(wa
         (dictionaries, "unique", "item 0 is a dict"),
         (third_with(utt_id="s0-0"), "unique", "'s0-0' occurs twice, the second time as utterance 2"),
         (third_with(split="dev"), "unique", "split='dev'"),
+        (third_with(split="valid"), "one split", "'s1' is in valid and train. Divide .* by speakers"),
         (third_with(path=Path("gone.wav")), "every path exists", "which does not exist"),
         (third_with(duration=0.102), "every path exists", "duration=0.102 s, and its audio lasts 0.1 s"),
     ],
@@ -96,7 +97,7 @@ def test_a_corpus_that_makes_its_data_is_made_small_in_a_temporary_folder(tmp_pa
         write_wavs(data_folder, num_train_speakers)
         return read_wavs(data_folder)
 
-    assert len(laws.keeps("corpus", spoken)) == 3  # none on missing or empty folders
+    assert len(laws.keeps("corpus", spoken)) == 4  # none on missing or empty folders
     ((folder, *sizes),) = calls
     assert sizes == [4, 2]
     assert not folder.exists() and not (tmp_path / "cache").exists()

@@ -49,9 +49,19 @@ def test_a_corpus_keeps_its_own_division():
     assert {u.split for u in with_valid["valid"]} == {"valid"}
 
 
+def test_a_share_without_effect_is_logged_and_an_empty_split_counts_as_train(caplog):
+    spoken = utterances(6, split="") + utterances(6, split="train") + utterances(3, split="valid")
+    with caplog.at_level("INFO"):
+        groups = split_speakers(spoken, 0.25, 0.25, seed=0, valid_from="train")
+    assert "valid_share has no effect" in caplog.text and "heldout_share" not in caplog.text
+    assert {u.split for u in groups["train"] + groups["test"]} == {"", "train"}
+
+
 def test_impossible_splits_of_speakers():
     spoken = [Utterance(split, "anna", split, Path("/a.wav"), 1.0) for split in ("train", "test")]
     with pytest.raises(CorpusError, match="'anna'.*test, train"):
+        split_speakers(spoken, 0.25, 0.25, 0)
+    with pytest.raises(CorpusError, match="heldout_share and valid_share"):
         split_speakers(spoken, 0.25, 0.25, 0)
     with pytest.raises(CorpusError, match="none for valid"):
         split_speakers(utterances(2), 0.5, 0.25, 0)

@@ -72,6 +72,9 @@ def test_a_plain_function_is_no_measure():
 
 def test_opinions_of_listeners_are_not_computed():
     assert len(laws.contract.check("measure/mos")) == 2
+    attributes = {"name": "toy", "minimum": 0.0, "maximum": 100.0, "higher_is_better": True, "sample_rates": None}
+    ratings = type("Ratings", (), attributes | {"from_listeners": True})  # as in docs/train.md
+    assert len(laws.keeps("measure", ratings)) == 2
     with pytest.raises(ConfigError, match="Listeners"):
         find_measure("mos")(np.ones(9), np.ones(9), 16000)
 

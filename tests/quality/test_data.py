@@ -259,6 +259,15 @@ def test_scores_of_a_corpus_state_their_measure_or_scale_does(tmp_path, measure,
         assert subsets(prepare(tmp_path / "sets", **options))["test"] == {"corpus": 1}
 
 
+def test_a_corpus_divided_by_utterance_is_refused_before_the_noises_are_made(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        put(tmp_path / f"{name}.wav", 16000)
+    put_text(tmp_path / "labels.csv", "path,score,speaker,split\none.wav,3,anna,train\ntwo.wav,3,anna,test\n")
+    monkeypatch.setattr(NoisySpeech, "noises", lambda self: pytest.fail("noises are made"))
+    with pytest.raises(CorpusError, match="'anna' is in several splits"):
+        quality_data.prepare(NoisySpeech("labelled", tmp_path), tmp_path / "prepared")
+
+
 def test_edited_scores_of_a_corpus_make_other_sets(tmp_path):
     listed = "path,score,split\n" + "".join(f"{split}.wav,3,{split}\n" for split in quality_data.SPLITS)
     for split in quality_data.SPLITS:
