@@ -16,7 +16,7 @@ from speechtools.audio.finding import SUFFIXES as SUFFIXES
 from speechtools.audio.finding import existing_folder as existing_folder
 from speechtools.audio.finding import find_audio as find_audio
 from speechtools.audio.finding import is_audio_name as is_audio_name
-from speechtools.audio.sources import Channel, Recording, Source
+from speechtools.audio.sources import AudioSource, Channel, Recording
 from speechtools.audio.writing import write as write
 from speechtools.audio.writing import writer as writer
 from speechtools.core.errors import AudioError, ConfigError
@@ -47,9 +47,9 @@ def read(
 
     Parameters
     ----------
-    path : str, bytes, PathLike, BinaryIO, np.ndarray, Tensor or Source
+    path : str, bytes, PathLike, BinaryIO, np.ndarray, Tensor or AudioSource
         A path, an open binary file, the bytes of a file, or samples at ``sample_rate``, as in
-        :class:`~speechtools.audio.sources.Source`.
+        :class:`~speechtools.audio.sources.AudioSource`.
     channel : int or "mix"
         A channel, counted from 0, instead of the mean of all.
 
@@ -222,7 +222,7 @@ class TooLongError(Exception):
 
 
 def decode(
-    source: Source, sample_rate: int, refuse_silence: bool = False, max_seconds: float = math.inf
+    source: AudioSource, sample_rate: int, refuse_silence: bool = False, max_seconds: float = math.inf
 ) -> Iterator[np.ndarray]:
     """Decode a recording at ``sample_rate`` in segments (samples,) of varying length, with at least one sample in all.
 
@@ -278,5 +278,5 @@ def decode(
     source.check_cancellation(power, mono_power, channels, refuse_silence)
 
 
-def _source(recording: Recording, sample_rate: float = 16000, channel: Channel = "mix") -> Source:
-    return recording if isinstance(recording, Source) else Source(recording, sample_rate, channel)
+def _source(recording: Recording, sample_rate: float = 16000, channel: Channel = "mix") -> AudioSource:
+    return recording if isinstance(recording, AudioSource) else AudioSource(recording, sample_rate, channel)

@@ -23,7 +23,7 @@ from speechtools.audio.finding import (
 )
 from speechtools.audio.frames import clear_padding, frame_counts, length_mask
 from speechtools.audio.io import OffsetMean, TooLongError, decode
-from speechtools.audio.sources import Channel, Recording, Source, is_path
+from speechtools.audio.sources import AudioSource, Channel, Recording, is_path
 from speechtools.core.errors import AudioError, ConfigError, first_of
 
 Result = TypeVar("Result")
@@ -94,7 +94,7 @@ def as_list(recordings: Iterable[Recording] | Recording) -> Iterable[Recording]:
     >>> as_list("one.wav"), as_list(["a.wav", "b.wav"])
     (['one.wav'], ['a.wav', 'b.wav'])
     """
-    is_single = is_path(recordings) or isinstance(recordings, (Source, bytes, bytearray, memoryview))
+    is_single = is_path(recordings) or isinstance(recordings, (AudioSource, bytes, bytearray, memoryview))
     if is_single or hasattr(recordings, "read") or hasattr(recordings, "dtype"):
         return [recordings]
     if not isinstance(recordings, Iterable):
@@ -104,20 +104,20 @@ def as_list(recordings: Iterable[Recording] | Recording) -> Iterable[Recording]:
 
 def open_source(
     recording: Recording, default_rate: float, sample_rate: float | None = None, channel: Channel = "mix"
-) -> Source:
+) -> AudioSource:
     """Return a recording as a source that may be a pipe; ``sample_rate`` is that of samples.
 
     Raises
     ------
     AudioError, ConfigError
-        As in :class:`~speechtools.audio.sources.Source`.
+        As in :class:`~speechtools.audio.sources.AudioSource`.
     """
-    if isinstance(recording, Source):
+    if isinstance(recording, AudioSource):
         return recording
-    return Source(recording, default_rate if sample_rate is None else sample_rate, channel, takes_pipes=True)
+    return AudioSource(recording, default_rate if sample_rate is None else sample_rate, channel, takes_pipes=True)
 
 
-def read_short(source: Source, sample_rate: int, max_seconds: float, min_samples: int = 1) -> np.ndarray | None:
+def read_short(source: AudioSource, sample_rate: int, max_seconds: float, min_samples: int = 1) -> np.ndarray | None:
     """Read a recording (samples,) without its mean, its DC offset; None if it lasts longer than ``max_seconds``.
 
     A recording shorter than :data:`SHORT_SECONDS` gives a warning if ``min_samples`` are more than one.
@@ -228,10 +228,10 @@ def map_recordings(
     recordings: Iterable[Recording] | Recording,
     sample_rate: int,
     process: Callable[[list[Any]], Sequence[Result]],
-    process_long: Callable[[Source], Result],
+    process_long: Callable[[AudioSource], Result],
     max_seconds: float,
     batch_size: int = 32,
-    prepare: Callable[[np.ndarray, Source], Sized] | None = None,
+    prepare: Callable[[np.ndarray, AudioSource], Sized] | None = None,
     min_samples: int = 1,
     samples_rate: float | None = None,
     channel: Channel = "mix",
@@ -275,7 +275,7 @@ def map_recordings(
     if batch_size < 1:
         raise ConfigError(f"Invalid batch_size={batch_size}: it must be at least 1.")
 
-    def load(recording: Recording) -> tuple[Source, Sized | None]:
+    def load(recording: Recording) -> tuple[AudioSource, Sized | None]:
         source = open_source(recording, sample_rate, samples_rate, channel)
         samples = read_short(source, sample_rate, max_seconds, min_samples)
         if samples is None or prepare is None:
@@ -307,11 +307,11 @@ def _key(recording: Recording) -> Any:
 def _process_group(
     group: list[tuple[Any, Future]],
     process: Callable[[list[Any]], Sequence[Result]],
-    process_long: Callable[[Source], Result],
+    process_long: Callable[[AudioSource], Result],
     batch_size: int,
 ) -> Iterator[tuple[Any, Result | AudioError]]:
     results: dict[int, Result | AudioError] = {}
-    items: list[tuple[int, Source, Sized]] = []
+    items: list[tuple[int, AudioSource, Sized]] = []
     for number, (recording, future) in enumerate(group):
         try:
             source, item = future.result()
@@ -329,7 +329,7 @@ def _process_group(
 
 
 def _process_batch(
-    batch: list[tuple[int, Source, Sized]], process: Callable[[list[Any]], Sequence[Result]]
+    batch: list[tuple[int, AudioSource, Sized]], process: Callable[[list[Any]], Sequence[Result]]
 ) -> dict[int, Result | AudioError]:
     """Process a batch, or one recording at a time if it fails: memory may be short, or one of them be the cause."""
     try:

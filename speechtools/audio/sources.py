@@ -21,6 +21,7 @@ from speechtools.audio.containers import COPY_AGAIN, Section, sections
 from speechtools.audio.decoding import SoundFileStream, UnreadableError
 from speechtools.audio.finding import FFMPEG_SUFFIXES, UnusablePath, why_irregular
 from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.moved import former_names
 
 #: A path, an open binary file, the bytes of a file, or samples: a NumPy array or a tensor.
 Recording: TypeAlias = Any
@@ -35,6 +36,8 @@ _LARGEST_OFFSET = 2**62
 #: Longest path; longer bytes are the content of a file.
 _LONGEST_PATH = 4096
 _MAGIC = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff", b"NIST_1A", b"#!AMR", b"\xff")
+
+__getattr__ = former_names(__name__)
 
 
 class Stream(Protocol):
@@ -54,7 +57,7 @@ class Stream(Protocol):
         """Free what the stream uses."""
 
 
-class Source:
+class AudioSource:
     """A recording that can be decoded, more than once.
 
     Parameters

@@ -61,6 +61,7 @@ SPLIT = {
 #: Names that have left a module, by module, and their present places.
 MOVED_NAMES = {
     "audio.features": {"num_samples": "audio.frames.num_samples"},
+    "audio.sources": {"Source": "audio.sources.AudioSource"},
     "core.jobs": {
         "Journal": "core.journal.Journal",
         "cores_left": "core.processes.cores_left",

@@ -21,7 +21,7 @@ from speechtools.audio.recordings import (
     read_short,
     remove_offset,
 )
-from speechtools.audio.sources import Channel, Recording, Source
+from speechtools.audio.sources import AudioSource, Channel, Recording
 from speechtools.audio.spectrum import Spectrum
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
@@ -220,7 +220,7 @@ class SpeechEnhancer(PretrainedModel):
             The reason why this recording was not enhanced.
         """
         files = list(files)
-        results: Iterator[tuple[Any, np.ndarray | Source | AudioError]] = map_recordings(
+        results: Iterator[tuple[Any, np.ndarray | AudioSource | AudioError]] = map_recordings(
             [recording for recording, _ in files],
             self.sample_rate,
             process=self.enhance_waveforms,
@@ -234,17 +234,17 @@ class SpeechEnhancer(PretrainedModel):
         for (recording, result), (_, output) in zip(results, files, strict=True):
             error = result if isinstance(result, AudioError) else None
             try:
-                if isinstance(result, Source):
+                if isinstance(result, AudioSource):
                     self._write_long(result, output)
                 elif not isinstance(result, AudioError):
                     audio.write(output, result / max(1.0, float(np.abs(result).max())), self.sample_rate)
             except CorpusError:  # the disk is full: the others would fail, too
                 raise
             except Exception as reason:
-                error = as_audio_error(reason, result.name if isinstance(result, Source) else recording)
+                error = as_audio_error(reason, result.name if isinstance(result, AudioSource) else recording)
             yield recording, error
 
-    def _write_long(self, source: Source, output: str | Path) -> None:
+    def _write_long(self, source: AudioSource, output: str | Path) -> None:
         """Enhance a recording into a file block by block."""
         gain, clips = 1.0, True
         while clips:

@@ -25,7 +25,7 @@ from speechtools.audio.recordings import (
     read_short,
     remove_offset,
 )
-from speechtools.audio.sources import Channel, Recording, Source
+from speechtools.audio.sources import AudioSource, Channel, Recording
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.measures import Scale
@@ -264,7 +264,7 @@ class QualityNet(PretrainedModel):
         scores, frame_scores, silent = score_without_silence(self.mods.quality, feats, lens, min_frames)
         return scores.to(wavs.dtype), frame_scores.to(wavs.dtype), silent
 
-    def _assess_long(self, source: Source) -> QualityReport:
+    def _assess_long(self, source: AudioSource) -> QualityReport:
         """Score a recording in chunks, in bounded memory."""
         hop, n_fft = self.features.hop_length, self.features.n_fft
         size = max(1, round(self.CHUNK_SECONDS * self.sample_rate / hop)) * hop
@@ -273,7 +273,7 @@ class QualityNet(PretrainedModel):
         parts = chunks(source, self.sample_rate, size, before=context, after=context + n_fft - hop)
         return self._assess_chunks(parts, size // hop, mean, level)
 
-    def _offset_and_level(self, source: Source) -> tuple[float, Tensor]:
+    def _offset_and_level(self, source: AudioSource) -> tuple[float, Tensor]:
         """DC offset of a recording, and its level (1,) without it. Both are known at its end only."""
         low, high, count = np.inf, -np.inf, 0
         offset = OffsetMean()

@@ -23,7 +23,7 @@ from speechtools.audio.recordings import (
     read_short,
     remove_offset,
 )
-from speechtools.audio.sources import Channel, Recording, Source
+from speechtools.audio.sources import AudioSource, Channel, Recording
 from speechtools.audio.vad import speech_samples
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
@@ -226,7 +226,7 @@ class SpeakerEncoder(PretrainedModel):
             The d-vector (embedding_size,), or the reason why this recording has none.
         """
 
-        def prepare(samples: np.ndarray, source: Source) -> Tensor:
+        def prepare(samples: np.ndarray, source: AudioSource) -> Tensor:
             return self._speech_feats(torch.from_numpy(samples), source.name)[0]
 
         return map_recordings(

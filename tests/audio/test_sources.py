@@ -16,7 +16,7 @@ import torch
 from speechtools import audio
 from speechtools.audio.finding import UnusablePath
 from speechtools.audio.recordings import open_source, read_short
-from speechtools.audio.sources import Source, check_samples
+from speechtools.audio.sources import AudioSource, check_samples
 from speechtools.core.errors import AudioError, ConfigError
 
 
@@ -79,7 +79,7 @@ def test_signed_integers_are_scaled(dtype):
 
 
 def test_samples_of_another_rate_are_resampled():
-    source = Source(sound(22050), 44100)
+    source = AudioSource(sound(22050), 44100)
     np.testing.assert_allclose(audio.read(source), soxr.resample(sound(22050), 44100, 16000), atol=1e-4)
     assert audio.duration(source) == 0.5
     assert len(read_short(open_source(sound(), 16000, 8000), 16000, 60.0)) == 16000
@@ -114,7 +114,7 @@ def test_other_samples_are_refused(samples, message):
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), "16000", True, None])
 def test_an_invalid_rate_is_refused(rate):
     with pytest.raises(ConfigError, match="sample_rate="):
-        Source(sound(), rate)
+        AudioSource(sound(), rate)
 
 
 def test_files_that_are_no_audio_files(path):
@@ -189,7 +189,7 @@ def test_an_invalid_channel(channel):
 def test_channels_that_cancel_give_one_warning(tmp_path):
     speech, hiss = sound(), 1e-3 * sound(seed=5)
     soundfile.write(tmp_path / "inverted.wav", np.stack([speech, hiss - speech], axis=1), 16000, subtype="FLOAT")
-    source = Source(tmp_path / "inverted.wav", 16000)
+    source = AudioSource(tmp_path / "inverted.wav", 16000)
     with pytest.warns(UserWarning, match=r"inverted.wav.*2 channels cancel.*--channel") as caught:
         [audio.read(source) for _ in range(2)]
     assert len(caught) == 1
@@ -253,7 +253,7 @@ def test_copies_of_pipes_are_removed(path, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     with open(path, "rb") as file:
-        source = Source(file, 16000)
+        source = AudioSource(file, 16000)
         audio.read(source)
         assert len(list((tmp_path / "temporary").iterdir())) == 1
     del source
@@ -296,14 +296,14 @@ def test_seeking_outside_of_bytes_is_no_error_in_a_callback(tmp_path, monkeypatc
 @pytest.mark.parametrize("sample_rate", [1, 999, 10**7])
 def test_impossible_rates_of_samples_are_refused(sample_rate):
     with pytest.raises(ConfigError, match="sample_rate="):
-        Source(np.ones(100, dtype=np.float32), sample_rate)
+        AudioSource(np.ones(100, dtype=np.float32), sample_rate)
 
 
 def test_samples_that_are_masked_or_not_stored_are_refused():
     masked = np.ma.array(np.ones(100), mask=np.arange(100) < 5)
     for samples in (masked, torch.ones(100).to_sparse(), torch.ones(100, device="meta")):
         with pytest.raises(AudioError):
-            Source(samples, 16000)
+            AudioSource(samples, 16000)
 
 
 def test_a_folder_is_reported_once(tmp_path):
