@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 
 from speechtools.audio import find_audio, read
 from speechtools.audio.vad import EnergyVAD
-from speechtools.audio.voicing import LIMIT, SAMPLE_RATE, voicing
+from speechtools.audio.voicing import LIMIT, SAMPLE_RATE, WEIGHTS, voicing
 from speechtools.core.errors import AudioError
 
 HUMAN = "cry laugh sneez cough breath clap snor crow footstep brush drink children crowd baby".split()
@@ -57,7 +57,7 @@ def statistics(waveforms: list[np.ndarray]) -> np.ndarray:
         wav = wav - wav.mean()
         wav = wav / wav.abs().max().clamp(min=1e-9)
         if row := voicing(wav, vad(wav[None])[0], vad.hop_length):
-            rows.append(list(row.values()))
+            rows.append([row[name] for name in WEIGHTS])
     return np.array(rows)
 
 
@@ -110,8 +110,7 @@ def main() -> None:
         share = (log_odds[names == name] < LIMIT).mean()
         print(f"{name:16}  {np.count_nonzero(names == name):4} recordings, taken for noise: {share:.1%}")
     theta = fit(features, is_speech)
-    wav = torch.randn(SAMPLE_RATE)
-    for name, value in zip([*voicing(wav, torch.ones(100, dtype=torch.bool), 160), "bias"], theta, strict=True):
+    for name, value in zip([*WEIGHTS, "bias"], theta, strict=True):
         print(f"{name:20} {value:8.3f}")
 
 

@@ -4,13 +4,15 @@ Energy alone takes any sound for speech. In speech, noisy consonants and voiced 
 are the louder ones; few noises do the same.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 SAMPLE_RATE = 16000
 _WINDOW, _HOP, _MAX_FRAMES = 512, 160, 200
-# Weights of a logistic regression, fitted by benchmarks/speech_or_noise.py.
-_WEIGHTS = {
+#: Weights of a logistic regression, fitted by benchmarks/speech_or_noise.py.
+WEIGHTS = {
     "flatness_deviation": 1.026,
     "pitch_and_level": 5.142,
     "low_share_90": 16.695,
@@ -22,6 +24,8 @@ _WEIGHTS = {
     "low_share_deviation": 8.125,
 }
 _BIAS = -27.705
+# Share of the power in the two strongest peaks of half of the frames: dial tones and other pure tones have more.
+_MAX_TONALITY = 0.998
 #: Log odds below which a recording is taken for noise: one-sided, since rejecting speech is the greater harm.
 LIMIT = -4.2
 
@@ -43,8 +47,8 @@ def voicing(wav: Tensor, speech: Tensor, hop_length: int) -> dict[str, float]:
     dict
         By name. ``pitch`` is the largest normalised autocorrelation at lags of 2.5 to 14 ms (70 to 400 Hz),
         ``flatness`` the log ratio of geometric and arithmetic mean of the power spectrum, ``low_share`` the share of
-        the power below 1 kHz, ``centroid`` the log of the mean frequency in kHz, and ``level`` in dB. Empty for less
-        than five frames.
+        the power below 1 kHz, ``centroid`` the log of the mean frequency in kHz, ``level`` in dB, and ``tonality`` the
+        share of the power in two peaks. Empty for less than five frames.
     """
     if len(wav) < _WINDOW:
         return {}
@@ -84,6 +88,7 @@ def voicing(wav: Tensor, speech: Tensor, hop_length: int) -> dict[str, float]:
         "pitch_and_centroid": _correlation(pitch, centroid),
         "low_share_10": low_share.quantile(0.1),
         "low_share_deviation": low_share.std(),
+        "tonality": _share_of_peaks(power).quantile(0.5),
     }
     return {name: float(value) for name, value in statistics.items()}
 
@@ -99,7 +104,18 @@ def speech_log_odds(wav: Tensor, speech: Tensor, hop_length: int) -> float:
     statistics = voicing(wav / wav.abs().max().clamp(min=1e-9), speech, hop_length)
     if not statistics:
         return 0.0
-    return _BIAS + sum(_WEIGHTS[name] * value for name, value in statistics.items())
+    if statistics["tonality"] > _MAX_TONALITY:
+        return -math.inf
+    return _BIAS + sum(weight * statistics[name] for name, weight in WEIGHTS.items())
+
+
+def _share_of_peaks(power: Tensor) -> Tensor:
+    """Share of the two strongest peaks in the power (frames, bins) of each frame."""
+    rest = power
+    for _ in range(2):
+        around = rest.argmax(dim=1, keepdim=True) + torch.arange(-6, 7, device=power.device)
+        rest = rest.scatter(1, around.clamp(0, power.shape[1] - 1), 0.0)
+    return 1 - rest.sum(dim=1) / (power.sum(dim=1) + 1e-12)
 
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Digital silence, which says nothing about quality: it is left out when a recording is scored."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -9,14 +10,17 @@ from speechtools.audio.frames import frame_counts, length_mask
 
 #: Mean magnitude of a frame at -80 dB re the level of the recording. Clean pauses of studio recordings are louder.
 SILENT_MAGNITUDE = 1.3e-3
+#: Sound between two silences that is shorter is a click, not speech.
+MAX_CLICK_SECONDS = 0.1
 #: Shorter gaps, such as lost packets, are heard as interruptions and stay.
 MIN_SILENCE_SECONDS = 0.3
 
 
-def silent_frames(feats: Tensor, min_frames: int) -> Tensor:
+def silent_frames(feats: Tensor, min_frames: int, valid: Tensor | None = None) -> Tensor:
     """Frames of magnitudes (batch, time, bins) in runs of at least ``min_frames`` silent ones: (batch, time).
 
-    The lowest bins, which contain what remains of an offset, are ignored.
+    A click between two runs belongs to them. The lowest bins, which contain what remains of an offset, are ignored, and
+    so are frames that are not ``valid`` (batch, time).
 
     Examples
     --------
@@ -24,14 +28,27 @@ def silent_frames(feats: Tensor, min_frames: int) -> Tensor:
     >>> silent_frames(feats, 2).tolist()
     [[False, False, False, True, True]]
     """
-    silent = feats.detach()[..., 3:].mean(dim=2) < SILENT_MAGNITUDE
+    magnitudes = feats.detach()[..., 3:].mean(dim=2)
     # (batch, time)
-    if not silent.any() or min_frames > silent.shape[1]:
-        return torch.zeros_like(silent)
-    runs = nn.functional.max_pool1d(1 - silent.unsqueeze(1).float(), min_frames, 1)
-    # (batch, 1, time - min_frames + 1), 0 where a run of silent frames begins
-    padded = nn.functional.pad(1 - runs, (min_frames - 1, min_frames - 1))
-    return nn.functional.max_pool1d(padded, min_frames, 1).squeeze(1) > 0
+    if valid is not None:
+        magnitudes = magnitudes.masked_fill(~valid, math.inf)
+    silent = _runs(magnitudes < SILENT_MAGNITUDE, min_frames)
+    max_click = int(min_frames * MAX_CLICK_SECONDS / MIN_SILENCE_SECONDS)
+    if not max_click or not silent.any():
+        return silent
+    # Sound at an end is not between two silences.
+    sound = nn.functional.pad(~silent, (max_click, max_click), value=True)
+    return ~_runs(sound, max_click + 1)[:, max_click:-max_click]
+
+
+def _runs(frames: Tensor, length: int) -> Tensor:
+    """Keep the true frames in runs of at least ``length``: booleans (batch, time)."""
+    if length > frames.shape[1] or not frames.any():
+        return torch.zeros_like(frames)
+    runs = nn.functional.max_pool1d(1 - frames.unsqueeze(1).float(), length, 1)
+    # (batch, 1, time - length + 1), 0 where a run begins
+    padded = nn.functional.pad(1 - runs, (length - 1, length - 1))
+    return nn.functional.max_pool1d(padded, length, 1).squeeze(1) > 0
 
 
 def score_without_silence(
@@ -50,7 +67,7 @@ def score_without_silence(
     """
     counts = frame_counts(feats, lens)
     valid = length_mask(counts, feats.shape[1])
-    silent = silent_frames(feats, min_frames) & valid
+    silent = silent_frames(feats, min_frames, valid) & valid
     if not silent.any():
         return *network(feats, lens), silent
     kept = valid & ~silent

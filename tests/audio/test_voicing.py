@@ -68,3 +68,10 @@ def test_real_speech_and_noise():
     noise = sorted((DATA / "ESC-10").rglob("*.flac"))[::4]
     assert np.mean([log_odds(read(path)) > LIMIT for path in speech]) == 1
     assert np.mean([log_odds(read(path)) < LIMIT for path in noise]) > 0.4
+
+
+@pytest.mark.parametrize("tones", [(697, 1209), (440, 440)])
+def test_pulsed_tones_are_noise(tones):
+    """Dial tones vary as speech does, in pure tones."""
+    time = np.arange(3 * RATE) / RATE
+    assert log_odds((time % 0.18 < 0.1) * sum(np.sin(2 * np.pi * tone * time) for tone in tones)) < LIMIT

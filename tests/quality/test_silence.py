@@ -11,7 +11,8 @@ from speechtools.quality.silence import score_without_silence, silent_frames
 def test_runs_of_silent_frames():
     loud = torch.tensor([[1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]], dtype=torch.bool)
     feats = loud.float().unsqueeze(2).expand(-1, -1, 20)
-    assert silent_frames(feats, 3).tolist() == [[False] * 4 + [True] * 3 + [False] + [True] * 3]
+    # The frame between two runs is a click.
+    assert silent_frames(feats, 3).tolist() == [[False] * 4 + [True] * 7]
     assert silent_frames(feats, 2).equal(~loud) and not silent_frames(feats, 4).any()
     assert not silent_frames(feats, 12).any() and not silent_frames(torch.ones(1, 5, 20), 1).any()
 
@@ -62,3 +63,27 @@ def test_a_recording_between_silences_and_a_click(model, tone):
     click = samples / 25
     click[20000] = 1.0
     assert net.assess_samples(click.numpy()).score < score + 0.1
+
+
+@pytest.mark.parametrize("model", ["quality-net", "quality-net-enhanced"])
+def test_clicks_in_a_pause_do_not_change_the_score(model, tone):
+    net = QualityNet.from_hparams(model)
+    generator = torch.Generator().manual_seed(0)
+    samples = 0.5 * torch.from_numpy(tone(3.0)).float()
+    samples = (samples + 0.05 * torch.randn(samples.shape, generator=generator)) / 12
+    pause = torch.zeros(5 * 16000)
+    pause[40000] = 1.0
+    score = net.assess_samples(samples.numpy()).score
+    assert net.assess_samples(torch.cat([pause, samples, pause]).numpy()).score == pytest.approx(score, abs=0.1)
+
+
+def test_padding_is_not_silence():
+    """A pause too short to be left out stays so in a batch."""
+    feats = torch.rand(1, 30, 20)
+    feats[:, 20:] = 0.0
+    padded = torch.cat([feats, torch.zeros(1, 30, 20)], dim=1)
+    network = QualityBLSTM(20).eval()
+    expected, _, silent = score_without_silence(network, feats, torch.ones(1), 19)
+    scores, _, padded_silent = score_without_silence(network, padded, torch.tensor([0.5]), 19)
+    assert not silent.any() and not padded_silent.any()
+    torch.testing.assert_close(scores, expected)
