@@ -19,6 +19,8 @@ from speechtools.core.errors import ConfigError, PluginError, SpeechtoolsError
 from speechtools.core.files import write_aside
 from speechtools.core.spelling import did_you_mean, nearest
 
+#: Pages with a short trial of a recipe.
+_TRIALS = {"TI-SV/GE2E": "recipes/TI-SV/GE2E/README.md", "TIMIT/quality": "docs/train.md"}
 _RECIPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*/[A-Za-z0-9][A-Za-z0-9-]*")
 
 
@@ -161,14 +163,18 @@ def how_to_use_plugin(name: str, paths: tuple[Path, Path]) -> str:
     if kind_contract is None or kind_contract.slot is None:
         return tests + f"In a recipe's yaml: !apply:speechtools.build {{plugin: {kind}/{short}}}"
     recipe, yaml, option = kind_contract.slot
+    trial = f"A short trial is in {_TRIALS[recipe]}.\n" if recipe in _TRIALS else ""
     where = f"In a recipe with the option --{option} (recipes/{recipe}): put {paths[0].name} beside train.py, and"
     for file in sorted((paths[0].parent / "hparams").glob("*.yaml")):
         if {option, "base"} & options_of(file) == {option}:
             where, yaml = "In this recipe:", file.name
+            is_quick = (file.parent / "quick.yaml").is_file()
+            trial = "For a short trial, take hparams/quick.yaml.\n" if is_quick else trial
             break
     return (
         f"{tests}{where}\n"
         f"    python train.py hparams/{yaml} --__plugins={module} --{option}={short}{folder}\n"
+        f"{trial}"
         f"or in a yaml of yours beside {yaml}:\n"
         f"    base: {yaml}\n"
         f"    __plugins: !module:{module}\n"

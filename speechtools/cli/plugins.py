@@ -48,6 +48,8 @@ def list_plugins(pattern: str | None) -> int:
 @module_option
 def show(name: str) -> int:
     """Show the signature, file, documentation and contract of a plugin."""
+    if name in registry.kinds():
+        raise PluginError(f"{name!r} is a kind. `speechtools list {name}` prints its contract and its plugins.")
     plugin = registry.find(name)
     print(registry.signature(name))
     print(f"defined in {registry.place(plugin)}")

@@ -153,7 +153,11 @@ def describe_scale(name: str, scale: Any) -> str:
     if scale is None:
         return f"scale {name}"
     limits = sorted([scale.minimum, scale.maximum], reverse=not scale.higher_is_better)
-    best = "excellent" if name == "mos" else "clean"
+    from speechtools.measures import find_measure, is_measure
+
+    best = "best"  # of a measure that is not installed
+    if is_measure(name):
+        best = "excellent" if getattr(find_measure(name), "from_listeners", False) else "clean"
     return f"scale {name}: {scale.description}, {limits[0]:.1f} (bad) to {limits[1]:.1f} ({best})"
 
 

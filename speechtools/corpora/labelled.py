@@ -42,8 +42,8 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
 
     Its further columns are optional. ``measure`` is what the score is on, for example ``mos``. ``speaker`` keeps the
     recordings of a speaker in one split; without it, every recording counts as a speaker. ``split`` is train, valid or
-    test. Several rows of a recording, such as one for each listener, are averaged; only the score may differ. Ids are
-    paths without suffix, joined by hyphens. Sorted by id.
+    test; other columns are ignored. Several rows of a recording, such as one for each listener, are averaged; only the
+    score may differ. Ids are paths without suffix, joined by hyphens. Sorted by id.
 
     Raises
     ------

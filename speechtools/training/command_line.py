@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +115,14 @@ def _print_keys(yaml: Path) -> None:
 
 def _run_options(argv: list[str]) -> sb.core.RunOptions:
     """Let SpeechBrain parse its options, and check that torch can compute on the device."""
+    try:
+        return _parse_run_options(argv)
+    except BrokenPipeError:  # the reader of --help, such as `head`, has exited
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+def _parse_run_options(argv: list[str]) -> sb.core.RunOptions:
     output = io.StringIO()
     try:
         with contextlib.redirect_stderr(output):
@@ -123,6 +133,7 @@ def _run_options(argv: list[str]) -> sb.core.RunOptions:
                 print("\nWith a yaml before --help, its options are listed as well.")
             else:
                 _print_keys(Path(argv[0]))
+            sys.stdout.flush()
             raise
         raise ConfigError(f"{output.getvalue().rpartition('error: ')[2].strip()}.") from end
     if run_opts.device is not None:

@@ -45,6 +45,11 @@ def test_show_prints_signature_place_documentation_and_contract(call):
         assert contract.sentence in " ".join(output.split())
 
 
+def test_show_of_a_kind_names_list(call):
+    status, _, error = call("show", "encoder")
+    assert status == 1 and "speechtools list encoder" in error
+
+
 def test_check_prints_each_law_that_holds(call):
     status, output, _ = call("check", "plugin", "corpus/one-line")
     passed = [line[4:] for line in output.splitlines() if line.startswith("ok  ")]

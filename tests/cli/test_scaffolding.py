@@ -104,6 +104,7 @@ def test_in_the_folder_of_a_recipe_its_own_yaml_is_named(tmp_path, monkeypatch, 
     monkeypatch.chdir(scaffolding.new_recipe("a/b", tmp_path))
     status, output, _ = call("new", "plugin", "encoder/my-2-encoder")
     assert status == 0 and "hparams/train.yaml --__plugins=my_2_encoder --encoder_name=my-2-encoder\n" in output
+    assert "trial, take hparams/quick.yaml" in output
     assert '@plugin("encoder/my-2-encoder")\nclass My2Encoder(' in Path("my_2_encoder.py").read_text()
 
 

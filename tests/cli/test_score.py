@@ -16,9 +16,10 @@ import soundfile
 import speechtools
 import speechtools.quality.plots
 from speechtools.cli import tables
-from speechtools.cli.score import ScoreRow
+from speechtools.cli.score import ScoreRow, describe_scale
 from speechtools.core.signals import Terminated
 from speechtools.inference import QualityNet
+from speechtools.measures import Scale
 
 
 @pytest.fixture
@@ -61,6 +62,12 @@ def test_a_folder_to_csv_json_and_plots(score, recordings, pretrained, tmp_path)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in plots.iterdir())
 
 
+def test_a_scale_of_ratings_ends_at_excellent(registry_restored):
+    limits = {"minimum": 0.0, "maximum": 100.0, "higher_is_better": True}
+    speechtools.plugin("measure/ratings")(type("Ratings", (), limits | {"name": "ratings", "from_listeners": True}))
+    assert describe_scale("ratings", Scale("ratings", **limits)).endswith("100.0 (excellent)")
+
+
 def test_a_terminal_shows_columns_and_scale(call, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert call("score", "--sample")[1].splitlines() == [
@@ -73,8 +80,8 @@ def test_a_terminal_shows_columns_and_scale(call, monkeypatch):
 @pytest.mark.parametrize(
     "measure, header, seconds",
     [
-        ({"minimum": 0.0, "maximum": 30.0, "higher_is_better": False}, "distance, 30.0 (bad) to 0.0 (clean)", 3.0),
-        ({"minimum": 0.0, "maximum": 30.0, "higher_is_better": True}, "distance, 0.0 (bad) to 30.0 (clean)", 0.0),
+        ({"minimum": 0.0, "maximum": 30.0, "higher_is_better": False}, "distance, 30.0 (bad) to 0.0 (best)", 3.0),
+        ({"minimum": 0.0, "maximum": 30.0, "higher_is_better": True}, "distance, 0.0 (bad) to 30.0 (best)", 0.0),
     ],
 )
 def test_a_model_of_a_measure_that_is_not_installed(call, tmp_path, monkeypatch, measure, header, seconds):

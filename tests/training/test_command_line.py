@@ -1,5 +1,8 @@
 """The command line of a run: its help, and the options that belong to SpeechBrain."""
 
+import subprocess
+import sys
+
 import pytest
 
 from speechtools.training.command_line import parse
@@ -20,6 +23,16 @@ def test_help_lists_the_options_of_the_yaml(tmp_path, capsys):
     with pytest.raises(SystemExit):
         parse(["--help"])
     assert "yaml before --help" in capsys.readouterr().out
+
+
+def test_a_reader_of_the_help_that_exits_early_is_no_error(tmp_path):
+    (tmp_path / "x.yaml").write_text("".join(f"option_{number}: 1\n" for number in range(1000)))
+    program = "from speechtools.training.command_line import parse; parse(['x.yaml', '--help'])"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        error = process.stderr.read()
+    assert "pipe" not in error.lower() and "Traceback" not in error
 
 
 def test_options_of_speechbrain_reach_it():
