@@ -157,7 +157,7 @@ def chunks(path: Recording, sample_rate: int, size: int, before: int = 0, after:
 
 
 class OffsetMean:
-    """The DC offset of a recording: the mean of the samples that differ from the one before, or of all if none does.
+    """The DC offset of a recording: the mean of the samples that differ from their neighbour, or of all if none does.
 
     In digital silence, all samples are equal, and its offset need not be that of the sound.
 
@@ -174,7 +174,9 @@ class OffsetMean:
 
     def add(self, samples: np.ndarray) -> None:
         """Add a segment (samples,)."""
-        for total, values in ((self.varying, samples[1:][np.diff(samples) != 0]), (self.all, samples)):
+        varies = np.diff(samples) != 0
+        varies = np.concatenate([varies[:1], varies])  # the first sample has its neighbour behind it
+        for total, values in ((self.varying, samples[: len(varies)][varies]), (self.all, samples)):
             total[0] += float(values.sum(dtype=np.float64))
             total[1] += len(values)
 

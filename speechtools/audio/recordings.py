@@ -212,12 +212,15 @@ def pad(waveforms: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
 def remove_offset(wavs: Tensor, lens: Tensor | None = None) -> Tensor:
     """Subtract from each waveform of (batch, samples) its DC offset, as :class:`OffsetMean` does. Padding becomes 0.
 
-    >>> remove_offset(torch.tensor([[1.0, 3.0, 1.0], [5.0, 7.0, 9.0]]), torch.tensor([1.0, 2 / 3]))
-    tensor([[-1.,  1., -1.],
-            [-2.,  0.,  0.]])
+    >>> remove_offset(torch.tensor([[1.0, 2.0, 3.0], [5.0, 7.0, 9.0]]), torch.tensor([1.0, 2 / 3]))
+    tensor([[-1.,  0.,  1.],
+            [-1.,  1.,  0.]])
     """
     inside = length_mask(frame_counts(wavs, lens), wavs.shape[1])
-    varies = nn.functional.pad(wavs[:, 1:] != wavs[:, :-1], (1, 0)) & inside
+    varies = nn.functional.pad(wavs[:, 1:] != wavs[:, :-1], (1, 0))
+    if wavs.shape[1] > 1:
+        varies[:, 0] = varies[:, 1]
+    varies = varies & inside
     weights = torch.where(varies.any(dim=1, keepdim=True), varies, inside)
     # (batch, samples)
     means = torch.where(weights, wavs, 0.0).sum(dim=1) / weights.sum(dim=1)
