@@ -233,7 +233,9 @@ class NoisySpeech:
         elif recorded and unchanged:
             keys = {noise_key(name) for name in types}
             missing = [name for name in TEST_NOISES if noise_key(name) not in keys]
-            test_types = types | {name: generated[name] for name in missing}
+            names = {noise_key(name): name for name in TEST_NOISES}  # reports have the names of the test
+            renamed = {names.get(noise_key(name), name): files for name, files in types.items()}
+            test_types = renamed | {name: generated[name] for name in missing}
             if missing:
                 logger.warning(
                     "%s has no %s, so the test uses generated ones. Set test_noise_folder or test_noises to use "
