@@ -128,7 +128,7 @@ register_kind(
     "corpus",
     Contract(
         "build(name, data_folder=…): the utterances of a folder, with utt_id, speaker, split, path, "
-        "duration (s) and text or None (speechtools.corpora.utterance.Utterance)",
+        "duration (s), and text, score and measure or None (speechtools.corpora.utterance.Utterance)",
         modules=("speechtools.corpora",),
         slot=Slot("TI-SV/GE2E", "ge2e.yaml", "corpus"),
         reads_folder=True,
