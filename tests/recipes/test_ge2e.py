@@ -100,7 +100,7 @@ def test_the_variant_for_small_corpora_augments_and_ends_with_its_budget(run, tm
     "option, message",
     [
         ("--speakers_per_batch=64", "Lower speakers_per_batch"),
-        ("--utterances_per_speaker=1", "Raise utterances_per_speaker"),
+        ("--utterances_per_speaker=1", "utterances_per_speaker: 1 is not"),
         ("--num_enrolment=50", "Lower num_enrolment"),
         ("--trials=/nowhere.txt", "The list /nowhere.txt cannot be read"),
     ],

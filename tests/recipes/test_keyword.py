@@ -63,7 +63,7 @@ def test_the_exported_model_verifies_files(run, verifier, rows, monkeypatch):
     verifier.enroll("anna", [one])
     assert verifier.verify("anna", other).score == pytest.approx(verdict.score, abs=1e-5)
     monkeypatch.setattr(SpeakerVerification, "CHUNK_SECONDS", 0.5)  # of several chunks, each would have a segment
-    with pytest.raises(AudioError, match="looks for a keyword of 0.8 s in at most 0.5 s"):
+    with pytest.raises(AudioError, match="looks for a keyword of 0.8 s"):
         verifier.verify_files(one, one)
 
 
