@@ -24,7 +24,7 @@ demo: $(VENV)/installed
 	@echo "model:   $(RUN)/pretrained, as in: $(BIN)/speechtools score your.wav --model $(RUN)/pretrained"
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # Install the wheel into a new environment with the newest versions that setup.cfg allows.
 # TORCH="torch<2.11" selects the newest of the older pairs of torch and torchaudio.
@@ -39,8 +39,9 @@ fresh:
 	cd build && fresh/bin/speechtools score --sample
 	rm -rf build
 
-# Repeat the tests of several processes, with free and with busy cores; then run all tests in random order.
+# Run the slow tests; repeat the tests of several processes, with free and with busy cores; then run all tests in random order.
 stress: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
 	$(BIN)/python tests/stress.py --repeats 40 tests/speaker/test_gathering.py
 	$(BIN)/python tests/stress.py --repeats 40 --busy 2 tests/speaker/test_gathering.py
 	$(BIN)/python tests/stress.py --repeats 15

@@ -33,7 +33,10 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=40)
     parser.add_argument("--busy", type=int, default=0, help="number of processes that keep a core busy meanwhile")
     options, arguments = parser.parse_known_args()
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(arguments or ["-m", "processes", "tests"])]
+    arguments = arguments or ["-m", "processes", "tests"]
+    if "-m" not in arguments:
+        arguments = ["-m", "slow or not slow", *arguments]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     for _ in range(options.busy):
         multiprocessing.Process(target=spin, daemon=True).start()
     failed = 0

@@ -33,6 +33,7 @@ print(json.dumps(rises))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of the memory is measured on Linux")
 def test_a_long_file_takes_little_more_memory_than_a_short_one(pretrained, tone, tmp_path):
     minute = tone(60.0)

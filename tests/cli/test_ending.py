@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-COUNT = 1500  # takes seconds
+COUNT = 800  # takes seconds
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,15 @@ def calls(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "signum",
+    [
+        signal.SIGTERM,
+        signal.SIGKILL,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_score(signum, calls, tmp_path):
     table = tmp_path / "scores.csv"
     command = [sys.executable, "-m", "speechtools", "score", str(calls), "--csv", str(table), "--batch_size=4"]

@@ -161,6 +161,7 @@ def test_voices_are_listed_renamed_and_removed(recordings, enrolled, tmp_path, c
     assert "another model" in refused("identify", recordings[0], "--voices", former)
 
 
+@pytest.mark.slow  # tests/speaker/test_voices.py has threads
 def test_processes_that_enroll_at_the_same_time_lose_no_voice(recordings, voices):
     command = [sys.executable, "-m", "speechtools.cli", "enroll"]
     processes = [subprocess.Popen([*command, name, recordings[0], *voices]) for name in ("anna", "ben")]

@@ -18,6 +18,7 @@ from tests.recipes.small import QUALITY, results
 
 pytestmark = [
     pytest.mark.processes,
+    pytest.mark.slow,
     pytest.mark.timeout(400),
     pytest.mark.skipif(sys.platform != "linux", reason="signals of POSIX, and forked loader processes"),
 ]
