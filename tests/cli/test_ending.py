@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-COUNT = 800  # takes seconds
+COUNT = 600  # takes seconds
 
 
 @pytest.fixture(scope="module")

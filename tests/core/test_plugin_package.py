@@ -61,6 +61,7 @@ def test_the_plugins_are_listed_and_the_tests_of_the_package_pass(package, tmp_p
     assert done.returncode == 0 and "3 passed" in done.stdout, done.stdout
 
 
+@pytest.mark.slow
 def test_a_recipe_is_trained_with_the_plugins(package, recordings, tmp_path):
     names = ("--encoder_name=xvector", "--loss_name=angular-prototypical", "--corpus=flat-folder")
     folders = (f"--data_folder={recordings}", f"--output_folder={tmp_path / 'run'}", f"--prepared_folder={tmp_path}")

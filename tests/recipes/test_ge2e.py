@@ -125,6 +125,7 @@ def test_a_finished_run_scores_a_published_list_without_training(run, tmp_path):
     assert saved["threshold"] == results(folder)["threshold"]
 
 
+@pytest.mark.slow
 def test_table_3_trains_all_three_losses_once(run, tmp_path):
     folders = [f"--output_folder={tmp_path}", f"--prepared_folder={run[1]}"]
     options = [*folders, *SPEAKER.options("--number_of_epochs")]

@@ -119,6 +119,7 @@ def test_mistakes_end_in_one_message(run, tmp_path, option, message):
     runs.one_message(recipe.train(tmp_path / "run", run[1], *options), message)
 
 
+@pytest.mark.slow
 def test_tables_1_and_2_train_every_net_with_both_readers_once(run, tmp_path):
     options = KEYWORD.options("--steps_per_epoch", "--number_of_epochs")
     options += ["--steps_per_epoch=2", "--number_of_epochs=1", f"--prepared_folder={run[1]}"]

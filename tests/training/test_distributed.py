@@ -75,7 +75,10 @@ for step in range(5):
 @pytest.mark.processes
 @pytest.mark.parametrize(
     "failing, error, message",
-    [("0", "CorpusError('No speech found.')", "error: No speech found."), ("1", "SystemExit(1)", "")],
+    [
+        ("0", "CorpusError('No speech found.')", "error: No speech found."),
+        pytest.param("1", "SystemExit(1)", "", marks=pytest.mark.slow),
+    ],
 )
 def test_the_failure_of_one_process_ends_the_others(tmp_path, failing, error, message):
     (tmp_path / "run.yaml").write_text("output_folder: run\n")
