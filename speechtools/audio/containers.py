@@ -262,7 +262,7 @@ def _is_followed(content: _Bytes, position: int, frame: _Frame) -> bool:
 
 
 def _declared_frames(data: bytes, frame: _Frame) -> int | None:
-    """Number of frames in a Xing or VBRI header, 0 if it does not say; None if the frame is no header."""
+    """Number of frames in a Xing or VBRI header, 0 if it does not say; None if the frame is not a header."""
     if frame.layer == 3 and data[frame.info : frame.info + 4] in (b"Xing", b"Info"):
         flags, count = struct.unpack(">II", data[frame.info + 4 : frame.info + 12].ljust(8, b"\0"))
         return count if flags & 1 else 0

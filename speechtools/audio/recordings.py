@@ -80,7 +80,7 @@ def _find_in_folder(folder: Path) -> list[Path]:
 
 
 def _checked(path: Path) -> Path:
-    """Return a path in a folder as unusable if it is no regular file; other problems show when it is read."""
+    """Return a path in a folder as unusable if it is not a regular file; other problems show when it is read."""
     try:
         reason = None if isinstance(path, UnusablePath) else why_irregular(os.stat(path).st_mode)
     except OSError:

@@ -28,7 +28,7 @@ Recording: TypeAlias = Any
 #: ``"mix"``, the mean of the channels, or the number of a channel, from 0.
 Channel: TypeAlias = int | Literal["mix"]
 
-#: The mix of unrelated channels has 1 / channels of their power; less than a tenth of that is no chance.
+#: The mix of unrelated channels has 1 / channels of their power; less than a tenth of that is not by chance.
 _CANCELLED = 0.1
 #: Sample rates (Hz) of recordings.
 _LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000

@@ -17,7 +17,7 @@ from speechtools.core.errors import ConfigError, ModelKindError, printable
 _TRUST = f"{__name__}.trust"
 #: Bytes of the longest name of a file.
 _LONGEST_NAME = 255
-#: Options of outputs that are no recordings: a forgotten name would make the first of `*.wav` the output.
+#: Options of outputs that are not recordings: a forgotten name would make the first of `*.wav` the output.
 _NO_RECORDINGS = ("--csv", "--jsonl", "--out", "--voices")
 #: The commands that take the models of an interface.
 _COMMANDS = {

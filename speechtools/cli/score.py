@@ -127,7 +127,7 @@ def score(
 
 def check_resumed(row: ScoreRow, tables: Iterable[Table]) -> None:
     """Raise a :class:`ConfigError` if tables of an earlier run have other results for a recording, scored again."""
-    if row.error:  # it is no longer there
+    if row.error:  # it was moved or deleted
         return
     for table in tables:
         earlier = table.earlier_row(row.file)

@@ -1,5 +1,6 @@
 """Tables of results, a line for each recording, that grow as the results come and go on after an interruption."""
 
+import abc
 import csv
 import dataclasses
 import io
@@ -47,7 +48,7 @@ def file_cell(path: str | Path) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
-class Table:
+class Table(abc.ABC):
     """A table of rows with a ``file`` and an ``error``. Whatever ends the command, the rows so far are in the file.
 
     Parameters
@@ -117,11 +118,21 @@ class Table:
         self.stream.write(self._line(row, details))
         self.stream.flush()
 
+    @abc.abstractmethod
     def _is_table(self, first_line: str) -> bool:
-        raise NotImplementedError
+        """Whether a file that begins with this line is such a table."""
 
+    @abc.abstractmethod
     def _finished_lines(self, text: str) -> Iterator[tuple[str, str]]:
-        raise NotImplementedError
+        """Yield the file and the line of each whole row that has a result."""
+
+    @abc.abstractmethod
+    def _cells(self, line: str) -> dict[str, str]:
+        """The cells of a line, by column."""
+
+    @abc.abstractmethod
+    def _line(self, row: Row, details: Mapping[str, Any]) -> str:
+        """The line of a row."""
 
     def _finished_row(self, cells: Mapping[str, str]) -> dict[str, Any] | None:
         """Return the values of a line with a result; None for one that is damaged, and is processed again."""
@@ -131,14 +142,8 @@ class Table:
         missing = [name for name in ("file", "score") if values.get(name) is None]  # other cells may be empty
         return None if error or missing else values
 
-    def _cells(self, line: str) -> dict[str, str]:
-        raise NotImplementedError
-
     def _header(self) -> str:
         return ""
-
-    def _line(self, row: Row, details: Mapping[str, Any]) -> str:
-        raise NotImplementedError
 
 
 class CsvTable(Table):

@@ -175,8 +175,8 @@ class SpeakerEncoder(PretrainedModel):
     def encode_windows(
         self, wav: Recording, sample_rate: float | None = None, channel: Channel = "mix"
     ) -> WindowDVectors:
-        """Embed the sliding windows of a recording, as :meth:`encode_file` does."""
-        return self._embed_recording(wav, sample_rate, channel)[0]
+        """Do as :meth:`encode_file_windows`, with the former name of its first parameter."""
+        return self.encode_file_windows(wav, sample_rate=sample_rate, channel=channel)
 
     def encode_file_windows(
         self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix"

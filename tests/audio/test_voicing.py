@@ -1,4 +1,4 @@
-"""Speech is told from noise by its voicing."""
+"""Voicing separates speech from noise."""
 
 import os
 from pathlib import Path
