@@ -77,8 +77,8 @@ def _remedy() -> str:
     return f"Install a pair that does: pip install {line}"
 
 
-def optional_package(name: str, purpose: str) -> ModuleType:
-    """Import a package that only recipes need.
+def optional_package(name: str, purpose: str, extra: str = "recipes") -> ModuleType:
+    """Import a package that only an extra of this package installs: ``pip install "speechtools[extra]"``.
 
     Raises
     ------
@@ -88,5 +88,5 @@ def optional_package(name: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        remedy = 'Install it with: pip install "speechtools[recipes]"'
+        remedy = f'Install it with: pip install "speechtools[{extra}]"'
         raise SpeechtoolsError(f"{purpose} needs the package {name!r} ({error}). {remedy}") from error

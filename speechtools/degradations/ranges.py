@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from speechtools.core.errors import ConfigError
 
 #: One number, or a pair ``(low, high)`` to draw from.
 Range = float | Sequence[float]
+#: The type of one choice: a string or a number.
+Choice = TypeVar("Choice", str, float)
 
 
 def check_range(name: str, value: Range, lowest: float = -math.inf, highest: float = math.inf) -> tuple[float, float]:
@@ -32,6 +35,26 @@ def check_range(name: str, value: Range, lowest: float = -math.inf, highest: flo
         limits = f"from {lowest:g} to {highest:g}" if math.isfinite(highest) else f"at least {lowest:g}"
         raise ConfigError(f"{name}={value!r} is out of range. Choose {limits}.")
     return float(pair[0]), float(pair[1])
+
+
+def check_choices(name: str, value: Choice | Sequence[Choice], allowed: Sequence[Choice]) -> tuple[Choice, ...]:
+    """Check the parameter ``name``, and return it as a tuple of choices to draw from.
+
+    Raises
+    ------
+    ConfigError
+        It is neither one of ``allowed`` nor a list of some of them.
+
+    Examples
+    --------
+    >>> check_choices("packet_ms", 20, (10, 20, 30)), check_choices("fill", ["a", "b"], ("a", "b", "c"))
+    ((20,), ('a', 'b'))
+    """
+    choices = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not choices or not all(choice in allowed for choice in choices):
+        listed = ", ".join(map(repr, allowed))
+        raise ConfigError(f"{name}={value!r} must be one of {listed}, or a list of some of them.")
+    return choices
 
 
 def draw(value: Range, rng: np.random.Generator, log: bool = False) -> float:
