@@ -22,6 +22,8 @@ class Clipping:
     [-0.5, 0.5]
     """
 
+    causes = ("clipping",)
+
     def __init__(self, min_level: float = 0.05, max_level: float = 0.5):
         if not 0 < min_level <= max_level <= 1:
             raise ConfigError(f"min_level={min_level} and max_level={max_level} must be in order, in (0, 1].")

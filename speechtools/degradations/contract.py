@@ -134,6 +134,7 @@ register_kind(
         modules=(
             "speechtools.degradations.noise",
             "speechtools.degradations.clipping",
+            "speechtools.degradations.chain",
             "speechtools.enhancement.degradation",
         ),
         slot=Slot("TIMIT/quality", "qnet.yaml", "degradations"),

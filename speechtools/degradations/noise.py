@@ -16,6 +16,7 @@ import soxr
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
 from speechtools.core.registry import plugin
+from speechtools.degradations.ranges import Range, check_range, draw
 
 NoiseTypes = dict[str, list[Path]]
 
@@ -38,26 +39,33 @@ class AdditiveNoise:
     Parameters
     ----------
     noise_folder : str
-        Recordings, as :func:`read_noise_types` reads them; empty: the generated training noises.
-    snrs_db : sequence of float
-        SNRs in dB to draw from.
+        Recordings, as :func:`read_noise_types` reads them; empty: ``noises``, or the generated training noises.
+    snr_db : float or pair of floats
+        SNR in dB, or the range to draw it from.
     sample_rate : int
         In Hz.
+    noises : sequence of path
+        Recordings to draw from.
 
     Examples
     --------
     >>> clean = np.sin(np.arange(16000, dtype=np.float32) / 5)
-    >>> AdditiveNoise()(clean, np.random.default_rng(0)).shape
+    >>> AdditiveNoise(snr_db=10)(clean, np.random.default_rng(0)).shape
     (16000,)
     """
 
+    causes = ("noise",)
+
     def __init__(
-        self, noise_folder: str = "", snrs_db: Sequence[float] = (-5, 0, 5, 10, 15, 20), sample_rate: int = 16000
+        self,
+        noise_folder: str = "",
+        snr_db: Range = (-5, 20),
+        sample_rate: int = 16000,
+        noises: Sequence[str | Path] = (),
     ):
-        check_snrs("snrs_db", snrs_db)
-        self.snrs_db, self.sample_rate = snrs_db, sample_rate
+        self.snr_db, self.sample_rate = check_range("snr_db", snr_db), sample_rate
         types = read_noise_types(noise_folder) if noise_folder else {}
-        self._files = [path for files in types.values() for path in files]
+        self._files = [path for files in types.values() for path in files] or [Path(path) for path in noises]
 
     def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Add a random stretch of a random noise to samples (samples,), at a random SNR."""
@@ -65,7 +73,7 @@ class AdditiveNoise:
             noise = read_cached(self._files[rng.integers(len(self._files))], self.sample_rate)
         else:
             noise = _generated_noise(int(rng.integers(_NUM_GENERATED)), self.sample_rate)
-        return mix_at_snr(clean, cut_noise(noise, clean.size, rng), float(rng.choice(self.snrs_db)))
+        return mix_at_snr(clean, cut_noise(noise, clean.size, rng), draw(self.snr_db, rng))
 
 
 def read_noise_types(noise_folders: str | Path | Sequence[str | Path]) -> NoiseTypes:

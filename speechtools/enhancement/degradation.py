@@ -2,11 +2,13 @@
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from speechtools.core.registry import plugin
 from speechtools.degradations.noise import AdditiveNoise
+from speechtools.degradations.ranges import Range
 
 
 @plugin("degradation/enhancer")
@@ -19,7 +21,7 @@ class NoiseThenEnhancer(AdditiveNoise):
     ----------
     source : str
         Folder or hub id of the enhancer; empty: the bundled one.
-    noise_folder, snrs_db, sample_rate
+    noise_folder, snr_db, sample_rate, noises
         As ``degradation/noise`` has them.
 
     Examples
@@ -36,10 +38,11 @@ class NoiseThenEnhancer(AdditiveNoise):
         self,
         source: str = "",
         noise_folder: str = "",
-        snrs_db: Sequence[float] = (-5, 0, 5, 10, 15, 20),
+        snr_db: Range = (-5, 20),
         sample_rate: int = 16000,
+        noises: Sequence[str | Path] = (),
     ):
-        super().__init__(noise_folder, snrs_db, sample_rate)
+        super().__init__(noise_folder, snr_db, sample_rate, noises)
         self.source = source
 
     @functools.cached_property

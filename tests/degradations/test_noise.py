@@ -64,18 +64,18 @@ def test_noise_types_are_files_and_folders_without_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["", "noises"])
-def test_the_degradation_has_one_of_its_snrs(tmp_path, monkeypatch, folder):
+def test_the_degradation_has_an_snr_in_its_range(tmp_path, monkeypatch, folder):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "noises" / "hiss.wav", RNG.uniform(-1, 1, 3000))
-    degrade = AdditiveNoise(folder, snrs_db=[-5, 10])
+    degrade = AdditiveNoise(folder, snr_db=[-5, 10])
     speech = RNG.standard_normal(8000).astype(np.float32)
-    snrs = {round(power_db(speech) - power_db(degrade(speech, RNG) - speech), 2) for _ in range(12)}
-    assert snrs == {-5.0, 10.0}
+    snrs = [power_db(speech) - power_db(degrade(speech, RNG) - speech) for _ in range(12)]
+    assert -5.01 < min(snrs) < max(snrs) < 10.01 and max(snrs) - min(snrs) > 3
 
 
 def test_impossible_arguments(tmp_path):
-    with pytest.raises(ConfigError, match="snrs_db=5"):
-        AdditiveNoise(snrs_db=5)
+    with pytest.raises(ConfigError, match="snr_db='loud'"):
+        AdditiveNoise(snr_db="loud")
     with pytest.raises(CorpusError, match="gone does not exist"):
         AdditiveNoise(tmp_path / "gone")
     with pytest.raises(CorpusError, match="no audio file"):

@@ -1,0 +1,134 @@
+"""Causes of bad quality: what each step of a simulation leaves in the speech, and when.
+
+A cause is present where a step has changed the speech audibly. Noise, reverberation, band limits and codecs are compared
+over 0.4 s, clipping and losses over 16 ms.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.ndimage import binary_closing, uniform_filter1d
+
+from speechtools.core.errors import CorpusError
+from speechtools.core.spelling import did_you_mean
+
+#: What a degradation can leave, in the order of the outputs of a network.
+CAUSES = ("noise", "reverberation", "clipping", "loss", "band-limit", "processing")
+#: Blocks in which presence is determined.
+BLOCK_SECONDS = 0.016
+#: A change that is weaker than this, relative to the speech around it, is not counted.
+PRESENCE_DB = -30.0
+#: Nor is one that is weaker than this, relative to the speech as a whole.
+FLOOR_DB = -60.0
+_SUSTAINED_BLOCKS = 25
+_LOCAL = ("clipping", "loss")
+_MAX_GAP_BLOCKS = 6
+
+
+@dataclass
+class Presence:
+    """When causes are present in a recording.
+
+    Attributes
+    ----------
+    blocks : dict
+        Booleans (blocks,) by cause, of blocks of 16 ms; a cause that is missing is absent throughout.
+    unknown : set
+        Causes of which nobody knows how much a later step, such as an enhancer, has left.
+    """
+
+    blocks: dict[str, np.ndarray] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
+
+    def add(self, causes: Sequence[str], before: np.ndarray, after: np.ndarray, sample_rate: int) -> None:
+        """Add causes where speech (samples,) has changed audibly."""
+        for cause in causes:
+            changed = changed_blocks(before, after, sample_rate, cause in _LOCAL)
+            self.blocks[cause] = self.blocks.get(cause, False) | changed
+
+    def __str__(self) -> str:
+        return format_causes(self)
+
+
+def changed_blocks(before: np.ndarray, after: np.ndarray, sample_rate: int, local: bool) -> np.ndarray:
+    """Whether speech (samples,) has changed audibly, in blocks of 16 ms: booleans (blocks,)."""
+    size = round(BLOCK_SECONDS * sample_rate)
+
+    def power(samples: np.ndarray) -> np.ndarray:
+        padded = np.pad(samples.astype(np.float64), (0, -len(samples) % size)).reshape(-1, size)
+        return np.square(padded).mean(axis=1)
+
+    change, speech = power(after - before), power(before)
+    # (blocks,)
+    floor = 10 ** (FLOOR_DB / 10) * speech.mean()
+    if not local:
+        change, speech = (uniform_filter1d(values, _SUSTAINED_BLOCKS) for values in (change, speech))
+    changed = (change > 10 ** (PRESENCE_DB / 10) * speech) & (change > floor)
+    if local or not changed.any():
+        return changed
+    # Short gaps between two present blocks are heard as one stretch.
+    padded = np.pad(changed, _MAX_GAP_BLOCKS, mode="edge")
+    return binary_closing(padded, np.ones(_MAX_GAP_BLOCKS + 1))[_MAX_GAP_BLOCKS:-_MAX_GAP_BLOCKS]
+
+
+def format_causes(presence: Presence) -> str:
+    """Presence as the text of a manifest: ``noise; loss 1.20-1.24 2.00-2.06; ?reverberation``.
+
+    A cause without times is present throughout; a question mark means that nobody knows.
+
+    Examples
+    --------
+    >>> format_causes(Presence({"noise": np.array([True, True]), "loss": np.array([False, True])}, {"clipping"}))
+    'noise; loss 0.016-0.032; ?clipping'
+    """
+    parts = []
+    for cause in CAUSES:
+        blocks = presence.blocks.get(cause)
+        if cause in presence.unknown:
+            parts.append(f"?{cause}")
+        elif blocks is not None and blocks.all():
+            parts.append(cause)
+        elif blocks is not None and blocks.any():
+            edges = np.flatnonzero(np.diff(np.pad(blocks.astype(np.int8), 1))).reshape(-1, 2)
+            times = (f"{first * BLOCK_SECONDS:.3f}-{end * BLOCK_SECONDS:.3f}" for first, end in edges)
+            parts.append(" ".join([cause, *times]))
+    return "; ".join(parts)
+
+
+def parse_causes(text: str, times: np.ndarray) -> np.ndarray:
+    """Presence at times in seconds (time,), from the text of a manifest.
+
+    Returns
+    -------
+    np.ndarray
+        (time, 6) float32, in the order of :data:`CAUSES`: 1 present, 0 absent, NaN unknown.
+
+    Raises
+    ------
+    CorpusError
+        It is not such a text.
+
+    Examples
+    --------
+    >>> parse_causes("noise; loss 1.0-2.0; ?clipping", np.array([0.5, 1.5]))[:, :4].tolist()
+    [[1.0, 0.0, nan, 0.0], [1.0, 0.0, nan, 1.0]]
+    """
+    present = np.zeros((len(times), len(CAUSES)), dtype=np.float32)
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        name, *spans = part.split()
+        cause = name.removeprefix("?")
+        if cause not in CAUSES:
+            raise CorpusError(f"Unknown cause {cause!r} in {text!r}.{did_you_mean(cause, CAUSES)}")
+        column = present[:, CAUSES.index(cause)]
+        if name.startswith("?"):
+            column[:] = np.nan
+        elif not spans:
+            column[:] = 1.0
+        for span in spans:
+            start, _, end = span.partition("-")
+            try:
+                column[(times >= float(start)) & (times < float(end))] = 1.0
+            except ValueError:
+                raise CorpusError(f"Invalid time {span!r} in {text!r}. Write seconds, as in 1.20-1.24.") from None
+    return present
