@@ -41,6 +41,8 @@ class ScoreRow(Row):
     score: float | None = None
     seconds: float | None = None
     degraded_seconds: float | None = None
+    scale: str | None = None
+    model: str | None = None
     error: str | None = None
 
 
@@ -107,13 +109,14 @@ def score(
     tables = open_tables(ScoreRow, csv_path, jsonl_path, overwrite, resume)
     remaining = [path for path in files if not is_finished(path, tables)]
     net = load_model("QualityNet", model, device)
+    model = model or net.BUNDLED.name
     below = default_below(net.measure) if below is None else below
     if earlier := [path for path in files if is_finished(path, tables)]:
-        check_resumed(next(score_rows(net, earlier[:1], 1, below, {}, channel))[0], tables)
+        check_resumed(next(score_rows(net, model, earlier[:1], 1, below, {}, channel))[0], tables)
     if not tables and sys.stdout.isatty():
         print(f"# {describe_scale(net.scale, net.measure)}\n# score\tfile")
     rows = []
-    for row in write_all(score_rows(net, remaining, batch_size, below, plots, channel), tables, files):
+    for row in write_all(score_rows(net, model, remaining, batch_size, below, plots, channel), tables, files):
         if not tables and row.score is not None:
             tqdm.write(f"{row.score:.2f}\t{printable(row.file)}", file=sys.stdout)
         rows.append(row)
@@ -174,6 +177,7 @@ def default_below(scale: Any) -> float | None:
 
 def score_rows(
     net: Any,
+    model: str,
     paths: list[Path],
     batch_size: int,
     below: float | None,
@@ -207,6 +211,8 @@ def score_rows(
             score=round(report.score, 4),
             seconds=round(report.duration, 3),
             degraded_seconds=None if below is None else round(sum(region.end - region.start for region in regions), 3),
+            scale=net.scale,
+            model=model,
             error=error,
         )
         yield row, frames

@@ -197,7 +197,7 @@ def test_overwrite_replaces_another_file_but_never_a_recording(score, refused, r
 
 def test_tables_on_the_standard_output(call, recordings, pretrained):
     status, output, errors = call("score", recordings, "--model", pretrained, "--csv", "-")
-    assert status == 0 and output.splitlines()[0] == "file,score,seconds,degraded_seconds,error"
+    assert status == 0 and output.splitlines()[0] == "file,score,seconds,degraded_seconds,scale,model,error"
     assert len(output.splitlines()) == 4 and "3 recordings scored" in errors
     output = call("score", recordings, "--model", pretrained, "--jsonl", "-")[1]
     assert [json.loads(line)["error"] for line in output.splitlines()] == [None] * 3
