@@ -38,7 +38,7 @@ class Mixture:
         Unique id, and ``"train"``, ``"valid"`` or ``"test"``.
     subset : str
         ``"clean"``, ``"noisy"``, ``"enhanced"`` (degraded and then enhanced), or the name of another degradation, with
-        its options if several of that name are planned: ``"clipping(max_level=0.1)"``.
+        its options if several of that name are planned: ``"clipping(level=0.1)"``.
     utt_id, speaker, speech
         Of the utterance.
     noise_type, noise, snr_db
@@ -173,7 +173,7 @@ def plan_test(
 
 
 def parse_degradations(degradations: str | dict | Sequence[str | dict]) -> list[tuple[str, dict]]:
-    """Read a list of degradations: names, or names with options, as in ``[clipping, {clipping: {max_level: 0.1}}]``.
+    """Read a list of degradations: names, or names with options, as in ``[clipping, {clipping: {level: 0.1}}]``.
 
     Raises
     ------
@@ -184,8 +184,8 @@ def parse_degradations(degradations: str | dict | Sequence[str | dict]) -> list[
 
     Examples
     --------
-    >>> parse_degradations(["clipping", {"clipping": {"max_level": 0.1}}])
-    [('clipping', {}), ('clipping', {'max_level': 0.1})]
+    >>> parse_degradations(["clipping", {"clipping": {"level": 0.1}}])
+    [('clipping', {}), ('clipping', {'level': 0.1})]
     """
     if isinstance(degradations, (str, dict)):
         degradations = [degradations]
@@ -195,7 +195,7 @@ def parse_degradations(degradations: str | dict | Sequence[str | dict]) -> list[
         if not isinstance(entry, dict) or not all(isinstance(options or {}, dict) for options in entry.values()):
             raise ConfigError(
                 f"degradations={degradations!r}: {entry!r} is neither a name nor options by name. Pass a list such as "
-                "[clipping, {clipping: {max_level: 0.1}}]."
+                "[clipping, {clipping: {level: 0.1}}]."
             )
         parsed += [(name.removeprefix("degradation/"), options or {}) for name, options in entry.items()]
     for name, options in parsed:

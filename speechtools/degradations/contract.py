@@ -133,8 +133,10 @@ register_kind(
         "with clean; the docstring says what becomes of the level, and samples may exceed full scale",
         modules=(
             "speechtools.degradations.noise",
+            "speechtools.degradations.bands",
             "speechtools.degradations.clipping",
             "speechtools.degradations.chain",
+            "speechtools.degradations.level",
             "speechtools.enhancement.degradation",
         ),
         slot=Slot("TIMIT/quality", "qnet.yaml", "degradations"),

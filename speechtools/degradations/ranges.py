@@ -1,4 +1,4 @@
-"""Ranges that degradations draw their parameters from: one number, or the lowest and the highest."""
+"""Parameters that degradations draw: ranges, from the lowest to the highest number, and choices."""
 
 import math
 from collections.abc import Sequence

@@ -76,9 +76,9 @@ def test_too_many_utterances():
 
 def test_other_degradations_are_dealt_as_often_as_noise_and_leave_its_mixtures_alone():
     arguments = utterances(20), noise_types(7), [0, 10], 12, 2, 0
-    plan = mixing.plan_training(*arguments, degradations=["clipping", {"clipping": {"max_level": 0.1}}])
-    assert subsets(plan) == {"clean": 12, "noisy": 32, "clipping": 32, "clipping(max_level=0.1)": 32}
-    assert {m.subset: m.options for m in plan}["clipping(max_level=0.1)"] == {"max_level": 0.1}
+    plan = mixing.plan_training(*arguments, degradations=["clipping", {"clipping": {"level": 0.1}}])
+    assert subsets(plan) == {"clean": 12, "noisy": 32, "clipping": 32, "clipping(level=0.1)": 32}
+    assert {m.subset: m.options for m in plan}["clipping(level=0.1)"] == {"level": 0.1}
     assert not any("(" in m.mixture_id for m in plan)
     assert {m for m in map(str, plan) if "'noisy'" in m} < set(map(str, mixing.plan_training(*arguments)))
 
@@ -94,7 +94,7 @@ def test_every_test_utterance_has_every_degradation():
     "degradations, error, token",
     [
         (["clippin"], PluginError, "clipping"),
-        ([{"clipping": {"level": 1}}], PluginError, "max_level"),
+        ([{"clipping": {"levels": 1}}], PluginError, "level"),
         ([3], ConfigError, "degradations"),
     ],
 )
@@ -133,7 +133,7 @@ def modified(paths):
 
 def test_degraded_files_are_what_the_plugin_makes(speech, tmp_path):
     write(tmp_path / "noises" / "hiss.wav", RNG.uniform(-1, 1, 3000))
-    degradations = [{"clipping": {"max_level": 0.3}}, {"noise": {"noise_folder": str(tmp_path / "noises")}}]
+    degradations = [{"clipping": {"level": 0.3}}, {"noise": {"noise_folder": str(tmp_path / "noises")}}]
     plan = mixing.plan_test([speech], {}, [], 1, "test", 0, degradations=degradations)
     assert make(plan, tmp_path / "out") == ({m.mixture_id: 0.5 for m in plan}, {})
     clean = audio.read(speech.path)

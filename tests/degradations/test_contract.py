@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from speechtools.core.contract import contract
-from speechtools.degradations.clipping import Clipping
 from speechtools.degradations.reverberation import room_response
 
 
@@ -98,9 +97,3 @@ class Delayed:
 @pytest.mark.parametrize("degradation", [Reverberant, Vocoded, Telephone, Delayed])
 def test_degradations_that_delay_a_little_or_change_the_waveform_keep_the_laws(degradation):
     assert laws.keeps("degradation", degradation) == [law.sentence for law in contract("degradation").laws]
-
-
-def test_clipping_limits_to_a_share_of_the_peak():
-    clean = np.linspace(-0.4, 0.8, 1000, dtype=np.float32)
-    clipped = Clipping(0.25, 0.25)(clean, np.random.default_rng(0))
-    np.testing.assert_allclose(clipped, np.clip(clean, -0.2, 0.2))

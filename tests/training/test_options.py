@@ -86,7 +86,7 @@ def test_plugins_come_first_and_must_exist(write, plugins):
         (["--max_grad_norm=2"], "max_grad_norm", 2.0),  # SpeechBrain's, which changes the result
         (["--snrs=5"], "snrs", [5]),
         (["--snrs=clipping"], "snrs", ["clipping"]),
-        (["--snrs={clipping: {max_level: 0.1}}"], "snrs", [{"clipping": {"max_level": 0.1}}]),
+        (["--snrs={clipping: {level: 0.1}}"], "snrs", [{"clipping": {"level": 0.1}}]),
     ],
 )
 def test_values_that_are_accepted(write, words, key, value):
