@@ -11,19 +11,24 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from speechtools import audio
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
+from speechtools.core.files import write_aside
 from speechtools.core.jobs import map_in_processes, progress_bar
 from speechtools.core.registry import build
 from speechtools.corpora.utterance import Utterance
+from speechtools.degradations.causes import Presence, format_causes, traced
+from speechtools.degradations.chain import parse_chain
 from speechtools.degradations.noise import PEAK_LIMIT, NoiseTypes, cut_noise, mix_at_snr, read_cached
 
 #: Enhances waveforms (samples,), a list of them at a time, and keeps their lengths.
 Enhance = Callable[[list[np.ndarray]], list[np.ndarray]]
+#: How much noise an enhancer has left is not known.
+_CAUSES_OF_ENHANCED = "?noise; processing"
 #: ``(clean, rng) -> degraded``, both (samples,).
 Degrade = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -84,7 +89,7 @@ def plan_training(
     Parameters
     ----------
     utterances, noises, snrs_db, num_clean
-        What is dealt, and how many utterances stay clean.
+        What is dealt, and how many utterances stay clean. Without SNRs, only the ``degradations`` are dealt.
     mixtures_per_utterance : int
         Above 1 (not in the paper; for small corpora), the noisy utterances are used so often, with other noises and
         SNRs.
@@ -108,7 +113,7 @@ def plan_training(
             f"num_clean_train={num_clean}, but the training split has {len(utterances)} utterances. "
             "Use a smaller number."
         )
-    others = _others(degradations)
+    kinds: list[tuple[str, dict] | None] = [*([None] if snrs_db else []), *_others(degradations)]
     rng = np.random.default_rng([seed, 3])
     order = rng.permutation(len(utterances))
     enhanced = set(order[len(order) - round(enhanced_share * (len(order) - num_clean)) :])
@@ -118,8 +123,8 @@ def plan_training(
     dealt = zip(
         noisy,
         _deal(rng, recordings, len(noisy)),
-        _deal(rng, list(snrs_db), len(noisy)),
-        _deal(np.random.default_rng([seed, 8]), [None, *others], len(noisy)),
+        _deal(rng, list(snrs_db) or [0.0], len(noisy)),
+        _deal(np.random.default_rng([seed, 8]), kinds, len(noisy)),
         strict=True,
     )
     for number, (i, (noise_type, noise), snr_db, other) in enumerate(dealt):
@@ -172,8 +177,18 @@ def plan_test(
     return mixtures
 
 
-def parse_degradations(degradations: str | dict | Sequence[str | dict]) -> list[tuple[str, dict]]:
-    """Read a list of degradations: names, or names with options, as in ``[clipping, {clipping: {level: 0.1}}]``.
+class PlannedDegradation(NamedTuple):
+    """A plugin of the kind ``degradation``, its options, and the name of the subset if it has one of its own."""
+
+    name: str
+    options: dict[str, Any]
+    subset: str = ""
+
+
+def parse_degradations(degradations: str | dict | Sequence[str | dict]) -> list[PlannedDegradation]:
+    """Read a list of degradations: names, names with options, or chains, which may have names.
+
+    They are written as in ``[clipping, {clipping: {level: 0.1}}, {phone: "noise(snr_db=20)+gsm"}, reverb+opus]``.
 
     Raises
     ------
@@ -184,23 +199,42 @@ def parse_degradations(degradations: str | dict | Sequence[str | dict]) -> list[
 
     Examples
     --------
-    >>> parse_degradations(["clipping", {"clipping": {"level": 0.1}}])
-    [('clipping', {}), ('clipping', {'level': 0.1})]
+    >>> [tuple(degradation) for degradation in parse_degradations(["clipping", {"far": "noise+clipping(level=0.1)"}])]
+    [('clipping', {}, ''), ('chain', {'steps': 'noise+clipping(level=0.1)'}, 'far')]
     """
     if isinstance(degradations, (str, dict)):
         degradations = [degradations]
-    parsed: list[tuple[str, dict]] = []
+    parsed: list[PlannedDegradation] = []
     for entry in degradations:
-        entry = {entry: {}} if isinstance(entry, str) else entry
-        if not isinstance(entry, dict) or not all(isinstance(options or {}, dict) for options in entry.values()):
+        if isinstance(entry, str):
+            is_chain = any(mark in entry for mark in "(+")
+            parsed.append(PlannedDegradation(*(("chain", {"steps": entry}) if is_chain else (_short(entry), {}))))
+            continue
+        if not isinstance(entry, dict) or not all(isinstance(value or {}, dict | str) for value in entry.values()):
             raise ConfigError(
-                f"degradations={degradations!r}: {entry!r} is neither a name nor options by name. Pass a list such as "
-                "[clipping, {clipping: {level: 0.1}}]."
+                f"degradations={degradations!r}: {entry!r} is neither a name, nor options by name, nor a named chain. "
+                "Pass a list such as [clipping, {clipping: {level: 0.1}}, {phone: noise+gsm}]."
             )
-        parsed += [(name.removeprefix("degradation/"), options or {}) for name, options in entry.items()]
-    for name, options in parsed:
-        build(f"degradation/{name}", **options)
+        for name, value in entry.items():
+            if isinstance(value, str):
+                parsed.append(PlannedDegradation("chain", {"steps": value}, name))
+            else:
+                parsed.append(PlannedDegradation(_short(name), value or {}))
+    for degradation in parsed:
+        build(f"degradation/{degradation.name}", **degradation.options)
     return parsed
+
+
+def plugins_of(degradations: Sequence[str | dict]) -> list[str]:
+    """The plugins of a list that :func:`parse_degradations` reads, and of its chains, as ``degradation/name``."""
+    parsed = parse_degradations(degradations)
+    names = {name for name, _, _ in parsed}
+    names |= {step.name for name, options, _ in parsed if name == "chain" for step in parse_chain(options["steps"])}
+    return sorted(f"degradation/{name}" for name in names)
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("degradation/")
 
 
 def _noisy(noise_type: str, noise: Path, snr_db: float) -> tuple[str, dict]:
@@ -211,10 +245,11 @@ def _noisy(noise_type: str, noise: Path, snr_db: float) -> tuple[str, dict]:
 def _others(degradations: str | Sequence[str | dict]) -> list[tuple[str, dict]]:
     """The same of degradations in a list. Several settings of one plugin are subsets of their own."""
     parsed = parse_degradations(degradations)
-    names, others = [name for name, _ in parsed], []
-    for name, options in parsed:
-        several = options and names.count(name) > 1
-        subset = f"{name}({', '.join(f'{key}={value}' for key, value in options.items())})" if several else name
+    names, others = [degradation.name for degradation in parsed], []
+    for name, options, subset in parsed:
+        if not subset:
+            several = options and names.count(name) > 1
+            subset = f"{name}({', '.join(f'{key}={value}' for key, value in options.items())})" if several else name
         others.append((subset, {"degradation": name, "options": options}))
     return others
 
@@ -255,26 +290,39 @@ def mix(
     AudioError
         The speech or the noise cannot be read or is silent, or the degradation leaves nothing audible.
     """
+    degraded, clean, _ = trace(mixture, sample_rate, degradations)
+    return degraded, clean
+
+
+def trace(
+    mixture: Mixture, sample_rate: int, degradations: dict[str, Degrade] | None = None
+) -> tuple[np.ndarray, np.ndarray, Presence]:
+    """Do what :func:`mix` does, and also return when each cause of bad quality is present."""
     clean = read_cached(mixture.speech, sample_rate)
     audio.check_signal(clean, mixture.speech)
-    degraded = clean
+    degraded, presence = clean, Presence()
     if mixture.noise is not None and mixture.snr_db is not None:
         noise = cut_noise(read_cached(mixture.noise, sample_rate), clean.size, mixture.seed)
         degraded = mix_at_snr(clean, noise, mixture.snr_db)
+        presence.add(["noise"], clean, degraded, sample_rate)
     elif mixture.degradation:
         degrade = (degradations or build_degradations([mixture], sample_rate))[_plugin_key(mixture)]
-        degraded = degrade(clean, np.random.default_rng(mixture.seed))
+        degraded, presence = traced(degrade, clean, np.random.default_rng(mixture.seed), sample_rate)
         if degraded.shape != clean.shape or not np.isfinite(degraded).all() or not np.any(degraded):
             raise AudioError(
                 f"degradation/{mixture.degradation} made {mixture.speech} silent, not finite or another length. Change "
                 "its options, or test it with speechtools check plugin."
             )
     scale = min(1.0, PEAK_LIMIT / float(np.abs(degraded).max()))
-    return degraded * scale, clean * scale
+    return degraded * scale, clean * scale, presence
 
 
-def build_degradations(mixtures: Iterable[Mixture], sample_rate: int) -> dict[str, Degrade]:
-    """Build the degradations of mixtures, without planned noises. Plugins that take ``sample_rate`` get it.
+def build_degradations(
+    mixtures: Iterable[Mixture], sample_rate: int, noises: dict[str, NoiseTypes] | None = None
+) -> dict[str, Degrade]:
+    """Build the degradations of mixtures, without planned noises.
+
+    Plugins that take ``sample_rate`` get it, and those that take ``noises`` get the recordings of their split.
 
     Raises
     ------
@@ -282,23 +330,43 @@ def build_degradations(mixtures: Iterable[Mixture], sample_rate: int) -> dict[st
         There is no such plugin, or it does not take such options.
     """
     planned = {_plugin_key(mixture): mixture for mixture in mixtures if mixture.degradation and mixture.noise is None}
-    offered = {"sample_rate": sample_rate}
-    return {key: build(f"degradation/{m.degradation}", offered, **m.options) for key, m in planned.items()}
+    files = {split: [path for group in types.values() for path in group] for split, types in (noises or {}).items()}
+    built = {}
+    for key, mixture in planned.items():
+        offered: dict[str, Any] = {"sample_rate": sample_rate}
+        if files.get(mixture.split) and "noise_folder" not in mixture.options:
+            offered["noises"] = files[mixture.split]
+        built[key] = build(f"degradation/{mixture.degradation}", offered, **mixture.options)
+    return built
 
 
 def _plugin_key(mixture: Mixture) -> str:
-    return json.dumps([mixture.degradation, mixture.options], sort_keys=True, default=str)
+    return json.dumps([mixture.split, mixture.degradation, mixture.options], sort_keys=True, default=str)
+
+
+class Made(NamedTuple):
+    """A file of a mixture: its seconds, and the causes of bad quality, as a manifest has them."""
+
+    duration: float
+    causes: str
 
 
 def make_mixtures(
-    mixtures: Sequence[Mixture], folder: str | Path, sample_rate: int, num_workers: int | None, progress: bool = True
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Write missing mixtures as ``folder/<mixture_id>.wav``, in worker processes.
+    mixtures: Sequence[Mixture],
+    folder: str | Path,
+    sample_rate: int,
+    num_workers: int | None,
+    progress: bool = True,
+    noises: dict[str, NoiseTypes] | None = None,
+) -> tuple[dict[str, Made], dict[str, str]]:
+    """Write missing mixtures as ``folder/<mixture_id>.wav``, in worker processes, and their causes beside them.
+
+    ``noises`` are the noise types of each split, for degradations that take noises.
 
     Returns
     -------
-    durations : dict
-        Seconds by mixture id.
+    made : dict
+        By mixture id.
     rejected : dict
         The reason by mixture id, of files that could not be made.
 
@@ -309,35 +377,42 @@ def make_mixtures(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    degradations = build_degradations(mixtures, sample_rate)
-    if any(getattr(degrade, "in_one_process", False) for degrade in degradations.values()):
-        num_workers = 1  # networks do not run in forked processes
-    work = partial(_make_one, folder=folder, sample_rate=sample_rate, degradations=degradations)
-    results = map_in_processes(work, mixtures, num_workers, "mixing", progress, chunksize=16)
-    durations, rejected = {}, {}
+    degradations = build_degradations(mixtures, sample_rate, noises)
+    alone = {key for key, degrade in degradations.items() if getattr(degrade, "in_one_process", False)}
+    made: dict[str, Made] = {}
+    rejected: dict[str, str] = {}
+    # Networks do not run in forked processes.
+    groups = [[m for m in mixtures if (_plugin_key(m) in alone) is in_one_process] for in_one_process in (False, True)]
     try:
-        for mixture, result in zip(mixtures, results, strict=True):
-            if isinstance(result, str):
-                rejected[mixture.mixture_id] = result
-            else:
-                durations[mixture.mixture_id] = result
+        for group, workers in zip(groups, (num_workers, 1), strict=True):
+            needed = {_plugin_key(m): degradations[_plugin_key(m)] for m in group if _plugin_key(m) in degradations}
+            work = partial(_make_one, folder=folder, sample_rate=sample_rate, degradations=needed)
+            results = map_in_processes(work, group, workers, "mixing", progress, chunksize=16)
+            for mixture, result in zip(group, results, strict=True):
+                if isinstance(result, str):
+                    rejected[mixture.mixture_id] = result
+                else:
+                    made[mixture.mixture_id] = result
     except CorpusError as error:
         if not isinstance(error.__cause__, OSError) and "cannot be written" not in str(error):
             raise
         raise CorpusError(
-            f"Writing mixtures to {folder} failed: {error} Free some space and start again: {len(durations)} finished "
+            f"Writing mixtures to {folder} failed: {error} Free some space and start again: {len(made)} finished "
             "files are kept."
         ) from error
-    return durations, rejected
+    return made, rejected
 
 
-def _make_one(mixture: Mixture, folder: Path, sample_rate: int, degradations: dict[str, Degrade]) -> float | str:
-    """Seconds of the file, or why it cannot be made."""
-    path = folder / f"{mixture.mixture_id}.wav"
+def _make_one(mixture: Mixture, folder: Path, sample_rate: int, degradations: dict[str, Degrade]) -> Made | str:
+    """The file, or why it cannot be made."""
+    path, causes_path = folder / f"{mixture.mixture_id}.wav", folder / f"{mixture.mixture_id}.causes.txt"
     try:
-        if not path.exists():
-            audio.write(path, mix(mixture, sample_rate, degradations)[0], sample_rate)
-        return audio.duration(path)
+        if not path.exists() or not causes_path.exists():
+            degraded, _, presence = trace(mixture, sample_rate, degradations)
+            with write_aside(causes_path) as aside:
+                aside.write_text(format_causes(presence), encoding="utf-8")
+            audio.write(path, degraded, sample_rate)
+        return Made(audio.duration(path), causes_path.read_text(encoding="utf-8"))
     except AudioError as error:
         return str(error)
 
@@ -349,7 +424,7 @@ def enhance_mixtures(
     enhance: Enhance,
     batch_size: int = 32,
     progress: bool = True,
-) -> tuple[dict[str, float], dict[str, str]]:
+) -> tuple[dict[str, Made], dict[str, str]]:
     """Mix and enhance, ``batch_size`` files at a time, in this process; otherwise like :func:`make_mixtures`.
 
     A file that the model makes silent or not finite is rejected with that reason.
@@ -357,7 +432,8 @@ def enhance_mixtures(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     degradations = build_degradations(mixtures, sample_rate)
-    durations, rejected = {}, {}
+    made: dict[str, Made] = {}
+    rejected: dict[str, str] = {}
     with progress_bar(None, "enhancing", len(mixtures), progress) as bar:
         for first in range(0, len(mixtures), batch_size):
             mixed: dict[str, np.ndarray] = {}
@@ -365,7 +441,7 @@ def enhance_mixtures(
                 path = folder / f"{mixture.mixture_id}.wav"
                 try:
                     if path.exists():
-                        durations[mixture.mixture_id] = audio.duration(path)
+                        made[mixture.mixture_id] = Made(audio.duration(path), _CAUSES_OF_ENHANCED)
                     else:
                         mixed[mixture.mixture_id], _ = mix(mixture, sample_rate, degradations)
                 except AudioError as error:
@@ -376,8 +452,8 @@ def enhance_mixtures(
                     # 16-bit audio: an enhanced file must not clip either.
                     samples = samples * min(1.0, PEAK_LIMIT / float(np.abs(samples).max()))
                     audio.write(folder / f"{name}.wav", samples, sample_rate)
-                    durations[name] = samples.size / sample_rate
+                    made[name] = Made(samples.size / sample_rate, _CAUSES_OF_ENHANCED)
                 except AudioError as error:
                     rejected[name] = str(error)
             bar.update(min(batch_size, len(mixtures) - first))
-    return durations, rejected
+    return made, rejected

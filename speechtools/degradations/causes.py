@@ -1,10 +1,10 @@
 """Causes of bad quality: what each step of a simulation leaves in the speech, and when.
 
-A cause is present where a step has changed the speech audibly. Noise, reverberation, band limits and codecs are compared
+A cause is present where a step has changed the speech audibly. Noise, rooms, band limits and codecs are compared
 over 0.4 s, clipping and losses over 16 ms.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,8 +47,31 @@ class Presence:
             changed = changed_blocks(before, after, sample_rate, cause in _LOCAL)
             self.blocks[cause] = self.blocks.get(cause, False) | changed
 
-    def __str__(self) -> str:
-        return format_causes(self)
+    def follow(self, degrade: Callable, before: np.ndarray, after: np.ndarray, sample_rate: int) -> None:
+        """Add what a plugin leaves in the speech (samples,) that it has changed, by its attribute ``causes``.
+
+        Of the causes in its attribute ``hides``, it may have removed a part. A plugin without ``causes`` may have left
+        any.
+        """
+        hidden = [cause for cause in getattr(degrade, "hides", ()) if np.any(self.blocks.get(cause, False))]
+        self.unknown.update(hidden)
+        causes = getattr(degrade, "causes", None)
+        if causes is None:
+            self.unknown.update(CAUSES)
+        else:
+            self.add(causes, before, after, sample_rate)
+
+
+def traced(
+    degrade: Callable, clean: np.ndarray, rng: np.random.Generator, sample_rate: int
+) -> tuple[np.ndarray, Presence]:
+    """Degrade samples (samples,) by a plugin, and return the result and when each cause is present in it."""
+    if hasattr(degrade, "trace"):  # a chain follows its steps itself
+        return degrade.trace(clean, rng)
+    degraded, presence = degrade(clean, rng), Presence()
+    if degraded.shape == clean.shape:
+        presence.follow(degrade, clean, degraded, sample_rate)
+    return degraded, presence
 
 
 def changed_blocks(before: np.ndarray, after: np.ndarray, sample_rate: int, local: bool) -> np.ndarray:
@@ -75,12 +98,12 @@ def changed_blocks(before: np.ndarray, after: np.ndarray, sample_rate: int, loca
 def format_causes(presence: Presence) -> str:
     """Presence as the text of a manifest: ``noise; loss 1.20-1.24 2.00-2.06; ?reverberation``.
 
-    A cause without times is present throughout; a question mark means that nobody knows.
+    A cause without times is present throughout; a question mark means that nobody knows. Without any, it is ``none``.
 
     Examples
     --------
     >>> format_causes(Presence({"noise": np.array([True, True]), "loss": np.array([False, True])}, {"clipping"}))
-    'noise; loss 0.016-0.032; ?clipping'
+    'noise; ?clipping; loss 0.016-0.032'
     """
     parts = []
     for cause in CAUSES:
@@ -93,11 +116,11 @@ def format_causes(presence: Presence) -> str:
             edges = np.flatnonzero(np.diff(np.pad(blocks.astype(np.int8), 1))).reshape(-1, 2)
             times = (f"{first * BLOCK_SECONDS:.3f}-{end * BLOCK_SECONDS:.3f}" for first, end in edges)
             parts.append(" ".join([cause, *times]))
-    return "; ".join(parts)
+    return "; ".join(parts) or "none"
 
 
-def parse_causes(text: str, times: np.ndarray) -> np.ndarray:
-    """Presence at times in seconds (time,), from the text of a manifest.
+def parse_causes(text: str | None, times: np.ndarray) -> np.ndarray:
+    """Presence at times in seconds (time,), from the text of a manifest; None means that nothing is known.
 
     Returns
     -------
@@ -114,7 +137,9 @@ def parse_causes(text: str, times: np.ndarray) -> np.ndarray:
     >>> parse_causes("noise; loss 1.0-2.0; ?clipping", np.array([0.5, 1.5]))[:, :4].tolist()
     [[1.0, 0.0, nan, 0.0], [1.0, 0.0, nan, 1.0]]
     """
-    present = np.zeros((len(times), len(CAUSES)), dtype=np.float32)
+    present = np.full((len(times), len(CAUSES)), 0.0 if text else np.nan, dtype=np.float32)
+    if not text or text == "none":
+        return present
     for part in filter(None, (part.strip() for part in text.split(";"))):
         name, *spans = part.split()
         cause = name.removeprefix("?")

@@ -1,8 +1,8 @@
 """Chains of degradations: ``degradation/chain``.
 
 A chain is written as ``reverb(rt60=0.5)+opus(kbps=12)+loss(rate=0.05)``: names of plugins of the kind ``degradation``
-with their options, in the order in which they are applied. A range is written ``rt60=[0.2, 0.9]``. Every step also takes
-``share``: the share of the recording, or a range of it, that the step degrades; the rest stays as it is.
+with their options, in the order in which they are applied. A range is written ``rt60=[0.2, 0.9]``. Every step also
+takes ``share``: the share of the recording, or a range of it, that the step degrades; the rest stays as it is.
 """
 
 import re
@@ -107,12 +107,7 @@ class Chain:
         for step, degrade in zip(self.steps, self._plugins, strict=True):
             before = degraded
             degraded = self._apply(degrade, before, rng, step.share)
-            hidden = set(getattr(degrade, "hides", ())) & set(presence.blocks)
-            presence.unknown |= {cause for cause in hidden if presence.blocks[cause].any()}
-            if (causes := getattr(degrade, "causes", None)) is None:  # a plugin that does not say what it leaves
-                presence.unknown |= set(CAUSES)
-            else:
-                presence.add(causes, before, degraded, self.sample_rate)
+            presence.follow(degrade, before, degraded, self.sample_rate)
         return degraded, presence
 
     def _apply(self, degrade, samples: np.ndarray, rng: np.random.Generator, share: Range | None) -> np.ndarray:

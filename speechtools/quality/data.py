@@ -21,10 +21,11 @@ from speechtools.core.plugin_code import fingerprints_of_plugins
 from speechtools.core.rows import Row, write_rows
 from speechtools.core.spelling import did_you_mean
 from speechtools.corpora import mixtures as mixing
+from speechtools.corpora.cutting import cut_utterances
 from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.corpora.row_checks import check_length, check_score, check_snr
 from speechtools.corpora.utterance import Utterance
-from speechtools.degradations.noise import check_snrs
+from speechtools.degradations.noise import NoiseTypes, check_snrs
 from speechtools.measures import find_measure
 from speechtools.measures.labels import LabelJob, add_rejected, label
 
@@ -58,6 +59,9 @@ class QualityRow(Row, manifest="quality"):
     speaker : str
     noise_type, noise, snr_db
         What was added to the speech: its type, recording and SNR (dB); empty for clean speech.
+    causes : str, optional
+        What makes the quality bad, and when, as :func:`speechtools.degradations.causes.parse_causes` reads it; empty if
+        nobody knows.
     """
 
     former_columns = {"pesq": "Rename the column pesq to score and add the column measure, or prepare it again."}
@@ -73,6 +77,7 @@ class QualityRow(Row, manifest="quality"):
     noise_type: str = ""
     noise: Path | None = None
     snr_db: float | None = None
+    causes: str | None = None
 
     def check(self) -> Iterator[str]:
         """Check the file, the score, and that noise and subset agree."""
@@ -98,6 +103,8 @@ def _check(
     scale: str,
     labels: str,
     degradations: str | Sequence[str | dict],
+    test_degradations: str | Sequence[str | dict] | None,
+    max_seconds: float | None,
 ) -> None:
     """Check arguments of :func:`prepare`."""
     with naming("scale"):
@@ -109,8 +116,13 @@ def _check(
         )
     with naming("degradations"):
         mixing.parse_degradations(degradations)
-    check_snrs("train_snrs_db", train_snrs_db)
-    check_snrs("test_snrs_db", test_snrs_db)
+    with naming("test_degradations"):
+        mixing.parse_degradations(test_degradations or ())
+    for name, snrs_db in (("train_snrs_db", train_snrs_db), ("test_snrs_db", test_snrs_db)):
+        if snrs_db or not degradations:  # without SNRs, only the degradations are planned
+            check_snrs(name, snrs_db)
+    if max_seconds is not None:
+        check_number("max_seconds", max_seconds, 1, 60)
     check_number("num_clean_train", num_clean_train, 0, whole=True)
     check_number("mixtures_per_utterance", mixtures_per_utterance, 1, whole=True)
     check_number("num_valid_utterances", num_valid_utterances, 1, whole=True)
@@ -145,6 +157,8 @@ def prepare(
     scale: str = "raw_nb",
     labels: str = "measure",
     degradations: str | Sequence[str | dict] = (),
+    test_degradations: str | Sequence[str | dict] | None = None,
+    max_seconds: float | None = None,
     num_workers: int | None = None,
 ) -> PreparedSets:
     """Make the training, validation and test sets, unless they exist.
@@ -173,6 +187,10 @@ def prepare(
     degradations : str, dict or sequence
         Plugins of the kind ``degradation`` besides the noises, as
         :func:`speechtools.corpora.mixtures.parse_degradations` reads them.
+    test_degradations : str, dict or sequence, optional
+        Those of the test. Default: the same.
+    max_seconds : float, optional
+        Cut longer utterances, where they are quietest.
     num_workers : int, optional
         Processes; None takes one for each core.
 
@@ -188,10 +206,11 @@ def prepare(
     }
     arguments = locals()
     _check(**{name: arguments[name] for name in inspect.signature(_check).parameters})
-    if not degradations:  # sets of earlier versions are used as they are
-        options.pop("degradations")
+    for name in ("degradations", "test_degradations", "max_seconds"):
+        if not options[name]:  # sets of earlier versions are used as they are
+            options.pop(name)
     if labels == "measure":  # edited plugins of yours make new sets
-        used = [f"degradation/{name}" for name, _ in mixing.parse_degradations(degradations)]
+        used = mixing.plugins_of([*_listed(degradations), *_listed(test_degradations)])
         options["plugins"] = fingerprints_of_plugins([f"measure/{find_measure(scale).name}", *used])
     if enhanced_share:
         if enhancer is None or enhance is None:
@@ -212,6 +231,11 @@ def prepare(
         return sets
     if labels == "measure":
         groups = groups or sources.speech(num_workers)
+        if max_seconds:
+            groups = {
+                split: cut_utterances(groups[split], max_seconds, sets.folder / "cut", sources.sample_rate, num_workers)
+                for split in SPLITS
+            }
         plan = mixing.plan_training(
             groups["train"],
             noises["train"],
@@ -223,10 +247,14 @@ def prepare(
             enhanced_share,
             degradations,
         )
-        for split, count in (("valid", num_valid_utterances), ("test", num_test_utterances)):
-            options_of_test = (test_snrs_db, count, split, sources.seed, enhanced_share > 0, degradations)
+        of_test = degradations if test_degradations is None else test_degradations
+        for split, count, kinds in (
+            ("valid", num_valid_utterances, degradations),
+            ("test", num_test_utterances, of_test),
+        ):
+            options_of_test = (test_snrs_db, count, split, sources.seed, enhanced_share > 0, kinds)
             plan += mixing.plan_test(groups[split], noises[split], *options_of_test)
-        rows = _make(plan, sets.folder, sources.sample_rate, scale, enhance, num_workers)
+        rows = _make(plan, sets.folder, sources.sample_rate, scale, enhance, num_workers, noises)
     for split in SPLITS:
         if not rows[split]:
             reasons = f"{sets.folder}/rejected.csv lists the reasons" if labels == "measure" else "no score was usable"
@@ -258,6 +286,10 @@ def draw_utterances(rows: list[QualityRow], count: int | None, seed: int = 0) ->
 # ---------------------------------------------------------------------------------------------------------- helpers
 
 
+def _listed(degradations: str | Sequence[str | dict] | None) -> Sequence[str | dict]:
+    return [degradations] if isinstance(degradations, (str, dict)) else degradations or ()
+
+
 def _exist(sources: NoisySpeech, save_folder: str | Path, options: dict) -> bool:
     sets = sources.sets("quality", save_folder, SPLITS, options, {}, VERSION)
     return all(path.exists() for path in sets.manifests.values())
@@ -270,17 +302,18 @@ def _make(
     scale: str,
     enhance: mixing.Enhance | None,
     num_workers: int | None,
+    noises: dict[str, NoiseTypes],
 ) -> dict[str, list[QualityRow]]:
     """Make the files of a plan and label them: rows by split, without the files that were rejected."""
     audio_folder = folder / "audio"
     unprocessed = [mixture for mixture in plan if mixture.subset != "enhanced"]
-    durations, rejected = mixing.make_mixtures(unprocessed, audio_folder, sample_rate, num_workers)
+    made, rejected = mixing.make_mixtures(unprocessed, audio_folder, sample_rate, num_workers, noises=noises)
     to_enhance = [mixture for mixture in plan if mixture.subset == "enhanced"]
     if enhance is not None and to_enhance:
         enhanced, more_rejected = mixing.enhance_mixtures(to_enhance, audio_folder, sample_rate, enhance)
-        durations, rejected = durations | enhanced, rejected | more_rejected
-    paths = {name: audio_folder / f"{name}.wav" for name in durations}
-    mixtures = [mixture for mixture in plan if mixture.mixture_id in durations]
+        made, rejected = made | enhanced, rejected | more_rejected
+    paths = {name: audio_folder / f"{name}.wav" for name in made}
+    mixtures = [mixture for mixture in plan if mixture.mixture_id in made]
     jobs = [LabelJob(mixture.mixture_id, mixture.speech, paths[mixture.mixture_id]) for mixture in mixtures]
     labels = label(jobs, folder / "labels.csv", scale, num_workers, sample_rate=sample_rate)
     add_rejected(folder / "rejected.csv", rejected)
@@ -293,9 +326,9 @@ def _make(
     for mixture in mixtures:
         name = mixture.mixture_id
         if name in labels:
-            columns = {column: getattr(mixture, column) for column in _MIXTURE_COLUMNS}
-            duration, score = round(durations[name], 6), round(labels[name], 6)
-            row = QualityRow(ID=name, duration=duration, path=paths[name], score=score, measure=measure, **columns)
+            columns: dict[str, Any] = {column: getattr(mixture, column) for column in _MIXTURE_COLUMNS}
+            columns |= {"duration": round(made[name].duration, 6), "causes": made[name].causes}
+            row = QualityRow(ID=name, path=paths[name], score=round(labels[name], 6), measure=measure, **columns)
             rows[mixture.split].append(row)
     return rows
 

@@ -135,7 +135,8 @@ def test_degraded_files_are_what_the_plugin_makes(speech, tmp_path):
     write(tmp_path / "noises" / "hiss.wav", RNG.uniform(-1, 1, 3000))
     degradations = [{"clipping": {"level": 0.3}}, {"noise": {"noise_folder": str(tmp_path / "noises")}}]
     plan = mixing.plan_test([speech], {}, [], 1, "test", 0, degradations=degradations)
-    assert make(plan, tmp_path / "out") == ({m.mixture_id: 0.5 for m in plan}, {})
+    made, rejected = make(plan, tmp_path / "out")
+    assert [file.causes for file in made.values()] == ["none", "clipping", "noise"] and not rejected
     clean = audio.read(speech.path)
     for mixture in plan[1:]:
         plugin = speechtools.build(f"degradation/{mixture.degradation}", **mixture.options)
@@ -160,10 +161,10 @@ def test_degradations_that_break_their_contract_reject_the_file(recordings, tmp_
 def test_files_are_made_once_and_do_not_clip_and_bad_ones_are_rejected(recordings, tmp_path):
     silent = replace(recordings[0], mixture_id="silent", speech=write(tmp_path / "silent.wav", np.zeros(8000)))
     plan = [*recordings, silent, replace(recordings[1], mixture_id="gone", speech=tmp_path / "gone.wav")]
-    durations, rejected = make(plan, tmp_path / "out")
-    assert durations == {m.mixture_id: 0.5 for m in recordings}
+    made, rejected = make(plan, tmp_path / "out")
+    assert {name: file.duration for name, file in made.items()} == {m.mixture_id: 0.5 for m in recordings}
     assert "is silent" in rejected["silent"] and "gone.wav does not exist" in rejected["gone"]
-    files = [tmp_path / "out" / f"{name}.wav" for name in durations]
+    files = [tmp_path / "out" / f"{name}.wav" for name in made]
     peaks = [np.abs(audio.read(path)).max() for path in files]
     assert max(peaks) <= 0.99 + 1e-4 and peaks[1] > 0.95, "scaled down as a whole, not cut off"
     before = modified(files[1:])
@@ -194,7 +195,9 @@ def test_enhanced_files_are_what_the_model_makes_of_the_mixtures_and_do_not_clip
         inputs.extend(waveforms)
         return [gain * samples for samples in waveforms]
 
-    assert enhance(plan, tmp_path / "out", amplify) == ({m.mixture_id: 0.5 for m in plan}, {})
+    made, rejected = enhance(plan, tmp_path / "out", amplify)
+    assert set(made) == {m.mixture_id for m in plan} and not rejected
+    assert set(made.values()) == {(0.5, "?noise; processing")}
     for mixture, samples in zip(plan, inputs, strict=True):
         np.testing.assert_array_equal(samples, mixing.mix(mixture, 16000)[0])
         expected = samples * min(gain, 0.99 / np.abs(samples).max())

@@ -122,7 +122,8 @@ def test_a_lost_file_is_made_again_and_labelled_again(prepared_sets):
     sets.manifests["test"].unlink()
     prepare(folder)
     assert sets.manifests["test"].read_text() == before
-    assert {path for path, time in times(sets.folder / "audio").items() if kept[path] != time} == {lost}
+    changed = {path for path, time in times(sets.folder / "audio").items() if kept[path] != time}
+    assert changed == {lost, lost.with_suffix(".causes.txt")}
 
 
 # ------------------------------------------------------------------------------------------------------- manifests
