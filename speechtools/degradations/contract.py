@@ -140,6 +140,7 @@ register_kind(
             "speechtools.degradations.reverberation",
             "speechtools.degradations.loss",
             "speechtools.degradations.interruptions",
+            "speechtools.degradations.codecs",
             "speechtools.enhancement.degradation",
         ),
         slot=Slot("TIMIT/quality", "qnet.yaml", "degradations"),
