@@ -25,6 +25,8 @@ from speechtools.core.installation import optional_package
 PEAK = 0.8
 #: Silence behind the speech, longer than the delay of any of the codings.
 TAIL_SECONDS = 0.15
+#: Encoders in the wheels of PyAV; the others need a program ffmpeg.
+AV_ENCODERS = ("aac", "libopencore_amrnb", "libopus")
 #: ffmpeg is ended if it takes longer than this.
 TIME_LIMIT_SECONDS = 60.0
 
@@ -157,7 +159,7 @@ class ProgramCoding:
             [*raw, "-i", "pipe:0", "-c:a", self.encoder, "-b:a", str(self.bit_rate), *options, "-f", self.container],
             samples.astype("<f4").tobytes(),
         )
-        decoded = self._run(["-f", self.container, "-i", "pipe:0", *raw], coded)
+        decoded = self._run(["-i", "pipe:0", *raw], coded)
         return np.frombuffer(decoded, dtype="<f4").astype(np.float32)
 
     def _run(self, arguments: list[str], data: bytes) -> bytes:
@@ -199,11 +201,11 @@ def ffmpeg_coding(
         return AvCoding(rate, encoder, decoder, bit_rate, options)
     if program_has(encoder):
         return ProgramCoding(rate, encoder, container, bit_rate, options)
-    if not av_is_installed():
+    if encoder in AV_ENCODERS:
         optional_package("av", f"The codec {name}", "degradations")
     raise SpeechtoolsError(
-        f"The codec {name} needs the encoder {encoder}, which the installed package av lacks. "
-        f"Install a program ffmpeg with {encoder}, or choose another codec."
+        f"The codec {name} needs a program ffmpeg that has the encoder {encoder}; the package av has none. "
+        "Install such an ffmpeg, or choose another codec."
     )
 
 

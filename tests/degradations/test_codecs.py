@@ -1,6 +1,7 @@
 """Codecs: aligned speech of the same length, level and rate, at bit rates that are heard."""
 
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -106,17 +107,16 @@ def test_codecs_without_packages_are_left_out_and_named(monkeypatch):
     monkeypatch.setattr(codecs, "av_has", lambda encoder: False)
     monkeypatch.setattr(coding, "program_has", lambda encoder: False)
     assert available_codecs() == PLAIN
-    with pytest.raises(SpeechtoolsError, match="ffmpeg with libvo_amrwbenc"):
+    with pytest.raises(SpeechtoolsError, match="ffmpeg.*libvo_amrwbenc"):
         Codec(["mp3", "amr-wb"])
     clean = voice(16000)
     assert abs(lag_seconds(clean, Codec("opus")(clean, np.random.default_rng(0)), 16000)) <= 0.001
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    monkeypatch.setitem(sys.modules, "av", None)
     for function in ("av_has", "program_has"):
         monkeypatch.setattr(coding, function, lambda encoder: False)
-    monkeypatch.setattr(coding, "av_is_installed", lambda: False)
     with pytest.raises(SpeechtoolsError, match=r"'av'.*speechtools\[degradations\]"):
         AAC()
 
