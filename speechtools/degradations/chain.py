@@ -168,12 +168,14 @@ class _Reader:
     """Reads the text of a chain from left to right."""
 
     def __init__(self, text: str):
-        self.text, self.tokens, end = text, [], 0
+        self.text, end = text, 0
+        self.tokens: list[tuple[str, str, int]] = []  # of a group, the text, and where it begins
         while text[end:].strip():
             match = _TOKEN.match(text, end)
             if match is None:
                 raise self.error(end)
-            self.tokens.append((match.lastgroup, match.group(match.lastgroup), match.start(match.lastgroup)))
+            group = match.lastgroup or ""
+            self.tokens.append((group, match.group(group), match.start(group)))
             end = match.end()
         self.tokens.append(("end", "", len(text)))
         self.position = 0
