@@ -141,6 +141,7 @@ register_kind(
             "speechtools.degradations.loss",
             "speechtools.degradations.interruptions",
             "speechtools.degradations.codecs",
+            "speechtools.degradations.spectral",
             "speechtools.enhancement.degradation",
         ),
         slot=Slot("TIMIT/quality", "qnet.yaml", "degradations"),
