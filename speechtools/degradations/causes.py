@@ -44,7 +44,7 @@ class Presence:
     def add(self, causes: Sequence[str], before: np.ndarray, after: np.ndarray, sample_rate: int) -> None:
         """Add causes where speech (samples,) has changed audibly."""
         for cause in causes:
-            changed = changed_blocks(before, after, sample_rate, cause in _LOCAL)
+            changed = changed_blocks(before, after, sample_rate, cause in _LOCAL, cause == "clipping")
             self.blocks[cause] = self.blocks.get(cause, False) | changed
 
     def follow(self, degrade: Callable, before: np.ndarray, after: np.ndarray, sample_rate: int) -> None:
@@ -74,15 +74,27 @@ def traced(
     return degraded, presence
 
 
-def changed_blocks(before: np.ndarray, after: np.ndarray, sample_rate: int, local: bool) -> np.ndarray:
-    """Whether speech (samples,) has changed audibly, in blocks of 16 ms: booleans (blocks,)."""
+def changed_blocks(
+    before: np.ndarray, after: np.ndarray, sample_rate: int, local: bool, any_gain: bool = False
+) -> np.ndarray:
+    """Whether speech (samples,) has changed audibly, in blocks of 16 ms: booleans (blocks,).
+
+    With ``any_gain``, a block that differs by a gain alone has not changed: clipped speech is as loud as before, so that
+    samples below the clipping level are louder.
+    """
     size = round(BLOCK_SECONDS * sample_rate)
 
-    def power(samples: np.ndarray) -> np.ndarray:
-        padded = np.pad(samples.astype(np.float64), (0, -len(samples) % size)).reshape(-1, size)
-        return np.square(padded).mean(axis=1)
+    def mean(samples: np.ndarray) -> np.ndarray:
+        return np.pad(samples, (0, -len(samples) % size)).reshape(-1, size).mean(axis=1)
 
-    change, speech = power(after - before), power(before)
+    before, after = before.astype(np.float64), after.astype(np.float64)
+    speech = mean(np.square(before))
+    if any_gain:
+        product = mean(before * after)
+        gain = product / np.maximum(speech, 1e-30)  # by least squares
+        change, speech = np.maximum(mean(np.square(after)) - gain * product, 0), np.square(gain) * speech
+    else:
+        change = mean(np.square(after - before))
     # (blocks,)
     floor = 10 ** (FLOOR_DB / 10) * speech.mean()
     if not local:
