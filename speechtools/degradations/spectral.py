@@ -18,6 +18,9 @@ _TRACKERS = ("minimum", "quietest")
 #: Weight of the frame before in the a-priori SNR (Ephraim and Malah 1984, equation 51), and its least value, -25 dB.
 _SMOOTHING = 0.98
 _LEAST_PRIOR = 10**-2.5
+#: Minimum statistics: the blocks, and the mean power of white noise over its estimate without this factor, measured.
+_BLOCK_SECONDS, _NUM_BLOCKS = 0.15, 10
+_MINIMUM_BIAS = np.float32(1.85)
 #: The least power of noise, relative to that of the recording: digital silence has none.
 _LEAST_NOISE = 1e-10
 
@@ -98,26 +101,18 @@ class SpectralEnhancer:
 
 
 def minimum_statistics(power: np.ndarray, hop_seconds: float) -> np.ndarray:
-    """Noise power (time, bins): the minimum of the smoothed power within 1.5 s before.
+    """Noise power (time, bins): the least of the mean powers of the last ten blocks of 0.15 s, times a constant.
 
-    Smoothing has a time constant of 0.1 s; the bias of the minimum is compensated by a constant factor.
-    Source: R. Martin, "Noise power spectral density estimation based on optimal smoothing and minimum statistics",
-    2001, with constants in place of the optimal smoothing.
+    The first 1.5 s have one estimate. Source: R. Martin, "Noise power spectral density estimation based on optimal
+    smoothing and minimum statistics", 2001, with blocks in place of the optimal smoothing, and a constant bias.
     """
-    from scipy.ndimage import minimum_filter1d
-    from scipy.signal import lfilter
-
-    keep = float(np.exp(-hop_seconds / 0.1))
-    # The first value is the mean of the first tenth of a second, so that one quiet frame does not decide.
-    start = power[: max(1, round(0.1 / hop_seconds))].mean(axis=0)
-    smooth, _ = lfilter([1 - keep], [1, -keep], power, axis=0, zi=keep * start[None])
-    length = max(2, round(1.5 / hop_seconds))
-    minimum = minimum_filter1d(smooth.astype(power.dtype), length, axis=0, mode="nearest", origin=(length - 1) // 2)
-    return _MINIMUM_BIAS * minimum
-
-
-#: Measured for white noise.
-_MINIMUM_BIAS = np.float32(1.9)
+    length = max(1, round(_BLOCK_SECONDS / hop_seconds))  # frames
+    starts = np.arange(max(1, len(power) // length)) * length  # the last block has what remains, too
+    means = np.add.reduceat(power, starts, axis=0) / np.diff(starts, append=len(power))[:, None].astype(power.dtype)
+    count = min(_NUM_BLOCKS, len(starts))
+    minima = np.lib.stride_tricks.sliding_window_view(means, count, axis=0).min(axis=-1)  # (blocks - count + 1, bins)
+    block = np.minimum(np.arange(len(power)) // length, len(starts) - 1)
+    return _MINIMUM_BIAS * minima[np.maximum(block - count + 1, 0)]
 
 
 def quietest_frames(power: np.ndarray) -> np.ndarray:
@@ -162,23 +157,30 @@ def log_mmse_gains(power: np.ndarray, noise: np.ndarray, floor: float) -> np.nda
     G = xi / (1 + xi) exp(E1(v) / 2), with v = gamma xi / (1 + xi). Source: Ephraim and Malah, "Speech enhancement using
     a minimum mean-square error log-spectral amplitude estimator", 1985, equation 20. G is at most 1.
     """
-    log_v, factors = _log_mmse_table()
+    first, table = _log_mmse_table()
 
     def gain(prior: np.ndarray, posterior: np.ndarray) -> np.ndarray:
         wiener = prior / (1 + prior)
-        factor = np.interp(np.log(np.maximum(wiener * posterior, 1e-6)), log_v, factors).astype(prior.dtype)
-        return np.minimum(wiener * factor, 1)
+        cell = ((wiener * posterior).view(np.int32) >> _DROPPED_BITS) - first
+        return np.minimum(wiener * table.take(cell, mode="clip"), 1)
 
     return _decision_directed(power / noise, gain, floor)
 
 
+#: The first bits of a float32 are its exponent and 8 bits of its fraction: cells of v that are 0.4 % wide or less.
+_DROPPED_BITS = 15
+
+
 @functools.lru_cache(maxsize=1)
-def _log_mmse_table() -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of v, and exp(E1(v) / 2) there, both (2000,): ``exp1`` itself is slow."""
+def _log_mmse_table() -> tuple[int, np.ndarray]:
+    """The number of the first cell, and exp(E1(v) / 2) in the middle of each cell (cells,): ``exp1`` itself is slow."""
     from scipy.special import exp1
 
-    log_v = np.linspace(np.log(1e-6), np.log(50), 2000)
-    return log_v, np.exp(0.5 * exp1(np.exp(log_v)))
+    first, last = (np.array([1e-6, 50], dtype=np.float32).view(np.int32) >> _DROPPED_BITS).tolist()
+    middles = ((np.arange(first, last + 1, dtype=np.int32) << _DROPPED_BITS) + (1 << _DROPPED_BITS - 1)).view(
+        np.float32
+    )
+    return first, np.exp(0.5 * exp1(middles)).astype(np.float32)
 
 
 def _decision_directed(

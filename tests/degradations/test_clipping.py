@@ -5,6 +5,7 @@ import pytest
 
 import speechtools
 from speechtools.core.errors import ConfigError
+from speechtools.degradations.causes import Presence
 from speechtools.degradations.clipping import Clipping, GainControl
 
 RNG = np.random.default_rng(0)
@@ -57,3 +58,12 @@ def test_impossible_parameters_are_named():
         Clipping(kind=[])
     with pytest.raises(ConfigError, match="overdrive_db"):
         GainControl(overdrive_db=(20, 10))
+
+
+def test_clipping_is_present_where_samples_are_cut_off():
+    clean = np.where(np.arange(16000) < 8000, 0.1, 1.0) * np.sin(np.arange(16000) / 5)
+    presence = Presence()
+    clean = clean.astype(np.float32)
+    presence.add(("clipping",), clean, Clipping(0.5, "hard")(clean, RNG), 16000)
+    blocks = presence.blocks["clipping"]
+    assert not blocks[:31].any() and blocks[32:].all(), "quiet samples are only louder"
