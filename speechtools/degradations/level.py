@@ -65,7 +65,7 @@ class Offset:
 
     causes: tuple[str, ...] = ()
 
-    def __init__(self, offset: Range = (0.02, 0.3)):
+    def __init__(self, offset: Range = (0.01, 0.1)):
         self.offset = check_range("offset", offset, -1, 1)
 
     def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
