@@ -53,13 +53,12 @@ class Presence:
         Of the causes in its attribute ``hides``, it may have removed a part. A plugin without ``causes`` may have left
         any.
         """
-        hidden = [cause for cause in getattr(degrade, "hides", ()) if np.any(self.blocks.get(cause, False))]
-        self.unknown.update(hidden)
         causes = getattr(degrade, "causes", None)
         if causes is None:
             self.unknown.update(CAUSES)
-        else:
-            self.add(causes, before, after, sample_rate)
+            return
+        self.add(causes, before, after, sample_rate)
+        self.unknown.update(cause for cause in getattr(degrade, "hides", ()) if np.any(self.blocks.get(cause, False)))
 
 
 def traced(

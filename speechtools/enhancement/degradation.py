@@ -31,6 +31,9 @@ class NoiseThenEnhancer(AdditiveNoise):
     (16000,)
     """
 
+    causes = ("noise", "processing")
+    #: Nobody knows how much noise is left.
+    hides = ("noise",)
     #: Networks do not run in forked processes.
     in_one_process = True
 
