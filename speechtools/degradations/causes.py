@@ -78,8 +78,8 @@ def changed_blocks(
 ) -> np.ndarray:
     """Whether speech (samples,) has changed audibly, in blocks of 16 ms: booleans (blocks,).
 
-    With ``any_gain``, a block that differs by a gain alone has not changed: clipped speech is as loud as before, so that
-    samples below the clipping level are louder.
+    With ``any_gain``, a block that differs by a gain alone has not changed: clipped speech is as loud as before, so
+    that samples below the clipping level are louder.
     """
     size = round(BLOCK_SECONDS * sample_rate)
 
