@@ -18,7 +18,7 @@ _TRUST = f"{__name__}.trust"
 #: Bytes of the longest name of a file.
 _LONGEST_NAME = 255
 #: Options of outputs that are not recordings: a forgotten name would make the first of `*.wav` the output.
-_NO_RECORDINGS = ("--csv", "--jsonl", "--out", "--voices")
+_NO_RECORDINGS = ("--csv", "--json", "--jsonl", "--out", "--plot", "--voices")
 #: The commands that take the models of an interface.
 _COMMANDS = {
     "QualityNet": "`speechtools score`",
@@ -207,13 +207,15 @@ def plot_folder(folder: str, names: Iterable[str], overwrite: bool) -> list[Path
     return plots
 
 
-def refuse_inputs(files: Iterable[str | Path], outputs: Mapping[str, Iterable[str | Path]]) -> None:
-    """Raise a :class:`ConfigError` if an output, by its option, is one of the recordings."""
+def refuse_inputs(
+    files: Iterable[str | Path], outputs: Mapping[str, Iterable[str | Path]], inputs: str = "recordings"
+) -> None:
+    """Raise a :class:`ConfigError` if an output, by its option, is one of the ``inputs``."""
     identities = {identity for file in files if (identity := _identity(file))}
     for option, paths in outputs.items():
         for path in paths:
             if _identity(path) in identities:
-                raise ConfigError(f"{option}: {path} is one of the recordings, and would be replaced. Choose another.")
+                raise ConfigError(f"{option}: {path} is one of the {inputs}, and would be replaced. Choose another.")
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:

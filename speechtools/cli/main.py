@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from speechtools import __version__
-from speechtools.cli import embed, enhance, plugins, score, trials, voices
+from speechtools.cli import compare, embed, enhance, plugins, score, trials, voices
 from speechtools.cli.command import Group
 from speechtools.cli.common import print_message
 from speechtools.core.errors import SpeechtoolsError
@@ -43,6 +43,7 @@ def command_line(context: click.Context) -> None:
 
 for command in (
     score.score,
+    compare.compare,
     enhance.enhance,
     embed.embed,
     voices.enroll,

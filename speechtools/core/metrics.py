@@ -7,6 +7,8 @@ mse, lcc, srcc
     The metrics of the Quality-Net paper's tables (section 3.1).
 auc
     Separation of two groups of scores.
+mean_interval
+    Confidence interval of a mean.
 eer, eer_interval, min_dcf, det_curve
     Speaker verification, from the scores of target and non-target trials.
 """
@@ -119,6 +121,59 @@ def auc(higher: ArrayLike, lower: ArrayLike) -> float:
     rank_sum = stats.rankdata(np.concatenate([higher, lower]))[: higher.size].sum()
     # The smallest possible sum is 1 + 2 + … + n, if all scores of the second group are above.
     return float((rank_sum - higher.size * (higher.size + 1) / 2) / (higher.size * lower.size))
+
+
+def mean_interval(
+    values: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Confidence interval of the mean of a vector: the percentile bootstrap (Efron, 1979).
+
+    The values must be independent, and many: of the 95 % intervals of exponentially distributed values, 93 % contain
+    the true mean with 50 values, 86 % with 10 and 78 % with 5.
+
+    Parameters
+    ----------
+    values : array-like
+        (values,): two or more finite numbers. Their order changes the resamples, and so the interval, slightly.
+    level : float
+        Probability that the interval contains the true mean, between 0 and 1.
+    resamples : int
+        Number of samples that are drawn with replacement, each as long as the vector.
+    seed : int
+        Of the draws: equal arguments give equal intervals.
+
+    Returns
+    -------
+    low, high : float
+        Equal if all values are.
+
+    Raises
+    ------
+    SpeechtoolsError
+        There are fewer than two values, one is NaN or infinite, or ``level`` or ``resamples`` is out of range.
+
+    Examples
+    --------
+    >>> [round(limit, 2) for limit in mean_interval([0.1, 0.3, 0.2, 0.0, 0.4])]
+    [0.08, 0.32]
+    """
+    (values,) = _validate_groups("values", given=values)
+    if values.size < 2 or not 0 < level < 1 or resamples < 1:
+        given = f"{values.size} values, level={level}, resamples={resamples}"
+        raise SpeechtoolsError(f"An interval needs two values, a level between 0 and 1 and resamples; got {given}.")
+    from scipy import stats
+
+    result = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=resamples,
+        batch=max(1, 2**20 // values.size),  # 8 MB at a time
+        vectorized=True,
+        confidence_level=level,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def det_curve(target_scores: ArrayLike, nontarget_scores: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

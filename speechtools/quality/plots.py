@@ -1,4 +1,4 @@
-"""Plots of speech quality: predicted against true scores, frame scores, and the learning curve."""
+"""Plots of speech quality: predicted against true scores, frame scores, the learning curve, and comparisons."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,13 +9,16 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from speechtools.core import metrics
-from speechtools.core.plots import COLORS, LINE_COLORS, MARKERS, save, set_title, spectrogram_panels
+from speechtools.core.plots import COLORS, LINE_COLORS, MARKERS, save, set_title, shorten, spectrogram_panels
 from speechtools.measures import Scale, describe_measure
 
 if TYPE_CHECKING:
+    from speechtools.quality.comparison import Comparison
     from speechtools.quality.inference import QualityReport
 
 Marks = Mapping[str, tuple[float, float]]
+#: Groups of a comparison that a figure can show.
+_MOST_GROUPS = 40
 
 
 def score_scatter(
@@ -160,4 +163,47 @@ def learning_curve(path: str | Path, points: list[dict], title: str) -> Path:
     upper.set_ylabel("correlation with the true scores")
     upper.legend(loc="lower right", title="mean and seeds", frameon=False)
     set_title(upper, title)
+    return save(figure, path)
+
+
+def paired_differences(path: str | Path, comparison: "Comparison") -> Path:
+    """Draw how the scores of B differ from those of A: a point for each recording, with means and intervals by group.
+
+    Parameters
+    ----------
+    path : str or Path
+        PNG file to write.
+    comparison : Comparison
+        Of its groups, the 40 with the most recordings are drawn.
+    """
+    groups = sorted(comparison.groups, key=lambda group: -group.files)[:_MOST_GROUPS]
+    rows = [comparison.total, *sorted(groups, key=lambda group: group.difference, reverse=True)]
+    figure = Figure(figsize=(7.0, 1.9 + 0.42 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axvline(0, color="black", linewidth=1, zorder=1)
+    rng = np.random.default_rng(0)
+    for place, row in enumerate(rows):
+        is_total = place == 0
+        pairs = [pair for pair in comparison.pairs if is_total or pair.group == row.group]
+        # Beside the bar, and apart from equal differences.
+        heights = place + rng.choice((-1, 1), len(pairs)) * rng.uniform(0.13, 0.34, len(pairs))
+        alpha = float(np.clip(6 / len(pairs) ** 0.5, 0.12, 0.6))
+        differences = [pair.difference for pair in pairs]
+        axes.scatter(differences, heights, s=9, alpha=alpha, linewidths=0, color=COLORS["noisy"], zorder=2)
+        if row.interval:
+            axes.hlines(place, *row.interval, color=COLORS["enhanced"], linewidth=6, zorder=3)
+        axes.vlines(row.difference, place - 0.2, place + 0.2, color="black", linewidth=1.4, zorder=4)
+    if len(rows) > 1:
+        axes.axhline(0.5, color="0.6", linewidth=0.8)
+    labels = [f"{shorten(row.group, 28)}  ({row.files})" for row in rows]
+    axes.set_yticks(range(len(rows)), labels, parse_math=False)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    sides = ("B is worse", "B is better") if comparison.total.higher_is_better else ("B is better", "B is worse")
+    measure = comparison.column if comparison.scale is None else describe_measure(comparison.scale)
+    axes.set_xlabel(f"← {sides[0]}        B − A: {measure}        {sides[1]} →", parse_math=False)
+    hidden = len(comparison.groups) - len(groups)
+    lines = [comparison.verdict, f"points: recordings; bars: means with {100 * comparison.level:g} % intervals"]
+    lines += [f"{hidden} other groups are not shown"] if hidden else []
+    figure.suptitle("\n".join(lines), fontsize=10, parse_math=False)
+    axes.grid(axis="x", alpha=0.25)
     return save(figure, path)
