@@ -195,8 +195,12 @@ class NoisySpeech:
             usable = [u for u in utterances if pesq_labels.MIN_SECONDS <= u.duration <= pesq_labels.MAX_SECONDS]
             if self.min_range_db > 0:
                 usable = self._quiet_background(usable, num_workers)
-            divided = split_speakers(usable, self.heldout_share, self.valid_share, self.seed)
-            divided = set_aside(divided, self.enhancer_share, self.seed)
+            if len(self.corpora) > 1 and len({utterance.speaker for utterance in usable}) == 1:
+                logger.info("%s... are of one speaker, or do not tell speakers apart: training only", usable[0].utt_id)
+                divided = {"train": usable}
+            else:
+                divided = split_speakers(usable, self.heldout_share, self.valid_share, self.seed)
+                divided = set_aside(divided, self.enhancer_share, self.seed)
             for split, members in divided.items():
                 groups.setdefault(split, []).extend(members)
         return groups
