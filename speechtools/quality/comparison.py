@@ -253,11 +253,9 @@ def compare(
         higher_is_better = measure is None or measure.higher_is_better
     pairs, left_out = _pair(*tables)
     if not pairs:
-        what = "No recording has a score in both" if left_out else "There are no scores in"
-        count = f"{len(tables[0].paths)} and {len(tables[1].paths)} rows"
-        examples = f", such as {printable(tables[0].paths[0])} and {printable(tables[1].paths[0])}" if left_out else ""
+        described = [f"{table.name} ({_examples(table.paths)})" for table in tables]
         raise CorpusError(
-            f"{what} {tables[0].name} and {tables[1].name} ({count}{examples}). Pass tables of the same files."
+            f"No recording has a score in both {' and '.join(described)}. Pass tables of the same recordings."
         )
     if group is not None or groups is not None:
         pairs = _grouped(pairs, tables, group, groups, key)
@@ -274,6 +272,10 @@ def compare(
         left_out,
         level,
     )
+
+
+def _examples(paths: Sequence[str]) -> str:
+    return f"{len(paths)} rows, such as {printable(paths[0])}" if paths else "no rows"
 
 
 def _common_scale(tables: Sequence[ScoreTable], column: str) -> str | None:

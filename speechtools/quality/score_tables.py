@@ -265,7 +265,7 @@ def path_parts(path: str) -> tuple[str, ...]:
     >>> path_parts("a/./b//x.wav")
     ('a', 'b', 'x.wav')
     """
-    return PurePath(os.path.normpath(path)).parts
+    return PurePath(os.path.normpath(path)).parts or (".",)
 
 
 def common_start(folders: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

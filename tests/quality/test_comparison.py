@@ -172,6 +172,8 @@ def test_scales_and_models(tmp_path):
         compare(a, c)
     with pytest.raises(CorpusError, match="No recording has a score in both"):
         compare(a, {"z.wav": 1.0})
+    with pytest.raises(CorpusError, match="no rows"):
+        compare(a, {})
 
 
 def test_groups_of_columns_and_of_a_table(tmp_path):
