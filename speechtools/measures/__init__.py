@@ -67,6 +67,11 @@ class Scale:
     maximum: float
     higher_is_better: bool
 
+    @property
+    def best(self) -> float:
+        """The best score of the scale."""
+        return self.maximum if self.higher_is_better else self.minimum
+
     @classmethod
     def of(cls, name: str, stored: dict[str, Any] | None = None) -> "Scale | None":
         """The scale of a measure, or of what a model has ``stored`` of it; None if neither is known."""

@@ -66,6 +66,12 @@ class QualityReport:
         Whether a frame is in digital silence of 0.3 s or more, (time,).
     higher_is_better : bool
         Direction of the scale.
+    causes : np.ndarray, optional
+        Probability of each cause in each frame, (time, causes); None for models that do not predict causes.
+    cause_names : tuple
+        Names of the causes, such as ``noise``.
+    best : float, optional
+        Best score of the scale; None if the model does not know it.
 
     Examples
     --------
@@ -81,6 +87,9 @@ class QualityReport:
     scale: str
     silent: np.ndarray | None = None
     higher_is_better: bool = True
+    causes: np.ndarray | None = None
+    cause_names: tuple[str, ...] = ()
+    best: float | None = None
 
     def __repr__(self) -> str:
         return f"QualityReport(score={self.score:.2f}, duration={self.duration:.1f} s, scale={self.scale!r})"
@@ -320,6 +329,7 @@ class QualityNet(PretrainedModel):
             self.scale,
             silent if silent.any() else None,
             self.measure is None or self.measure.higher_is_better,
+            best=None if self.measure is None else self.measure.best,
         )
 
     @torch.inference_mode()
