@@ -29,19 +29,12 @@ from speechtools.audio.sources import AudioSource, Channel, Recording
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.measures import Scale
+from speechtools.quality.regions import CauseRegion, find_regions, frame_edges
+from speechtools.quality.regions import Region as Region
 from speechtools.quality.silence import MIN_SILENCE_SECONDS, score_without_silence
 
 #: The bundled model; its README describes its training.
 BUNDLED_QUALITY_NET = BUNDLED_MODELS / "quality-net"
-
-
-@dataclass(frozen=True)
-class Region:
-    """A region of a recording: its start and end in seconds, and the mean of its frame scores."""
-
-    start: float
-    end: float
-    score: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -114,14 +107,58 @@ class QualityReport:
         """
         low = self.frame_scores < below if self.higher_is_better else self.frame_scores > below
         is_low = np.concatenate([[False], low if self.silent is None else low & ~self.silent, [False]])
+        edges = frame_edges(self.times, self.hop, self.duration)
         regions = []
         for first, end in np.flatnonzero(is_low[1:] != is_low[:-1]).reshape(-1, 2):
-            # A frame covers the hop around its middle; the outermost frames reach to the ends of the recording.
-            start = 0.0 if first == 0 else float(self.times[first]) - self.hop / 2
-            stop = self.duration if end == len(self.times) else float(self.times[end - 1]) + self.hop / 2
+            start, stop = float(edges[first]), float(edges[end])
             if stop - start >= min_duration:
                 regions.append(Region(start, stop, float(self.frame_scores[first:end].mean())))
         return regions
+
+    def regions(
+        self,
+        min_cost: float | None = 0.05,
+        min_duration: float = 0.1,
+        best: float | None = None,
+        threshold: float = 0.5,
+        below: float | None = None,
+    ) -> list[CauseRegion]:
+        """Divide the recording into regions with the same causes, in time order, and tell what each one costs.
+
+        The score is a mean over frames, so the costs of all regions (``min_cost=None``) add up to ``best - score``.
+        The frames without any cause are regions, too. Without a model of causes, the regions are those that are
+        degraded, and those that are not.
+
+        Parameters
+        ----------
+        min_cost : float, optional
+            Regions that cost less are left out. None: all are returned, also those that are better than ``best``.
+        min_duration : float
+            A shorter stretch in seconds becomes a part of its neighbour.
+        best : float, optional
+            Score from which costs are counted. Default: the best of the scale.
+        threshold : float
+            Probability above which a cause is present. It is averaged first, and short gaps are filled.
+        below : float, optional
+            Without a model of causes, scores that are worse count as degraded, averaged over 0.25 s. Default: 2.5 on
+            scales like those of PESQ and mean opinion scores; otherwise the recording is one region.
+
+        Raises
+        ------
+        ConfigError
+            The best score of the scale is not known, or a parameter is out of range.
+
+        Examples
+        --------
+        >>> scores, loss = np.repeat([4.5, 2.5], 50), np.repeat([0.0, 0.9], 50)[:, None]
+        >>> times = 0.02 * np.arange(100) + 0.01
+        >>> report = QualityReport(3.5, scores, times, 2.0, 0.02, "raw_nb", causes=loss, cause_names=("loss",))
+        >>> for region in report.regions():
+        ...     print(f"{region.start:.1f} to {region.end:.1f} s: {region.causes[0]} costs {region.cost:.2f}")
+        1.0 to 2.0 s: loss costs 1.00
+        """
+        regions = find_regions(self, min_duration, best, threshold, below)
+        return [region for region in regions if min_cost is None or region.cost >= min_cost]
 
 
 class QualityNet(PretrainedModel):
