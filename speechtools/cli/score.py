@@ -25,6 +25,7 @@ from speechtools.cli.common import (
     recordings,
     refuse_inputs,
 )
+from speechtools.cli.explain import Explainer, explain_options, make_explainer
 from speechtools.cli.tables import Table, is_finished, open_tables, print_summary, table_options, write_all
 from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.rows import Row
@@ -50,6 +51,7 @@ class ScoreRow(Row):
     examples=[
         "speechtools score --sample",
         "speechtools score call.wav",
+        "speechtools score call.wav --explain                       # where, why and how much",
         "speechtools score recordings --csv scores.csv --png plots",
         "speechtools score recordings --csv scores.csv --resume     # after an interruption",
         "ffmpeg -i film.mp4 -f wav - | speechtools score -",
@@ -68,6 +70,7 @@ class ScoreRow(Row):
     metavar="SCORE",
     help="Frames that score worse than this count as degraded.  [default: 2.5 on the scales of PESQ and MOS]",
 )
+@explain_options
 @batch_size_option
 @channel_option
 @output_options
@@ -81,6 +84,9 @@ def score(
     jsonl_path: str | None,
     png: str | None,
     below: float | None,
+    explain: bool,
+    num_regions: int | None,
+    order: str | None,
     batch_size: int,
     channel: "Channel",
     resume: bool,
@@ -94,11 +100,15 @@ def score(
     With --csv or --jsonl, the results are written to a file instead; `-` is the standard output. Missing folders of
     outputs are created. The file grows with every recording, and --resume continues it.
 
+    With --explain, lines below the score tell what lowers it most: start and end, causes, and cost. The score is the
+    mean of frame scores, so the costs add up to what is missing to the best score of the scale.
+
     A recording that cannot be scored is reported; the others are scored, and the exit status is 1.
     """
     from tqdm import tqdm
 
     from speechtools.audio.recordings import find_recordings
+    from speechtools.quality.regions import default_threshold
 
     if not paths and not sample:
         raise ConfigError("Nothing to score. Pass files or folders, or --sample.")
@@ -110,15 +120,18 @@ def score(
     remaining = [path for path in files if not is_finished(path, tables)]
     net = load_model("QualityNet", model, device)
     model = model or net.BUNDLED.name
-    below = default_below(net.measure) if below is None else below
+    below = default_threshold(net.measure) if below is None else below
+    explainer = make_explainer(explain, num_regions, order, net, below)
     if earlier := [path for path in files if is_finished(path, tables)]:
         check_resumed(next(score_rows(net, model, earlier[:1], 1, below, {}, channel))[0], tables)
     if not tables and sys.stdout.isatty():
         print(f"# {describe_scale(net.scale, net.measure)}\n# score\tfile")
     rows = []
-    for row in write_all(score_rows(net, model, remaining, batch_size, below, plots, channel), tables, files):
-        if not tables and row.score is not None:
-            tqdm.write(f"{row.score:.2f}\t{printable(row.file)}", file=sys.stdout)
+    results = score_rows(net, model, remaining, batch_size, below, plots, channel, explainer)
+    for row in write_all(results, tables, files):
+        lines = explainer.lines.pop(row.file, []) if explainer else []
+        if row.score is not None and (not tables or (lines and not any(table.is_stream for table in tables))):
+            tqdm.write("\n".join([f"{row.score:.2f}\t{printable(row.file)}", *lines]), file=sys.stdout)
         rows.append(row)
     failed = [row for row in rows if row.error]
     summary = f"{recordings(len(rows) - len(failed))} scored on the scale {net.scale}"
@@ -164,17 +177,6 @@ def describe_scale(name: str, scale: Any) -> str:
     return f"scale {name}: {scale.description}, {limits[0]:.1f} (bad) to {limits[1]:.1f} ({best})"
 
 
-def default_below(scale: Any) -> float | None:
-    """The default of --below: 2.5 on scales like those of PESQ and of mean opinion scores, otherwise none.
-
-    >>> from speechtools.measures import Scale
-    >>> default_below(Scale.of("mos")), default_below(Scale.of("stoi"))
-    (2.5, None)
-    """
-    is_like_mos = scale is not None and scale.higher_is_better and -0.5 <= scale.minimum < 2.5 < scale.maximum <= 5
-    return 2.5 if is_like_mos else None
-
-
 def score_rows(
     net: Any,
     model: str,
@@ -183,6 +185,7 @@ def score_rows(
     below: float | None,
     plots: Mapping[Path, Path],
     channel: "Channel",
+    explainer: Explainer | None = None,
 ) -> Iterator[tuple[ScoreRow, dict[str, Any]]]:
     """Yield a row for each recording, in order, and its frames for the JSON lines; draw its plot, if it has one."""
     for path, report in progress(net.assess_files(paths, batch_size, channel=channel), "scoring", len(paths)):
@@ -196,14 +199,21 @@ def score_rows(
             "times": [round(float(time), 4) for time in report.times],
             "frame_scores": [round(float(value), 4) for value in report.frame_scores],
         }
+        if explainer:
+            frames |= explainer.explain(str(path), report)
         error = None
         if path in plots:
             from speechtools.audio import read
             from speechtools.quality.plots import frame_scores
+            from speechtools.quality.region_plots import explained
 
             try:
                 panel = printable(path.name), read(path, net.sample_rate, channel=channel), report
-                frames["figure"] = str(frame_scores(plots[path], [panel], net.sample_rate))
+                if explainer:
+                    figure = explained(plots[path], *panel, net.sample_rate, below)
+                else:
+                    figure = frame_scores(plots[path], [panel], net.sample_rate)
+                frames["figure"] = str(figure)
             except Exception as reason:  # whatever it is, the score and the other recordings are kept
                 error = f"{path} was scored, but {plots[path]} cannot be plotted: {reason}"
         row = ScoreRow(

@@ -16,10 +16,12 @@ import soundfile
 import speechtools
 import speechtools.quality.plots
 from speechtools.cli import tables
+from speechtools.cli.explain import Explainer
 from speechtools.cli.score import ScoreRow, describe_scale
 from speechtools.core.signals import Terminated
-from speechtools.inference import QualityNet
+from speechtools.inference import QualityNet, QualityReport
 from speechtools.measures import Scale
+from speechtools.quality.regions import CauseRegion
 
 
 @pytest.fixture
@@ -60,6 +62,48 @@ def test_a_folder_to_csv_json_and_plots(score, recordings, pretrained, tmp_path)
         assert float(row["degraded_seconds"]) == pytest.approx(below, abs=2e-3)
     assert sorted(path.name for path in plots.iterdir()) == ["a-2.png", "a.png", "b.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in plots.iterdir())
+
+
+def test_an_explanation_tells_where_and_how_much(call, recordings, pretrained, tmp_path):
+    net, lines = QualityNet.from_hparams(pretrained), tmp_path / "s.jsonl"
+    outputs = ["--jsonl", lines, "--csv", tmp_path / "s.csv", "--png", tmp_path / "png"]
+    status, output, _ = call("score", recordings, "--model", pretrained, "--explain", "--below", "1.0", *outputs)
+    assert status == 0
+    for line in map(json.loads, lines.read_text().splitlines()):
+        report = net.assess_file(line["file"])
+        assert sum(region["cost"] for region in line["regions"]) == pytest.approx(
+            line["best"] - line["score"], abs=1e-3
+        )
+        assert [line["regions"][0]["start"], line["regions"][-1]["end"]] == [0.0, pytest.approx(report.duration)]
+        printed = output[output.index(line["file"]) :].splitlines()[1:]
+        first = next(text for text in printed if " costs " in text)
+        assert f"costs {max(region['cost'] for region in line['regions']):.2f}" in first
+        assert os.path.getsize(line["figure"])
+    assert call("score", recordings, "--model", pretrained, "--explain")[1].count("costs") >= 3
+    output = call("score", recordings, "--model", pretrained, "--explain", "--jsonl", "-")[1]
+    assert all("regions" in json.loads(line) for line in output.splitlines())
+
+
+def test_an_explanation_shows_the_worst_and_sums_up_the_rest():
+    costs = [0.02, 0.4, 0.1, 0.3, 0.01]
+    regions = [CauseRegion(i, i + 1.0, 2.0, cost, ("noise",) if i % 2 else ()) for i, cost in enumerate(costs)]
+    report = QualityReport(2.0, np.ones(5), np.arange(5) + 0.5, 5.0, 1.0, "raw_nb", causes=np.ones((5, 1)))
+    assert Explainer(2).format(regions, report) == [
+        "  1.0–2.0 s  noise      costs 0.40",
+        "  3.0–4.0 s  noise      costs 0.30",
+        "  the rest   3 regions  costs 0.13",
+    ]
+    lines = Explainer(6, "time").format(regions, report)
+    assert [line.split()[0] for line in lines] == ["1.0–2.0", "2.0–3.0", "3.0–4.0", "the"]
+    assert "no cause found" in lines[1] and "costs 0.03" in lines[-1]
+
+
+def test_options_of_an_explanation_need_one(refused, recordings, tmp_path):
+    assert "--explain" in refused("score", recordings, "--regions", "3")
+    net = QualityNet.from_hparams()
+    net.hparams.scale, net.facts["measure"] = "gone", None
+    model = net.save(tmp_path / "model")
+    assert "best score of the scale gone" in refused("score", recordings, "--model", model, "--explain")
 
 
 def test_a_scale_of_ratings_ends_at_excellent(registry_restored):

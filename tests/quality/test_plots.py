@@ -1,10 +1,12 @@
 """Plots of quality scores."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from speechtools.core import metrics
-from speechtools.quality import plots
+from speechtools.quality import plots, region_plots
 from speechtools.quality.inference import QualityReport
 
 
@@ -12,7 +14,8 @@ from speechtools.quality.inference import QualityReport
 def figures(monkeypatch):
     """The figures that are saved."""
     figures, save = [], plots.save
-    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure) or save(figure, path))
+    for module in (plots, region_plots):
+        monkeypatch.setattr(module, "save", lambda figure, path: figures.append(figure) or save(figure, path))
     return figures
 
 
@@ -66,3 +69,20 @@ def test_the_learning_curve_shows_means_seeds_extremes_and_gaps(figures, tmp_pat
     points[0]["lcc"] = [None]
     plots.learning_curve(tmp_path / "l.png", points, "a test")
     assert np.isnan(figures[1].axes[0].get_lines()[0].get_ydata()).tolist() == [True, False, False]
+
+
+def test_an_explanation_has_a_band_for_each_cause(figures, tone, tmp_path):
+    causes = np.zeros((60, 3))
+    causes[:, 0], causes[30:, 2] = 0.9, 0.8
+    names = ("noise", "reverberation", "loss")
+    explained = dataclasses.replace(report(0), causes=causes, cause_names=names)
+    region_plots.explained(tmp_path / "e.png", "a.wav", tone(1.0), explained, 16000)
+    lanes, scores = figures[0].axes[1:3]
+    assert [label.get_text() for label in lanes.get_yticklabels()] == ["cost", "noise", "loss"]
+    costs = [float(text.get_text()) for text in lanes.texts]
+    assert len(costs) == 2 and sum(costs) == pytest.approx(4.5 - explained.score, abs=0.011)
+    spans = [collection.get_paths()[0].get_extents().intervalx.tolist() for collection in lanes.collections[2:]]
+    assert spans == [pytest.approx([0, 1]), pytest.approx([0.5, 1])]
+    assert scores.get_ylim() == (-0.5, 4.5)
+    region_plots.explained(tmp_path / "d.png", "a.wav", tone(1.0), report(0), 16000, below=4.5)
+    assert [label.get_text() for label in figures[1].axes[1].get_yticklabels()] == ["cost", "degraded"]
