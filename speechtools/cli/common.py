@@ -67,8 +67,8 @@ def module_option(command: Callable[..., int]) -> Callable[..., int]:
     return with_modules
 
 
-def load_model(interface: str, model: str | None, device: str | None) -> Any:
-    """Load a model with the class ``interface`` of :mod:`speechtools.inference`."""
+def load_model(interface: str, model: str | None, device: str | None, option: str = "--model") -> Any:
+    """Load the model of an option with the class ``interface`` of :mod:`speechtools.inference`."""
     from speechtools import inference
     from speechtools.core.devices import check_device
     from speechtools.core.memory import keep_freed_memory
@@ -83,8 +83,9 @@ def load_model(interface: str, model: str | None, device: str | None) -> Any:
         if commands is None:
             raise
         bundled = getattr(inference, interface).BUNDLED.name
-        remedy = f"`{context.command_path}` takes models such as {bundled}."
-        raise ConfigError(f"--model={model} is a model for {commands}. {remedy}") from error
+        taker = f"`{context.command_path}`" if option == "--model" else option
+        remedy = f"{taker} takes models such as {bundled}."
+        raise ConfigError(f"{option}={model} is a model for {commands}. {remedy}") from error
 
 
 def progress(results: Iterable, description: str, total: int) -> Iterable:

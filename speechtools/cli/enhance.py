@@ -1,7 +1,10 @@
 """``speechtools enhance``."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,20 +21,36 @@ from speechtools.cli.common import (
     recordings,
     refuse_inputs,
 )
-from speechtools.core.errors import ConfigError, printable
+from speechtools.core.checks import naming
+from speechtools.core.errors import AudioError, ConfigError, CorpusError, printable
 from speechtools.core.files import is_stream
+
+if TYPE_CHECKING:
+    from speechtools.quality.selective import SelectiveEnhancer, Where
 
 
 @command(
     examples=[
         "speechtools enhance noisy.wav enhanced.wav",
         "speechtools enhance recordings enhanced",
+        "speechtools enhance call.wav better.wav --where below=2.5     # only where the quality is bad",
         "speechtools enhance recordings enhanced --resume     # after an interruption",
     ]
 )
 @click.argument("source_path", metavar="FILE_OR_FOLDER")
 @click.argument("target_path", metavar="OUTPUT")
 @model_options
+@click.option(
+    "--where",
+    metavar="CONDITIONS",
+    help="Enhance only the stretches whose quality is below a score (below=2.5), or that have a cause ('noise', "
+    "'noise>0.7'), if the quality model predicts causes. Several, separated by commas, are alternatives.",
+)
+@click.option(
+    "--quality_model",
+    metavar="MODEL",
+    help="The model of --where, as `speechtools score --model` takes it.  [default: the bundled one]",
+)
 @channel_option
 @output_options
 @module_option
@@ -40,6 +59,8 @@ def enhance(
     target_path: str,
     model: str | None,
     device: str | None,
+    where: str | None,
+    quality_model: str | None,
     channel: int | str,
     resume: bool,
     overwrite: bool,
@@ -49,20 +70,71 @@ def enhance(
     OUTPUT is a file (.wav or .flac) or, for a folder of recordings, a folder, in which the same subfolders are created.
     Enhanced recordings are mono, 16 bit, at the sample rate of the model.
 
+    With --where, Quality-Net scores the recording, and only its bad stretches are enhanced and cross-faded; the rest
+    stays as it is. A line tells for each recording how many seconds were enhanced.
+
     Existing files are replaced with --overwrite only, and skipped with --resume. A recording that cannot be enhanced is
     reported; the others are enhanced, and the exit status is 1.
     """
     source, target = Path(source_path), Path(target_path)
     check_output("OUTPUT", target)
+    conditions = _conditions(where, quality_model)
     files = _files(source, target)
     remaining = _remaining(files, resume, overwrite)
     enhancer = load_model("SpeechEnhancer", model, device)
-    results = enhancer.enhance_files(remaining, channel=channel)
+    if conditions is None:
+        results = enhancer.enhance_files(remaining, channel=channel)
+    else:
+        from speechtools.quality.selective import SelectiveEnhancer
+
+        net = load_model("QualityNet", quality_model, device, "--quality_model")
+        with naming("--where"):
+            selective = SelectiveEnhancer(conditions, enhancer, net)
+        results = _enhance_where(remaining, selective, channel)
     errors = [error for _, error in progress(results, "enhancing", len(remaining)) if error]
     earlier = f", {len(files) - len(remaining)} before" if len(remaining) < len(files) else ""
     if len(errors) < len(files):
         print(f"{recordings(len(remaining) - len(errors))} enhanced{earlier}: {printable(target)}")
     return print_problems(f"not enhanced: {error}" for error in errors)
+
+
+def _conditions(where: str | None, quality_model: str | None) -> "Where | None":
+    """Read --where.
+
+    Raises
+    ------
+    ConfigError
+        It has another form, or is missing beside ``--quality_model``.
+    """
+    from speechtools.quality.selective import Where
+
+    if where is None:
+        if quality_model is not None:
+            raise ConfigError("--quality_model is the model of --where, such as --where below=2.5. Pass both.")
+        return None
+    with naming("--where"):
+        return Where.parse(where)
+
+
+def _enhance_where(
+    files: list[tuple[Path, Path]], enhancer: "SelectiveEnhancer", channel: Any
+) -> Iterator[tuple[Path, AudioError | None]]:
+    """Enhance the bad stretches of recordings, and print how much that was."""
+    from tqdm import tqdm
+
+    from speechtools.audio.recordings import as_audio_error
+
+    for path, output in files:
+        error = None
+        try:
+            result = enhancer.write(path, output, channel=channel)
+        except CorpusError:  # the disk is full: the others would fail, too
+            raise
+        except Exception as reason:
+            error = as_audio_error(reason, path)
+        else:
+            tqdm.write(f"{result.seconds:.1f} of {result.duration:.1f} s\t{printable(path)}", file=sys.stdout)
+        yield path, error
 
 
 def _files(source: Path, target: Path) -> list[tuple[Path, Path]]:

@@ -107,16 +107,18 @@ class Explainer:
     def format(self, regions: Sequence["CauseRegion"], report: "QualityReport") -> list[str]:
         """Lines such as ``3.2–4.1 s  clipping  costs 0.31``; what is left out is summed up in the last one."""
         shown = self.shown(regions, report)
-        rows = [
-            (f"{region.start:.1f}–{region.end:.1f} s", describe_causes(region, report, self.below), region.cost)
-            for region in shown
-        ]
-        rest = sum(region.cost for region in regions) - sum(region.cost for region in shown)
-        if abs(rest) >= 0.005 or not rows:
+        times = [f"{region.start:.1f}–{region.end:.1f} s" for region in shown]
+        causes = [describe_causes(region, report, self.below) for region in shown]
+        costs = [region.cost for region in shown]
+        rest = sum(region.cost for region in regions) - sum(costs)
+        if abs(rest) >= 0.005 or not shown:
             number = len(regions) - len(shown)
-            rows.append(("the rest", "1 region" if number == 1 else f"{number} regions", rest))
-        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-        return [f"  {time:{widths[0]}}  {what:{widths[1]}}  costs {cost:.2f}" for time, what, cost in rows]
+            times.append("the rest")
+            causes.append("1 region" if number == 1 else f"{number} regions")
+            costs.append(rest)
+        widths = max(map(len, times)), max(map(len, causes))
+        rows = zip(times, causes, costs, strict=True)
+        return [f"  {time:{widths[0]}}  {cause:{widths[1]}}  costs {cost:.2f}" for time, cause, cost in rows]
 
 
 def describe_causes(region: "CauseRegion", report: "QualityReport", below: float | None) -> str:

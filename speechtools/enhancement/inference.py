@@ -1,8 +1,10 @@
 """Enhance speech with a trained model."""
 
-from collections.abc import Iterable, Iterator
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -32,6 +34,10 @@ from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 BUNDLED_ENHANCER = BUNDLED_MODELS / "enhancer"
 #: Longest window in samples.
 MAX_FFT = 2**17
+#: Cross-fade between the enhanced and the original signal, which are aligned and correlated.
+FADE_SECONDS = 0.03
+#: Start and end of each stretch in seconds.
+Stretches: TypeAlias = Sequence[tuple[float, float]]
 
 
 class SpeechEnhancer(PretrainedModel):
@@ -179,6 +185,15 @@ class SpeechEnhancer(PretrainedModel):
             As in :meth:`enhance_file`.
         """
         source = open_source(path, self.sample_rate, sample_rate, channel)
+        for _, enhanced in self._chunks(source, [(0.0, math.inf)]):
+            assert enhanced is not None
+            yield enhanced
+
+    def _chunks(self, source: AudioSource, stretches: Stretches) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Yield a recording in consecutive blocks, with its offset, and each block enhanced, without.
+
+        A block that no stretch (start and end in seconds) touches is not enhanced, which None says.
+        """
         hop = self.spectrum.hop_length
         size = max(1, round(self.CHUNK_SECONDS * self.sample_rate / hop)) * hop
         context = max(1, round(self.CONTEXT_SECONDS * self.sample_rate / hop)) * hop
@@ -187,12 +202,108 @@ class SpeechEnhancer(PretrainedModel):
         rise = np.linspace(0, 1, context, dtype=np.float32)
         fading = None
         for chunk in chunks(source, self.sample_rate, size, before=context, after=2 * context):
+            original = chunk.samples[chunk.first - chunk.start :]
+            original = original if chunk.is_last else original[:size]
+            # The next chunk is faded in after its first sample, so what is enhanced there needs this one, too.
+            first, end = chunk.first / self.sample_rate, (chunk.first + len(original) + context) / self.sample_rate
+            if not any(start < end and stop > first for start, stop in stretches):
+                fading = None
+                yield original, None
+                continue
             enhanced = self._enhance_chunk(chunk.samples - mean)[chunk.first - chunk.start :]
             if fading is not None:
                 enhanced[:context] = rise * enhanced[:context] + fading
             if not chunk.is_last:
                 enhanced, fading = enhanced[:size], (1 - rise) * enhanced[size : size + context]
-            yield enhanced
+            yield original, enhanced
+
+    def enhance_stretches(
+        self,
+        path: Recording,
+        stretches: Stretches,
+        fade: float = FADE_SECONDS,
+        *,
+        sample_rate: float | None = None,
+        channel: Channel = "mix",
+    ) -> np.ndarray:
+        """Enhance stretches of a recording alone: mono samples (samples,) at the model's ``sample_rate``.
+
+        Outside, the samples are those of :func:`speechtools.audio.read`, bit by bit. Inside, they are those of
+        :meth:`enhance_file` with the DC offset of the recording, limited to its peak or 1. The change is faded inside.
+
+        Parameters
+        ----------
+        path, sample_rate, channel
+            As in :meth:`enhance_file`.
+        stretches : sequence of (float, float)
+            Start and end of each stretch in seconds. They may overlap, and end at ``math.inf``.
+        fade : float
+            Length of a cross-fade in seconds. There is none where a stretch begins at 0 or ends at infinity.
+
+        Raises
+        ------
+        AudioError
+            As in :meth:`enhance_file`.
+        ConfigError
+            A stretch ends before it begins, or ``fade`` is negative.
+        """
+        blocks = self.enhance_stretch_blocks(path, stretches, fade, sample_rate=sample_rate, channel=channel)
+        return np.concatenate(list(blocks))
+
+    def enhance_stretch_blocks(
+        self,
+        path: Recording,
+        stretches: Stretches,
+        fade: float = FADE_SECONDS,
+        *,
+        sample_rate: float | None = None,
+        channel: Channel = "mix",
+    ) -> Iterator[np.ndarray]:
+        """Enhance stretches of a recording of any length, as :meth:`enhance_stretches` does, in bounded memory.
+
+        Yields
+        ------
+        np.ndarray
+            Consecutive blocks (samples,) of about :attr:`CHUNK_SECONDS`.
+        """
+        check_number("fade", fade, 0.0)
+        for start, end in stretches:
+            if not start <= end:  # also NaN
+                raise ConfigError(f"Invalid stretch from {start} s to {end} s: it must not end before it begins.")
+        source = open_source(path, self.sample_rate, sample_rate, channel)
+        samples = read_short(source, self.sample_rate, self.CHUNK_SECONDS, self.spectrum.win_length)
+        pairs: Iterable[tuple[np.ndarray, np.ndarray | None]]
+        if samples is None:
+            pairs = self._chunks(source, stretches)
+        else:
+            whole = self.enhance_waveforms([samples])[0] if len(stretches) else None
+            pairs = [(audio.read(source, self.sample_rate), whole)]
+        mean = np.float32(offset(source, self.sample_rate))
+        position = 0
+        for original, enhanced in pairs:
+            if enhanced is not None:
+                gains = stretch_gains(stretches, position, len(original), self.sample_rate, fade)
+                limit = max(1.0, float(np.abs(original).max()))
+                mixed = (1 - gains) * original + gains * np.clip(enhanced + mean, -limit, limit)
+                original = np.where(gains > 0, mixed, original)
+            position += len(original)
+            yield original
+
+    def write_stretches(
+        self, path: Recording, output: str | Path, stretches: Stretches, *, channel: Channel = "mix"
+    ) -> None:
+        """Enhance stretches of a recording into a file (.wav, .flac) in bounded memory.
+
+        The rest of a 16-bit file at the model's sample rate is copied bit by bit. Of a compressed or resampled one that
+        exceeds full scale, the whole is scaled.
+
+        Raises
+        ------
+        AudioError, CorpusError, ConfigError
+            As in :meth:`enhance_stretches`; or the output cannot be written.
+        """
+        source = open_source(path, self.sample_rate, None, channel)
+        self._write_long(lambda: self.enhance_stretch_blocks(source, stretches), output)
 
     @torch.inference_mode()
     def _enhance_chunk(self, samples: np.ndarray) -> np.ndarray:
@@ -235,7 +346,7 @@ class SpeechEnhancer(PretrainedModel):
             error = result if isinstance(result, AudioError) else None
             try:
                 if isinstance(result, AudioSource):
-                    self._write_long(result, output)
+                    self._write_long(functools.partial(self.enhance_blocks, result), output)
                 elif not isinstance(result, AudioError):
                     audio.write(output, result / max(1.0, float(np.abs(result).max())), self.sample_rate)
             except CorpusError:  # the disk is full: the others would fail, too
@@ -244,14 +355,14 @@ class SpeechEnhancer(PretrainedModel):
                 error = as_audio_error(reason, result.name if isinstance(result, AudioSource) else recording)
             yield recording, error
 
-    def _write_long(self, source: AudioSource, output: str | Path) -> None:
-        """Enhance a recording into a file block by block."""
+    def _write_long(self, blocks: Callable[[], Iterator[np.ndarray]], output: str | Path) -> None:
+        """Write the blocks of a recording into a file; they are computed again if they clip."""
         gain, clips = 1.0, True
         while clips:
             peak = 0.0
             try:
                 with audio.writer(output, self.sample_rate) as writer:
-                    for block in self.enhance_blocks(source):
+                    for block in blocks():
                         peak = max(peak, gain * float(np.abs(block).max()))
                         writer.write(np.clip(gain * block, -1, 1))
                     clips = peak > 1.0001  # less than 1 / 32768 is rounding
@@ -263,3 +374,26 @@ class SpeechEnhancer(PretrainedModel):
 
 class _ClippedError(Exception):
     """The samples exceed full scale, so the file must not replace another."""
+
+
+def stretch_gains(stretches: Stretches, first: int, count: int, sample_rate: int, fade: float) -> np.ndarray:
+    """Gains (count,) of what replaces a signal in stretches, from sample ``first`` on: 1 inside, 0 outside.
+
+    They rise and fall over ``fade`` seconds inside a stretch, but not at 0 and at infinity.
+
+    Examples
+    --------
+    >>> (3 * stretch_gains([(0, 2), (4, 9)], 0, 10, 1, 2)).round().tolist()
+    [2.0, 1.0, 0.0, 0.0, 1.0, 2.0, 3.0, 2.0, 1.0, 0.0]
+    """
+    gains = np.zeros(count, dtype=np.float32)
+    steps = round(fade * sample_rate) + 1
+    for start, end in stretches:
+        begin = round(start * sample_rate)
+        stop = math.inf if end == math.inf else round(end * sample_rate)
+        inside = slice(max(begin - first, 0), int(min(max(stop - first, 0), count)))
+        places = np.arange(count)[inside] + first
+        rise = np.ones(len(places)) if begin <= 0 else (places - begin + 1) / steps
+        fall = np.ones(len(places)) if stop == math.inf else (stop - places) / steps
+        gains[inside] = np.maximum(gains[inside], np.minimum(np.minimum(rise, fall), 1.0))
+    return gains

@@ -262,8 +262,8 @@ def find_regions(
     # (time,)
     if report.causes is None and below is not None:  # by the mean of each run, which is reported as its score
         for first, end in zip(*runs(labels), strict=True):
-            rows = counts[first:end]
-            mean = report.frame_scores[first:end][rows].mean(dtype=np.float64) if rows.any() else report.score
+            inside = counts[first:end]
+            mean = report.frame_scores[first:end][inside].mean(dtype=np.float64) if inside.any() else report.score
             labels[first:end] = mean < below if report.higher_is_better else mean > below
     differences = best - report.frame_scores.astype(np.float64)
     losses = np.where(counts, differences if report.higher_is_better else -differences, 0.0) / counts.sum()

@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from speechtools.inference import SpeechEnhancer
+from speechtools.quality.selective import SelectiveEnhancer
 
 
 def write(path, samples):
@@ -88,3 +89,32 @@ def test_an_empty_output_is_not_a_finished_one(call, tone, tmp_path):
     (tmp_path / "out" / "a.wav").touch()
     status, output, _ = call("enhance", tmp_path / "in", tmp_path / "out", "--resume")
     assert status == 0 and "1 recording enhanced" in output and (tmp_path / "out" / "a.wav").stat().st_size
+
+
+def test_only_bad_stretches_are_enhanced(call, tone, tmp_path):
+    samples = tone(3.0)
+    samples[24000:] += 0.1 * np.random.default_rng(0).standard_normal(24000).astype(np.float32)
+    source = write(tmp_path / "in" / "a.wav", samples)
+    write(tmp_path / "in" / "silent.wav", np.zeros(8000))
+    status, output, errors = call("enhance", tmp_path / "in", tmp_path / "out", "--where", "below=2.5")
+    assert status == 1 and "silent.wav is silent" in errors and "1 recording enhanced" in output
+    result = SelectiveEnhancer("below=2.5").enhance_file(source)
+    assert output.splitlines()[0] == f"{result.seconds:.1f} of 3.0 s\t{source}" and result.seconds > 0.5
+    before, after = (soundfile.read(path, dtype="int16")[0] for path in (source, tmp_path / "out" / "a.wav"))
+    np.testing.assert_allclose(after / 32768, result.samples, atol=1 / 32768)
+    first = round(16000 * result.stretches[0][0])
+    assert np.array_equal(before[:first], after[:first]) and not np.array_equal(before, after)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--where", "bellow=2"], "Write below=2.5"),
+        (["--where", "below=9"], "outside the scale raw_nb, -0.5 to 4.5"),
+        (["--where", "below=2", "--quality_model", "speaker"], "--quality_model=speaker is a model for"),
+        (["--quality_model", "quality-net"], "the model of --where"),
+    ],
+)
+def test_a_wrong_condition_is_one_message(refused, tone, tmp_path, options, message):
+    path = write(tmp_path / "a.wav", tone(1.0))
+    assert message in refused("enhance", path, tmp_path / "b.wav", *options) and not (tmp_path / "b.wav").exists()

@@ -174,6 +174,47 @@ def test_chunks_are_cross_faded(model, tmp_path):
     assert np.abs(np.diff(enhanced)).max() < 1e-3 and np.diff(enhanced).min() > -1e-5
 
 
+# ---------------------------------------------------------------------------------------------------------- stretches
+
+
+@pytest.mark.parametrize("chunk_seconds", [60.0, 1.0])
+def test_outside_the_stretches_nothing_changes_and_inside_they_are_enhanced(model, tone, tmp_path, chunk_seconds):
+    """In one block, or in chunks of which some are not enhanced; with a DC offset."""
+    rng = np.random.default_rng(0)
+    samples = 0.1 + 0.5 * tone(9.0) + 0.02 * rng.standard_normal(9 * 16000)
+    path = write(tmp_path / "a.wav", samples.astype(np.float32))
+    enhancer, original = load(model), audio.read(path)
+    enhancer.CHUNK_SECONDS, enhancer.CONTEXT_SECONDS = chunk_seconds, 0.5
+    whole = enhancer.enhance_file(path) + np.float32(audio.io.offset(path, 16000))
+    lengths, enhance = [], enhancer._enhance_chunk
+    enhancer._enhance_chunk = lambda samples: lengths.append(len(samples)) or enhance(samples)
+    stretches = [(0.0, 0.7), (3.9, 4.2), (4.25, 5.3)]
+    enhanced = enhancer.enhance_stretches(path, stretches, fade=0.03)
+    assert enhanced.dtype == np.float32 and len(lengths) == (0 if chunk_seconds == 60 else 4)
+    inside = np.zeros(len(samples), dtype=bool)
+    full = inside.copy()
+    for start, end in stretches:
+        inside[round(16000 * start) : round(16000 * end)] = True
+        full[round(16000 * (start + 0.03 * (start > 0))) : round(16000 * (end - 0.03))] = True
+    assert np.array_equal(enhanced[~inside], original[~inside])
+    np.testing.assert_allclose(enhanced[full], whole[full], atol=1e-5)
+    fading = inside & ~full
+    low, high = np.minimum(original, whole)[fading], np.maximum(original, whole)[fading]
+    assert ((enhanced[fading] >= low - 1e-5) & (enhanced[fading] <= high + 1e-5)).all()
+    np.testing.assert_allclose(enhancer.enhance_stretches(path, [(0.0, np.inf)]), whole, atol=1e-5)
+    assert np.array_equal(enhancer.enhance_stretches(path, []), original)
+
+
+def test_a_file_with_an_enhanced_stretch_is_a_copy_elsewhere(enhancer, tone, tmp_path):
+    path = write(tmp_path / "a.wav", 3.2 * tone(2.0).clip(-0.3, 0.3))  # close to full scale
+    enhancer.write_stretches(path, tmp_path / "b.flac", [(0.5, 1.0)])
+    before, after = (soundfile.read(name, dtype="int16")[0] for name in (path, tmp_path / "b.flac"))
+    assert np.array_equal(before[:8000], after[:8000]) and np.array_equal(before[16000:], after[16000:])
+    assert not np.array_equal(before, after)
+    with pytest.raises(ConfigError, match="stretch from 1 s to 0 s"):
+        enhancer.enhance_stretches(path, [(1, 0)])
+
+
 # ------------------------------------------------------------------------------------------------------------ loading
 
 
