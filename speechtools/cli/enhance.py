@@ -1,6 +1,5 @@
 """``speechtools enhance``."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +18,10 @@ from speechtools.cli.common import (
     print_problems,
     progress,
     recordings,
-    refuse_inputs,
 )
+from speechtools.cli.outputs import pair_outputs, remaining_pairs
 from speechtools.core.checks import naming
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, printable
-from speechtools.core.files import is_stream
 
 if TYPE_CHECKING:
     from speechtools.quality.selective import SelectiveEnhancer, Where
@@ -79,8 +77,8 @@ def enhance(
     source, target = Path(source_path), Path(target_path)
     check_output("OUTPUT", target)
     conditions = _conditions(where, quality_model)
-    files = _files(source, target)
-    remaining = _remaining(files, resume, overwrite)
+    files = pair_outputs(source, target, "enhanced")
+    remaining = remaining_pairs(files, resume, overwrite)
     enhancer = load_model("SpeechEnhancer", model, device)
     if conditions is None:
         results = enhancer.enhance_files(remaining, channel=channel)
@@ -135,59 +133,3 @@ def _enhance_where(
         else:
             tqdm.write(f"{result.seconds:.1f} of {result.duration:.1f} s\t{printable(path)}", file=sys.stdout)
         yield path, error
-
-
-def _files(source: Path, target: Path) -> list[tuple[Path, Path]]:
-    """List the recordings and their outputs.
-
-    Raises
-    ------
-    ConfigError
-        The target does not fit the source, two outputs are the same, or one would replace a recording.
-    """
-    from speechtools.audio.recordings import find_recordings
-
-    if os.path.isdir(source):  # unlike Path.is_dir, it takes names of any length
-        if target.suffix.lower() in (".wav", ".flac") or target.is_file():
-            raise ConfigError(f"{source} is a folder and {target} a file. Pass a folder for the enhanced recordings.")
-        # The enhanced recordings of an earlier run are not sources.
-        paths = [path for path in find_recordings([source]) if not _is_inside(path, target, source)]
-        files = [(path, (target / path.relative_to(source)).with_suffix(".wav")) for path in paths]
-    else:
-        if not target.suffix and not target.is_dir():
-            raise ConfigError(f"The folder {target} does not exist. Create it, or add .wav or .flac for a file.")
-        files = [(source, target / f"{source.stem}.wav" if target.is_dir() else target)]
-    sources: dict[Path, Path] = {}
-    for path, output in files:
-        if output in sources:
-            raise ConfigError(f"{sources[output]} and {path} would both become {output}. Rename one of them.")
-        sources[output] = path
-    refuse_inputs([path for path, _ in files], {"OUTPUT": sources})
-    return files
-
-
-def _is_inside(path: Path, target: Path, source: Path) -> bool:
-    """Whether a recording in ``source`` is in the folder ``target``, if that is a folder inside ``source``."""
-    # Unlike Path.resolve, realpath takes a link that leads back to itself.
-    target, source, path = (Path(os.path.realpath(place)) for place in (target, source, path))
-    return target != source and target.is_relative_to(source) and path.is_relative_to(target)
-
-
-def _remaining(files: list[tuple[Path, Path]], resume: bool, overwrite: bool) -> list[tuple[Path, Path]]:
-    """List the recordings to enhance.
-
-    Raises
-    ------
-    ConfigError
-        An output exists, and is neither to be skipped nor to be replaced.
-    """
-    existing = {output for _, output in files if output.exists() and not is_stream(output)}
-    if resume:  # an empty file is what another program left on a full disk
-        return [pair for pair in files if pair[1] not in existing or not pair[1].stat().st_size]
-    if existing and not overwrite:
-        others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise ConfigError(
-            f"{min(existing)}{others} would be replaced. Choose another output, pass --overwrite to replace, or "
-            "--resume to skip."
-        )
-    return files

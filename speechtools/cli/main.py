@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from speechtools import __version__
-from speechtools.cli import compare, embed, enhance, plugins, score, trials, voices
+from speechtools.cli import compare, degrade, embed, enhance, plugins, score, trials, voices
 from speechtools.cli.command import Group
 from speechtools.cli.common import print_message
 from speechtools.core.errors import SpeechtoolsError
@@ -33,7 +33,7 @@ from speechtools.core.signals import describe, raise_terminated
 @click.version_option(__version__, prog_name="speechtools", message="%(prog)s %(version)s")
 @click.pass_context
 def command_line(context: click.Context) -> None:
-    """Score speech quality without a reference, enhance speech, verify speakers, and manage plugins.
+    """Score speech quality without a reference, enhance and degrade speech, verify speakers, and manage plugins.
 
     `speechtools COMMAND --help` describes a command, with examples.
     """
@@ -45,6 +45,7 @@ for command in (
     score.score,
     compare.compare,
     enhance.enhance,
+    degrade.degrade,
     embed.embed,
     voices.enroll,
     voices.verify,

@@ -58,7 +58,8 @@ class Table(abc.ABC):
     path : str
         The file; ``-`` is the standard output.
     model : type
-        The rows: a subclass of :class:`Row`.
+        The rows: a subclass of :class:`Row`. Its attribute ``result_column``, by default ``score``, names the column
+        without which a row has no result.
     overwrite : bool
         Replace a file of another kind.
     resume : bool
@@ -139,7 +140,8 @@ class Table(abc.ABC):
         row = parse_row(self.model, cells)
         values = {} if row is None else dataclasses.asdict(row)
         error = values.pop("error", None)
-        missing = [name for name in ("file", "score") if values.get(name) is None]  # other cells may be empty
+        required = ("file", getattr(self.model, "result_column", "score"))
+        missing = [name for name in required if values.get(name) is None]  # other cells may be empty
         return None if error or missing else values
 
     def _header(self) -> str:

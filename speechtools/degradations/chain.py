@@ -154,6 +154,25 @@ def parse_chain(text: str) -> list[Step]:
     return _Reader(text).chain()
 
 
+def format_value(value: Any) -> str:
+    """Write a value of an option as :func:`parse_chain` reads it.
+
+    Examples
+    --------
+    >>> format_value((0.2, 0.9)), format_value("low-pass"), format_value("a folder"), format_value(True)
+    ('[0.2, 0.9]', 'low-pass', '"a folder"', 'true')
+    """
+    if isinstance(value, (list, tuple)) and value:
+        return f"[{', '.join(map(format_value, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return str(value)
+    text = "" if value == () else str(value)
+    is_word = re.fullmatch(r"[A-Za-z][\w/-]*", text) and text not in ("true", "false")
+    return text if is_word else f'"{text}"'
+
+
 _FORM = "Write it as in 'reverb(rt60=0.5)+opus(kbps=12)+loss(rate=0.05)'."
 _TOKEN = re.compile(
     r"""\s*(?:(?P<number>-?\d+(?:\.\d*)?(?:[eE]-?\d+)?)(?![\w.])

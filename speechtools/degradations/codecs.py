@@ -263,6 +263,8 @@ class AMRNarrowband(_Codec):
     """
 
     causes: tuple[str, ...] = ("processing", "band-limit")
+    #: What must be installed.
+    needs = "the package av, or a program ffmpeg with the encoder libopencore_amrnb"
 
     def __init__(self, kbps: Range = (4.75, 12.2), sample_rate: int = 16000):
         super().__init__(sample_rate)
@@ -296,6 +298,9 @@ class AMRWideband(_Codec):
         The encoder is not installed.
     """
 
+    #: What must be installed.
+    needs = "a program ffmpeg with the encoder libvo_amrwbenc"
+
     def __init__(self, kbps: Range = (6.6, 23.85), sample_rate: int = 16000):
         super().__init__(sample_rate)
         coders = ("libvo_amrwbenc", "amrwb", "amr")
@@ -327,6 +332,9 @@ class AAC(_Codec):
         The encoder is not installed.
     """
 
+    #: What must be installed.
+    needs = "the package av, or a program ffmpeg"
+
     def __init__(self, kbps: Range = (12, 48), sample_rate: int = 16000):
         super().__init__(sample_rate)
         self.kbps = check_range("kbps", kbps, 8, 160)
@@ -357,6 +365,9 @@ class Speex(_Codec):
     SpeechtoolsError
         The encoder is not installed.
     """
+
+    #: What must be installed.
+    needs = "a program ffmpeg with the encoder libspeex"
 
     def __init__(self, kbps: Range = (4, 24), sample_rate: int = 16000):
         super().__init__(sample_rate)

@@ -63,6 +63,8 @@ class Reverberation:
     """
 
     causes = ("reverberation",)
+    #: What must be installed.
+    needs = "the package pyroomacoustics, unless folder has recorded responses"
 
     def __init__(
         self,
