@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from speechtools.quality.inference import QualityReport
     from speechtools.quality.regions import CauseRegion
 
-#: A recording of a minute shows the regions that cost as much; in a longer one, each costs less.
+#: Regions of a recording of up to a minute are shown if they cost as much. In a longer one, each costs less, but those
+#: that cost 0.00 are not shown.
 _MIN_COST = 0.05
 _MIN_COST_SECONDS = 60.0
+_ROUNDED = 0.005
+#: Lines for the regions that are not shown, by their causes.
+_MOST_GROUPS = 3
 
 
 def explain_options(command: Callable) -> Callable:
@@ -99,23 +103,33 @@ class Explainer:
 
     def shown(self, regions: Sequence["CauseRegion"], report: "QualityReport") -> list["CauseRegion"]:
         """The regions to show, in their order."""
-        min_cost = _MIN_COST * min(1.0, _MIN_COST_SECONDS / report.duration)
+        min_cost = max(_MIN_COST * min(1.0, _MIN_COST_SECONDS / report.duration), _ROUNDED)
         worst = sorted(regions, key=lambda region: -region.cost)[: self.num_regions]
         shown = [region for region in worst if region.cost >= min_cost]
         return sorted(shown, key=lambda region: region.start) if self.order == "time" else shown
 
     def format(self, regions: Sequence["CauseRegion"], report: "QualityReport") -> list[str]:
-        """Lines such as ``3.2–4.1 s  clipping  costs 0.31``; what is left out is summed up in the last one."""
+        """Lines such as ``3.2–4.1 s  clipping  costs 0.31``; what is left out is summed up by its causes."""
         shown = self.shown(regions, report)
-        times = [f"{region.start:.1f}–{region.end:.1f} s" for region in shown]
-        causes = [describe_causes(region, report, self.below) for region in shown]
-        costs = [region.cost for region in shown]
-        rest = sum(region.cost for region in regions) - sum(costs)
-        if abs(rest) >= 0.005 or not shown:
-            number = len(regions) - len(shown)
-            times.append("the rest")
-            causes.append("1 region" if number == 1 else f"{number} regions")
-            costs.append(rest)
+        groups: dict[str, list[float]] = {}
+        times, causes, costs = [], [], []
+        for region in shown:
+            times.append(f"{region.start:.1f}–{region.end:.1f} s")
+            causes.append(describe_causes(region, report, self.below))
+            costs.append(region.cost)
+        for region in regions:
+            if region not in shown:
+                groups.setdefault(describe_causes(region, report, self.below), []).append(region.cost)
+        rest = sorted(groups.items(), key=lambda group: -sum(group[1]))
+        if len(rest) > _MOST_GROUPS:
+            others = [cost for _, group in rest[_MOST_GROUPS - 1 :] for cost in group]
+            rest = [*rest[: _MOST_GROUPS - 1], ("of other kinds", others)]
+        for name, group in rest:
+            if abs(sum(group)) >= _ROUNDED or not times:
+                number = f"{len(group)} {'other' if shown else 'region'}"
+                times.append(number if len(group) == 1 else f"{number}s")
+                causes.append(name)
+                costs.append(sum(group))
         widths = max(map(len, times)), max(map(len, causes))
         rows = zip(times, causes, costs, strict=True)
         return [f"  {time:{widths[0]}}  {cause:{widths[1]}}  costs {cost:.2f}" for time, cause, cost in rows]

@@ -1,6 +1,7 @@
 """`speechtools score`."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -89,13 +90,18 @@ def test_an_explanation_shows_the_worst_and_sums_up_the_rest():
     regions = [CauseRegion(i, i + 1.0, 2.0, cost, ("noise",) if i % 2 else ()) for i, cost in enumerate(costs)]
     report = QualityReport(2.0, np.ones(5), np.arange(5) + 0.5, 5.0, 1.0, "raw_nb", causes=np.ones((5, 1)))
     assert Explainer(2).format(regions, report) == [
-        "  1.0–2.0 s  noise      costs 0.40",
-        "  3.0–4.0 s  noise      costs 0.30",
-        "  the rest   3 regions  costs 0.13",
+        "  1.0–2.0 s  noise           costs 0.40",
+        "  3.0–4.0 s  noise           costs 0.30",
+        "  3 others   no cause found  costs 0.13",
     ]
     lines = Explainer(6, "time").format(regions, report)
-    assert [line.split()[0] for line in lines] == ["1.0–2.0", "2.0–3.0", "3.0–4.0", "the"]
+    assert [line.split()[0] for line in lines] == ["1.0–2.0", "2.0–3.0", "3.0–4.0", "2"]
     assert "no cause found" in lines[1] and "costs 0.03" in lines[-1]
+    cheap = [dataclasses.replace(region, cost=0.004, causes=causes) for region in regions for causes in ((), ("loss",))]
+    assert [line.split() for line in Explainer(2).format(cheap, report)] == [
+        "5 regions no cause found costs 0.02".split(),
+        "5 regions loss costs 0.02".split(),
+    ]
 
 
 def test_options_of_an_explanation_need_one(refused, recordings, tmp_path):
