@@ -144,11 +144,84 @@ class Magnitude(Framing):
             wavs, self.n_fft, self.hop_length, window=self.window, center=False, return_complex=True
         ).transpose(1, 2)
         # (batch, time, bins)
+        return self.of_spectrum(spectrum)
+
+    def of_spectrum(self, spectrum: Tensor) -> Tensor:
+        """Features (batch, time, size) of complex spectra (batch, time, bins) of the level-normalised waveform."""
         if spectrum.requires_grad:
             magnitude = spectrum.abs()
         else:  # twice as fast, but its gradient at zero would be NaN
             magnitude = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).sqrt_()
         return torch.log1p(magnitude) if self.log1p else magnitude
+
+    def mean_magnitudes(self, feats: Tensor) -> Tensor:
+        """Mean magnitude of each frame (batch, time), without the lowest bins, which contain what is left of an offset."""
+        return feats[..., 3:].mean(dim=2)
+
+
+@plugin("features/mel")
+class LevelledLogMel(Magnitude):
+    """Logarithm of the mel-filterbank energies of the level-normalised waveform, for :class:`Magnitude`'s frames.
+
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+    n_mels : int
+        Number of filters, up to half the sample rate.
+    n_fft, hop_length, window, level
+        As :class:`Magnitude` has them.
+    floor : float
+        Added to the energies before the logarithm. At the level of ``loud``, speech has energies of about 100.
+
+    Shape
+    -----
+    wavs (batch, samples), lens (batch,) -> (batch, time, n_mels), from about -3 (silence) to 2.
+
+    Examples
+    --------
+    >>> LevelledLogMel()(torch.randn(2, 16000)).shape
+    torch.Size([2, 62, 80])
+    """
+
+    filters: Tensor
+    #: Divides the logarithms, so that they have about the range that networks learn from best.
+    SCALE = 5.0
+
+    def __init__(
+        self,
+        sample_rate: int = 16000,
+        n_mels: int = 80,
+        n_fft: int = 512,
+        hop_length: int = 256,
+        window: str = "hamming",
+        level: str = "loud",
+        floor: float = 1e-6,
+    ):
+        super().__init__(n_fft, hop_length, window, level)
+        from torchaudio.functional import melscale_fbanks
+
+        if not floor > 0:
+            raise ConfigError(f"floor={floor} is out of range for features/mel. Choose a value above 0.")
+        self.n_mels, self.floor = n_mels, floor
+        filters = melscale_fbanks(n_fft // 2 + 1, 20.0, sample_rate / 2, n_mels, sample_rate)
+        self.register_buffer("filters", filters, persistent=False)
+        # (bins, n_mels)
+
+    @property
+    def size(self) -> int:
+        """Number of filters."""
+        return self.n_mels
+
+    def of_spectrum(self, spectrum: Tensor) -> Tensor:
+        """Features (batch, time, n_mels) of complex spectra (batch, time, bins)."""
+        power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
+        return torch.log(power @ self.filters + self.floor) / self.SCALE
+
+    def mean_magnitudes(self, feats: Tensor) -> Tensor:
+        """Root mean square of the spectrum of each frame (batch, time), without the lowest filters."""
+        energies = ((self.SCALE * feats).exp() - self.floor).clamp(min=0)[..., 4:]
+        return (energies.sum(dim=2) / self.filters[:, 4:].sum()).sqrt()
 
 
 @plugin("features/log-mel")

@@ -7,13 +7,14 @@ from speechtools.core.laws import (
     must_agree,
     must_be,
     must_be_finite,
+    must_have_gradients,
     padded_feats,
     sequence_laws,
     tensor_law,
 )
 
 _NUM_BINS = 257
-_LENS_DEFAULT, _PADDING_IGNORED, _GRADIENTS_REACH = sequence_laws(_NUM_BINS, "rand", "scores", "frame_scores")
+_LENS_DEFAULT, _PADDING_IGNORED, _ = sequence_laws(_NUM_BINS, "rand", "scores", "frame_scores")
 
 
 def _assess(net, feats, lens=None):
@@ -66,12 +67,44 @@ def _order_ignored(subject: Subject, torch) -> None:
     must_agree(shuffled, scores[order], "scores of a batch and of the same batch in another order")
 
 
+@tensor_law(
+    "a gradient reaches every parameter and the input",
+    "Remove unused layers, and detach() or no_grad() on the way to the output.",
+    grad=True,
+)
+def _gradients_reach(subject: Subject, torch) -> None:
+    from speechtools.quality.outputs import all_outputs
+
+    net, (feats, lens) = subject.module(input_size=_NUM_BINS).train(), padded_feats(_NUM_BINS, "rand")
+    outputs = all_outputs(net, feats.requires_grad_(), lens)
+    tensors = [outputs.scores, *([] if outputs.causes is None else [outputs.causes]), *outputs.measures.values()]
+    sum((tensor * torch.randn_like(tensor)).sum() for tensor in tensors).backward()
+    must_have_gradients([*net.named_parameters(), ("the input feats", feats)])
+
+
+@tensor_law(
+    "a network with causes returns, with details=True, the same scores and logits (batch, time, causes)",
+    "Compute the further outputs beside the scores, and return QualityOutputs.",
+)
+def _details_agree(subject: Subject, torch) -> None:
+    from speechtools.quality.outputs import all_outputs, gives_details
+
+    net, (feats, lens) = subject.module(input_size=_NUM_BINS), padded_feats(_NUM_BINS, "rand")
+    if not gives_details(net):
+        return
+    outputs = all_outputs(net, feats, lens)
+    for value, plain in zip(outputs[:2], _assess(net, feats, lens), strict=True):
+        must_agree(value, plain, "the scores with and without details")
+    must_be(outputs.causes, (*feats.shape[:2], len(net.causes)), "the causes")
+
+
 register_kind(
     "quality",
     Contract(
         "build(name, input_size=257)(feats, lens): feats (batch, time, input_size) float32 and relative lens (batch,) "
-        "or None -> scores (batch,) and frame_scores (batch, time), a score being the mean of its valid frames",
-        modules=("speechtools.quality.net", "speechtools.quality.autoencoder"),
+        "or None -> scores (batch,) and frame_scores (batch, time), a score being the mean of its valid frames; a "
+        "network with an attribute causes also takes details=True",
+        modules=("speechtools.quality.net", "speechtools.quality.autoencoder", "speechtools.quality.conv_blstm"),
         slot=Slot("TIMIT/quality", "qnet.yaml", "quality_name"),
         laws=(
             _scores_have_shape,
@@ -80,7 +113,8 @@ register_kind(
             _LENS_DEFAULT,
             _PADDING_IGNORED,
             _order_ignored,
-            _GRADIENTS_REACH,
+            _gradients_reach,
+            _details_agree,
         ),
     ),
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from speechtools.core.checks import check_number, checked_by, naming
 from speechtools.core.errors import ConfigError, CorpusError
@@ -25,6 +26,7 @@ from speechtools.corpora.cutting import cut_utterances
 from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.corpora.row_checks import check_length, check_score, check_snr
 from speechtools.corpora.utterance import Utterance
+from speechtools.degradations.causes import parse_causes
 from speechtools.degradations.noise import NoiseTypes, check_snrs
 from speechtools.measures import find_measure
 from speechtools.measures.labels import LabelJob, add_rejected, label
@@ -263,6 +265,19 @@ def prepare(
     for split in SPLITS:
         write_rows(sets.manifests[split], QualityRow, rows[split])
     return sets
+
+
+def cause_targets(text: str | None, times: np.ndarray) -> torch.Tensor:
+    """Targets of a network's causes at times in seconds (time,), from a row's ``causes``: (time, causes).
+
+    1 is present, -1 absent, 0 unknown.
+
+    Examples
+    --------
+    >>> cause_targets("noise 0-1", np.array([0.5, 1.5]))[:, :2].tolist()
+    [[1.0, -1.0], [-1.0, -1.0]]
+    """
+    return torch.from_numpy(2 * parse_causes(text, times) - 1).nan_to_num(0.0)
 
 
 def draw_utterances(rows: list[QualityRow], count: int | None, seed: int = 0) -> list[QualityRow]:

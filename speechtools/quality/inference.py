@@ -29,6 +29,7 @@ from speechtools.audio.sources import AudioSource, Channel, Recording
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.measures import Scale
+from speechtools.quality.outputs import all_outputs, gives_details
 from speechtools.quality.regions import CauseRegion, find_regions, frame_edges
 from speechtools.quality.regions import Region as Region
 from speechtools.quality.silence import MIN_SILENCE_SECONDS, score_without_silence
@@ -186,6 +187,8 @@ class QualityNet(PretrainedModel):
         self.features = self.hparams.features.to(self.device)
         self.sample_rate, self.scale = self.hparams.sample_rate, self.hparams.scale
         self.hop = self.features.hop_length / self.sample_rate
+        #: What the network can name as a cause of bad quality.
+        self.cause_names = tuple(self.mods.quality.causes) if gives_details(self.mods.quality) else ()
         if not isinstance(self.scale, str):
             raise ConfigError(f"Invalid scale {self.scale!r}: it must be a name, such as 'raw_nb'.")
         try:
@@ -302,13 +305,25 @@ class QualityNet(PretrainedModel):
             channel=channel,
         )
 
-    def _score(self, wavs: Tensor, lens: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Score waveforms without offset: scores (batch,), frame scores (batch, time), silent frames (batch, time)."""
+    def _score(self, wavs: Tensor, lens: Tensor, levels: Tensor | None, details: bool = False) -> tuple[Tensor, ...]:
+        """Score waveforms without offset: scores (batch,), frame scores (batch, time), silent frames (batch, time).
+
+        With ``details``, the probabilities of the causes (batch, time, causes) are added if the network gives them.
+        """
         feats = self.features(wavs, lens, levels).to(self.dtype)
         lens = self.features.frame_lens(lens, wavs.shape[1])
         min_frames = round(MIN_SILENCE_SECONDS / self.hop)
-        scores, frame_scores, silent = score_without_silence(self.mods.quality, feats, lens, min_frames)
-        return scores.to(wavs.dtype), frame_scores.to(wavs.dtype), silent
+        if hasattr(self.features, "mean_magnitudes"):
+            magnitudes = self.features.mean_magnitudes(feats.detach())
+        else:  # silence cannot be told
+            magnitudes = torch.full(feats.shape[:2], torch.inf, device=feats.device)
+        network = self._explained if details and self.cause_names else self.mods.quality
+        scores, frame_scores, silent, *others = score_without_silence(network, feats, lens, magnitudes, min_frames)
+        return scores.to(wavs.dtype), frame_scores.to(wavs.dtype), silent, *others
+
+    def _explained(self, feats: Tensor, lens: Tensor) -> tuple[Tensor, ...]:
+        outputs = all_outputs(self.mods.quality, feats, lens)
+        return outputs.scores, outputs.frame_scores, outputs.causes.sigmoid()
 
     def _assess_long(self, source: AudioSource) -> QualityReport:
         """Score a recording in chunks, in bounded memory."""
@@ -349,11 +364,18 @@ class QualityNet(PretrainedModel):
     @torch.inference_mode()
     def _assess(self, wavs: Tensor, lens: Tensor) -> list[QualityReport]:
         wavs, lens = self._to_signal(wavs), lens.to(self.device)
-        results = self._score(wavs, lens, None)
+        results = self._score(wavs, lens, None, details=True)
         rows = zip(frame_counts(wavs, lens).tolist(), *(result.cpu().numpy() for result in results), strict=True)
-        return [self._report(float(score), row, silent, samples) for samples, score, row, silent in rows]
+        return [self._report(samples, float(score), *frames) for samples, score, *frames in rows]
 
-    def _report(self, score: float, frame_scores: np.ndarray, silent: np.ndarray, samples: int) -> QualityReport:
+    def _report(
+        self,
+        samples: int,
+        score: float,
+        frame_scores: np.ndarray,
+        silent: np.ndarray,
+        causes: np.ndarray | None = None,
+    ) -> QualityReport:
         """Report on a recording; the frames may be padded."""
         times = self.features.frame_times(samples) / self.sample_rate
         frame_scores, silent = frame_scores[: len(times)].copy(), silent[: len(times)].copy()
@@ -366,22 +388,25 @@ class QualityNet(PretrainedModel):
             self.scale,
             silent if silent.any() else None,
             self.measure is None or self.measure.higher_is_better,
+            None if causes is None else causes[: len(times)].copy(),
+            self.cause_names,
             best=None if self.measure is None else self.measure.best,
         )
 
     @torch.inference_mode()
     def _assess_chunks(self, parts: Iterable[Chunk], num_frames: int, mean: float, level: Tensor) -> QualityReport:
         """Score a recording in chunks of ``num_frames`` frames and their context; the last one may have more."""
-        scores, silences, samples = [], [], 0
+        scores, silences, causes, samples = [], [], [], 0
         for chunk in parts:
             wav = self._to_signal(torch.from_numpy(chunk.samples - np.float32(mean))[None])
-            _, frame_scores, silent = self._score(wav, check_lens(None, wav), level)
+            _, frame_scores, silent, *others = self._score(wav, check_lens(None, wav), level, details=True)
             first = (chunk.first - chunk.start) // self.features.hop_length
             end = None if chunk.is_last else first + num_frames
             scores.append(frame_scores[0, first:end].cpu().numpy())
             silences.append(silent[0, first:end].cpu().numpy())
+            causes += [other[0, first:end].cpu().numpy() for other in others]
             samples = chunk.start + len(chunk.samples)
         joined, silence = np.concatenate(scores), np.concatenate(silences)
         score = float(joined[~silence if not silence.all() else ...].mean(dtype=np.float64))
         joined[silence] = score
-        return self._report(score, joined, silence, samples)
+        return self._report(samples, score, joined, silence, np.concatenate(causes) if causes else None)

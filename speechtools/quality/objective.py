@@ -53,6 +53,42 @@ def frame_weight(target: Tensor, q_max: float) -> Tensor:
     return 10.0 ** (target - q_max)
 
 
+def cause_objective(logits: Tensor, causes: Tensor) -> Tensor:
+    """Logistic loss of the presence of causes, averaged over the frames for which it is known.
+
+    Parameters
+    ----------
+    logits, causes : Tensor
+        (batch, time, causes); ``causes`` are 1 where one is present, -1 where it is absent, 0 where nobody knows, and
+        in the padding.
+
+    Examples
+    --------
+    >>> cause_objective(torch.zeros(1, 2, 1), torch.tensor([[[1.0], [0.0]]])).item()
+    0.6931471824645996
+    """
+    known = causes != 0
+    losses = nn.functional.softplus(-causes * logits)
+    # (batch, time, causes)
+    return (losses * known).sum() / known.sum().clamp(min=1)
+
+
+def faultless_objective(frame_scores: Tensor, causes: Tensor, q_max: float = 4.5) -> Tensor:
+    """Squared distance from the best score of frames (batch, time) in which no cause is present, averaged over them.
+
+    It extends the constraint of equation 2 from clean utterances to the clean stretches of degraded ones: what is
+    lost is then charged to the frames that lose it. ``causes`` are those of :func:`cause_objective`.
+
+    Examples
+    --------
+    >>> faultless_objective(torch.tensor([[4.5, 1.0]]), torch.tensor([[[-1.0], [1.0]]])).item()
+    0.0
+    """
+    faultless = (causes == -1).all(dim=2)
+    # (batch, time)
+    return ((frame_scores - q_max) ** 2 * faultless).sum() / faultless.sum().clamp(min=1)
+
+
 def quality_objective(
     scores: Tensor,
     frame_scores: Tensor,

@@ -16,20 +16,17 @@ MAX_CLICK_SECONDS = 0.1
 MIN_SILENCE_SECONDS = 0.3
 
 
-def silent_frames(feats: Tensor, min_frames: int, valid: Tensor | None = None) -> Tensor:
-    """Frames of magnitudes (batch, time, bins) in runs of at least ``min_frames`` silent ones: (batch, time).
+def silent_frames(magnitudes: Tensor, min_frames: int, valid: Tensor | None = None) -> Tensor:
+    """Frames of mean magnitudes (batch, time) in runs of at least ``min_frames`` silent ones: (batch, time).
 
-    A click between two runs belongs to them. The lowest bins, which contain what remains of an offset, are ignored, and
-    so are frames that are not ``valid`` (batch, time).
+    A click between two runs belongs to them. Frames that are not ``valid`` (batch, time) are ignored.
 
     Examples
     --------
-    >>> feats = torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0]).view(1, 5, 1).expand(-1, -1, 8)
-    >>> silent_frames(feats, 2).tolist()
+    >>> silent_frames(torch.tensor([[1.0, 0.0, 1.0, 0.0, 0.0]]), 2).tolist()
     [[False, False, False, True, True]]
     """
-    magnitudes = feats.detach()[..., 3:].mean(dim=2)
-    # (batch, time)
+    magnitudes = magnitudes.detach()
     if valid is not None:
         magnitudes = magnitudes.masked_fill(~valid, math.inf)
     silent = _runs(magnitudes < SILENT_MAGNITUDE, min_frames)
@@ -52,9 +49,15 @@ def _runs(frames: Tensor, length: int) -> Tensor:
 
 
 def score_without_silence(
-    network: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], feats: Tensor, lens: Tensor, min_frames: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Score feats (batch, time, bins) of relative lengths (batch,), with the silent frames cut out.
+    network: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+    feats: Tensor,
+    lens: Tensor,
+    magnitudes: Tensor,
+    min_frames: int,
+) -> tuple[Tensor, ...]:
+    """Score feats (batch, time, size) of relative lengths (batch,), with the silent frames cut out.
+
+    Frames are silent by their mean ``magnitudes`` (batch, time).
 
     Returns
     -------
@@ -64,12 +67,15 @@ def score_without_silence(
         (batch, time): that of the recording in silence, 0 beyond its end.
     silent : Tensor
         Booleans (batch, time).
+    others : Tensor
+        What else the network returns, of each frame (batch, time, size); 0 in silence.
     """
     counts = frame_counts(feats, lens)
     valid = length_mask(counts, feats.shape[1])
-    silent = silent_frames(feats, min_frames, valid) & valid
+    silent = silent_frames(magnitudes, min_frames, valid) & valid
     if not silent.any():
-        return *network(feats, lens), silent
+        scores, frame_scores, *others = network(feats, lens)
+        return scores, frame_scores, silent, *others
     kept = valid & ~silent
     kept = torch.where(kept.any(dim=1, keepdim=True), kept, valid)  # nothing but silence is scored as it is
     order = (~kept).long().argsort(dim=1, stable=True)
@@ -77,7 +83,11 @@ def score_without_silence(
     longest = int(counts.max())
     cut = feats.gather(1, order[:, :longest].unsqueeze(2).expand(-1, -1, feats.shape[2]))
     # (batch, longest, bins)
-    scores, cut_scores = network(cut, counts.to(lens.dtype) / longest)
+    scores, cut_scores, *cut_others = network(cut, counts.to(lens.dtype) / longest)
     frame_scores = feats.new_zeros(valid.shape).scatter(1, order[:, :longest], cut_scores)
     # (batch, time)
-    return scores, torch.where(valid & ~kept, scores.unsqueeze(1), frame_scores), silent
+    others = []
+    for values in cut_others:  # (batch, longest, size)
+        places = order[:, :longest].unsqueeze(2).expand(-1, -1, values.shape[2])
+        others.append(feats.new_zeros(*valid.shape, values.shape[2]).scatter(1, places, values))
+    return scores, torch.where(valid & ~kept, scores.unsqueeze(1), frame_scores), silent, *others

@@ -123,7 +123,7 @@ def check_start(start: QualityNet, sample_rate: int, features: nn.Module) -> Non
         It does not.
     """
     start.check_rate(sample_rate)
-    settings = ("n_fft", "hop_length", "level", "log1p")
+    settings = ("n_fft", "hop_length", "level", "log1p", "n_mels", "floor")
     for name in settings if type(features) is type(start.features) else ():
         ours, its = getattr(features, name, None), getattr(start.features, name, None)
         if ours != its:

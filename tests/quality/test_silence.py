@@ -10,11 +10,11 @@ from speechtools.quality.silence import score_without_silence, silent_frames
 
 def test_runs_of_silent_frames():
     loud = torch.tensor([[1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]], dtype=torch.bool)
-    feats = loud.float().unsqueeze(2).expand(-1, -1, 20)
+    magnitudes = loud.float()
     # The frame between two runs is a click.
-    assert silent_frames(feats, 3).tolist() == [[False] * 4 + [True] * 7]
-    assert silent_frames(feats, 2).equal(~loud) and not silent_frames(feats, 4).any()
-    assert not silent_frames(feats, 12).any() and not silent_frames(torch.ones(1, 5, 20), 1).any()
+    assert silent_frames(magnitudes, 3).tolist() == [[False] * 4 + [True] * 7]
+    assert silent_frames(magnitudes, 2).equal(~loud) and not silent_frames(magnitudes, 4).any()
+    assert not silent_frames(magnitudes, 12).any() and not silent_frames(torch.ones(1, 5), 1).any()
 
 
 @pytest.mark.parametrize("position", ["before", "between", "behind"])
@@ -28,7 +28,7 @@ def test_silent_frames_do_not_count(position):
     long = torch.cat([feats[:, :first], torch.zeros(2, 30, 20), feats[:, first:]], dim=1)
     # Behind the second item is its padding, and silence that is padding as well.
     lens = torch.tensor([70.0, 20.0 if position == "behind" else 50.0]) / 70
-    scores, long_scores, silent = score_without_silence(network, long, lens, 20)
+    scores, long_scores, silent = score_without_silence(network, long, lens, long.mean(2), 20)
     torch.testing.assert_close(scores, expected)
     torch.testing.assert_close(long_scores[:, :first], frame_scores[:, :first])
     torch.testing.assert_close(long_scores[0, first : first + 30], expected[0].expand(30))
@@ -39,12 +39,12 @@ def test_silent_frames_do_not_count(position):
 def test_gradients_flow_through_the_frames_that_count():
     network = QualityBLSTM(20)
     feats = torch.cat([torch.rand(1, 30, 20), torch.zeros(1, 30, 20)], dim=1).requires_grad_()
-    score_without_silence(network, feats, torch.ones(1), 20)[0].sum().backward()
+    score_without_silence(network, feats, torch.ones(1), feats.mean(2), 20)[0].sum().backward()
     assert feats.grad[:, :30].abs().sum() > 0 and not feats.grad[:, 30:].any()
 
 
 def test_nothing_but_silence_has_a_score():
-    scores, _, silent = score_without_silence(QualityBLSTM(20), torch.zeros(1, 30, 20), torch.ones(1), 20)
+    scores, _, silent = score_without_silence(QualityBLSTM(20), torch.zeros(1, 30, 20), torch.ones(1), torch.zeros(1, 30), 20)
     assert torch.isfinite(scores).all() and silent.all()
 
 
@@ -83,7 +83,7 @@ def test_padding_is_not_silence():
     feats[:, 20:] = 0.0
     padded = torch.cat([feats, torch.zeros(1, 30, 20)], dim=1)
     network = QualityBLSTM(20).eval()
-    expected, _, silent = score_without_silence(network, feats, torch.ones(1), 19)
-    scores, _, padded_silent = score_without_silence(network, padded, torch.tensor([0.5]), 19)
+    expected, _, silent = score_without_silence(network, feats, torch.ones(1), feats.mean(2), 19)
+    scores, _, padded_silent = score_without_silence(network, padded, torch.tensor([0.5]), padded.mean(2), 19)
     assert not silent.any() and not padded_silent.any()
     torch.testing.assert_close(scores, expected)

@@ -18,7 +18,8 @@ from speechtools.measures import Scale, find_measure
 from speechtools.quality import data as quality_data
 from speechtools.quality import evaluation
 from speechtools.quality import stages as quality_stages
-from speechtools.quality.objective import point_of, start_in_range
+from speechtools.quality.objective import cause_objective, faultless_objective, point_of, start_in_range
+from speechtools.quality.outputs import all_outputs, gives_details
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split
@@ -34,7 +35,7 @@ class QualityBrain(training.RecipeBrain):
     epoch_share = 1.0  # share of the prepared training set in an epoch
 
     def compute_forward(self, batch, stage):
-        """Return scores (batch,), frame scores (batch, time) and relative lengths (batch,)."""
+        """Return the outputs of the network, and the relative lengths (batch,) of the frames."""
         wavs, lens = batch.to(self.device).wav
         with torch.no_grad():
             feats = self.modules.features(wavs, lens)
@@ -46,11 +47,11 @@ class QualityBrain(training.RecipeBrain):
             feats = self.modules.drop_inputs(feats)
         frame_lens = self.hparams.features.frame_lens(lens, wavs.shape[1])
         quality = self.modules.quality if stage == sb.Stage.TRAIN else self.hparams.averaged
-        return *quality(feats, frame_lens), frame_lens
+        return all_outputs(quality, feats, frame_lens), frame_lens
 
     def compute_objectives(self, predictions, batch, stage):
         """Return the loss; outside training, collect the scores."""
-        scores, frame_scores, frame_lens = predictions
+        (scores, frame_scores, causes, _), frame_lens = predictions
         if stage != sb.Stage.TRAIN:
             counts = frame_counts(frame_scores, frame_lens).tolist()
             for name, score, frames, count in zip(batch.id, scores.tolist(), frame_scores, counts, strict=True):
@@ -60,7 +61,14 @@ class QualityBrain(training.RecipeBrain):
         point = point_of(measure) * (1 if measure.higher_is_better else -1)
         best = measure.maximum if measure.higher_is_better else measure.minimum
         targets = batch.score.to(scores) / point
-        return self.hparams.objective(scores / point, frame_scores / point, targets, frame_lens, best / point)
+        loss = self.hparams.objective(scores / point, frame_scores / point, targets, frame_lens, best / point)
+        if causes is not None:
+            true, _ = batch.causes
+            # (batch, time, causes)
+            loss = loss + self.hparams.cause_weight * cause_objective(causes, true)
+            faultless = faultless_objective(frame_scores / point, true, best / point)
+            loss = loss + self.hparams.faultless_weight * faultless
+        return loss
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Limit the recurrent weights, then update the running average of the weights."""
@@ -87,19 +95,21 @@ class QualityBrain(training.RecipeBrain):
         return {key: self.results["overall"][key] or 0.0 for key in ("mse", "lcc", "srcc")}
 
 
-def dataio_prepare(rows, sample_rate):
-    """Datasets by split, of waveforms and scores."""
+def dataio_prepare(rows, sample_rate, features=None):
+    """Datasets by split, of waveforms, scores and, for the frames of ``features``, the causes of bad quality."""
 
-    @takes("path")
-    @provides("wav")
-    def wav_pipeline(path):
-        return torch.from_numpy(audio.read(path, sample_rate))
+    @takes("path", "causes_text")
+    @provides("wav", "causes")
+    def wav_pipeline(path, causes_text):
+        wav = torch.from_numpy(audio.read(path, sample_rate))
+        yield wav
+        yield quality_data.cause_targets(causes_text, features.frame_times(len(wav)) / sample_rate)
 
     return {
         split: DynamicItemDataset(
-            {row.ID: {"path": row.path, "score": row.score} for row in members},
+            {row.ID: {"path": row.path, "score": row.score, "causes_text": row.causes} for row in members},
             dynamic_items=[wav_pipeline],
-            output_keys=["id", "wav", "score"],
+            output_keys=["id", "wav", "score", *(["causes"] if features else [])],
         )
         for split, members in rows.items()
     }
@@ -113,9 +123,9 @@ if __name__ == "__main__":
     rows = {split: read_rows(path, quality_data.QualityRow, check=True) for split, path in sets.manifests.items()}
     prepared = len(rows["train"])
     rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
-    datasets = dataio_prepare(rows, hparams["sample_rate"])
-    loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
     quality, features = hparams["quality"], hparams["features"]
+    datasets = dataio_prepare(rows, hparams["sample_rate"], features if gives_details(quality) else None)
+    loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
     start_in_range(quality, find_measure(hparams["scale"]), [row.score for row in rows["train"]])
     fit = partial(quality_stages.fit_features, quality, datasets["train"], features, hparams["num_frames"])
     if hasattr(quality, "fit_features"):  # a first stage, which needs no labels
