@@ -155,7 +155,7 @@ class Magnitude(Framing):
         return torch.log1p(magnitude) if self.log1p else magnitude
 
     def mean_magnitudes(self, feats: Tensor) -> Tensor:
-        """Mean magnitude of each frame (batch, time), without the lowest bins, which contain what is left of an offset."""
+        """Mean magnitude of each frame (batch, time), without the lowest bins: there is what remains of an offset."""
         return feats[..., 3:].mean(dim=2)
 
 

@@ -231,7 +231,8 @@ class QualityNet(PretrainedModel):
         """
         wavs = self._to_signal(check_waveforms(wavs))
         lens = check_lens(wav_lens, wavs)
-        return self._score(remove_offset(wavs, lens), lens, levels)[:2]
+        scores, frame_scores, *_ = self._score(remove_offset(wavs, lens), lens, levels)
+        return scores, frame_scores
 
     def assess_samples(
         self, samples: Recording, sample_rate: float | None = None, channel: Channel = "mix"
@@ -322,8 +323,9 @@ class QualityNet(PretrainedModel):
         return scores.to(wavs.dtype), frame_scores.to(wavs.dtype), silent, *others
 
     def _explained(self, feats: Tensor, lens: Tensor) -> tuple[Tensor, ...]:
-        outputs = all_outputs(self.mods.quality, feats, lens)
-        return outputs.scores, outputs.frame_scores, outputs.causes.sigmoid()
+        scores, frame_scores, causes, _ = all_outputs(self.mods.quality, feats, lens)
+        assert causes is not None  # as gives_details() says
+        return scores, frame_scores, causes.sigmoid()
 
     def _assess_long(self, source: AudioSource) -> QualityReport:
         """Score a recording in chunks, in bounded memory."""

@@ -44,7 +44,9 @@ def test_gradients_flow_through_the_frames_that_count():
 
 
 def test_nothing_but_silence_has_a_score():
-    scores, _, silent = score_without_silence(QualityBLSTM(20), torch.zeros(1, 30, 20), torch.ones(1), torch.zeros(1, 30), 20)
+    scores, _, silent = score_without_silence(
+        QualityBLSTM(20), torch.zeros(1, 30, 20), torch.ones(1), torch.zeros(1, 30), 20
+    )
     assert torch.isfinite(scores).all() and silent.all()
 
 
