@@ -1,6 +1,5 @@
 """Pools of worker processes: results in order, and jobs that survive their workers."""
 
-import functools
 import os
 import signal
 import sys
@@ -58,10 +57,11 @@ def map_in_processes(
     if num_workers == 1 or len(items) < 2 * chunksize:
         yield from progress_bar(map(function, items), description, len(items), progress)
         return
-    pool = ProcessPoolExecutor(num_workers, process_context(), initializer=_start_worker)
+    # The function goes to each worker once: it may hold long lists of files.
+    pool = ProcessPoolExecutor(num_workers, process_context(), initializer=_start_worker, initargs=(function,))
     finished = False
     try:
-        results = pool.map(functools.partial(_work, function), items, chunksize=chunksize)
+        results = pool.map(_work, items, chunksize=chunksize)
         yield from progress_bar(results, description, len(items), progress)
         finished = True
     except (BrokenProcessPool, _StoppedError) as error:
@@ -76,6 +76,8 @@ def map_in_processes(
         pool.shutdown(cancel_futures=True)
 
 
+#: What this worker does with an item.
+_function: Callable
 #: Whether this worker is in the middle of an item, and whether it begins no other.
 _is_busy = _is_stopping = False
 
@@ -84,7 +86,9 @@ class _StoppedError(BaseException):
     """SIGTERM has stopped a worker in the middle of an item; what it was writing is removed on the way out."""
 
 
-def _start_worker() -> None:
+def _start_worker(function: Callable) -> None:
+    global _function
+    _function = function
     end_with_parent()
     leave_to_parent()
     signal.signal(signal.SIGTERM, _stop)
@@ -102,14 +106,14 @@ def _stop(number: int, frame: Any) -> None:
             raise _StoppedError
 
 
-def _work(function: Callable[[Item], Result], item: Item) -> Result:
-    """Call the function. Runs in a worker."""
+def _work(item: Any) -> Any:
+    """Call the function of the pool. Runs in a worker."""
     global _is_busy
     if _is_stopping:
         raise _StoppedError
     _is_busy = True
     try:
-        return function(item)
+        return _function(item)
     finally:
         _is_busy = False
 
