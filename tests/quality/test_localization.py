@@ -9,7 +9,7 @@ import soundfile
 
 from speechtools.core import metrics
 from speechtools.core.errors import ConfigError
-from speechtools.quality.localization import PartlyNoisy, localization_metrics, partly_noisy_set
+from speechtools.quality.localization import PartlyNoisy, localization_metrics, partly_degraded_set, partly_noisy_set
 from tests.quality.test_data import quality_row
 
 RATE = 16000
@@ -165,3 +165,33 @@ def test_known_frame_scores(rows):
     shifted = test(lambda w: detector(w) + 1000 * np.square(np.diff(w[0])).sum() / np.square(w[0]).sum())
     assert shifted["auc_within"] == 1.0 and 0.5 < shifted["auc"] < 1.0
     assert shifted["clean_drop"] == pytest.approx(0, abs=1e-3)
+
+
+# ------------------------------------------------------------------------------------------------ other degradations
+
+
+@pytest.mark.parametrize("chain", ["noise(snr_db=0, share=0.33)", "clipping(level=0.1, share=0.33)"])
+def test_a_chain_degrades_a_third_of_every_clean_utterance(rows, chain):
+    examples = partly_degraded_set(rows, RATE, chain)
+    assert [example.name for example in examples] == [row.ID for row in rows[:6]]
+    for example in examples:
+        assert example.end - example.start == pytest.approx(0.33 * len(example.clean), rel=0.02)
+        outside = np.r_[example.noisy[: example.start], example.noisy[example.end :]]
+        assert np.array_equal(outside, np.r_[example.clean[: example.start], example.clean[example.end :]])
+    again = partly_degraded_set(rows, RATE, chain)
+    assert all(np.array_equal(a.noisy, b.noisy) for a, b in zip(examples, again, strict=True))
+    assert len({example.start for example in examples}) > 1, "not always at one place"
+
+
+def test_frames_between_two_losses_can_be_ignored(rows):
+    examples = partly_degraded_set(rows, RATE, "loss(rate=0.5, packet_ms=60, concealment=none, share=0.8)")
+    net = FakeNet(lambda windows: np.where((windows == 0).sum(axis=1) > 50, 1.0, 4.0), n_fft=64, hop_length=64)
+    changed = localization_metrics(net, examples, changed_only=True)
+    assert changed["auc"] > 0.95 > localization_metrics(net, examples)["auc"]
+
+
+def test_utterances_that_the_chain_leaves_as_they_are_cannot_be_used(rows):
+    with pytest.raises(ConfigError, match="left out"):
+        partly_degraded_set(rows, RATE, "loss(rate=0)")
+    with pytest.raises(ConfigError, match="no clean utterance"):
+        partly_degraded_set(rows[6:], RATE, "loss")
