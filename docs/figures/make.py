@@ -20,11 +20,13 @@ from speechtools import audio, tour
 from speechtools.audio.noises import TEST_NOISES, make_noise
 from speechtools.core import metrics
 from speechtools.core.plots import COLORS, save
-from speechtools.degradations.noise import partly_noisy
+from speechtools.degradations.noise import cut_noise, mix_at_snr, partly_noisy
 from speechtools.enhancement.plots import spectrograms
 from speechtools.inference import QualityNet, SpeakerEncoder, SpeechEnhancer
 from speechtools.measures.pesq import pesq_score
 from speechtools.quality.plots import frame_scores, score_scatter
+from speechtools.quality.region_plots import explained
+from speechtools.quality.regions import default_threshold
 from speechtools.speaker.plots import det, similarity_matrix
 from speechtools.speaker.trials import make_trials
 
@@ -111,12 +113,35 @@ def draw_dvectors(path: Path, folder: Path) -> str:
     return f"EER {metrics.eer(target, nontarget)[0]:.3f} over {len(scores)} trials"
 
 
+def draw_explained(path: Path, folder: Path) -> str:
+    """Draw three sentences, in which packets are lost, samples clipped and noise added, with their regions."""
+    tour.write_recordings(folder)
+    clean = np.concatenate([audio.read(folder / f"{name}.wav") for name in ("anna_1", "clara_1", "ben_2")])
+    samples, rng = clean.copy(), np.random.default_rng(0)
+    loss = speechtools.build("degradation/loss", rate=0.25, burst=2, concealment="none")
+    clipping = speechtools.build("degradation/clipping", level=0.1, kind="hard")
+    for start, end, degrade in (
+        (1.2, 2.6, loss),
+        (5.0, 7.2, clipping),
+        (8.6, 11.0, lambda part, rng: mix_at_snr(part, cut_noise(make_noise("street"), len(part), seed=0), 3.0)),
+    ):
+        stretch = slice(round(start * RATE), round(end * RATE))
+        samples[stretch] = degrade(clean[stretch], rng)
+    samples *= 0.9 / np.abs(samples).max()
+    audio.write(folder / "call.wav", samples)
+    net = QualityNet.from_hparams()
+    report = net.assess_samples(samples)
+    explained(path, "call.wav", samples, report, RATE, default_threshold(net.measure))
+    return ", ".join(f"{region.start:.1f}–{region.end:.1f} s costs {region.cost:.2f}" for region in report.regions())
+
+
 PLOTS: dict[str, Callable[[Path, Path], str]] = {
     "frame_scores": draw_frame_scores,
     "scatter": draw_scatter,
     "enhanced": draw_enhanced,
     "segment": draw_segment,
     "dvectors": draw_dvectors,
+    "explained": draw_explained,
 }
 
 
