@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_GAP_SECONDS = 1.0
 #: The probability of a cause that lasts is averaged over this window.
 CAUSE_SECONDS = 0.5
-#: Causes of single frames, which no average may hide.
+#: Causes of few frames, which an average would hide.
 LOCAL_CAUSES = ("clipping", "loss")
 #: Frame scores are averaged over this window before they are compared with a threshold.
 SCORE_SECONDS = 0.25
@@ -133,14 +133,18 @@ def _sliding_maximum(values: np.ndarray, size: int) -> np.ndarray:
 def smooth_causes(causes: np.ndarray, names: Sequence[str], hop: float, counts: np.ndarray) -> np.ndarray:
     """Smooth probabilities (time, causes), so that one fault is one stretch.
 
-    Causes that last are averaged over 0.5 s, and for all causes, gaps of up to a second are filled. The frames of
-    digital silence, which do not count, are gaps.
+    Causes that last are averaged over 0.5 s; the others are the median of three frames, which drops what is in one
+    frame alone. For all causes, gaps of up to a second are filled. The frames of digital silence, which do not count,
+    are gaps.
     """
     gap = round(MAX_GAP_SECONDS / hop)
     smoothed = np.zeros(causes.shape)
     for column, name in enumerate(names):
         values = np.where(counts, causes[:, column], 0.0)
-        if name not in LOCAL_CAUSES:
+        if name in LOCAL_CAUSES:  # a lost packet of 20 ms is in two frames or more
+            padded = np.pad(values, 1, mode="edge")
+            values = np.median([padded[:-2], values, padded[2:]], axis=0)
+        else:
             values = moving_average(values, round(CAUSE_SECONDS / hop), counts)
         smoothed[:, column] = closing(np.where(counts, values, 0.0), gap)
     return smoothed

@@ -23,7 +23,8 @@ def make_report(seconds=10.0, seed=0, silent=None, scale="raw_nb", higher_is_bet
     for name, (start, end) in causes.items():
         inside = (times >= start) & (times < end)
         # Bursts of loss have gaps, and noise is hidden by loud speech for some tenths of a second.
-        present = rng.random(len(times)) < 0.15 if name == "loss" else np.sin(5 * times) > -0.8
+        packets = np.repeat(rng.random(len(times) // 3 + 1) < 0.2, 3)[: len(times)]
+        present = packets if name == "loss" else np.sin(5 * times) > -0.8
         column = NAMES.index(name)
         probabilities[inside & present, column] = 0.9
     is_silent = np.zeros(len(times), dtype=bool)
