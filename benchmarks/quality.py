@@ -109,7 +109,10 @@ def bench_epoch(num_utterances: int = 640) -> list[tuple]:
     recipe = _recipe()
     rows = []
     utterances = list(builtin())[:num_utterances]
-    items = [SimpleNamespace(ID=u.utt_id, path=u.path, score=2.5 + 0.1 * (n % 9)) for n, u in enumerate(utterances)]
+    items = [
+        SimpleNamespace(ID=u.utt_id, path=u.path, score=2.5 + 0.1 * (n % 9), causes=None)
+        for n, u in enumerate(utterances)
+    ]
     dataset = recipe.dataio_prepare({"train": items}, RATE)["train"]
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -195,7 +198,7 @@ def train_on(num_utterances: int) -> None:
         for number in range(num_utterances):
             path = Path(name) / f"{number}.wav"
             soundfile.write(path, 0.1 * rng.standard_normal(3 * RATE), RATE)
-            items.append(SimpleNamespace(ID=str(number), path=path, score=2.5))
+            items.append(SimpleNamespace(ID=str(number), path=path, score=2.5, causes=None))
         dataset = recipe.dataio_prepare({"train": items}, RATE)["train"]
         batches = LengthBatchSampler([3.0] * num_utterances, 16)
         features, net = Magnitude(), QualityBLSTM()

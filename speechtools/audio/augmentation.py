@@ -1,5 +1,6 @@
 """Augmentation of batches in training: other noises, other microphones. Draws are torch's own."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,3 +85,29 @@ def equalize(
     # (batch, bins)
     equalized = (magnitudes.expm1() if log1p else magnitudes) * (10 ** (gains / 20)).unsqueeze(1)
     return equalized.log1p() if log1p else equalized
+
+
+def add_silence(
+    samples: np.ndarray, rng: np.random.Generator, sample_rate: int, max_seconds: float = 2.0
+) -> tuple[np.ndarray, int]:
+    """Put silence before and behind samples (samples,): digital silence, dither of one step of 16 bits, or faint noise.
+
+    Each of both lasts up to ``max_seconds``.
+
+    Returns
+    -------
+    np.ndarray
+        The longer samples.
+    int
+        How many were added in front.
+
+    Examples
+    --------
+    >>> longer, before = add_silence(np.ones(100, dtype=np.float32), np.random.default_rng(0), 16000)
+    >>> bool(longer[before : before + 100].all())
+    True
+    """
+    before, behind = (int(rng.uniform(0, max_seconds) * sample_rate) for _ in range(2))
+    level = rng.choice([0.0, 1 / 32768, 10 ** rng.uniform(-4.5, -3.2)])
+    silence = (level * rng.integers(-1, 2, before + behind)).astype(samples.dtype)
+    return np.concatenate([silence[:before], samples, silence[before:]]), before

@@ -7,6 +7,7 @@ started again: finished files stay, and a folder whose manifests exist is used a
 import hashlib
 import inspect
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -267,17 +268,19 @@ def prepare(
     return sets
 
 
-def cause_targets(text: str | None, times: np.ndarray) -> torch.Tensor:
+def cause_targets(text: str | None, times: np.ndarray, duration: float = math.inf) -> torch.Tensor:
     """Targets of a network's causes at times in seconds (time,), from a row's ``causes``: (time, causes).
 
-    1 is present, -1 absent, 0 unknown.
+    1 is present, -1 absent, 0 unknown. Nothing is known before 0 and after ``duration``.
 
     Examples
     --------
     >>> cause_targets("noise 0-1", np.array([0.5, 1.5]))[:, :2].tolist()
     [[1.0, -1.0], [-1.0, -1.0]]
     """
-    return torch.from_numpy(2 * parse_causes(text, times) - 1).nan_to_num(0.0)
+    targets = torch.from_numpy(2 * parse_causes(text, times) - 1).nan_to_num(0.0)
+    targets[(times < 0) | (times > duration)] = 0.0
+    return targets
 
 
 def draw_utterances(rows: list[QualityRow], count: int | None, seed: int = 0) -> list[QualityRow]:

@@ -4,12 +4,13 @@ python train.py hparams/qnet.yaml                                      # built-i
 python train.py hparams/qnet.yaml --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech
 """
 
+import zlib
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from speechtools import audio, training
-from speechtools.audio.augmentation import equalize
+from speechtools.audio.augmentation import add_silence, equalize
 from speechtools.audio.frames import frame_counts
 from speechtools.audio.recurrent import limit_recurrent_norm
 from speechtools.core.rows import read_rows
@@ -23,6 +24,7 @@ from speechtools.quality.outputs import all_outputs, gives_details
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split
+import numpy as np
 import speechbrain as sb
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
@@ -95,19 +97,35 @@ class QualityBrain(training.RecipeBrain):
         return {key: self.results["overall"][key] or 0.0 for key in ("mse", "lcc", "srcc")}
 
 
-def dataio_prepare(rows, sample_rate, features=None):
-    """Datasets by split, of waveforms, scores and, for the frames of ``features``, the causes of bad quality."""
+def dataio_prepare(rows, sample_rate, features=None, silence_share=0.0):
+    """Datasets by split, of waveforms, scores and, for the frames of ``features``, the causes of bad quality.
 
-    @takes("path", "causes_text")
+    Silence, which changes no score, is put around a share of the training waveforms.
+    """
+
+    @takes("id", "path", "causes_text", "is_training")
     @provides("wav", "causes")
-    def wav_pipeline(path, causes_text):
-        wav = torch.from_numpy(audio.read(path, sample_rate))
-        yield wav
-        yield quality_data.cause_targets(causes_text, features.frame_times(len(wav)) / sample_rate)
+    def wav_pipeline(name, path, causes_text, is_training):
+        samples, before = audio.read(path, sample_rate), 0
+        rng = np.random.default_rng(zlib.crc32(name.encode()))  # the same in every epoch, and when a run is resumed
+        spoken = len(samples)
+        if is_training and rng.uniform() < silence_share:
+            samples, before = add_silence(samples, rng, sample_rate)
+        yield torch.from_numpy(samples)
+        times = (features.frame_times(len(samples)) - before) / sample_rate
+        yield quality_data.cause_targets(causes_text, times, spoken / sample_rate)
 
     return {
         split: DynamicItemDataset(
-            {row.ID: {"path": row.path, "score": row.score, "causes_text": row.causes} for row in members},
+            {
+                row.ID: {
+                    "path": row.path,
+                    "score": row.score,
+                    "causes_text": row.causes,
+                    "is_training": split == "train",
+                }
+                for row in members
+            },
             dynamic_items=[wav_pipeline],
             output_keys=["id", "wav", "score", *(["causes"] if features else [])],
         )
@@ -124,7 +142,8 @@ if __name__ == "__main__":
     prepared = len(rows["train"])
     rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
     quality, features = hparams["quality"], hparams["features"]
-    datasets = dataio_prepare(rows, hparams["sample_rate"], features if gives_details(quality) else None)
+    details = features if gives_details(quality) else None
+    datasets = dataio_prepare(rows, hparams["sample_rate"], details, hparams["silence_share"])
     loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
     start_in_range(quality, find_measure(hparams["scale"]), [row.score for row in rows["train"]])
     fit = partial(quality_stages.fit_features, quality, datasets["train"], features, hparams["num_frames"])
