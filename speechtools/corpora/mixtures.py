@@ -22,13 +22,14 @@ from speechtools.core.jobs import map_in_processes, progress_bar
 from speechtools.core.registry import build
 from speechtools.corpora.utterance import Utterance
 from speechtools.degradations.causes import Presence, format_causes, traced
-from speechtools.degradations.chain import parse_chain
+from speechtools.degradations.lists import parse_degradations
 from speechtools.degradations.noise import PEAK_LIMIT, NoiseTypes, cut_noise, mix_at_snr, read_cached
 
 #: Enhances waveforms (samples,), a list of them at a time, and keeps their lengths.
 Enhance = Callable[[list[np.ndarray]], list[np.ndarray]]
-#: How much noise an enhancer has left is not known.
+#: How much an enhancer has left of the noise, or of other causes, is not known.
 _CAUSES_OF_ENHANCED = "?noise; processing"
+_CAUSES_OF_OTHERS_ENHANCED = "?noise; ?reverberation; ?clipping; ?loss; ?band-limit; processing"
 #: ``(clean, rng) -> degraded``, both (samples,).
 Degrade = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -52,6 +53,8 @@ class Mixture:
         Of the offset of the noise, or of the draws of another degradation.
     degradation, options : str, dict
         Name of a plugin of the kind ``degradation``, without its kind, and its arguments; ``"noise"`` if planned.
+    enhance : bool
+        Whether the degraded speech is enhanced. A degradation may be named ``enhanced``, too.
     """
 
     mixture_id: str
@@ -66,6 +69,7 @@ class Mixture:
     seed: int = 0
     degradation: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    enhance: bool = False
 
 
 # --------------------------------------------------------------------------------------------------------- the plans
@@ -177,66 +181,6 @@ def plan_test(
     return mixtures
 
 
-class PlannedDegradation(NamedTuple):
-    """A plugin of the kind ``degradation``, its options, and the name of the subset if it has one of its own."""
-
-    name: str
-    options: dict[str, Any]
-    subset: str = ""
-
-
-def parse_degradations(degradations: str | dict | Sequence[str | dict]) -> list[PlannedDegradation]:
-    """Read a list of degradations: names, names with options, or chains, which may have names.
-
-    They are written as in ``[clipping, {clipping: {level: 0.1}}, {phone: "noise(snr_db=20)+gsm"}, reverb+opus]``.
-
-    Raises
-    ------
-    ConfigError
-        It is not such a list.
-    PluginError
-        There is no such plugin, or it does not take such options.
-
-    Examples
-    --------
-    >>> [tuple(degradation) for degradation in parse_degradations(["clipping", {"far": "noise+clipping(level=0.1)"}])]
-    [('clipping', {}, ''), ('chain', {'steps': 'noise+clipping(level=0.1)'}, 'far')]
-    """
-    if isinstance(degradations, (str, dict)):
-        degradations = [degradations]
-    parsed: list[PlannedDegradation] = []
-    for entry in degradations:
-        if isinstance(entry, str):
-            is_chain = any(mark in entry for mark in "(+")
-            parsed.append(PlannedDegradation(*(("chain", {"steps": entry}) if is_chain else (_short(entry), {}))))
-            continue
-        if not isinstance(entry, dict) or not all(isinstance(value or {}, dict | str) for value in entry.values()):
-            raise ConfigError(
-                f"degradations={degradations!r}: {entry!r} is neither a name, nor options by name, nor a named chain. "
-                "Pass a list such as [clipping, {clipping: {level: 0.1}}, {phone: noise+gsm}]."
-            )
-        for name, value in entry.items():
-            if isinstance(value, str):
-                parsed.append(PlannedDegradation("chain", {"steps": value}, name))
-            else:
-                parsed.append(PlannedDegradation(_short(name), value or {}))
-    for degradation in parsed:
-        build(f"degradation/{degradation.name}", **degradation.options)
-    return parsed
-
-
-def plugins_of(degradations: Sequence[str | dict]) -> list[str]:
-    """The plugins of a list that :func:`parse_degradations` reads, and of its chains, as ``degradation/name``."""
-    parsed = parse_degradations(degradations)
-    names = {name for name, _, _ in parsed}
-    names |= {step.name for name, options, _ in parsed if name == "chain" for step in parse_chain(options["steps"])}
-    return sorted(f"degradation/{name}" for name in names)
-
-
-def _short(name: str) -> str:
-    return name.removeprefix("degradation/")
-
-
 def _noisy(noise_type: str, noise: Path, snr_db: float) -> tuple[str, dict]:
     """The subset of noisy speech, and the fields of a mixture."""
     return "noisy", {"degradation": "noise", "noise_type": noise_type, "noise": noise, "snr_db": float(snr_db)}
@@ -266,7 +210,7 @@ def _mixture(
 
 def _enhanced(mixture: Mixture) -> Mixture:
     mixture_id = mixture.mixture_id.replace(f"-{mixture.subset.partition('(')[0]}-", "-enhanced-", 1)
-    return replace(mixture, mixture_id=mixture_id, subset="enhanced")
+    return replace(mixture, mixture_id=mixture_id, subset="enhanced", enhance=True)
 
 
 def _deal(rng: np.random.Generator, values: list, count: int) -> list:
@@ -424,6 +368,7 @@ def enhance_mixtures(
     enhance: Enhance,
     batch_size: int = 32,
     progress: bool = True,
+    noises: dict[str, NoiseTypes] | None = None,
 ) -> tuple[dict[str, Made], dict[str, str]]:
     """Mix and enhance, ``batch_size`` files at a time, in this process; otherwise like :func:`make_mixtures`.
 
@@ -431,7 +376,11 @@ def enhance_mixtures(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    degradations = build_degradations(mixtures, sample_rate)
+    degradations = build_degradations(mixtures, sample_rate, noises)
+    causes = {
+        mixture.mixture_id: _CAUSES_OF_OTHERS_ENHANCED if mixture.noise is None else _CAUSES_OF_ENHANCED
+        for mixture in mixtures
+    }
     made: dict[str, Made] = {}
     rejected: dict[str, str] = {}
     with progress_bar(None, "enhancing", len(mixtures), progress) as bar:
@@ -441,7 +390,7 @@ def enhance_mixtures(
                 path = folder / f"{mixture.mixture_id}.wav"
                 try:
                     if path.exists():
-                        made[mixture.mixture_id] = Made(audio.duration(path), _CAUSES_OF_ENHANCED)
+                        made[mixture.mixture_id] = Made(audio.duration(path), causes[mixture.mixture_id])
                     else:
                         mixed[mixture.mixture_id], _ = mix(mixture, sample_rate, degradations)
                 except AudioError as error:
@@ -452,7 +401,7 @@ def enhance_mixtures(
                     # 16-bit audio: an enhanced file must not clip either.
                     samples = samples * min(1.0, PEAK_LIMIT / float(np.abs(samples).max()))
                     audio.write(folder / f"{name}.wav", samples, sample_rate)
-                    made[name] = Made(samples.size / sample_rate, _CAUSES_OF_ENHANCED)
+                    made[name] = Made(samples.size / sample_rate, causes[name])
                 except AudioError as error:
                     rejected[name] = str(error)
             bar.update(min(batch_size, len(mixtures) - first))

@@ -28,6 +28,7 @@ from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.corpora.row_checks import check_length, check_score, check_snr
 from speechtools.corpora.utterance import Utterance
 from speechtools.degradations.causes import parse_causes
+from speechtools.degradations.lists import parse_degradations, plugins_of
 from speechtools.degradations.noise import NoiseTypes, check_snrs
 from speechtools.measures import find_measure
 from speechtools.measures.labels import LabelJob, add_rejected, label
@@ -118,9 +119,11 @@ def _check(
             "or choose a measure that can be computed, such as raw_nb."
         )
     with naming("degradations"):
-        mixing.parse_degradations(degradations)
+        parsed = parse_degradations(degradations)
     with naming("test_degradations"):
-        mixing.parse_degradations(test_degradations or ())
+        parsed += parse_degradations(test_degradations or ())
+    if enhanced_share and any(degradation.subset == "enhanced" for degradation in parsed):
+        raise ConfigError(f"enhanced_share={enhanced_share} makes a subset enhanced. Give the chain another name.")
     for name, snrs_db in (("train_snrs_db", train_snrs_db), ("test_snrs_db", test_snrs_db)):
         if snrs_db or not degradations:  # without SNRs, only the degradations are planned
             check_snrs(name, snrs_db)
@@ -189,7 +192,7 @@ def prepare(
         their utterances carry. Their measure must be ``scale``; if they state none, the default ``raw_nb`` is refused.
     degradations : str, dict or sequence
         Plugins of the kind ``degradation`` besides the noises, as
-        :func:`speechtools.corpora.mixtures.parse_degradations` reads them.
+        :func:`speechtools.degradations.lists.parse_degradations` reads them.
     test_degradations : str, dict or sequence, optional
         Those of the test. Default: the same.
     max_seconds : float, optional
@@ -210,10 +213,11 @@ def prepare(
     arguments = locals()
     _check(**{name: arguments[name] for name in inspect.signature(_check).parameters})
     for name in ("degradations", "test_degradations", "max_seconds"):
-        if not options[name]:  # sets of earlier versions are used as they are
+        unused = options[name] is None or (name == "degradations" and not options[name])
+        if unused:  # sets of earlier versions are used as they are
             options.pop(name)
     if labels == "measure":  # edited plugins of yours make new sets
-        used = mixing.plugins_of([*_listed(degradations), *_listed(test_degradations)])
+        used = plugins_of([*_listed(degradations), *_listed(test_degradations)])
         options["plugins"] = fingerprints_of_plugins([f"measure/{find_measure(scale).name}", *used])
     if enhanced_share:
         if enhancer is None or enhance is None:
@@ -324,11 +328,11 @@ def _make(
 ) -> dict[str, list[QualityRow]]:
     """Make the files of a plan and label them: rows by split, without the files that were rejected."""
     audio_folder = folder / "audio"
-    unprocessed = [mixture for mixture in plan if mixture.subset != "enhanced"]
+    unprocessed = [mixture for mixture in plan if not mixture.enhance]
     made, rejected = mixing.make_mixtures(unprocessed, audio_folder, sample_rate, num_workers, noises=noises)
-    to_enhance = [mixture for mixture in plan if mixture.subset == "enhanced"]
+    to_enhance = [mixture for mixture in plan if mixture.enhance]
     if enhance is not None and to_enhance:
-        enhanced, more_rejected = mixing.enhance_mixtures(to_enhance, audio_folder, sample_rate, enhance)
+        enhanced, more_rejected = mixing.enhance_mixtures(to_enhance, audio_folder, sample_rate, enhance, noises=noises)
         made, rejected = made | enhanced, rejected | more_rejected
     paths = {name: audio_folder / f"{name}.wav" for name in made}
     mixtures = [mixture for mixture in plan if mixture.mixture_id in made]

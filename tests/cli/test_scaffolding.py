@@ -14,7 +14,7 @@ import speechtools
 from speechtools import scaffolding
 from speechtools.core.contract import contract, contracts
 from speechtools.core.errors import SpeechtoolsError
-from speechtools.corpora.mixtures import parse_degradations
+from speechtools.degradations.lists import parse_degradations
 from speechtools.training import options
 from speechtools.training.command_line import parse
 from speechtools.training.trees import plain

@@ -13,6 +13,7 @@ from speechtools.core import registry
 from speechtools.core.errors import ConfigError, CorpusError, PluginError
 from speechtools.corpora import mixtures as mixing
 from speechtools.corpora.utterance import Utterance
+from speechtools.degradations.lists import parse_degradations
 from tests.corpora.test_splits import noise_types, utterances
 from tests.degradations.test_noise import RNG, write
 
@@ -20,7 +21,7 @@ from tests.degradations.test_noise import RNG, write
 def noisy_twin(mixture):
     """What an enhanced mixture was before; any other as it is."""
     name = mixture.mixture_id.replace("enhanced", "noisy")
-    return replace(mixture, subset=mixture.subset.replace("enhanced", "noisy"), mixture_id=name)
+    return replace(mixture, subset=mixture.subset.replace("enhanced", "noisy"), mixture_id=name, enhance=False)
 
 
 def subsets(plan):
@@ -96,11 +97,13 @@ def test_every_test_utterance_has_every_degradation():
         (["clippin"], PluginError, "clipping"),
         ([{"clipping": {"levels": 1}}], PluginError, "level"),
         ([3], ConfigError, "degradations"),
+        ([{"a/b": "noise+gsm"}], ConfigError, "a/b"),
+        ([{"clean": "noise+gsm"}], ConfigError, "clean"),
     ],
 )
 def test_wrong_degradations(degradations, error, token):
     with pytest.raises(error, match=token):
-        mixing.parse_degradations(degradations)
+        parse_degradations(degradations)
 
 
 # ------------------------------------------------------------------------------------------------------------- files

@@ -205,6 +205,13 @@ def test_enhanced_files_are_made_of_their_noisy_twins_and_labelled(enhanced):
         assert all(getattr(row, name) == getattr(twin, name) for name in ("speaker", "noise", "snr_db", "duration"))
 
 
+def test_a_chain_named_enhanced_is_made_without_an_enhancer(tmp_path, builtin_cache):
+    options = {name: value for name, value in ENHANCED.items() if name != "enhanced_share"}
+    sets = prepare(tmp_path, degradations=[{"enhanced": "noise(snr_db=5)+spectral-enhancer"}], **options)
+    assert subsets(sets)["test"] == {"clean": 1, "noisy": 4, "enhanced": 1}
+    assert {row.causes for row in read(sets) if row.subset == "enhanced"} == {"?noise; processing"}
+
+
 def test_sets_of_another_enhancer_are_other_sets_and_an_interrupted_one_is_resumed(enhanced, tmp_path):
     folder, sets = enhanced
     same = trained_model(tmp_path / "copied")
