@@ -104,12 +104,12 @@ def _conditions(where: str | None, quality_model: str | None) -> "Where | None":
     ConfigError
         It has another form, or is missing beside ``--quality_model``.
     """
-    from speechtools.quality.selective import Where
-
     if where is None:
         if quality_model is not None:
             raise ConfigError("--quality_model is the model of --where, such as --where below=2.5. Pass both.")
         return None
+    from speechtools.quality.selective import Where
+
     with naming("--where"):
         return Where.parse(where)
 

@@ -19,8 +19,8 @@ _LENGTHS, _WIDTHS, _HEIGHTS, _FROM_WALL = (3.0, 10.0), (2.5, 8.0), (2.3, 4.0), 0
 _MAX_ORDER = 20
 #: A recorded response begins so many seconds before its largest sample, and ends so many after it.
 _BEFORE, _AFTER = 0.001, 3.0
-#: Responses that a process keeps in memory, of about 40 kB each.
-_CACHED = 1024
+#: Responses that a process keeps in memory: simulated ones of about 40 kB at 16 kHz, recorded ones of up to 200 kB.
+_CACHED, _CACHED_RECORDINGS = 1024, 256
 
 
 @plugin("degradation/reverb")
@@ -246,7 +246,7 @@ def _find_responses(folder: str) -> list[Path]:
     return files
 
 
-@functools.lru_cache(maxsize=_CACHED)
+@functools.lru_cache(maxsize=_CACHED_RECORDINGS)
 def _read_response(path: Path, sample_rate: int) -> tuple[np.ndarray, int]:
     """Read a recorded response (samples,), with a direct path of 1, and the sample at which that is."""
     recorded = audio.read(path, sample_rate, refuse_silence=True, channel=0)

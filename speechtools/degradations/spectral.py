@@ -71,7 +71,7 @@ class SpectralEnhancer:
         sample_rate: int = 16000,
     ):
         self.method = check_choices("method", method, _METHODS)
-        self.strength = check_range("strength", strength, 0, 100)
+        self.strength = check_range("strength", strength, 0.01, 100)
         self.floor_db = check_range("floor_db", floor_db, -100, 0)
         self.tracker = check_choices("tracker", tracker, _TRACKERS)
         self.overlap = check_choices("overlap", overlap, (0.5, 0.75))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from speechtools.audio.frames import frame_counts, length_mask
 from speechtools.audio.recurrent import both_ways, set_forget_gate_bias
+from speechtools.core.errors import ConfigError
 from speechtools.core.registry import plugin
 from speechtools.degradations.causes import CAUSES
 from speechtools.quality.outputs import QualityOutputs
@@ -73,6 +74,8 @@ class ConvBLSTM(nn.Module):
         measures: Sequence[str] = (),
     ):
         super().__init__()
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size={kernel_size} must be an odd number, so that a frame is in the middle.")
         padding = kernel_size // 2
         self.conv = nn.Conv1d(input_size, channels, kernel_size, padding=padding)
         self.conv_half = nn.Conv1d(channels, channels, kernel_size, stride=2, padding=padding)

@@ -109,6 +109,8 @@ def test_laws_hold_for_every_method():
 
 
 def test_impossible_parameters_are_named():
+    with pytest.raises(ConfigError, match="strength"):  # it is drawn in its logarithm
+        SpectralEnhancer(strength=(0, 2))
     with pytest.raises(ConfigError, match="method='winer'"):
         SpectralEnhancer("winer")
     with pytest.raises(ConfigError, match="overlap"):
