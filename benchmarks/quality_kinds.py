@@ -34,7 +34,7 @@ from speechtools.quality.inference import QualityReport
 GROUPS = {
     "clean": ("clean",),
     "noise": ("noise", "noisy"),
-    "enhanced": ("enhanced", "enhanced-network"),
+    "enhanced": ("enhanced", "enhanced-spectral", "enhanced-network"),
     "reverb": ("reverb", "reverb-noise"),
     "loss": ("loss", "gaps", "clicks"),
     "codec": ("codec", "codec-unheard"),

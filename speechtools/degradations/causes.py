@@ -50,15 +50,18 @@ class Presence:
     def follow(self, degrade: Callable, before: np.ndarray, after: np.ndarray, sample_rate: int) -> None:
         """Add what a plugin leaves in the speech (samples,) that it has changed, by its attribute ``causes``.
 
-        Of the causes in its attribute ``hides``, it may have removed a part. A plugin without ``causes`` may have left
-        any.
+        It may also have left those in ``may_leave``, and may have removed a part of those in ``may_remove``: whether
+        these are present is unknown. A plugin without ``causes`` may have left any.
         """
         causes = getattr(degrade, "causes", None)
         if causes is None:
             self.unknown.update(CAUSES)
             return
         self.add(causes, before, after, sample_rate)
-        self.unknown.update(cause for cause in getattr(degrade, "hides", ()) if np.any(self.blocks.get(cause, False)))
+        present = {cause for cause, blocks in self.blocks.items() if np.any(blocks)}
+        self.unknown -= {cause for cause in causes if cause in present}
+        self.unknown |= present & set(getattr(degrade, "may_remove", ()))
+        self.unknown |= set(getattr(degrade, "may_leave", ())) - present
 
 
 def traced(

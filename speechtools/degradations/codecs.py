@@ -30,6 +30,7 @@ class _Codec(ABC):
     """A degradation that sends speech through a coding, which it draws for every call."""
 
     causes: tuple[str, ...] = ("processing",)
+    may_leave: tuple[str, ...] = ()
 
     def __init__(self, sample_rate: int):
         if not isinstance(sample_rate, int) or sample_rate < 8000:
@@ -75,6 +76,8 @@ class MP3(_Codec):
     (4800,)
     """
 
+    may_leave = ("band-limit",)  # at low bit rates
+
     def __init__(self, kbps: Range = (8, 48), sample_rate: int = 16000):
         super().__init__(sample_rate)
         self._rate = _rate(_MP3_RATES, sample_rate)
@@ -103,6 +106,8 @@ class Vorbis(_Codec):
         In Hz.
     """
 
+    may_leave = ("band-limit",)  # at low bit rates
+
     def __init__(self, quality: Range = (0, 2), sample_rate: int = 16000):
         super().__init__(sample_rate)
         self.quality = check_range("quality", quality, 0, 10)
@@ -127,6 +132,8 @@ class Opus(_Codec):
     sample_rate : int
         In Hz.
     """
+
+    may_leave = ("band-limit",)  # at low bit rates
 
     def __init__(self, kbps: Range = (6, 24), sample_rate: int = 16000):
         super().__init__(sample_rate)
@@ -335,6 +342,8 @@ class AAC(_Codec):
     #: What must be installed.
     needs = "the package av, or a program ffmpeg"
 
+    may_leave = ("band-limit",)  # at low bit rates
+
     def __init__(self, kbps: Range = (12, 48), sample_rate: int = 16000):
         super().__init__(sample_rate)
         self.kbps = check_range("kbps", kbps, 8, 160)
@@ -441,5 +450,5 @@ class Codec:
     def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Send samples (samples,) through one of the codecs."""
         codec = self._codecs[rng.integers(len(self._codecs))]
-        self.causes = codec.causes
+        self.causes, self.may_leave = codec.causes, codec.may_leave
         return codec(clean, rng)

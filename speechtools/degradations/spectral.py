@@ -59,7 +59,7 @@ class SpectralEnhancer:
 
     causes: tuple[str, ...] = ("processing",)
     #: Nobody knows how much noise it leaves.
-    hides: tuple[str, ...] = ("noise",)
+    may_remove: tuple[str, ...] = ("noise",)
 
     def __init__(
         self,

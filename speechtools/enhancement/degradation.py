@@ -33,7 +33,7 @@ class NoiseThenEnhancer(AdditiveNoise):
 
     causes = ("noise", "processing")
     #: Nobody knows how much noise is left.
-    hides = ("noise",)
+    may_remove = ("noise",)
     #: Networks do not run in forked processes.
     in_one_process = True
 

@@ -131,8 +131,11 @@ class RawPESQ(_PESQ):
     minimum, maximum = -0.5, 4.5
 
     def __call__(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
-        """Return the raw score of a degraded signal (samples,) against its reference (samples,)."""
-        return float(raw_from_nb(super().__call__(reference, degraded, sample_rate)))
+        """Return the raw score of a degraded signal (samples,) against its reference (samples,).
+
+        The worst signals are a little below the scale's end of -0.5, and get -0.5.
+        """
+        return max(self.minimum, float(raw_from_nb(super().__call__(reference, degraded, sample_rate))))
 
 
 @plugin("measure/pesq-nb")
