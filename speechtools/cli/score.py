@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -45,6 +46,24 @@ class ScoreRow(Row):
     scale: str | None = None
     model: str | None = None
     error: str | None = None
+
+
+def measure_columns(measures: Iterable[str]) -> dict[str, str]:
+    """The columns of a model's further scores, by measure.
+
+    >>> measure_columns(["mos", "si-sdr"])
+    {'mos': 'mos', 'si-sdr': 'si_sdr'}
+    """
+    names = {name: re.sub(r"\W", "_", name) for name in measures}
+    return {name: f"{column}_score" if column in ScoreRow.columns() else column for name, column in names.items()}
+
+
+def score_row(measures: Iterable[str]) -> type[ScoreRow]:
+    """The rows of a model with these further scores, which become columns."""
+    fields = [(column, float | None, None) for column in measure_columns(measures).values()]
+    if not fields:
+        return ScoreRow
+    return dataclasses.make_dataclass("ScoreRow", fields, bases=(ScoreRow,), frozen=True, kw_only=True)
 
 
 @command(
@@ -97,6 +116,8 @@ def score(
     Folders are searched for audio files; `-` is the standard input. The output has a line for each recording: its
     score, a tab, its path. On a terminal, a header explains the scale.
 
+    Further scores of a model, such as MOS, follow the path.
+
     With --csv or --jsonl, the results are written to a file instead; `-` is the standard output. Missing folders of
     outputs are created. The file grows with every recording, and --resume continues it.
 
@@ -116,9 +137,10 @@ def score(
     plots = plot_files(files, png, overwrite or resume) if png else {}
     outputs = {option: [path] for option, path in (("--csv", csv_path), ("--jsonl", jsonl_path)) if path}
     refuse_inputs(files, outputs | {"--png": plots.values()})
-    tables = open_tables(ScoreRow, csv_path, jsonl_path, overwrite, resume)
-    remaining = [path for path in files if not is_finished(path, tables)]
     net = load_model("QualityNet", model, device)
+    row_model = score_row(net.measure_names)
+    tables = open_tables(row_model, csv_path, jsonl_path, overwrite, resume)
+    remaining = [path for path in files if not is_finished(path, tables)]
     model = model or net.BUNDLED.name
     below = default_threshold(net.measure) if below is None else below
     explainer = make_explainer(explain, num_regions, order, net, below)
@@ -126,12 +148,13 @@ def score(
         check_resumed(next(score_rows(net, model, earlier[:1], 1, below, {}, channel))[0], tables)
     if not tables and sys.stdout.isatty():
         print(f"# {describe_scale(net.scale, net.measure)}\n# score\tfile")
-    rows = []
+    rows, columns = [], measure_columns(net.measure_names)
     results = score_rows(net, model, remaining, batch_size, below, plots, channel, explainer)
     for row in write_all(results, tables, files):
         lines = explainer.lines.pop(row.file, []) if explainer else []
         if row.score is not None and (not tables or (lines and not any(table.is_stream for table in tables))):
-            tqdm.write("\n".join([f"{row.score:.2f}\t{printable(row.file)}", *lines]), file=sys.stdout)
+            further = "".join(f"\t{name}={getattr(row, column):.2f}" for name, column in columns.items())
+            tqdm.write("\n".join([f"{row.score:.2f}\t{printable(row.file)}{further}", *lines]), file=sys.stdout)
         rows.append(row)
     failed = [row for row in rows if row.error]
     summary = f"{recordings(len(rows) - len(failed))} scored on the scale {net.scale}"
@@ -188,9 +211,10 @@ def score_rows(
     explainer: Explainer | None = None,
 ) -> Iterator[tuple[ScoreRow, dict[str, Any]]]:
     """Yield a row for each recording, in order, and its frames for the JSON lines; draw its plot, if it has one."""
+    row_model, columns = score_row(net.measure_names), measure_columns(net.measure_names)
     for path, report in progress(net.assess_files(paths, batch_size, channel=channel), "scoring", len(paths)):
         if isinstance(report, AudioError):
-            yield ScoreRow(file=str(path), error=str(report)), {}
+            yield row_model(file=str(path), error=str(report)), {}
             continue
         regions = [] if below is None else report.degraded_regions(below)
         degraded = None if below is None else [[round(r.start, 3), round(r.end, 3), round(r.score, 3)] for r in regions]
@@ -216,7 +240,7 @@ def score_rows(
                 frames["figure"] = str(figure)
             except Exception as reason:  # whatever it is, the score and the other recordings are kept
                 error = f"{path} was scored, but {plots[path]} cannot be plotted: {reason}"
-        row = ScoreRow(
+        row = row_model(
             file=str(path),
             score=round(report.score, 4),
             seconds=round(report.duration, 3),
@@ -224,6 +248,7 @@ def score_rows(
             scale=net.scale,
             model=model,
             error=error,
+            **{column: round(report.measures[name], 4) for name, column in columns.items()},
         )
         yield row, frames
 

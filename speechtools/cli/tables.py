@@ -84,7 +84,7 @@ class Table(abc.ABC):
         if self.is_stream or not os.path.exists(path) or not os.path.getsize(path):
             return
         with open(path, encoding="utf-8", errors="replace", newline="") as stream:
-            is_table = self._is_table(stream.readline(4096))
+            is_table = self._is_table(stream.readline(4096), resume)
         if not is_table and (resume or not overwrite):
             remedy = "Choose another output" + (", or pass --overwrite." if not resume else ".")
             raise ConfigError(f"{option}={path} exists and is not a table that this command wrote. {remedy}")
@@ -120,8 +120,8 @@ class Table(abc.ABC):
         self.stream.flush()
 
     @abc.abstractmethod
-    def _is_table(self, first_line: str) -> bool:
-        """Whether a file that begins with this line is such a table."""
+    def _is_table(self, first_line: str, same_columns: bool) -> bool:
+        """Whether a file that begins with this line is such a table; it may have other further columns, or not."""
 
     @abc.abstractmethod
     def _finished_lines(self, text: str) -> Iterator[tuple[str, str]]:
@@ -151,8 +151,11 @@ class Table(abc.ABC):
 class CsvTable(Table):
     """Rows as CSV, with a header."""
 
-    def _is_table(self, first_line: str) -> bool:
-        return first_line == self._header()
+    def _is_table(self, first_line: str, same_columns: bool) -> bool:
+        if same_columns:
+            return first_line == self._header()
+        base = [model for model in self.model.__mro__ if issubclass(model, Row) and model is not Row][-1]
+        return next(csv.reader([first_line]), [])[: len(base.columns())] == base.columns()
 
     def _finished_lines(self, text: str) -> Iterator[tuple[str, str]]:
         whole = text[: text.rfind("\n") + 1]  # the last line of a killed process may be torn
@@ -173,7 +176,7 @@ class CsvTable(Table):
 class JsonTable(Table):
     """Rows as JSON lines, with the details."""
 
-    def _is_table(self, first_line: str) -> bool:
+    def _is_table(self, first_line: str, same_columns: bool) -> bool:
         return first_line.startswith('{"file": ')
 
     def _finished_lines(self, text: str) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 from speechtools import audio
@@ -62,27 +63,51 @@ def labelled(data_folder: str | Path) -> Iterator[Utterance]:
         raise CorpusError(
             f"{root} has no {LIST}. Write it, with the columns path and score and a row per rating.{hint}"
         )
-    ratings: dict[Path, list[LabelRow]] = {}
-    listed = list(iterate_rows(root / LIST, LabelRow))
-    numbers: dict[Path, list[int]] = {}
-    for number, row in enumerate(listed, start=2):
-        if row.split and row.split.lower() not in _layout.SPLITS:
-            raise CorpusError(f"{root / LIST}: split={row.split!r} of {row.path} is not train, valid or test.")
-        ratings.setdefault(row.path, []).append(row)
-        numbers.setdefault(row.path, []).append(number)
     utterances = []
-    for path, rows in ratings.items():
-        first, score = rows[0], sum(row.score for row in rows) / len(rows)
-        if any(replace(row, score=first.score) != first for row in rows):
-            raise CorpusError(f"{root / LIST}: the rows of {path} differ in more than the score. Make them agree.")
-        utt_id, split = "-".join(path.with_suffix("").parts), _layout.SPLITS.get(first.split.lower(), "")
-        speaker, measure = first.speaker or utt_id, first.measure or None
-        place = f"{root / LIST}, row {' and '.join(map(str, numbers[path]))}"
-        fields = utt_id, speaker, split, root / path, 0.0
-        utterances.append(Utterance(*fields, score=score, measure=measure, score_place=place))
-    for number, row in enumerate(listed, start=2):
-        for problem in check_score(row.score, row.measure) if row.measure else ():
-            raise CorpusError(f"{root / LIST}, row {number}: {problem}")
-    if averaged := sum(len(rows) > 1 for rows in ratings.values()):
-        logger.info("%d of %d recordings have several scores in %s: their mean is used.", averaged, len(ratings), LIST)
+    for row, place in read_labels(root / LIST):
+        utt_id = "-".join(row.path.with_suffix("").parts)
+        fields = utt_id, row.speaker or utt_id, row.split, root / row.path, 0.0
+        utterances.append(Utterance(*fields, score=row.score, measure=row.measure or None, score_place=place))
     return _layout.with_durations(root, utterances, root / LIST)
+
+
+def read_labels(path: Path, measure: str = "") -> list[tuple[LabelRow, str]]:
+    """Read a list of scores; those of a recording are averaged.
+
+    Parameters
+    ----------
+    path : Path
+        The list, as :func:`labelled` describes it.
+    measure : str
+        What scores are on whose row does not say it. A recording may then have scores on several measures.
+
+    Returns
+    -------
+    list of tuple
+        A row for each recording (and measure), whose ``split`` is train, valid, test or empty; and where its scores
+        are, for messages.
+
+    Raises
+    ------
+    CorpusError
+        As for :func:`labelled`.
+    """
+    groups: dict[tuple[Path, str], list[tuple[int, LabelRow]]] = {}
+    for number, row in enumerate(iterate_rows(path, LabelRow), start=2):
+        if row.split and row.split.lower() not in _layout.SPLITS:
+            raise CorpusError(f"{path}: split={row.split!r} of {row.path} is not train, valid or test.")
+        row = replace(row, measure=row.measure or measure, split=_layout.SPLITS.get(row.split.lower(), ""))
+        groups.setdefault((row.path, measure and row.measure), []).append((number, row))
+    labels, numbered = [], []
+    for (name, _), group in groups.items():
+        first, score = group[0][1], sum(row.score for _, row in group) / len(group)
+        if any(replace(row, score=first.score) != first for _, row in group):
+            raise CorpusError(f"{path}: the rows of {name} differ in more than the score. Make them agree.")
+        labels.append((replace(first, score=score), f"{path}, row {' and '.join(str(number) for number, _ in group)}"))
+        numbered += group
+    for number, row in sorted(numbered, key=itemgetter(0)):
+        for problem in check_score(row.score, row.measure) if row.measure else ():
+            raise CorpusError(f"{path}, row {number}: {problem}")
+    if averaged := sum(len(group) > 1 for group in groups.values()):
+        logger.info("%d of %d recordings have several scores in %s: their mean is used.", averaged, len(groups), path)
+    return labels

@@ -39,7 +39,7 @@ def check_score(score: float, measure: str) -> Iterator[str]:
     if not scale.minimum - BELOW_SCALE <= score <= scale.maximum + 1e-3:
         yield (
             f"score={score:g} is outside the range of {measure}, {scale.minimum:g} to {scale.maximum:g}. "
-            "Correct it; if the scores are on another scale, name that one, as in scale=mos."
+            "Correct it; if the scores are on another scale, name that one (scale=mos, or the list's column measure)."
         )
 
 

@@ -76,6 +76,8 @@ class ConvBLSTM(nn.Module):
         super().__init__()
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ConfigError(f"kernel_size={kernel_size} must be an odd number, so that a frame is in the middle.")
+        #: Names of the further scores.
+        self.measures = tuple(measures)
         padding = kernel_size // 2
         self.conv = nn.Conv1d(input_size, channels, kernel_size, padding=padding)
         self.conv_half = nn.Conv1d(channels, channels, kernel_size, stride=2, padding=padding)

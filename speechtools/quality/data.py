@@ -32,6 +32,7 @@ from speechtools.degradations.lists import parse_degradations, plugins_of
 from speechtools.degradations.noise import NoiseTypes, check_snrs
 from speechtools.measures import find_measure
 from speechtools.measures.labels import LabelJob, add_rejected, label
+from speechtools.quality.rating_lists import is_list
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ def _check(
     max_seconds: float | None,
 ) -> None:
     """Check arguments of :func:`prepare`."""
+    labels = _own_labels(labels)
     with naming("scale"):
         measure = find_measure(scale)
     if labels == "measure" and getattr(measure, "from_listeners", False):
@@ -135,7 +137,9 @@ def _check(
     check_number("num_test_utterances", num_test_utterances, 1, whole=True)
     check_number("enhanced_share", enhanced_share, 0, 1)
     if labels not in LABELS:
-        raise ConfigError(f"labels={labels!r} is not one of {', '.join(LABELS)}.{did_you_mean(labels, LABELS)}")
+        raise ConfigError(
+            f"labels={labels!r} is not one of {', '.join(LABELS)}, or a CSV file.{did_you_mean(labels, LABELS)}"
+        )
     if labels == "corpus" and enhanced_share:
         raise ConfigError("labels=corpus takes recordings as they are; set enhanced_share to 0.")
     if labels == "corpus" and "builtin" in sources.corpora:
@@ -190,6 +194,7 @@ def prepare(
     labels : str
         ``measure`` makes mixtures and labels them; ``corpus`` takes the recordings as they are, with the scores that
         their utterances carry. Their measure must be ``scale``; if they state none, the default ``raw_nb`` is refused.
+        A list of :mod:`ratings <speechtools.quality.ratings>`, which are learned besides, is taken as ``measure``.
     degradations : str, dict or sequence
         Plugins of the kind ``degradation`` besides the noises, as
         :func:`speechtools.degradations.lists.parse_degradations` reads them.
@@ -205,6 +210,7 @@ def prepare(
     CorpusError, ConfigError
         From the readers, the mixing and the labelling; or no file of a split can be used.
     """
+    labels = _own_labels(labels)
     options = {
         name: value
         for name, value in locals().items()
@@ -310,6 +316,11 @@ def draw_utterances(rows: list[QualityRow], count: int | None, seed: int = 0) ->
 
 def _listed(degradations: str | Sequence[str | dict] | None) -> Sequence[str | dict]:
     return [degradations] if isinstance(degradations, (str, dict)) else degradations or ()
+
+
+def _own_labels(labels: str) -> str:
+    """Where the labels of the sets come from; ratings of other recordings are none of them."""
+    return "measure" if is_list(labels) else labels
 
 
 def _exist(sources: NoisySpeech, save_folder: str | Path, options: dict) -> bool:

@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,8 @@ class QualityReport:
         Names of the causes, such as ``noise``.
     best : float, optional
         Best score of the scale; None if the model does not know it.
+    measures : dict
+        Further scores of the recording by the name of the measure, such as ``{"mos": 3.4}``; empty for models without.
 
     Examples
     --------
@@ -84,6 +86,7 @@ class QualityReport:
     causes: np.ndarray | None = None
     cause_names: tuple[str, ...] = ()
     best: float | None = None
+    measures: dict[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"QualityReport(score={self.score:.2f}, duration={self.duration:.1f} s, scale={self.scale!r})"
@@ -189,6 +192,8 @@ class QualityNet(PretrainedModel):
         self.hop = self.features.hop_length / self.sample_rate
         #: What the network can name as a cause of bad quality.
         self.cause_names = tuple(self.mods.quality.causes) if gives_details(self.mods.quality) else ()
+        #: The further scores that the network gives.
+        self.measure_names = tuple(getattr(self.mods.quality, "measures", ())) if self.cause_names else ()
         if not isinstance(self.scale, str):
             raise ConfigError(f"Invalid scale {self.scale!r}: it must be a name, such as 'raw_nb'.")
         try:
@@ -309,7 +314,8 @@ class QualityNet(PretrainedModel):
     def _score(self, wavs: Tensor, lens: Tensor, levels: Tensor | None, details: bool = False) -> tuple[Tensor, ...]:
         """Score waveforms without offset: scores (batch,), frame scores (batch, time), silent frames (batch, time).
 
-        With ``details``, the probabilities of the causes (batch, time, causes) are added if the network gives them.
+        With ``details``, the probabilities of the causes (batch, time, causes) and the further scores (batch, measures)
+        are added if the network gives them.
         """
         feats = self.features(wavs, lens, levels).to(self.dtype)
         lens = self.features.frame_lens(lens, wavs.shape[1])
@@ -323,9 +329,15 @@ class QualityNet(PretrainedModel):
         return scores.to(wavs.dtype), frame_scores.to(wavs.dtype), silent, *others
 
     def _explained(self, feats: Tensor, lens: Tensor) -> tuple[Tensor, ...]:
-        scores, frame_scores, causes, _ = all_outputs(self.mods.quality, feats, lens)
+        scores, frame_scores, causes, measures = all_outputs(self.mods.quality, feats, lens)
         assert causes is not None  # as gives_details() says
-        return scores, frame_scores, causes.sigmoid()
+        further = [measures[name] for name in self.measure_names]
+        return (
+            scores,
+            frame_scores,
+            causes.sigmoid(),
+            torch.stack(further, 1) if further else scores.new_zeros(len(scores), 0),
+        )
 
     def _assess_long(self, source: AudioSource) -> QualityReport:
         """Score a recording in chunks, in bounded memory."""
@@ -377,8 +389,9 @@ class QualityNet(PretrainedModel):
         frame_scores: np.ndarray,
         silent: np.ndarray,
         causes: np.ndarray | None = None,
+        measures: np.ndarray | None = None,
     ) -> QualityReport:
-        """Report on a recording; the frames may be padded."""
+        """Report on a recording; the frames may be padded, and ``measures`` are (measures,)."""
         times = self.features.frame_times(samples) / self.sample_rate
         frame_scores, silent = frame_scores[: len(times)].copy(), silent[: len(times)].copy()
         return QualityReport(
@@ -393,12 +406,13 @@ class QualityNet(PretrainedModel):
             None if causes is None else causes[: len(times)].copy(),
             self.cause_names,
             best=None if self.measure is None else self.measure.best,
+            measures={} if measures is None else dict(zip(self.measure_names, measures.tolist(), strict=True)),
         )
 
     @torch.inference_mode()
     def _assess_chunks(self, parts: Iterable[Chunk], num_frames: int, mean: float, level: Tensor) -> QualityReport:
         """Score a recording in chunks of ``num_frames`` frames and their context; the last one may have more."""
-        scores, silences, causes, samples = [], [], [], 0
+        scores, silences, details, samples = [], [], [], 0
         for chunk in parts:
             wav = self._to_signal(torch.from_numpy(chunk.samples - np.float32(mean))[None])
             _, frame_scores, silent, *others = self._score(wav, check_lens(None, wav), level, details=True)
@@ -406,9 +420,16 @@ class QualityNet(PretrainedModel):
             end = None if chunk.is_last else first + num_frames
             scores.append(frame_scores[0, first:end].cpu().numpy())
             silences.append(silent[0, first:end].cpu().numpy())
-            causes += [other[0, first:end].cpu().numpy() for other in others]
+            if others:
+                details.append((others[0][0, first:end].cpu().numpy(), others[1][0].cpu().numpy()))
             samples = chunk.start + len(chunk.samples)
         joined, silence = np.concatenate(scores), np.concatenate(silences)
-        score = float(joined[~silence if not silence.all() else ...].mean(dtype=np.float64))
+        kept = ~silence if not silence.all() else np.ones_like(silence)
+        score = float(joined[kept].mean(dtype=np.float64))
         joined[silence] = score
-        return self._report(samples, score, joined, silence, np.concatenate(causes) if causes else None)
+        if not details:
+            return self._report(samples, score, joined, silence)
+        causes, measures = zip(*details, strict=True)
+        counts = [part.sum() for part in np.split(kept, np.cumsum([len(part) for part in silences])[:-1])]
+        means = np.average(measures, axis=0, weights=counts)  # over the frames that count
+        return self._report(samples, score, joined, silence, np.concatenate(causes), means)

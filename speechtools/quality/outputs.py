@@ -18,7 +18,7 @@ class QualityOutputs(NamedTuple):
         Logits of the presence of each cause of bad quality, (batch, time, causes), in the order of the network's
         ``causes``; None if it has none.
     measures : dict
-        Further scores (batch,), by the name of the measure.
+        Further scores (batch,), by the name of the measure, for the network's ``measures``.
     """
 
     scores: Tensor

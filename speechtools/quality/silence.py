@@ -68,7 +68,8 @@ def score_without_silence(
     silent : Tensor
         Booleans (batch, time).
     others : Tensor
-        What else the network returns, of each frame (batch, time, size); 0 in silence.
+        What else the network returns: of each frame (batch, time, size), 0 in silence; or of the recording (batch,
+        size).
     """
     counts = frame_counts(feats, lens)
     valid = length_mask(counts, feats.shape[1])
@@ -87,7 +88,10 @@ def score_without_silence(
     frame_scores = feats.new_zeros(valid.shape).scatter(1, order[:, :longest], cut_scores)
     # (batch, time)
     others = []
-    for values in cut_others:  # (batch, longest, size)
+    for values in cut_others:  # (batch, longest, size), or (batch, size)
+        if values.dim() == 2:
+            others.append(values)
+            continue
         places = order[:, :longest].unsqueeze(2).expand(-1, -1, values.shape[2])
         others.append(feats.new_zeros(*valid.shape, values.shape[2]).scatter(1, places, values))
     return scores, torch.where(valid & ~kept, scores.unsqueeze(1), frame_scores), silent, *others

@@ -13,6 +13,7 @@ from torch import nn
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
 from speechtools.core.files import write_aside
+from speechtools.core.registry import definition
 from speechtools.core.rows import read_rows
 from speechtools.corpora.noisy_speech import PreparedSets
 from speechtools.enhancement.inference import SpeechEnhancer
@@ -95,39 +96,56 @@ def describe_overlap(training_set: dict[str, list[str]] | None, test: dict[str, 
     )
 
 
-def refuse_other_sets(run: str | Path, sets: PreparedSets) -> None:
+def refuse_other_sets(run: str | Path, sets: PreparedSets, ratings: str = "") -> None:
     """Record the sets in the folder of a run, and refuse to continue a run that was trained on others.
+
+    ``ratings`` identifies those that are learned besides.
 
     Raises
     ------
     ConfigError
         The run has checkpoints of a training on other sets.
     """
-    record = Path(run) / "sets.txt"
-    former = record.read_text(encoding="utf-8").strip() if record.is_file() else sets.folder.name
-    if former != sets.folder.name and any(Path(run).glob("save/CKPT*")):
+    record, current = Path(run) / "sets.txt", f"{sets.folder.name} {ratings}".strip()
+    former = record.read_text(encoding="utf-8").strip() if record.is_file() else current
+    if former != current and any(Path(run).glob("save/CKPT*")):
         raise ConfigError(
-            f"{run} was trained on {former} and this run has {sets.folder.name}: the labels, their measure or the "
-            "corpus have changed. Use another --name, or delete that folder."
+            f"{run} was trained on {former} and this run has {current}: the labels, their measure or the corpus have "
+            "changed. Use another --name, or delete that folder."
         )
     with write_aside(record) as aside:
-        aside.write_text(f"{sets.folder.name}\n", encoding="utf-8")
+        aside.write_text(f"{current}\n", encoding="utf-8")
 
 
-def check_start(start: QualityNet, sample_rate: int, features: nn.Module) -> None:
-    """Check that a model to start from takes audio of the recipe's sample rate (Hz) and the recipe's features.
+def check_start(start: QualityNet, sample_rate: int, features: nn.Module, quality: nn.Module | None = None) -> None:
+    """Check that a model to start from takes the recipe's sample rate (Hz) and features, and is the same network.
 
     Raises
     ------
     ConfigError
-        It does not.
+        It does not, or is not.
     """
     start.check_rate(sample_rate)
+    for ours, its, remedy in (
+        (quality, start.mods.quality, "Add --quality_name={}, or name a model of this kind."),
+        (features, start.features, "Add --features_name={}, or name a model that takes these features."),
+    ):
+        if ours is not None and type(ours) is not type(its):
+            name = _plugin(its)
+            raise ConfigError(
+                f"The model that start_from names has {name}, and this run has {_plugin(ours)}. "
+                f"{remedy.format(name.rpartition('/')[2])}"
+            )
     settings = ("n_fft", "hop_length", "level", "log1p", "n_mels", "floor")
-    for name in settings if type(features) is type(start.features) else ():
+    for name in settings:
         ours, its = getattr(features, name, None), getattr(start.features, name, None)
         if ours != its:
-            raise ConfigError(f"The model that start_from names was trained with {name}={its}. Add --{name}={its}.")
+            option = "input_size" if name == "n_mels" else name
+            raise ConfigError(f"The model that start_from names was trained with {name}={its}. Add --{option}={its}.")
+
+
+def _plugin(module: nn.Module) -> str:
+    return (definition(module) or {}).get("plugin", type(module).__name__)
 
 
 def _options(hparams: dict, device: str) -> dict:

@@ -245,16 +245,27 @@ def optimizer(name: str, lr: float, **arguments) -> Callable:
 # ------------------------------------------------------------------------------------------------ weights to begin with
 
 
-def take_weights(module: torch.nn.Module, trained: torch.nn.Module, option: str) -> None:
+def take_weights(module: torch.nn.Module, trained: torch.nn.Module, option: str, optional: str = "") -> None:
     """Copy the weights of a trained model, which the yaml's ``option`` names, into a module.
+
+    Parameters that only one of them has are no error if their names begin with ``optional``: those of the module keep
+    their values, those of the trained model are left out, and both are logged.
 
     Raises
     ------
     ConfigError
         The two have different parameters or sizes.
     """
+    own, weights = module.state_dict(), trained.state_dict()
+    if optional:
+        new = [name for name in own if name not in weights and name.startswith(optional)]
+        unused = [name for name in weights if name not in own and name.startswith(optional)]
+        for names, what in ((new, "keep their initial values"), (unused, "of the trained model are left out")):
+            if names:
+                logger.info("%s: the weights %s %s.", option, ", ".join(names), what)
+        weights = {name: own[name] for name in new} | {k: v for k, v in weights.items() if k not in unused}
     try:
-        module.load_state_dict(trained.state_dict())
+        module.load_state_dict(weights)
     except RuntimeError as error:
         raise ConfigError(
             f"The model that {option} names does not fit this one: {str(error).splitlines()[-1].strip()} Use the "

@@ -19,6 +19,7 @@ import speechtools.quality.plots
 from speechtools.cli import tables
 from speechtools.cli.explain import Explainer
 from speechtools.cli.score import ScoreRow, describe_scale
+from speechtools.core.model_folder import write_model
 from speechtools.core.signals import Terminated
 from speechtools.inference import QualityNet, QualityReport
 from speechtools.measures import Scale
@@ -352,3 +353,20 @@ def test_two_tables_are_two_files(refused, recordings, tmp_path):
     os.link(tmp_path / "a.csv", tmp_path / "b.jsonl")
     message = refused("score", recordings, "--csv", tmp_path / "a.csv", "--jsonl", tmp_path / "b.jsonl")
     assert "both" in message
+
+
+def test_further_scores_of_a_model_are_columns(call, recordings, tmp_path):
+    net = speechtools.build("quality/conv-blstm", channels=4, hidden_size=4, linear_size=4, measures=["mos", "si-sdr"])
+    features = speechtools.build("features/mel", level="loud")
+    entries = {"sample_rate": 16000, "scale": "raw_nb", "features": features, "quality": net}
+    model = write_model(tmp_path / "pretrained", entries, {"quality": net}, {}, "# A test\n", "QualityNet")
+    measures = QualityNet.from_hparams(model).assess_file(recordings / "a.wav").measures
+    output = call("score", recordings / "a.wav", "--model", model)[1]
+    assert output.strip().endswith(f"a.wav\tmos={measures['mos']:.2f}\tsi-sdr={measures['si-sdr']:.2f}")
+    path = tmp_path / "scores.csv"
+    for options in ([], ["--resume"]):
+        assert call("score", recordings, "--model", model, "--csv", path, *options)[0] == 0
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert list(rows[0]) == [*ScoreRow.columns(), "mos", "si_sdr"] and len(rows) == 3
+        assert float(rows[0]["mos"]) == pytest.approx(measures["mos"], abs=1e-3)

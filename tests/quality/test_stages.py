@@ -83,3 +83,21 @@ def test_a_model_to_start_from_has_the_same_features(pretrained):
         check_start(start, 16000, build("features/magnitude"))
     with pytest.raises(ConfigError, match="sample_rate=8000"):
         check_start(start, 8000, build("features/magnitude", log1p=True))
+
+
+def test_a_model_to_start_from_is_the_same_network(pretrained):
+    start, features = QualityNet.from_hparams(pretrained), build("features/magnitude", log1p=True)
+    check_start(start, 16000, features, build("quality/blstm"))
+    with pytest.raises(ConfigError, match="has quality/blstm, and this run has quality/conv-blstm.*quality_name=blstm"):
+        check_start(start, 16000, features, build("quality/conv-blstm"))
+    with pytest.raises(ConfigError, match="has features/magnitude, and this run has features/mel"):
+        check_start(start, 16000, build("features/mel"))
+
+
+def test_a_run_is_not_continued_with_other_ratings(tmp_path):
+    sets = PreparedSets(tmp_path / "quality-1", {}, "timit")
+    refuse_other_sets(tmp_path, sets, "ratings-1")
+    (tmp_path / "save" / "CKPT+1").mkdir(parents=True)
+    refuse_other_sets(tmp_path, sets, "ratings-1")
+    with pytest.raises(ConfigError, match="quality-1 ratings-1 .* quality-1 ratings-2"):
+        refuse_other_sets(tmp_path, sets, "ratings-2")

@@ -6,8 +6,8 @@ import pytest
 import speechbrain as sb
 import torch
 
-from speechtools.core.errors import SpeechtoolsError
-from speechtools.training import DVectorBrain, RecipeBrain, epoch_counter, running_average
+from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.training import DVectorBrain, RecipeBrain, epoch_counter, running_average, take_weights
 
 
 class ToyBrain(DVectorBrain):
@@ -95,3 +95,18 @@ def test_the_running_average_follows_the_weights():
 def test_a_running_average_slower_than_the_training_is_a_warning(caplog, decay, warned):
     train(100, decay=decay)  # 12 steps
     assert ("average_decay=0.99" in caplog.text) == warned
+
+
+def test_optional_weights_that_one_model_lacks_keep_their_values_or_are_left_out(caplog):
+    def model(*names):
+        return torch.nn.ModuleDict({name: torch.nn.Linear(1, 1) for name in names})
+
+    own, trained = model("body", "further_mos"), model("body", "further_stoi")
+    before = own["further_mos"].weight.item()
+    with caplog.at_level("INFO"):
+        take_weights(own, trained, "start_from", optional="further_")
+    assert own["body"].weight.item() == trained["body"].weight.item() and own["further_mos"].weight.item() == before
+    assert "further_mos.bias keep their initial values" in caplog.text
+    assert "further_stoi.bias of the trained model are left out" in caplog.text
+    with pytest.raises(ConfigError, match="start_from names does not fit"):
+        take_weights(own, trained, "start_from")

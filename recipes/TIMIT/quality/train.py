@@ -35,10 +35,14 @@ class QualityBrain(training.RecipeBrain):
     """Waveforms -> magnitude spectrogram -> BLSTM -> frame scores -> their mean."""
 
     epoch_share = 1.0  # share of the prepared training set in an epoch
+    ratings = ()  # the second source of training
 
     def compute_forward(self, batch, stage):
         """Return the outputs of the network, and the relative lengths (batch,) of the frames."""
-        wavs, lens = batch.to(self.device).wav
+        return self.outputs(*batch.to(self.device).wav, stage)
+
+    def outputs(self, wavs, lens, stage):
+        """Return the same for waveforms (batch, samples) of relative lengths (batch,)."""
         with torch.no_grad():
             feats = self.modules.features(wavs, lens)
             # (batch, time, 257)
@@ -70,7 +74,17 @@ class QualityBrain(training.RecipeBrain):
             loss = loss + self.hparams.cause_weight * cause_objective(causes, true)
             faultless = faultless_objective(frame_scores / point, true, best / point)
             loss = loss + self.hparams.faultless_weight * faultless
+        if stage == sb.Stage.TRAIN and self.ratings:
+            # A second source with its own batch, outputs and weight (GE2E paper, section 2.3).
+            rated = self.ratings.batch(self.epoch, self.step, **training.rank_and_size()).to(self.device)
+            (*_, measures), _ = self.outputs(rated.wavs, rated.lens, stage)
+            loss = loss + self.ratings.objective(measures, rated.targets)
         return loss
+
+    def assess(self, wavs, lens):
+        """Return the further scores (batch,) of recordings, by measure."""
+        with torch.no_grad():
+            return self.outputs(wavs.to(self.device), lens.to(self.device), sb.Stage.VALID)[0].measures
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Limit the recurrent weights, then update the running average of the weights."""
@@ -84,17 +98,24 @@ class QualityBrain(training.RecipeBrain):
         if stage == sb.Stage.TRAIN:
             # The rate decays once for as many utterances as the prepared set has.
             self.set_rate(self.hparams.lr * self.hparams.lr_decay ** (self.epoch_share * (epoch - 1)))
+            self.epoch = epoch
         self.tested = {}  # score and variance of the frame scores by utterance
 
     def validate(self, stage):
-        """Return MSE, LCC and SRCC of the scores that the stage collected."""
-        rows = [row for row in self.rows["test" if stage == sb.Stage.TEST else "valid"] if row.ID in self.tested]
+        """Return MSE, LCC and SRCC of the scores that the stage collected, and the agreement with ratings."""
+        split = "test" if stage == sb.Stage.TEST else "valid"
+        rows = [row for row in self.rows[split] if row.ID in self.tested]
         self.test_rows = rows
         self.predicted = [self.tested[row.ID][0] for row in rows]
         self.true = [row.score for row in rows]
         variances = [self.tested[row.ID][1] for row in rows if row.subset == "clean"]
         self.results = evaluation.quality_metrics(self.predicted, self.true, rows, variances)
-        return {key: self.results["overall"][key] or 0.0 for key in ("mse", "lcc", "srcc")}
+        reached = {key: self.results["overall"][key] or 0.0 for key in ("mse", "lcc", "srcc")}
+        if self.ratings:
+            reached |= self.ratings.validate(split, self.assess)
+            point = point_of(find_measure(self.hparams.scale))
+            reached["weighted_mse"] = reached["mse"] / point**2 + self.ratings.weight * reached["rating_mse"]
+        return reached
 
 
 def dataio_prepare(rows, sample_rate, features=None, silence_share=0.0):
@@ -135,13 +156,18 @@ def dataio_prepare(rows, sample_rate, features=None, silence_share=0.0):
 
 if __name__ == "__main__":
     hparams, run_opts = training.start()
+    quality, features, ratings = hparams["quality"], hparams["features"], hparams["ratings"]
+    if hparams["start_from"]:
+        start = QualityNet.from_hparams(hparams["start_from"])
+        quality_stages.check_start(start, hparams["sample_rate"], features, quality)
+    ratings.prepare(quality, features.win_length)
     prepare = partial(quality_stages.prepare_sets, hparams, training.earlier_stage, run_opts["device"])
     sets = training.on_main_first(prepare)
-    training.on_main_first(partial(quality_stages.refuse_other_sets, hparams["output_folder"], sets))
+    record = partial(quality_stages.refuse_other_sets, hparams["output_folder"], sets, ratings.identity)
+    training.on_main_first(record)
     rows = {split: read_rows(path, quality_data.QualityRow, check=True) for split, path in sets.manifests.items()}
     prepared = len(rows["train"])
     rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
-    quality, features = hparams["quality"], hparams["features"]
     details = features if gives_details(quality) else None
     datasets = dataio_prepare(rows, hparams["sample_rate"], details, hparams["silence_share"])
     loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
@@ -151,13 +177,12 @@ if __name__ == "__main__":
         training.fit_once(quality, Path(hparams["save_folder"]) / "features.ckpt", fit)
     brain = QualityBrain(hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"])
     if hparams["start_from"]:
-        start = QualityNet.from_hparams(hparams["start_from"])
-        quality_stages.check_start(start, hparams["sample_rate"], features)
-        for module in (quality, hparams["averaged"].module):
-            training.take_weights(module, start.mods.quality, "start_from")
+        training.take_weights(quality, start.mods.quality, "start_from", optional="measure_outputs.")
+        hparams["averaged"].module.load_state_dict(quality.state_dict())
     brain.train_batches = loaders["train"].batch_sampler
     hparams["averaged"].to(brain.device).eval()
-    brain.rows, brain.epoch_share = rows, len(rows["train"]) / prepared
+    brain.rows, brain.epoch_share, brain.ratings = rows, len(rows["train"]) / prepared, ratings
+    brain.selection_key = "weighted_mse" if ratings else "mse"
     brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
     reached = brain.evaluate_best(loaders["test"])
 
@@ -168,6 +193,8 @@ if __name__ == "__main__":
         pretrained = training.export(hparams, keys, {"quality": hparams["averaged"].module}, facts, QualityNet)
         net = QualityNet.from_hparams(pretrained)
         facts |= {"seed": hparams["seed"], "train_utterances": len({row.speech for row in rows["train"]})}
+        if ratings:
+            facts["ratings"] = ratings.report(net)
         evaluation.quality_report(
             hparams["output_folder"], brain.results, brain.predicted, brain.true, brain.test_rows, net, facts
         )
