@@ -17,8 +17,6 @@ logger = logging.getLogger(__name__)
 #: What ratings are on whose row names no measure.
 DEFAULT_MEASURE = "mos"
 SPLITS = ("train", "valid", "test")
-#: A correlation over fewer ratings is hardly more than chance.
-_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,4 @@ def split_ratings(
         raise CorpusError(
             f"{len(ratings)} ratings leave none for {' and '.join(empty)}. Add ratings, or correct the column split."
         )
-    for split in ("valid", "test"):
-        if len(result[split]) < _FEW:
-            logger.warning("The ratings' %s has only %d: its correlation is uncertain.", split, len(result[split]))
     return result

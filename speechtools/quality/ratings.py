@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: The recordings are kept in memory if they have fewer samples: 512 MB, 2.3 hours at 16 kHz.
 _MAX_KEPT_SAMPLES = 2**27
+#: A correlation over fewer ratings is hardly more than chance.
+_FEW = 10
 
 
 class RatingBatch(NamedTuple):
@@ -142,6 +144,10 @@ class Ratings:
             nn.init.constant_(output.bias, float(np.mean(self._scores("train", name))))
         counts = ", ".join(f"{split} {len(self.splits[split])}" for split in SPLITS)
         logger.info("Ratings of %s: %s", " and ".join(self.measures), counts)
+        for split in ("valid", "test"):
+            if len(self.splits[split]) < _FEW:
+                number = len(self.splits[split])
+                logger.warning("The ratings' %s has only %d: its correlation is uncertain.", split, number)
 
     def waveform(self, path: Path, refuse_silence: bool = False) -> np.ndarray:
         """Samples (samples,) of a recording, which stay in memory if there is room."""

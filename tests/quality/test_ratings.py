@@ -95,8 +95,9 @@ def test_the_splits_of_a_list_are_kept(mine):
 def test_few_speakers_are_split_by_recording_with_a_warning(mine, caplog):
     rows = [f"wavs/{n}.wav,{1 + n % 4},{'ab'[n % 2]}" for n in range(30)]
     with caplog.at_level(logging.WARNING):
-        splits = Ratings(written(mine.parent, "\n".join(["path,score,speaker", *rows]))).splits
-    assert {split: len(members) for split, members in splits.items()} == {"train": 18, "valid": 6, "test": 6}
+        ratings = Ratings(written(mine.parent, "\n".join(["path,score,speaker", *rows])))
+        ratings.prepare(network(), 512)
+    assert {split: len(members) for split, members in ratings.splits.items()} == {"train": 18, "valid": 6, "test": 6}
     assert "recordings are drawn" in caplog.text and "has only 6: its correlation is uncertain" in caplog.text
 
 
