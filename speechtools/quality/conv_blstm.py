@@ -17,9 +17,10 @@ from speechtools.quality.outputs import QualityOutputs
 class ConvBLSTM(nn.Module):
     """Two convolutions over time, a BLSTM at half the frame rate, and a score per frame, whose mean is the score.
 
-    The frame scores and their mean follow Quality-Net (Fu et al., Interspeech 2018, section 3.1); convolutions, the
-    lower rate of the BLSTM and the further outputs do not. Each frame also sees the output of the first convolution,
-    so that short losses keep their place. Padding, whatever it contains, changes no score.
+    The frame scores and their mean follow Quality-Net (Fu et al., Interspeech 2018, section 3.1); the convolutions, the
+    further outputs and the lower rate, at which two frames share a score, do not. Each pair of frames also sees the
+    output of the first convolution, so that short losses keep their place. Padding, whatever it contains, changes no
+    score.
 
     Parameters
     ----------
@@ -79,8 +80,8 @@ class ConvBLSTM(nn.Module):
         #: Names of the further scores.
         self.measures = tuple(measures)
         padding = kernel_size // 2
-        self.conv = nn.Conv1d(input_size, channels, kernel_size, padding=padding)
-        self.conv_half = nn.Conv1d(channels, channels, kernel_size, stride=2, padding=padding)
+        self.conv_half = nn.Conv1d(input_size, channels, kernel_size, stride=2, padding=padding)
+        self.conv = nn.Conv1d(channels, channels, kernel_size, padding=padding)
         self.dropout = nn.Dropout(dropout)
         self.lstm_forward = nn.LSTM(channels, hidden_size, batch_first=True)
         self.lstm_backward = nn.LSTM(channels, hidden_size, batch_first=True)
@@ -95,25 +96,32 @@ class ConvBLSTM(nn.Module):
     def forward(self, feats: Tensor, lens: Tensor | None = None, details: bool = False) -> tuple | QualityOutputs:
         """Score a padded batch: scores (batch,), frame scores (batch, time); with ``details``, all outputs."""
         counts = frame_counts(feats, lens)
-        mask = length_mask(counts, feats.shape[1]).unsqueeze(1)
-        # (batch, 1, time)
-        local = nn.functional.elu(self.conv(feats.transpose(1, 2) * mask)) * mask
-        # (batch, channels, time)
-        half = nn.functional.elu(self.conv_half(local)).transpose(1, 2)
-        # (batch, time / 2, channels)
-        hidden = both_ways(self.lstm_forward, self.lstm_backward, self.dropout(half), (counts + 1) // 2)
-        hidden = hidden.repeat_interleave(2, dim=1)[:, : feats.shape[1]]
-        # (batch, time, 2 * hidden_size)
+        valid = length_mask(counts, feats.shape[1])
+        # (batch, time)
+        pairs = (counts + 1) // 2
+        pair_mask = valid[:, ::2].unsqueeze(1)
+        # (batch, 1, time / 2)
+        local = nn.functional.elu(self.conv_half(feats.transpose(1, 2) * valid.unsqueeze(1))) * pair_mask
+        context = nn.functional.elu(self.conv(local)).transpose(1, 2)
+        # (batch, channels, time / 2) and (batch, time / 2, channels)
+        hidden = both_ways(self.lstm_forward, self.lstm_backward, self.dropout(context), pairs)
         joined = torch.cat([hidden, local.transpose(1, 2)], dim=2)
+        # (batch, time / 2, 2 * hidden_size + channels)
         nodes = self.dropout(nn.functional.elu(self.linear(joined)))
-        # (batch, time, linear_size)
-        valid = mask.squeeze(1)
-        frame_scores = self.output(nodes).squeeze(2).masked_fill(~valid, 0.0)
+        # (batch, time / 2, linear_size)
+        frame_scores = _for_each_frame(self.output(nodes), feats.shape[1]).squeeze(2).masked_fill(~valid, 0.0)
         # (batch, time)
         scores = frame_scores.sum(dim=1) / counts
         if not details:
             return scores, frame_scores
-        mean_nodes = (nodes * valid.unsqueeze(2)).sum(dim=1) / counts.unsqueeze(1)
+        causes = _for_each_frame(self.cause_output(nodes), feats.shape[1])
+        # (batch, time, causes)
+        mean_nodes = (_for_each_frame(nodes, feats.shape[1]) * valid.unsqueeze(2)).sum(dim=1) / counts.unsqueeze(1)
         # (batch, linear_size); the mean of a linear node over the frames is that node of the mean
         measures = {name: output(mean_nodes).squeeze(1) for name, output in self.measure_outputs.items()}
-        return QualityOutputs(scores, frame_scores, self.cause_output(nodes), measures)
+        return QualityOutputs(scores, frame_scores, causes, measures)
+
+
+def _for_each_frame(values: Tensor, time: int) -> Tensor:
+    """Repeat values of pairs of frames (batch, time / 2, size): (batch, time, size)."""
+    return values.repeat_interleave(2, dim=1)[:, :time]
