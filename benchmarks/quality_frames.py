@@ -17,6 +17,7 @@ from speechtools.inference import QualityNet, SpeechEnhancer
 from speechtools.quality.data import QualityRow
 from speechtools.quality.inference import QualityReport
 from speechtools.quality.localization import localization_metrics, partly_degraded_set
+from speechtools.quality.selective import Where, to_end
 
 #: A third of an utterance, degraded.
 LOCALISED = {
@@ -32,7 +33,7 @@ STREET = "noise(snr_db=[-5, 10])"
 def cause_aucs(rows: Sequence[QualityRow], reports: Sequence[QualityReport]) -> dict[str, dict]:
     """How well the probabilities of a model tell frames with a cause from frames without, by cause.
 
-    Frames of which nobody knows whether the cause is present are left out. ``auc`` is over all frames; ``auc_of_files``
+    Frames in which the presence of the cause is unknown are left out. ``auc`` is over all frames; ``auc_of_files``
     over files in which the cause is present or absent throughout, by their mean probability.
     """
     true = [parse_causes(row.causes, report.times) for row, report in zip(rows, reports, strict=True)]
@@ -129,9 +130,13 @@ def selective_enhancement(
         for name, net in nets.items():
             report = net.assess_samples(noisy)
             for below in thresholds:
-                regions = report.degraded_regions(below)
-                chosen[name, f"{below:g}"] = [(region.start, region.end) for region in regions]
-        blended = {key: replace_stretches(noisy, enhanced, stretches, SAMPLE_RATE) for key, stretches in chosen.items()}
+                chosen[name, f"{below:g}"] = Where(below).stretches(report)
+        duration, mean = len(noisy) / SAMPLE_RATE, audio.io.offset(noisy, SAMPLE_RATE)
+        # As SelectiveEnhancer does, with one enhancement for all models and thresholds.
+        blended = {
+            key: replace_stretches(noisy, enhanced, to_end(stretches, duration), SAMPLE_RATE, offset=mean)
+            for key, stretches in chosen.items()
+        }
         try:
             before, after, *of_parts = (
                 np.array([measure(clean, samples, SAMPLE_RATE) for measure in measures])

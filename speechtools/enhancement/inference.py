@@ -2,9 +2,9 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,15 +29,12 @@ from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
 from speechtools.core.model_folder import Model
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
+from speechtools.enhancement.stretches import FADE_SECONDS, Stretches, StretchReplacer
 
 #: The bundled model; its README describes its training.
 BUNDLED_ENHANCER = BUNDLED_MODELS / "enhancer"
 #: Longest window in samples.
 MAX_FFT = 2**17
-#: Cross-fade between the enhanced and the original signal, which are aligned and correlated.
-FADE_SECONDS = 0.03
-#: Start and end of each stretch in seconds.
-Stretches: TypeAlias = Sequence[tuple[float, float]]
 
 
 class SpeechEnhancer(PretrainedModel):
@@ -229,7 +226,8 @@ class SpeechEnhancer(PretrainedModel):
         """Enhance stretches of a recording alone: mono samples (samples,) at the model's ``sample_rate``.
 
         Outside, the samples are those of :func:`speechtools.audio.read`, bit by bit. Inside, they are those of
-        :meth:`enhance_file` with the DC offset of the recording, limited to its peak or 1. The change is faded inside.
+        :meth:`enhance_file` with the DC offset of the recording, amplified to the level of its speech and cross-faded
+        as by :func:`speechtools.enhancement.stretches.replace_stretches`.
 
         Parameters
         ----------
@@ -266,10 +264,7 @@ class SpeechEnhancer(PretrainedModel):
         np.ndarray
             Consecutive blocks (samples,) of about :attr:`CHUNK_SECONDS`.
         """
-        check_number("fade", fade, 0.0)
-        for start, end in stretches:
-            if not start <= end:  # also NaN
-                raise ConfigError(f"Invalid stretch from {start} s to {end} s: it must not end before it begins.")
+        StretchReplacer(stretches, self.sample_rate, fade)  # errors come before the recording is read
         source = open_source(path, self.sample_rate, sample_rate, channel)
         samples = read_short(source, self.sample_rate, self.CHUNK_SECONDS, self.spectrum.win_length)
         pairs: Iterable[tuple[np.ndarray, np.ndarray | None]]
@@ -278,16 +273,10 @@ class SpeechEnhancer(PretrainedModel):
         else:
             whole = self.enhance_waveforms([samples])[0] if len(stretches) else None
             pairs = [(audio.read(source, self.sample_rate), whole)]
-        mean = np.float32(offset(source, self.sample_rate))
-        position = 0
+        mean = offset(source, self.sample_rate)
+        replace = StretchReplacer(stretches, self.sample_rate, fade, mean, ramp=self.CONTEXT_SECONDS)
         for original, enhanced in pairs:
-            if enhanced is not None:
-                gains = stretch_gains(stretches, position, len(original), self.sample_rate, fade)
-                limit = max(1.0, float(np.abs(original).max()))
-                mixed = (1 - gains) * original + gains * np.clip(enhanced + mean, -limit, limit)
-                original = np.where(gains > 0, mixed, original)
-            position += len(original)
-            yield original
+            yield replace(original, enhanced)
 
     def write_stretches(
         self, path: Recording, output: str | Path, stretches: Stretches, *, channel: Channel = "mix"
@@ -374,26 +363,3 @@ class SpeechEnhancer(PretrainedModel):
 
 class _ClippedError(Exception):
     """The samples exceed full scale, so the file must not replace another."""
-
-
-def stretch_gains(stretches: Stretches, first: int, count: int, sample_rate: int, fade: float) -> np.ndarray:
-    """Gains (count,) of what replaces a signal in stretches, from sample ``first`` on: 1 inside, 0 outside.
-
-    They rise and fall over ``fade`` seconds inside a stretch, but not at 0 and at infinity.
-
-    Examples
-    --------
-    >>> (3 * stretch_gains([(0, 2), (4, 9)], 0, 10, 1, 2)).round().tolist()
-    [2.0, 1.0, 0.0, 0.0, 1.0, 2.0, 3.0, 2.0, 1.0, 0.0]
-    """
-    gains = np.zeros(count, dtype=np.float32)
-    steps = round(fade * sample_rate) + 1
-    for start, end in stretches:
-        begin = round(start * sample_rate)
-        stop = math.inf if end == math.inf else round(end * sample_rate)
-        inside = slice(max(begin - first, 0), int(min(max(stop - first, 0), count)))
-        places = np.arange(count)[inside] + first
-        rise = np.ones(len(places)) if begin <= 0 else (places - begin + 1) / steps
-        fall = np.ones(len(places)) if stop == math.inf else (stop - places) / steps
-        gains[inside] = np.maximum(gains[inside], np.minimum(np.minimum(rise, fall), 1.0))
-    return gains

@@ -1,9 +1,9 @@
 """Enhance only where a recording is bad: Quality-Net finds the stretches, and the enhancer replaces them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -186,7 +186,7 @@ class SelectiveEnhancer:
         source = open_source(path, self.enhancer.sample_rate, sample_rate, channel)
         report = self.net.assess_file(source)
         stretches = self.where.stretches(report)
-        samples = self.enhancer.enhance_stretches(source, _to_end(stretches, report))
+        samples = self.enhancer.enhance_stretches(source, to_end(stretches, report.duration))
         return Enhanced(stretches, report.duration, samples)
 
     def write(self, path: Recording, output: str | Path, *, channel: Channel = "mix") -> Enhanced:
@@ -200,10 +200,16 @@ class SelectiveEnhancer:
         source: AudioSource = open_source(path, self.enhancer.sample_rate, None, channel)
         report = self.net.assess_file(source)
         stretches = self.where.stretches(report)
-        self.enhancer.write_stretches(source, output, _to_end(stretches, report))
+        self.enhancer.write_stretches(source, output, to_end(stretches, report.duration))
         return Enhanced(stretches, report.duration)
 
 
-def _to_end(stretches: list[tuple[float, float]], report: QualityReport) -> list[tuple[float, Any]]:
-    """Let the last stretch end at infinity if it reaches the end of the recording, where nothing is faded."""
-    return [(start, np.inf if end >= report.duration else end) for start, end in stretches]
+def to_end(stretches: list[tuple[float, float]], duration: float) -> list[tuple[float, float]]:
+    """Let the last stretch end at infinity if it reaches the end of a recording, where nothing is faded.
+
+    Examples
+    --------
+    >>> to_end([(0.5, 1.0), (1.5, 2.0)], 2.0)
+    [(0.5, 1.0), (1.5, inf)]
+    """
+    return [(start, math.inf if end >= duration else end) for start, end in stretches]

@@ -185,24 +185,34 @@ def test_outside_the_stretches_nothing_changes_and_inside_they_are_enhanced(mode
     path = write(tmp_path / "a.wav", samples.astype(np.float32))
     enhancer, original = load(model), audio.read(path)
     enhancer.CHUNK_SECONDS, enhancer.CONTEXT_SECONDS = chunk_seconds, 0.5
-    whole = enhancer.enhance_file(path) + np.float32(audio.io.offset(path, 16000))
+    whole = enhancer.enhance_file(path)
     lengths, enhance = [], enhancer._enhance_chunk
     enhancer._enhance_chunk = lambda samples: lengths.append(len(samples)) or enhance(samples)
     stretches = [(0.0, 0.7), (3.9, 4.2), (4.25, 5.3)]
     enhanced = enhancer.enhance_stretches(path, stretches, fade=0.03)
     assert enhanced.dtype == np.float32 and len(lengths) == (0 if chunk_seconds == 60 else 4)
     inside = np.zeros(len(samples), dtype=bool)
-    full = inside.copy()
+    mean = np.float32(audio.io.offset(path, 16000))
     for start, end in stretches:
         inside[round(16000 * start) : round(16000 * end)] = True
-        full[round(16000 * (start + 0.03 * (start > 0))) : round(16000 * (end - 0.03))] = True
+        full = slice(round(16000 * (start + 0.03 * (start > 0))), round(16000 * (end - 0.03)))
+        gain = min(max(1.0, fit(original[full] - mean, whole[full])), 4.0)
+        assert is_close(enhanced[full] - mean, gain * whole[full])
     assert np.array_equal(enhanced[~inside], original[~inside])
-    np.testing.assert_allclose(enhanced[full], whole[full], atol=1e-5)
-    fading = inside & ~full
-    low, high = np.minimum(original, whole)[fading], np.maximum(original, whole)[fading]
-    assert ((enhanced[fading] >= low - 1e-5) & (enhanced[fading] <= high + 1e-5)).all()
-    np.testing.assert_allclose(enhancer.enhance_stretches(path, [(0.0, np.inf)]), whole, atol=1e-5)
+    everywhere = enhancer.enhance_stretches(path, [(0.0, np.inf)]) - mean
+    gain = min(max(1.0, fit(original - mean, whole)), 4.0)
+    assert is_close(everywhere, gain * whole)
     assert np.array_equal(enhancer.enhance_stretches(path, []), original)
+
+
+def is_close(samples, others):
+    """Whether the difference is 20 dB weaker: gains differ a little by block."""
+    return np.square(samples - others).sum() < 0.01 * np.square(others).sum()
+
+
+def fit(samples, enhanced):
+    """The gain with which ``enhanced`` is closest to ``samples``."""
+    return float((samples * enhanced).sum() / np.square(enhanced).sum())
 
 
 def test_a_file_with_an_enhanced_stretch_is_a_copy_elsewhere(enhancer, tone, tmp_path):

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from speechtools import audio
 from speechtools.core.errors import ConfigError
+from speechtools.enhancement.stretches import replace_stretches
 from speechtools.inference import QualityNet, SpeechEnhancer
 from speechtools.quality.inference import QualityReport
-from speechtools.quality.selective import SelectiveEnhancer, Where
+from speechtools.quality.selective import SelectiveEnhancer, Where, to_end
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,19 @@ def test_only_the_noisy_half_changes_and_its_score_rises(tone):
     assert result.samples.shape == samples.shape and 1.5 < result.seconds < 3.0 and result.duration == 4.0
     assert np.array_equal(result.samples[:16000], samples[:16000])
     assert net.assess_samples(result.samples).score > report.score + 0.1
+
+
+def test_the_result_is_that_of_replacing_the_stretches(tone):
+    """A benchmark enhances once, and replaces the stretches of many thresholds."""
+    samples = tone(3.0) + 0.05 * np.random.default_rng(0).standard_normal(48000).astype(np.float32)
+    samples[:24000] = tone(1.5)
+    net, enhancer = QualityNet.from_hparams(), SpeechEnhancer.from_hparams()
+    report = net.assess_samples(samples)
+    where = Where(float(np.median(report.frame_scores)))
+    (enhanced,) = enhancer.enhance_waveforms([samples])
+    stretches = to_end(where.stretches(report), report.duration)
+    mean = audio.io.offset(samples, 16000)
+    mixed = replace_stretches(samples, enhanced, stretches, 16000, offset=mean)
+    result = SelectiveEnhancer(where, enhancer, net).enhance_file(samples)
+    assert result.stretches and not np.array_equal(mixed, samples)
+    np.testing.assert_allclose(result.samples, mixed, atol=1e-6)
