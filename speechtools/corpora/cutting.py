@@ -3,7 +3,6 @@
 import functools
 import itertools
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from speechtools import audio
-from speechtools.core.errors import AudioError
+from speechtools.core.errors import AudioError, CorpusError
 from speechtools.core.jobs import map_in_processes
 from speechtools.corpora.utterance import Utterance
 
 _FRAME_SECONDS = 0.02
 #: A cut may be so far from where equal pieces would meet, as a share of a piece.
 _MAX_DISTANCE = 0.25
+#: A piece has speech if this many seconds of it are within 30 dB of the loudest 20 ms of the utterance.
+_MIN_SPEECH_SECONDS = 0.2
+_SPEECH_DB = -30.0
 
 
 def cut_utterances(
@@ -29,7 +31,13 @@ def cut_utterances(
 ) -> list[Utterance]:
     """Replace utterances that are longer than ``max_seconds`` by pieces of them, which are written to ``folder``.
 
-    An utterance that cannot be read stays as it is. Pieces that exist are used as they are.
+    Pieces are named as in ``x-part0``. Those with less than 0.2 s of speech are left out. An utterance that cannot be
+    read stays as it is. Pieces that exist are used as they are.
+
+    Raises
+    ------
+    CorpusError
+        A piece would have the id of another utterance; or it cannot be written.
     """
     folder = Path(folder)
     long = [utterance for utterance in utterances if utterance.duration > max_seconds]
@@ -38,7 +46,13 @@ def cut_utterances(
     folder.mkdir(parents=True, exist_ok=True)
     work = functools.partial(_cut, max_seconds=max_seconds, folder=folder, sample_rate=sample_rate)
     pieces = dict(zip((u.utt_id for u in long), map_in_processes(work, long, num_workers, "cutting"), strict=True))
-    return [piece for utterance in utterances for piece in pieces.get(utterance.utt_id, [utterance])]
+    result = [piece for utterance in utterances for piece in pieces.get(utterance.utt_id, [utterance])]
+    ids = set()
+    for utterance in result:
+        if utterance.utt_id in ids:
+            raise CorpusError(f"A piece of an utterance would be named {utterance.utt_id!r}, as another is. Rename it.")
+        ids.add(utterance.utt_id)
+    return result
 
 
 def quietest_cuts(samples: np.ndarray, sample_rate: int, max_seconds: float) -> list[int]:
@@ -72,12 +86,36 @@ def _cut(utterance: Utterance, max_seconds: float, folder: Path, sample_rate: in
     except AudioError:
         return [utterance]
     cuts = quietest_cuts(samples, sample_rate, max_seconds)
+    least = float(_powers(samples, sample_rate).max()) * 10 ** (_SPEECH_DB / 10)
     pieces = []
     for number, (start, end) in enumerate(itertools.pairwise(cuts)):
-        name = f"{utterance.utt_id}-{number}"
-        path = folder / f"{name.replace(os.sep, '_')}.wav"
+        loud = np.count_nonzero(_powers(samples[start:end], sample_rate) >= least)
+        if loud * _FRAME_SECONDS < _MIN_SPEECH_SECONDS:
+            continue
+        name = f"{utterance.utt_id}-part{number}"
+        path = folder / f"{_file_name(name)}.wav"
         if not path.exists():
             audio.write(path, samples[start:end], sample_rate)
-        piece = replace(utterance, utt_id=name, path=path, duration=(end - start) / sample_rate, text=None)
+        piece = replace(
+            utterance, utt_id=name, path=path, duration=(end - start) / sample_rate, text=None, keyword_end=None
+        )
         pieces.append(piece)
     return pieces
+
+
+def _powers(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Power of frames of 20 ms of samples (samples,): (frames,)."""
+    size = min(round(_FRAME_SECONDS * sample_rate), len(samples))
+    frames = samples[: len(samples) // size * size].reshape(-1, size)  # (frames, size)
+    return np.square(frames, dtype=np.float64).mean(axis=1)
+
+
+def _file_name(name: str) -> str:
+    """An id as the name of a file, which no other id has.
+
+    >>> _file_name("a/b"), _file_name("a_b")
+    ('a%2Fb', 'a_b')
+    """
+    for character in "%/\\":
+        name = name.replace(character, f"%{ord(character):02X}")
+    return name

@@ -21,7 +21,7 @@ from speechtools.core.files import write_aside
 from speechtools.core.jobs import map_in_processes, progress_bar
 from speechtools.core.registry import build
 from speechtools.corpora.utterance import Utterance
-from speechtools.degradations.causes import Presence, format_causes, traced
+from speechtools.degradations.causes import Presence, degrade_with_causes, format_causes
 from speechtools.degradations.lists import parse_degradations
 from speechtools.degradations.noise import PEAK_LIMIT, NoiseTypes, cut_noise, mix_at_snr, read_cached
 
@@ -251,7 +251,7 @@ def trace(
         presence.add(["noise"], clean, degraded, sample_rate)
     elif mixture.degradation:
         degrade = (degradations or build_degradations([mixture], sample_rate))[_plugin_key(mixture)]
-        degraded, presence = traced(degrade, clean, np.random.default_rng(mixture.seed), sample_rate)
+        degraded, presence = degrade_with_causes(degrade, clean, np.random.default_rng(mixture.seed), sample_rate)
         if degraded.shape != clean.shape or not np.isfinite(degraded).all() or not np.any(degraded):
             raise AudioError(
                 f"degradation/{mixture.degradation} made {mixture.speech} silent, not finite or another length. Change "

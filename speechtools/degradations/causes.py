@@ -35,7 +35,7 @@ class Presence:
     blocks : dict
         Booleans (blocks,) by cause, of blocks of 16 ms; a cause that is missing is absent throughout.
     unknown : set
-        Causes of which nobody knows how much a later step, such as an enhancer, has left.
+        Causes of which a later step, such as an enhancer, has left an unknown part.
     """
 
     blocks: dict[str, np.ndarray] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Presence:
             changed = changed_blocks(before, after, sample_rate, cause in _LOCAL, cause == "clipping")
             self.blocks[cause] = self.blocks.get(cause, False) | changed
 
-    def follow(self, degrade: Callable, before: np.ndarray, after: np.ndarray, sample_rate: int) -> None:
+    def record(self, degrade: Callable, before: np.ndarray, after: np.ndarray, sample_rate: int) -> None:
         """Add what a plugin leaves in the speech (samples,) that it has changed, by its attribute ``causes``.
 
         It may also have left those in ``may_leave``, and may have removed a part of those in ``may_remove``: whether
@@ -64,15 +64,15 @@ class Presence:
         self.unknown |= set(getattr(degrade, "may_leave", ())) - present
 
 
-def traced(
+def degrade_with_causes(
     degrade: Callable, clean: np.ndarray, rng: np.random.Generator, sample_rate: int
 ) -> tuple[np.ndarray, Presence]:
     """Degrade samples (samples,) by a plugin, and return the result and when each cause is present in it."""
-    if hasattr(degrade, "trace"):  # a chain follows its steps itself
+    if hasattr(degrade, "trace"):  # a chain records its steps itself
         return degrade.trace(clean, rng)
     degraded, presence = degrade(clean, rng), Presence()
     if degraded.shape == clean.shape:
-        presence.follow(degrade, clean, degraded, sample_rate)
+        presence.record(degrade, clean, degraded, sample_rate)
     return degraded, presence
 
 
@@ -112,7 +112,7 @@ def changed_blocks(
 def format_causes(presence: Presence) -> str:
     """Presence as the text of a manifest: ``noise; loss 1.20-1.24 2.00-2.06; ?reverberation``.
 
-    A cause without times is present throughout; a question mark means that nobody knows. Without any, it is ``none``.
+    A cause without times is present throughout; a question mark means unknown. Without any, it is ``none``.
 
     Examples
     --------

@@ -107,7 +107,7 @@ class Chain:
         for step, degrade in zip(self.steps, self._plugins, strict=True):
             before = degraded
             degraded = self._apply(degrade, before, rng, step.share)
-            presence.follow(degrade, before, degraded, self.sample_rate)
+            presence.record(degrade, before, degraded, self.sample_rate)
         return degraded, presence
 
     def _apply(self, degrade, samples: np.ndarray, rng: np.random.Generator, share: Range | None) -> np.ndarray:

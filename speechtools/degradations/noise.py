@@ -54,7 +54,7 @@ class AdditiveNoise:
     (16000,)
     """
 
-    causes = ("noise",)
+    causes: tuple[str, ...] = ("noise",)
 
     def __init__(
         self,

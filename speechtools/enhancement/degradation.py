@@ -31,8 +31,8 @@ class NoiseThenEnhancer(AdditiveNoise):
     (16000,)
     """
 
-    causes = ("noise", "processing")
-    #: Nobody knows how much noise is left.
+    causes: tuple[str, ...] = ("noise", "processing")
+    #: How much noise is left is unknown.
     may_remove = ("noise",)
     #: Networks do not run in forked processes.
     in_one_process = True

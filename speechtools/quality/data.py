@@ -41,7 +41,7 @@ SPLITS = ("train", "valid", "test")
 LABELS = ("measure", "corpus")
 _MIXTURE_COLUMNS = ("speech", "subset", "speaker", "noise_type", "noise", "snr_db")
 #: Raise it by one when a change of the code makes other files from the same options.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class QualityRow(Row, manifest="quality"):
         What was added to the speech: its type, recording and SNR (dB); empty for clean speech.
     causes : str, optional
         What makes the quality bad, and when, as :func:`speechtools.degradations.causes.parse_causes` reads it; empty if
-        nobody knows.
+        unknown.
     """
 
     former_columns = {"pesq": "Rename the column pesq to score and add the column measure, or prepare it again."}
@@ -121,13 +121,16 @@ def _check(
             "or choose a measure that can be computed, such as raw_nb."
         )
     with naming("degradations"):
-        parsed = parse_degradations(degradations)
+        of_train = parse_degradations(degradations)
     with naming("test_degradations"):
-        parsed += parse_degradations(test_degradations or ())
-    if enhanced_share and any(degradation.subset == "enhanced" for degradation in parsed):
+        of_test = of_train if test_degradations is None else parse_degradations(test_degradations)
+    if enhanced_share and any(degradation.subset == "enhanced" for degradation in [*of_train, *of_test]):
         raise ConfigError(f"enhanced_share={enhanced_share} makes a subset enhanced. Give the chain another name.")
-    for name, snrs_db in (("train_snrs_db", train_snrs_db), ("test_snrs_db", test_snrs_db)):
-        if snrs_db or not degradations:  # without SNRs, only the degradations are planned
+    for name, snrs_db, kinds in (
+        ("train_snrs_db", train_snrs_db, of_train),
+        ("test_snrs_db", test_snrs_db, of_test),
+    ):
+        if snrs_db or not kinds:  # without SNRs, only the degradations are planned
             check_snrs(name, snrs_db)
     if max_seconds is not None:
         check_number("max_seconds", max_seconds, 1, 60)
@@ -182,7 +185,8 @@ def prepare(
     num_clean_train, mixtures_per_utterance, clean_copies, train_snrs_db
         Of the training set, as :func:`speechtools.corpora.mixtures.plan_training` takes them.
     num_valid_utterances, num_test_utterances, test_snrs_db
-        Of the other sets, as :func:`speechtools.corpora.mixtures.plan_test` takes them.
+        Of the other sets, as :func:`speechtools.corpora.mixtures.plan_test` takes them. Validation has the degradations
+        of the training; without these and ``test_snrs_db``, the SNRs of the training.
     enhanced_share : float
         Share of the noisy training utterances that are enhanced (the paper: half); above 0, every mixture of
         validation and test is enhanced as well.
@@ -261,11 +265,12 @@ def prepare(
             degradations,
         )
         of_test = degradations if test_degradations is None else test_degradations
-        for split, count, kinds in (
-            ("valid", num_valid_utterances, degradations),
-            ("test", num_test_utterances, of_test),
+        of_valid = test_snrs_db if test_snrs_db or _listed(degradations) else train_snrs_db
+        for split, snrs_db, count, kinds in (
+            ("valid", of_valid, num_valid_utterances, degradations),
+            ("test", test_snrs_db, num_test_utterances, of_test),
         ):
-            options_of_test = (test_snrs_db, count, split, sources.seed, enhanced_share > 0, kinds)
+            options_of_test = (snrs_db, count, split, sources.seed, enhanced_share > 0, kinds)
             plan += mixing.plan_test(groups[split], noises[split], *options_of_test)
         rows = _make(plan, sets.folder, sources.sample_rate, scale, enhance, num_workers, noises)
     for split in SPLITS:

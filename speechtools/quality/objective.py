@@ -59,7 +59,7 @@ def cause_objective(logits: Tensor, causes: Tensor) -> Tensor:
     Parameters
     ----------
     logits, causes : Tensor
-        (batch, time, causes); ``causes`` are 1 where one is present, -1 where it is absent, 0 where nobody knows, and
+        (batch, time, causes); ``causes`` are 1 where one is present, -1 where it is absent, 0 where unknown, and
         in the padding.
 
     Examples

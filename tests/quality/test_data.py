@@ -345,6 +345,9 @@ def test_an_edited_measure_makes_other_sets(tmp_path, monkeypatch, builtin_cache
         ({"min_range_db": 300}, ConfigError, "300 dB"),
         ({"train_snrs_db": 5}, ConfigError, "train_snrs_db=5"),
         ({"mixtures_per_utterance": 0}, ConfigError, "mixtures_per_utterance: 0"),
+        ({"test_snrs_db": (), "degradations": ["clipping"], "test_degradations": []}, ConfigError, "test_snrs_db"),
+        # Without SNRs, a test of degradations alone passes their check.
+        ({"test_snrs_db": (), "test_degradations": ["clipping"], "max_seconds": 0}, ConfigError, "max_seconds"),
     ],
 )
 def test_wrong_options(tmp_path, prepared_sets, options, error, message):
