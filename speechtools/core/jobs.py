@@ -18,6 +18,7 @@ from tqdm import tqdm
 from speechtools.core.errors import AudioError, CorpusError, SpeechtoolsError
 from speechtools.core.installation import optional_package
 from speechtools.core.moved import former_names
+from speechtools.core.plugin_code import import_plugin_modules, plugin_modules
 from speechtools.core.processes import cpu_count, end_with_parent, process_context
 from speechtools.core.signals import leave_to_parent
 
@@ -58,7 +59,8 @@ def map_in_processes(
         yield from progress_bar(map(function, items), description, len(items), progress)
         return
     # The function goes to each worker once: it may hold long lists of files.
-    pool = ProcessPoolExecutor(num_workers, process_context(), initializer=_start_worker, initargs=(function,))
+    initial = (function, plugin_modules())
+    pool = ProcessPoolExecutor(num_workers, process_context(), initializer=_start_worker, initargs=initial)
     finished = False
     try:
         results = pool.map(_work, items, chunksize=chunksize)
@@ -86,9 +88,10 @@ class _StoppedError(BaseException):
     """SIGTERM has stopped a worker in the middle of an item; what it was writing is removed on the way out."""
 
 
-def _start_worker(function: Callable) -> None:
+def _start_worker(function: Callable, modules: Sequence[str]) -> None:
     global _function
     _function = function
+    import_plugin_modules(modules)
     end_with_parent()
     leave_to_parent()
     signal.signal(signal.SIGTERM, _stop)
@@ -176,7 +179,8 @@ def run_jobs(
     breaks = 0
     with _fast_shutdown(pebble):
         while True:
-            pool = pebble.ProcessPool(num_workers, initializer=_start_scorer, context=process_context())
+            options = {"initializer": _start_scorer, "initargs": (plugin_modules(),), "context": process_context()}
+            pool = pebble.ProcessPool(num_workers, **options)
             in_flight: dict[Future, tuple[int, tuple]] = {}
             try:
                 while True:
@@ -210,7 +214,8 @@ def run_jobs(
                 pool.join()
 
 
-def _start_scorer() -> None:
+def _start_scorer(modules: Sequence[str]) -> None:
+    import_plugin_modules(modules)
     end_with_parent()
     leave_to_parent()
 

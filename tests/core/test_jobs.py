@@ -1,6 +1,7 @@
 """Work in processes: results in order, a pool that survives its workers, no orphans."""
 
 import faulthandler
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pebble
 import pytest
 
+from speechtools.core import registry
 from speechtools.core.errors import AudioError, CorpusError
 from speechtools.core.jobs import map_in_processes, run_jobs
 from speechtools.core.processes import run_until_exit
@@ -37,6 +39,25 @@ def test_results_come_in_order_and_errors_come_through():
         list(map_in_processes(square, ["a"] * 50, 2, "failing", progress=False))
     with pytest.raises(CorpusError, match="dying.*num_workers"):
         list(map_in_processes(die, range(100), 2, "dying", progress=False))
+
+
+def build_by_name(number):
+    return registry.build("measure/of-a-file")(number)
+
+
+@pytest.mark.usefixtures("registry_restored")
+def test_spawned_workers_know_the_plugins_of_imported_files(tmp_path, monkeypatch):
+    """As on macOS and Windows."""
+    lines = ["from speechtools.core.registry import plugin", "@plugin('measure/of-a-file')"]
+    lines += ["class Double:", "    def __call__(self, number):", "        return 2 * number"]
+    (tmp_path / "doubling_plugin.py").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setattr("speechtools.core.jobs.process_context", lambda: multiprocessing.get_context("spawn"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    registry.import_module(tmp_path / "doubling_plugin.py")
+    results = map_in_processes(build_by_name, range(4), 2, "doubling", progress=False, chunksize=2)
+    assert list(results) == [0, 2, 4, 6]
+    jobs = ((number, (number,)) for number in range(2))
+    assert sorted(done.outcome for done in run_jobs(build_by_name, jobs, 1, 60.0, "doubling")) == [0, 2]
 
 
 def run(numbers):
