@@ -130,8 +130,9 @@ def degrade(
     What is drawn for a recording depends on --seed and its path in the folder alone, so that one run or several give
     the same files.
 
-    Existing files are replaced with --overwrite only, and skipped with --resume. A recording that cannot be degraded is
-    reported; the others are degraded, and the exit status is 1. So it is with a chain whose codec is not installed.
+    Existing files are replaced with --overwrite only, and skipped with --resume, for which all other options must be
+    the same. A recording that cannot be degraded is reported; the others are degraded, and the exit status is 1. So it
+    is with a chain whose codec is not installed.
     """
     if lists:
         return _list_degradations()
@@ -154,7 +155,7 @@ def degrade(
     }
     remaining = [task for task in tasks if not is_kept[task.output]]
     kept = [task for task in tasks if is_kept[task.output]]
-    _check_resumed(kept, tables)
+    _check_resumed(kept, tables, sample_rate)
     results = run_tasks(
         remaining,
         sample_rate=sample_rate,
@@ -234,15 +235,23 @@ def _check_csv(csv_path: str | None, tasks: "list[Task]") -> None:
             raise ConfigError(f"--csv={csv_path} is the name of an output, too. Choose another.")
 
 
-def _check_resumed(kept: "list[Task]", tables: Sequence[Table]) -> None:
-    """Raise an error if the table of an earlier run has another chain or seed for an output."""
+def _check_resumed(kept: "list[Task]", tables: Sequence[Table], sample_rate: int | None) -> None:
+    """Raise an error if the table of an earlier run has another chain, seed or sample rate for an output."""
+    from speechtools.degradations.files import possible_rates
+
     for table in tables:
-        for task in kept:
+        for number, task in enumerate(kept):
             row: Any = table.earlier_row(task.output)
             if (row.chain, row.seed) != (task.chain, task.seed):
                 raise ConfigError(
                     f"{printable(table.path)} was written with another --chain or --seed: {printable(task.output)} has "
                     f"{row.chain!r} there. Use the same options, or choose another output."
+                )
+            # Without the option, it shows in any recording; opening all of them takes time.
+            if (sample_rate or number == 0) and row.sample_rate not in possible_rates(task.path, sample_rate):
+                raise ConfigError(
+                    f"{printable(table.path)} was written with another --sample_rate: {printable(task.output)} has "
+                    f"{row.sample_rate} Hz there. Use the same options, or choose another output."
                 )
 
 

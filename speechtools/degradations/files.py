@@ -263,8 +263,8 @@ def _degrade(task: Task, sample_rate: int | None, channel: Channel, noise_folder
     """Degrade a recording. Runs in a worker."""
     try:
         source = AudioSource(task.path, DEFAULT_RATE, channel, takes_pipes=True)
-        rates = [sample_rate] if sample_rate else dict.fromkeys([_own_rate(source), DEFAULT_RATE])
-        degraded, result = _at_first_rate(task, source, list(rates), noise_folder)
+        rates = [sample_rate] if sample_rate else _rates(source)
+        degraded, result = _at_first_rate(task, source, rates, noise_folder)
     except SpeechtoolsError as error:
         return _failed(task, error)
     except Exception as error:  # a chain, or the memory
@@ -279,12 +279,23 @@ def _degrade(task: Task, sample_rate: int | None, channel: Channel, noise_folder
     return result
 
 
-def _own_rate(source: AudioSource) -> int:
-    """The rate of a recording in Hz, or 16 kHz where that is not a whole number."""
+def possible_rates(path: str | Path, sample_rate: int | None = None) -> list[int]:
+    """The rates in Hz at which a recording may be degraded, the first if the chain can run at it.
+
+    Raises
+    ------
+    AudioError
+        The recording cannot be read.
+    """
+    return [sample_rate] if sample_rate else _rates(AudioSource(path, DEFAULT_RATE, takes_pipes=True))
+
+
+def _rates(source: AudioSource) -> list[int]:
+    """The rate of a recording in Hz, unless that is not a whole number, and 16 kHz."""
     streams = source.streams()
     rate = next(streams).rate
     streams.close()  # type: ignore[attr-defined]
-    return int(rate) if rate == int(rate) else DEFAULT_RATE
+    return list(dict.fromkeys([int(rate) if rate == int(rate) else DEFAULT_RATE, DEFAULT_RATE]))
 
 
 def _at_first_rate(

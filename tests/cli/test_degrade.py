@@ -211,6 +211,17 @@ def test_a_killed_run_is_resumed(call, refused, tone, tmp_path):
     assert names[0] == names[1] and not list(tmp_path.rglob("*.tmp*"))
 
 
+def test_a_run_is_resumed_at_the_same_rate_only(call, refused, tone, tmp_path):
+    write(tmp_path / "in" / "a.wav", tone(1.0))
+    for options, other in (([], [8000]), (["--sample_rate", 8000], [None, 16000])):
+        command = ["degrade", tmp_path / "in", tmp_path / f"out{len(options)}", "--chain", "clipping"]
+        command += ["--csv", tmp_path / f"{len(options)}.csv"]
+        assert call(*command, *options)[0] == call(*command, *options, "--resume")[0] == 0
+        for rate in other:
+            wrong = ["--sample_rate", rate] if rate else []
+            assert "--sample_rate" in refused(*command, "--resume", *wrong)
+
+
 def test_the_list_is_written_in_the_form_of_chains(call):
     status, printed, _ = call("degrade", "--list")
     steps = [line for line in printed.splitlines()[2:] if line and line[0] != " "]
