@@ -1,8 +1,10 @@
 """Tables with a score for each recording, and which rows of two tables are about the same recording."""
 
+import codecs
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import math
 import os
@@ -126,10 +128,10 @@ def read_cells(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, s
         reason = "is a folder" if path.is_dir() else "does not exist"
         raise CorpusError(f"{path} {reason}. Pass a table, such as `speechtools score --csv` writes.")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        if "\0" in text:
-            raise ValueError("it contains NUL characters")
-        columns, rows = _json_lines(text) if text.lstrip()[:1] == "{" else _csv_rows(text)
+        with path.open("rb") as file:  # line by line: frame scores make long lines
+            is_json = file.peek().removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
+            lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n" if is_json else "")
+            columns, rows = (_json_lines if is_json else _csv_rows)(_without_nul(lines))
     except (ValueError, RecursionError, csv.Error) as error:
         raise CorpusError(f"{path} is neither CSV nor JSON lines: {error}.") from error
     if not rows:
@@ -137,9 +139,16 @@ def read_cells(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, s
     return columns, rows
 
 
-def _csv_rows(text: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    header_line = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=header_line.count))
+def _without_nul(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        if "\0" in line:
+            raise ValueError("it contains NUL characters")
+        yield line
+
+
+def _csv_rows(lines: Iterator[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    header_line = next(lines, "")
+    reader = csv.reader(itertools.chain([header_line], lines), delimiter=max(_DELIMITERS, key=header_line.count))
     columns = [name.strip() for name in next(reader, [])]
     if twice := [name for name in columns if columns.count(name) > 1]:
         raise ValueError(f"its header has the column {twice[0]!r} twice")
@@ -153,10 +162,10 @@ def _csv_rows(text: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     return columns, rows
 
 
-def _json_lines(text: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def _json_lines(lines: Iterator[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     columns: dict[str, None] = {}
     rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -165,6 +174,7 @@ def _json_lines(text: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
             raise ValueError(f"line {number} is not JSON ({error})") from error
         if not isinstance(content, dict):
             raise ValueError(f"line {number} is not an object")
+        # Frame scores, causes and regions are not needed.
         cells = {name: as_cell(value) for name, value in content.items() if not isinstance(value, list | dict)}
         columns |= dict.fromkeys(cells)
         rows.append((number, cells))
