@@ -98,7 +98,12 @@ class DegradeRow(Row):
     help="The rate of the outputs.  [default: that of each recording; 16000 where a chain cannot run at it]",
 )
 @csv_option(DegradeRow)
-@click.option("--jobs", type=click.IntRange(min=1), metavar="NUMBER", help="Processes.  [default: one per core]")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="Processes, each with up to 256 MB of noises in memory.  [default: one per core]",
+)
 @click.option("--list", "lists", is_flag=True, help="List the degradations with their parameters and defaults.")
 @channel_option
 @output_options

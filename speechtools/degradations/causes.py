@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import binary_closing, uniform_filter1d
 
 from speechtools.core.errors import CorpusError
+from speechtools.core.runs import true_runs
 from speechtools.core.spelling import did_you_mean
 
 #: What a degradation can leave, in the order of the outputs of a network.
@@ -127,8 +128,7 @@ def format_causes(presence: Presence) -> str:
         elif blocks is not None and blocks.all():
             parts.append(cause)
         elif blocks is not None and blocks.any():
-            edges = np.flatnonzero(np.diff(np.pad(blocks.astype(np.int8), 1))).reshape(-1, 2)
-            times = (f"{first * BLOCK_SECONDS:.3f}-{end * BLOCK_SECONDS:.3f}" for first, end in edges)
+            times = (f"{first * BLOCK_SECONDS:.3f}-{end * BLOCK_SECONDS:.3f}" for first, end in true_runs(blocks))
             parts.append(" ".join([cause, *times]))
     return "; ".join(parts) or "none"
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from speechtools.core.registry import plugin
+from speechtools.degradations.noise import shaped_noise
 from speechtools.degradations.ranges import Range, check_choices, check_range, draw
 
 FILLS = ("silence", "background")
@@ -56,30 +57,22 @@ class Gaps:
 
     def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Interrupt samples (samples,)."""
+        if not clean.size:
+            return clean.copy()
         frame = min(round(_FRAME * self.sample_rate), clean.size)
         frames = clean[: clean.size // frame * frame].reshape(-1, frame)  # (frames, samples)
         power = np.square(frames, dtype=np.float64).mean(axis=1)
         active = np.flatnonzero(power >= power.max() * 10 ** (_ACTIVE_DB / 10))
         fill = self.fill[rng.integers(len(self.fill))]
+        quietest = frames[np.argsort(power)[: max(1, round(_QUIET * len(frames)))]]
         degraded = clean.copy()
         for _ in range(round(draw(self.count, rng))):
             start = int(rng.choice(active)) * frame + int(rng.integers(frame))
             samples = min(round(draw(self.milliseconds, rng, log=True) * self.sample_rate / 1000), clean.size - start)
-            gap = np.zeros(samples) if fill == "silence" else _background(frames, power, samples, rng)
+            is_silent = fill == "silence" or samples == 0
+            gap = np.zeros(samples) if is_silent else shaped_noise(quietest, quietest, samples, rng)
             degraded[start : start + samples] = gap
         return degraded
-
-
-def _background(frames: np.ndarray, power: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise (samples,) with the power spectrum of the quietest of the frames (frames, samples)."""
-    quietest = frames[np.argsort(power)[: max(1, round(_QUIET * len(frames)))]]
-    level = np.sqrt(np.square(quietest, dtype=np.float64).mean())
-    magnitudes = np.sqrt(np.square(np.abs(np.fft.rfft(quietest))).mean(axis=0))
-    spectrum = np.fft.rfft(rng.standard_normal(samples))
-    spectrum *= np.interp(np.linspace(0, 1, spectrum.size), np.linspace(0, 1, magnitudes.size), magnitudes)
-    noise = np.fft.irfft(spectrum, samples)
-    rms = np.sqrt(np.square(noise).mean()) if samples else 0.0
-    return noise * (level / rms) if rms > 0 else noise
 
 
 @plugin("degradation/clicks")
@@ -115,9 +108,9 @@ class Clicks:
     def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Add clicks to samples (samples,)."""
         degraded = clean.copy()
-        peak = np.abs(clean).max()
+        peak = np.abs(clean).max(initial=0.0)
         per_second = draw(self.per_second, rng)
-        count = max(1, rng.poisson(per_second * clean.size / self.sample_rate)) if per_second > 0 else 0
+        count = max(1, rng.poisson(per_second * clean.size / self.sample_rate)) if per_second * clean.size > 0 else 0
         for start in rng.integers(clean.size, size=count):
             click = _click(rng, self.sample_rate)[: clean.size - start]
             degraded[start : start + click.size] += (draw(self.level, rng) * peak * click).astype(np.float32)

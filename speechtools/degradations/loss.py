@@ -6,6 +6,8 @@ import numpy as np
 
 from speechtools.core.errors import ConfigError
 from speechtools.core.registry import plugin
+from speechtools.core.runs import true_runs
+from speechtools.degradations.noise import shaped_noise
 from speechtools.degradations.ranges import Range, check_choices, check_range, draw
 
 CONCEALMENTS = ("none", "repeat", "noise")
@@ -84,13 +86,15 @@ class PacketLoss:
         packet = round(self.packet_ms[rng.integers(len(self.packet_ms))] * self.sample_rate / 1000)
         concealment = self.concealment[rng.integers(len(self.concealment))]
         degraded = clean.copy()
-        for first, last in runs(lost_packets(-(-clean.size // packet), rate, burst, rng)):
+        for first, last in true_runs(lost_packets(-(-clean.size // packet), rate, burst, rng)):
             start, end = first * packet, min(last * packet, clean.size)
             degraded[start:end] = 0
             if start == 0 or concealment == "none":
                 continue
             if concealment == "noise":
-                degraded[start:end] = _noise_like(degraded[start - packet : start], end - start, rng)
+                last_packet = degraded[start - packet : start]
+                window = np.hanning(packet)
+                degraded[start:end] = shaped_noise((window * last_packet)[None], last_packet, end - start, rng)
             else:
                 _repeat(degraded, start, end, self.sample_rate)
         return degraded
@@ -119,29 +123,6 @@ def lost_packets(packets: int, rate: float, burst: float, rng: np.random.Generat
         start = int(rng.integers(packets))
         lost[start : start + int(rng.geometric(to_good))] = True
     return lost
-
-
-def runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Return the runs of true values of (values,) as pairs: the first index, and the one after the last.
-
-    Examples
-    --------
-    >>> runs(np.array([True, False, True, True]))
-    [(0, 1), (2, 4)]
-    """
-    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
-    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
-
-
-def _noise_like(packet: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise (samples,) with the magnitudes and the level of a packet."""
-    magnitudes = np.abs(np.fft.rfft(packet * np.hanning(packet.size)))
-    spectrum = np.fft.rfft(rng.standard_normal(samples))
-    spectrum *= np.interp(np.linspace(0, 1, spectrum.size), np.linspace(0, 1, magnitudes.size), magnitudes)
-    noise = np.fft.irfft(spectrum, samples)
-    power = np.mean(np.square(noise))
-    level = np.sqrt(np.mean(np.square(packet, dtype=np.float64)) / power) if power > 0 else 0.0
-    return (level * noise).astype(np.float32)
 
 
 def _repeat(signal: np.ndarray, start: int, end: int, sample_rate: int) -> None:

@@ -26,7 +26,8 @@ PEAK_LIMIT = 0.99
 DIGITAL_SILENCE = 1.5 / 32768
 #: Generated noises that ``degradation/noise`` draws from.
 _NUM_GENERATED = 144
-#: Each process keeps so many samples in memory: 256 MB, 70 minutes at 16 kHz.
+#: Each worker process keeps so many samples in memory: 256 MB, 70 minutes at 16 kHz. Less would make it read the same
+#: recordings again and again.
 CACHE_SAMPLES = 2**26
 
 
@@ -133,6 +134,24 @@ def mix_at_snr(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarr
         raise AudioError(f"The {which} is silent, so no SNR can be set. Leave the file out.")
     gain = np.sqrt(speech_power / noise_power / 10 ** (snr_db / 10))
     return speech + (gain * noise).astype(speech.dtype)
+
+
+def shaped_noise(frames: np.ndarray, like: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise (samples,) with the mean power spectrum of frames (frames, size), and the level of ``like`` (any shape).
+
+    Examples
+    --------
+    >>> noise = shaped_noise(np.eye(4), np.array([2.0, -2.0]), 1000, np.random.default_rng(0))
+    >>> noise.dtype, round(float(np.sqrt(np.square(noise).mean())), 3)
+    (dtype('float32'), 2.0)
+    """
+    magnitudes = np.sqrt(np.square(np.abs(np.fft.rfft(frames))).mean(axis=0))
+    spectrum = np.fft.rfft(rng.standard_normal(samples))
+    spectrum *= np.interp(np.linspace(0, 1, spectrum.size), np.linspace(0, 1, magnitudes.size), magnitudes)
+    noise = np.fft.irfft(spectrum, samples)
+    power = np.square(noise).mean()
+    gain = np.sqrt(np.square(like, dtype=np.float64).mean() / power) if power > 0 else 0.0
+    return (gain * noise).astype(np.float32)
 
 
 def cut_noise(noise: np.ndarray, samples: int, seed: int | np.random.Generator) -> np.ndarray:

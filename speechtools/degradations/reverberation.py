@@ -9,6 +9,7 @@ from speechtools import audio
 from speechtools.core.errors import ConfigError, CorpusError, SpeechtoolsError
 from speechtools.core.installation import optional_package
 from speechtools.core.registry import plugin
+from speechtools.degradations.level import at_level_of
 from speechtools.degradations.ranges import Range, check_range, draw
 
 #: Speed of sound in m/s.
@@ -94,11 +95,7 @@ class Reverberation:
             number = self.first_room + int(rng.integers(self.rooms))
             response, direct = _simulated(number, self.rt60, self.distance, self.sample_rate), 0
         reverberant = oaconvolve(clean, response)[direct : direct + clean.size]
-        power = np.mean(np.square(reverberant, dtype=np.float64))
-        if power == 0:
-            return clean.copy()
-        gain = np.sqrt(np.mean(np.square(clean, dtype=np.float64)) / power)
-        return (gain * reverberant).astype(np.float32)
+        return at_level_of(clean, reverberant)
 
 
 def simulate_response(rng: np.random.Generator, rt60: float, distance: float, sample_rate: int = 16000) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
+from speechtools.core.runs import runs
 from speechtools.measures import Scale
 
 if TYPE_CHECKING:
@@ -72,19 +73,6 @@ def frame_edges(times: np.ndarray, hop: float, duration: float) -> np.ndarray:
     [0.0, 1.5, 3.0]
     """
     return np.concatenate([[0.0], times[1:] - hop / 2, [duration]])
-
-
-def runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First frame and end (exclusive) of each maximal run of equal values (time,).
-
-    Examples
-    --------
-    >>> firsts, ends = runs(np.array([1, 1, 0, 1]))
-    >>> firsts.tolist(), ends.tolist()
-    ([0, 2, 3], [2, 3, 4])
-    """
-    edges = np.flatnonzero(values[1:] != values[:-1]) + 1
-    return np.concatenate([[0], edges]), np.concatenate([edges, [len(values)]])
 
 
 def moving_average(values: np.ndarray, size: int, counts: np.ndarray | None = None) -> np.ndarray:
@@ -179,8 +167,8 @@ def merge_short_runs(labels: np.ndarray, lengths: np.ndarray, min_length: float)
     while True:
         firsts, ends = runs(labels)
         seconds = bounds[ends] - bounds[firsts]
-        # Of neighbouring short runs, the shortest are merged first; the small terms break ties.
-        order = np.concatenate([[np.inf], seconds + 1e-9 * np.arange(len(seconds)), [np.inf]])
+        # Of neighbouring short runs, the shortest are merged first, and of equal ones every other: all at once.
+        order = np.concatenate([[np.inf], seconds + 1e-9 * (np.arange(len(seconds)) % 2), [np.inf]])
         is_first = (order[1:-1] < order[:-2]) & (order[1:-1] < order[2:])
         short = np.flatnonzero((seconds < min_length - 1e-9) & is_first)
         if not len(short) or len(firsts) == 1:

@@ -10,10 +10,11 @@ import numpy as np
 from speechtools.audio.recordings import open_source
 from speechtools.audio.sources import AudioSource, Channel, Recording
 from speechtools.core.errors import ConfigError
+from speechtools.core.runs import true_runs
 from speechtools.core.spelling import did_you_mean
 from speechtools.enhancement.inference import SpeechEnhancer
 from speechtools.quality.inference import QualityNet, QualityReport
-from speechtools.quality.regions import counted_frames, frame_edges, is_worse, runs, smooth_causes
+from speechtools.quality.regions import counted_frames, frame_edges, is_worse, smooth_causes
 
 #: Stretches are extended by this on both sides, where they are cross-faded.
 PADDING_SECONDS = 0.05
@@ -121,9 +122,7 @@ class Where:
                 is_bad |= probabilities[:, report.cause_names.index(cause)] > threshold
         edges = frame_edges(report.times, report.hop, report.duration)
         stretches: list[tuple[float, float]] = []
-        for first, end in zip(*runs(is_bad), strict=True):
-            if not is_bad[first]:
-                continue
+        for first, end in true_runs(is_bad):
             start = max(float(edges[first]) - PADDING_SECONDS, 0.0)
             stop = min(float(edges[end]) + PADDING_SECONDS, report.duration)
             if stretches and start - stretches[-1][1] < MIN_GAP_SECONDS:

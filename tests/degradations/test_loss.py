@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from speechtools.core.errors import ConfigError
-from speechtools.degradations.loss import PacketLoss, lost_packets, runs
+from speechtools.core.runs import true_runs
+from speechtools.degradations.loss import PacketLoss, lost_packets
 
 TIME = np.arange(28800) / 16000
 VOICE = sum(np.sin(2 * np.pi * 140 * k * TIME + k) / k for k in range(1, 6)).astype(np.float32)
@@ -17,7 +18,7 @@ def lose(clean, seed=0, **options):
 @pytest.mark.parametrize("rate, burst", [(0.1, 3.0), (0.02, 1.0), (0.5, 1.5)])
 def test_rate_is_the_share_of_lost_packets_and_burst_the_mean_length_of_their_runs(rate, burst):
     lost = lost_packets(200_000, rate, burst, np.random.default_rng(0))
-    lengths = [end - start for start, end in runs(lost)]
+    lengths = [end - start for start, end in true_runs(lost)]
     assert lost.mean() == pytest.approx(rate, rel=0.05)
     assert np.mean(lengths) == pytest.approx(burst, rel=0.05)
 
@@ -44,7 +45,7 @@ def test_received_samples_are_unchanged(packet_ms):
 
 def test_repetition_continues_a_periodic_signal_without_clicks_and_fades_out():
     options = {"rate": 0.02, "burst": 5, "packet_ms": 20, "seed": 3}
-    [(start, end), *_] = runs(lose(VOICE + 10, concealment="none", **options) == 0)
+    [(start, end), *_] = true_runs(lose(VOICE + 10, concealment="none", **options) == 0)
     degraded = lose(VOICE, concealment="repeat", **options)
     assert start > 0 and end - start > 960
     np.testing.assert_allclose(degraded[start : start + 160], VOICE[start : start + 160], atol=0.2)

@@ -122,3 +122,5 @@ def test_short_runs_are_merged_in_any_number():
     lengths = np.diff(np.flatnonzero(np.diff(merged)))
     assert len(lengths) > 10 and lengths.min() >= 10
     assert set(merge_short_runs(labels[:5], np.ones(5), 10)) <= set(labels[:5].tolist())
+    alternating = np.arange(200_000) % 2  # many runs of one length: a few passes, not one for each
+    assert len(set(merge_short_runs(alternating, np.ones(len(alternating)), 10))) == 1
