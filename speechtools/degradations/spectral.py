@@ -58,7 +58,7 @@ class SpectralEnhancer:
     """
 
     causes: tuple[str, ...] = ("processing",)
-    #: Nobody knows how much noise it leaves.
+    #: How much noise it leaves is unknown.
     may_remove: tuple[str, ...] = ("noise",)
 
     def __init__(
