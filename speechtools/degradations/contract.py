@@ -137,6 +137,7 @@ register_kind(
             "speechtools.degradations.clipping",
             "speechtools.degradations.chain",
             "speechtools.degradations.level",
+            "speechtools.degradations.hum",
             "speechtools.degradations.reverberation",
             "speechtools.degradations.loss",
             "speechtools.degradations.interruptions",
