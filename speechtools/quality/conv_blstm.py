@@ -65,9 +65,9 @@ class ConvBLSTM(nn.Module):
     def __init__(
         self,
         input_size: int = 80,
-        channels: int = 128,
+        channels: int = 96,
         kernel_size: int = 5,
-        hidden_size: int = 128,
+        hidden_size: int = 96,
         linear_size: int = 64,
         dropout: float = 0.1,
         forget_gate_bias: float = 1.0,

@@ -326,6 +326,7 @@ class QualityNet(PretrainedModel):
             magnitudes = torch.full(feats.shape[:2], torch.inf, device=feats.device)
         network = self._explained if details and self.cause_names else self.mods.quality
         scores, frame_scores, silent, *others = score_without_silence(network, feats, lens, magnitudes, min_frames)
+        others = [values.to(wavs.dtype) for values in others]
         return scores.to(wavs.dtype), frame_scores.to(wavs.dtype), silent, *others
 
     def _explained(self, feats: Tensor, lens: Tensor) -> tuple[Tensor, ...]:

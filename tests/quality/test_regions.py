@@ -82,9 +82,9 @@ def test_lower_scores_may_be_better():
     assert len(regions) == 2 and sum(region.cost for region in regions) == pytest.approx(report.score)
 
 
-def test_without_causes_regions_are_degraded_or_not(tone):
+def test_without_causes_regions_are_degraded_or_not(tone, pretrained):
     samples = np.concatenate([tone(2.0), tone(2.0) + 0.1 * np.random.default_rng(0).standard_normal(32000)])
-    report = QualityNet.from_hparams().assess_samples(samples.astype(np.float32))
+    report = QualityNet.from_hparams(pretrained).assess_samples(samples.astype(np.float32))
     assert report.causes is None and report.best == 4.5
     regions = report.regions(None)
     assert sum(region.cost for region in regions) == pytest.approx(4.5 - report.score, abs=1e-5)

@@ -5,6 +5,7 @@ import pytest
 
 from speechtools import audio
 from speechtools.core.errors import ConfigError
+from speechtools.core.laws import bursts
 from speechtools.enhancement.stretches import replace_stretches
 from speechtools.inference import QualityNet, SpeechEnhancer
 from speechtools.quality.inference import QualityReport
@@ -70,16 +71,16 @@ def test_a_stretch_has_any_of_the_causes():
     assert Where.parse("noise>0.7").stretches(report) == []
 
 
-def test_a_condition_that_the_model_cannot_meet_is_refused():
-    net = QualityNet.from_hparams()
+def test_a_condition_that_the_model_cannot_meet_is_refused(pretrained):
+    net = QualityNet.from_hparams(pretrained)
     with pytest.raises(ConfigError, match=r"below=7 is outside the scale raw_nb, -0.5 to 4.5"):
         SelectiveEnhancer("below=7", net=net)
     with pytest.raises(ConfigError, match="does not predict causes such as 'loss'"):
         Where.parse("loss").check(net)
 
 
-def test_only_the_noisy_half_changes_and_its_score_rises(tone):
-    samples = tone(4.0)
+def test_only_the_noisy_half_changes_and_its_score_rises():
+    samples = bursts(4.0)
     samples[32000:] += 0.1 * np.random.default_rng(0).standard_normal(32000).astype(np.float32)
     net, enhancer = QualityNet.from_hparams(), SpeechEnhancer.from_hparams()
     report = net.assess_samples(samples)
