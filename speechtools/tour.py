@@ -35,7 +35,7 @@ for name in ["clean", "a_bit_noisy", "very_noisy"]:
     reports[name] = net.assess_file(f"{folder}/{name}.wav")
 """
 _REGIONS = """\
-regions = reports["very_noisy"].degraded_regions(below=2.5, min_duration=0.1)
+regions = reports["very_noisy"].degraded_regions(below=2.0, min_duration=0.1)
 """
 _ENROLL = """\
 from speechtools.inference import SpeakerVerification

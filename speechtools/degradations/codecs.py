@@ -104,6 +104,11 @@ class Vorbis(_Codec):
         Vorbis's quality, from 0 to 10; 0 is about 30 kbit/s at 16 kHz.
     sample_rate : int
         In Hz.
+
+    Examples
+    --------
+    >>> Vorbis()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape
+    (4800,)
     """
 
     may_leave = ("band-limit",)  # at low bit rates
@@ -131,6 +136,11 @@ class Opus(_Codec):
         Bit rate in kbit/s, drawn in steps of 1.
     sample_rate : int
         In Hz.
+
+    Examples
+    --------
+    >>> Opus()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape
+    (4800,)
     """
 
     may_leave = ("band-limit",)  # at low bit rates
@@ -156,6 +166,11 @@ class GSM(_Codec):
     ----------
     sample_rate : int
         In Hz.
+
+    Examples
+    --------
+    >>> GSM()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape
+    (4800,)
     """
 
     causes: tuple[str, ...] = ("processing", "band-limit")
@@ -178,6 +193,11 @@ class G711(_Codec):
         ``"a-law"`` or ``"mu-law"``, or both to draw from.
     sample_rate : int
         In Hz.
+
+    Examples
+    --------
+    >>> G711()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape
+    (4800,)
     """
 
     causes: tuple[str, ...] = ("processing", "band-limit")
@@ -204,6 +224,11 @@ class G721(_Codec):
         24 or 32, or both to draw from.
     sample_rate : int
         In Hz.
+
+    Examples
+    --------
+    >>> G721()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape
+    (4800,)
     """
 
     causes: tuple[str, ...] = ("processing", "band-limit")
@@ -230,6 +255,11 @@ class ADPCM(_Codec):
         Rate of the coded speech in Hz, 8000 or 16000, or both to draw from. A rate above ``sample_rate`` is not used.
     sample_rate : int
         In Hz.
+
+    Examples
+    --------
+    >>> ADPCM()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape
+    (4800,)
     """
 
     causes: tuple[str, ...] = ("processing", "band-limit")
@@ -267,6 +297,11 @@ class AMRNarrowband(_Codec):
     ------
     SpeechtoolsError
         The encoder is not installed.
+
+    Examples
+    --------
+    >>> AMRNarrowband()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape  # doctest: +SKIP
+    (4800,)
     """
 
     causes: tuple[str, ...] = ("processing", "band-limit")
@@ -303,6 +338,11 @@ class AMRWideband(_Codec):
     ------
     SpeechtoolsError
         The encoder is not installed.
+
+    Examples
+    --------
+    >>> AMRWideband()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape  # doctest: +SKIP
+    (4800,)
     """
 
     #: What must be installed.
@@ -337,6 +377,11 @@ class AAC(_Codec):
     ------
     SpeechtoolsError
         The encoder is not installed.
+
+    Examples
+    --------
+    >>> AAC()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape  # doctest: +SKIP
+    (4800,)
     """
 
     #: What must be installed.
@@ -373,6 +418,11 @@ class Speex(_Codec):
     ------
     SpeechtoolsError
         The encoder is not installed.
+
+    Examples
+    --------
+    >>> Speex()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape  # doctest: +SKIP
+    (4800,)
     """
 
     #: What must be installed.
@@ -439,6 +489,11 @@ class Codec:
     ------
     ConfigError, SpeechtoolsError
         A codec is not known, or its encoder is not installed.
+
+    Examples
+    --------
+    >>> Codec()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape
+    (4800,)
     """
 
     def __init__(self, codecs: str | Sequence[str] = (), sample_rate: int = 16000):

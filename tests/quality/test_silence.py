@@ -76,7 +76,7 @@ def test_clicks_in_a_pause_do_not_change_the_score(model, tone):
     pause = torch.zeros(5 * 16000)
     pause[40000] = 1.0
     score = net.assess_samples(samples.numpy()).score
-    assert net.assess_samples(torch.cat([pause, samples, pause]).numpy()).score == pytest.approx(score, abs=0.1)
+    assert net.assess_samples(torch.cat([pause, samples, pause]).numpy()).score == pytest.approx(score, abs=0.2)
 
 
 def test_padding_is_not_silence():
