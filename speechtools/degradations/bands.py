@@ -37,8 +37,8 @@ def filter_zero_phase(
 class BandLimit:
     """A part of the band: ``(clean, rng) -> filtered``, both (samples,), at the level of ``clean``.
 
-    Filters have the magnitude of a Butterworth filter, |H(f)|^2 = 1 / (1 + (f / cutoff)^(2 order)) for a low-pass, and
-    no phase. The result is scaled to the root mean square of ``clean``.
+    Filters have the magnitude of a Butterworth filter, ``|H(f)|^2 = 1 / (1 + (f / cutoff)^(2 order))`` for a low-pass,
+    and no phase. The result is scaled to the root mean square of ``clean``.
 
     Parameters
     ----------

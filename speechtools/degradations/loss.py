@@ -23,7 +23,7 @@ _FULL, _FADED = 0.01, 0.06
 class PacketLoss:
     """Lost packets: ``(clean, rng) -> degraded``, both (samples,), aligned; what is received keeps its level.
 
-    Losses come in runs, by the model of Gilbert [1]_ and Elliott [2]_ in its simplest form: a channel changes between a
+    Losses come in runs, by the model of Gilbert (1) and Elliott (2) in its simplest form: a channel changes between a
     good state, where no packet is lost, and a bad one, where all are. At least one packet is lost if ``rate`` > 0.
     Received samples are unchanged, except the first 4 ms after a run that was concealed by repetition.
 
@@ -37,18 +37,18 @@ class PacketLoss:
         Milliseconds in a packet: 10, 20, 30, 60, or several to draw from.
     concealment : str or sequence of str
         What is heard instead, or several to draw from: "none", zeros; "repeat", the last pitch period again and again,
-        faded out over 60 ms, as in Appendix I of ITU-T G.711 [3]_ but with one period only; "noise", noise with the
+        faded out over 60 ms, as in Appendix I of ITU-T G.711 (3) but with one period only; "noise", noise with the
         spectrum and the level of the last packet. At the beginning, where nothing was received yet, zeros.
     sample_rate : int
         In Hz.
 
     References
     ----------
-    .. [1] E. N. Gilbert, "Capacity of a burst-noise channel", Bell System Technical Journal 39(5), 1960.
-    .. [2] E. O. Elliott, "Estimates of error rates for codes on burst-noise channels", Bell System Technical Journal
-       42(5), 1963.
-    .. [3] ITU-T G.711 Appendix I, "A high quality low-complexity algorithm for packet loss concealment with G.711",
-       1999.
+    (1) E. N. Gilbert, "Capacity of a burst-noise channel", Bell System Technical Journal 39(5), 1960.
+    (2) E. O. Elliott, "Estimates of error rates for codes on burst-noise channels", Bell System Technical Journal
+        42(5), 1963.
+    (3) ITU-T G.711 Appendix I, "A high quality low-complexity algorithm for packet loss concealment with G.711",
+        1999.
 
     Examples
     --------

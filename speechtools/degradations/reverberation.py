@@ -28,7 +28,7 @@ _CACHED, _CACHED_RECORDINGS = 1024, 256
 class Reverberation:
     """Speech in a room: ``(clean, rng) -> reverberant``, both (samples,), of the same RMS level.
 
-    The direct path has no delay. The responses are simulated by the image-source method [1]_ of pyroomacoustics [2]_,
+    The direct path has no delay. The responses are simulated by the image-source method (1) of pyroomacoustics (2),
     or recorded. A simulated room has a number, from which all else is drawn, so that it is computed once in a process.
     See :func:`simulate_response`.
 
@@ -50,10 +50,10 @@ class Reverberation:
 
     References
     ----------
-    .. [1] J. B. Allen and D. A. Berkley, "Image method for efficiently simulating small-room acoustics", JASA 65(4),
-       1979.
-    .. [2] R. Scheibler et al., "Pyroomacoustics: a Python package for audio room simulation and array processing
-       algorithms", ICASSP 2018.
+    (1) J. B. Allen and D. A. Berkley, "Image method for efficiently simulating small-room acoustics", JASA 65(4),
+        1979.
+    (2) R. Scheibler et al., "Pyroomacoustics: a Python package for audio room simulation and array processing
+        algorithms", ICASSP 2018.
 
     Examples
     --------
@@ -157,13 +157,13 @@ def simulate_response(rng: np.random.Generator, rt60: float, distance: float, sa
 
 
 def reverberation_time(response: np.ndarray, sample_rate: int = 16000) -> float:
-    """Measure RT60 in seconds: twice the time in which the backward integral [1]_ falls from -5 to -35 dB.
+    """Measure RT60 in seconds: twice the time in which the backward integral (1) falls from -5 to -35 dB.
 
     The direct path, the first 3 ms, is left out.
 
     References
     ----------
-    .. [1] M. R. Schroeder, "New method of measuring reverberation time", JASA 37(3), 1965; ISO 3382-2 (T30).
+    (1) M. R. Schroeder, "New method of measuring reverberation time", JASA 37(3), 1965; ISO 3382-2 (T30).
 
     Examples
     --------

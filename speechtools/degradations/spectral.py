@@ -131,7 +131,7 @@ def quietest_frames(power: np.ndarray) -> np.ndarray:
 
 
 def subtraction_gains(power: np.ndarray, noise: np.ndarray, floor: float) -> np.ndarray:
-    """Gains (time, bins) of power subtraction: G^2 |Y|^2 = max(|Y|^2 - a N, b N).
+    """Gains (time, bins) of power subtraction: ``G^2 |Y|^2 = max(|Y|^2 - a N, b N)``.
 
     a = 4 - 3/20 SNR, with the SNR of the frame in dB from -5 to 20, and b = floor^2.
     Source: Berouti, Schwartz and Makhoul, "Enhancement of speech corrupted by acoustic noise", 1979, equations 3 to 5.
@@ -146,7 +146,8 @@ def wiener_gains(power: np.ndarray, noise: np.ndarray, floor: float) -> np.ndarr
     """Gains (time, bins) of a Wiener filter, G = xi / (1 + xi), with the decision-directed a-priori SNR xi.
 
     Source: Ephraim and Malah, "Speech enhancement using a minimum mean-square error short-time spectral amplitude
-    estimator", 1984, equation 51: xi(t) = 0.98 G(t-1)^2 gamma(t-1) + 0.02 max(gamma(t) - 1, 0), gamma = |Y|^2 / N.
+    estimator", 1984, equation 51: xi(t) = 0.98 G(t-1)^2 gamma(t-1) + 0.02 max(gamma(t) - 1, 0), with
+    ``gamma = |Y|^2 / N``.
     """
     return _decision_directed(power / noise, lambda prior, _: prior / (1 + prior), floor)
 
@@ -202,7 +203,7 @@ def _decision_directed(
 
 
 def gate_gains(power: np.ndarray, noise: np.ndarray, floor: float) -> np.ndarray:
-    """Gains (time, bins) of a gate: 1 where |Y|^2 > 4 N, else the floor; averaged over 3 frames and 5 bins."""
+    """Gains (time, bins) of a gate: 1 where ``|Y|^2 > 4 N``, else the floor; averaged over 3 frames and 5 bins."""
     from scipy.ndimage import uniform_filter
 
     gate = uniform_filter((power > 4 * noise).astype(np.float32), (3, 5), mode="nearest")

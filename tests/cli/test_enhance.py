@@ -109,7 +109,7 @@ def test_only_bad_stretches_are_enhanced(call, tone, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--where", "belwo=2"], "Write below=2.5"),
+        (["--where", "under=2"], "Write below=2.5"),
         (["--where", "below=9"], "outside the scale raw_nb, -0.5 to 4.5"),
         (["--where", "below=2", "--quality_model", "speaker"], "--quality_model=speaker is a model for"),
         (["--quality_model", "quality-net"], "the model of --where"),
