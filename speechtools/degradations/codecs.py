@@ -280,8 +280,18 @@ class ADPCM(_Codec):
         return SoundfileCoding(rate, "WAV", "IMA_ADPCM" if form == "ima" else "MS_ADPCM")
 
 
+class _Modes(_Codec):
+    """A codec with a few bit rates, each a coding."""
+
+    _codings: list[Coding]
+
+    def draw_coding(self, rng: np.random.Generator) -> Coding:
+        """Draw a mode."""
+        return self._codings[rng.integers(len(self._codings))]
+
+
 @plugin("degradation/amr-nb")
-class AMRNarrowband(_Codec):
+class AMRNarrowband(_Modes):
     """AMR, the codec of mobile telephones, 8 kHz: ``(clean, rng) -> coded``, at the level of ``clean``.
 
     It needs the package ``av``, or a program ffmpeg, with the encoder libopencore_amrnb.
@@ -315,13 +325,9 @@ class AMRNarrowband(_Codec):
             ffmpeg_coding("amr-nb", 8000, coders, round(1000 * mode)) for mode in _modes("kbps", kbps, _AMR_NB_KBPS)
         ]
 
-    def draw_coding(self, rng: np.random.Generator) -> Coding:
-        """Draw a mode."""
-        return self._codings[rng.integers(len(self._codings))]
-
 
 @plugin("degradation/amr-wb")
-class AMRWideband(_Codec):
+class AMRWideband(_Modes):
     """AMR-WB (G.722.2), the codec of "HD voice" calls, 16 kHz: ``(clean, rng) -> coded``, at the level of ``clean``.
 
     It needs a program ffmpeg, or a package ``av``, with the encoder libvo_amrwbenc. The program starts for every call.
@@ -354,10 +360,6 @@ class AMRWideband(_Codec):
         self._codings = [
             ffmpeg_coding("amr-wb", 16000, coders, round(1000 * mode)) for mode in _modes("kbps", kbps, _AMR_WB_KBPS)
         ]
-
-    def draw_coding(self, rng: np.random.Generator) -> Coding:
-        """Draw a mode."""
-        return self._codings[rng.integers(len(self._codings))]
 
 
 @plugin("degradation/aac")

@@ -290,7 +290,7 @@ def _common_scale(tables: Sequence[ScoreTable], column: str) -> str | None:
     models = [table.values("model") for table in tables]
     if all(models) and models[0] != models[1]:
         names = [f"{table.name} by {', '.join(model)}" for table, model in zip(tables, models, strict=True)]
-        message = f"the models differ: {' and '.join(names)} were scored, so the difference may be theirs"
+        message = f"the models differ: {' and '.join(names)} were scored, so they may make the difference"
         warnings.warn(message, stacklevel=3)
     return next((scale for table in tables for scale in table.scales), None)
 

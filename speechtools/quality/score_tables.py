@@ -76,7 +76,7 @@ class ScoreTable:
         Raises
         ------
         CorpusError
-            The file is missing, is no table, has no rows or names a recording twice; or a score is not a number.
+            The file is missing, is not a table, has no rows or names a recording twice; or a score is not a number.
         ConfigError
             There is no such column.
         """
@@ -121,7 +121,7 @@ def read_cells(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, s
     Raises
     ------
     CorpusError
-        The file is missing, is no table, or has no rows.
+        The file is missing, is not a table, or has no rows.
     """
     path = Path(path)
     if path.is_dir() or not path.exists():

@@ -65,7 +65,7 @@ class Where:
                 number = float(value) if sign else _THRESHOLD
             except ValueError:
                 raise ConfigError(
-                    f"Invalid condition {condition.strip()!r}: {value!r} is no number. {_FORM}."
+                    f"Invalid condition {condition.strip()!r}: {value!r} is not a number. {_FORM}."
                 ) from None
             if name == "below" and sign == "=" and np.isfinite(number):
                 below = number

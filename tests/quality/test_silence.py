@@ -67,7 +67,13 @@ def test_a_recording_between_silences_and_a_click(model, tone):
     assert net.assess_samples(click.numpy()).score < score + 0.1
 
 
-@pytest.mark.parametrize("model", ["quality-net", "quality-net-enhanced"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param("quality-net", marks=pytest.mark.xfail(reason="two clicks in pauses change its score by 0.17")),
+        "quality-net-enhanced",
+    ],
+)
 def test_clicks_in_a_pause_do_not_change_the_score(model, tone):
     net = QualityNet.from_hparams(model)
     generator = torch.Generator().manual_seed(0)
@@ -76,7 +82,7 @@ def test_clicks_in_a_pause_do_not_change_the_score(model, tone):
     pause = torch.zeros(5 * 16000)
     pause[40000] = 1.0
     score = net.assess_samples(samples.numpy()).score
-    assert net.assess_samples(torch.cat([pause, samples, pause]).numpy()).score == pytest.approx(score, abs=0.2)
+    assert net.assess_samples(torch.cat([pause, samples, pause]).numpy()).score == pytest.approx(score, abs=0.1)
 
 
 def test_padding_is_not_silence():

@@ -68,12 +68,13 @@ class QualityBrain(training.RecipeBrain):
         best = measure.maximum if measure.higher_is_better else measure.minimum
         targets = batch.score.to(scores) / point
         loss = self.hparams.objective(scores / point, frame_scores / point, targets, frame_lens, best / point)
+        cause_weight, faultless_weight = self.hparams.cause_weight, self.hparams.faultless_weight
         if causes is not None:
             true, _ = batch.causes
             # (batch, time, causes)
-            loss = loss + self.hparams.cause_weight * cause_objective(causes, true)
+            loss = loss + cause_weight * cause_objective(causes, true)
             faultless = faultless_objective(frame_scores / point, true, best / point)
-            loss = loss + self.hparams.faultless_weight * faultless
+            loss = loss + faultless_weight * faultless
         if stage == sb.Stage.TRAIN and self.ratings:
             # A second source with its own batch, outputs and weight (GE2E paper, section 2.3).
             rated = self.ratings.batch(self.epoch, self.step, **training.rank_and_size()).to(self.device)
