@@ -173,6 +173,8 @@ class LevelledLogMel(Magnitude):
         As :class:`Magnitude` has them.
     floor : float
         Added to the energies before the logarithm. At the level of ``loud``, speech has energies of about 100.
+    f_min : float
+        Where the lowest filter begins, in Hz. PESQ hardly hears what is below 100.
 
     Shape
     -----
@@ -197,14 +199,19 @@ class LevelledLogMel(Magnitude):
         window: str = "hamming",
         level: str = "loud",
         floor: float = 1e-6,
+        f_min: float = 20.0,
     ):
         super().__init__(n_fft, hop_length, window, level)
         from torchaudio.functional import melscale_fbanks
 
         if not floor > 0:
             raise ConfigError(f"floor={floor} is out of range for features/mel. Choose a value above 0.")
-        self.n_mels, self.floor = n_mels, floor
-        filters = melscale_fbanks(n_fft // 2 + 1, 20.0, sample_rate / 2, n_mels, sample_rate)
+        if not 0 <= f_min < sample_rate / 2:
+            raise ConfigError(
+                f"f_min={f_min} Hz is out of range for features/mel. Choose 0 or more, below {sample_rate / 2:g}."
+            )
+        self.n_mels, self.floor, self.f_min = n_mels, floor, f_min
+        filters = melscale_fbanks(n_fft // 2 + 1, f_min, sample_rate / 2, n_mels, sample_rate)
         self.register_buffer("filters", filters, persistent=False)
         # (bins, n_mels)
 

@@ -109,14 +109,20 @@ class ConvBLSTM(nn.Module):
         # (batch, time / 2, 2 * hidden_size + channels)
         nodes = self.dropout(nn.functional.elu(self.linear(joined)))
         # (batch, time / 2, linear_size)
-        frame_scores = _for_each_frame(self.output(nodes), feats.shape[1]).squeeze(2).masked_fill(~valid, 0.0)
+        with torch.autocast(feats.device.type, enabled=False):  # scores keep their precision in mixed training
+            return self._outputs(nodes.to(self.output.weight), valid, counts, details)
+
+    def _outputs(self, nodes: Tensor, valid: Tensor, counts: Tensor, details: bool) -> tuple | QualityOutputs:
+        """Outputs from nodes (batch, time / 2, linear_size) of pairs of frames."""
+        time = valid.shape[1]
+        frame_scores = _for_each_frame(self.output(nodes), time).squeeze(2).masked_fill(~valid, 0.0)
         # (batch, time)
         scores = frame_scores.sum(dim=1) / counts
         if not details:
             return scores, frame_scores
-        causes = _for_each_frame(self.cause_output(nodes), feats.shape[1])
+        causes = _for_each_frame(self.cause_output(nodes), time)
         # (batch, time, causes)
-        mean_nodes = (_for_each_frame(nodes, feats.shape[1]) * valid.unsqueeze(2)).sum(dim=1) / counts.unsqueeze(1)
+        mean_nodes = (_for_each_frame(nodes, time) * valid.unsqueeze(2)).sum(dim=1) / counts.unsqueeze(1)
         # (batch, linear_size); the mean of a linear node over the frames is that node of the mean
         measures = {name: output(mean_nodes).squeeze(1) for name, output in self.measure_outputs.items()}
         return QualityOutputs(scores, frame_scores, causes, measures)

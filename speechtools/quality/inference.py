@@ -57,7 +57,7 @@ class QualityReport:
     scale : str
         Scale of the scores: ``raw_nb``, ``nb`` or ``wb`` PESQ, or another measure.
     silent : np.ndarray, optional
-        Whether a frame is in digital silence of 0.3 s or more, (time,).
+        Whether a frame is in digital silence of 0.5 s or more, (time,).
     higher_is_better : bool
         Direction of the scale.
     causes : np.ndarray, optional

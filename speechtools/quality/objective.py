@@ -73,20 +73,64 @@ def cause_objective(logits: Tensor, causes: Tensor) -> Tensor:
     return (losses * known).sum() / known.sum().clamp(min=1)
 
 
-def faultless_objective(frame_scores: Tensor, causes: Tensor, q_max: float = 4.5) -> Tensor:
-    """Squared distance from the best score of frames (batch, time) in which no cause is present, averaged over them.
+def contrast_objective(frame_scores: Tensor, causes: Tensor, margin: float = 0.5, max_gap: int = 16) -> Tensor:
+    """Logistic loss of frames with a cause that do not score below the frames of the same utterance without one.
 
-    It extends the constraint of equation 2 from clean utterances to the clean stretches of degraded ones: what is
-    lost is then charged to the frames that lose it. ``causes`` are those of :func:`cause_objective`.
+    The mean of all frames remains free, so that what a fault costs is charged to the frames that have it, and the score
+    of the utterance stays what equation 1 makes it. Utterances that have a cause throughout, or none, contribute
+    nothing.
+
+    Parameters
+    ----------
+    frame_scores : Tensor
+        (batch, time)
+    causes : Tensor
+        (batch, time, causes), those of :func:`cause_objective`.
+    margin : float
+        Points by which faulty frames should be below the mean of the others, and the others above theirs.
+    max_gap : int
+        So many frames between two with a cause belong to the same fault: speech between two lost packets.
+
+    Returns
+    -------
+    Tensor
+        Mean over the utterances with both kinds of frames, a scalar; 0 if there are none.
 
     Examples
     --------
-    >>> faultless_objective(torch.tensor([[4.5, 1.0]]), torch.tensor([[[-1.0], [1.0]]])).item()
-    0.0
+    >>> causes = torch.tensor([[[-1.0], [1.0]]])
+    >>> right, wrong = torch.tensor([[4.0, 1.0]]), torch.tensor([[1.0, 4.0]])
+    >>> bool(contrast_objective(right, causes) < 0.01), bool(contrast_objective(wrong, causes) > 3)
+    (True, True)
     """
-    faultless = (causes == -1).all(dim=2)
+    faulty = _without_gaps((causes == 1).any(dim=2), max_gap)
+    faultless = (causes == -1).all(dim=2) & ~faulty
     # (batch, time)
-    return ((frame_scores - q_max) ** 2 * faultless).sum() / faultless.sum().clamp(min=1)
+    low, high = (_mean_where(frame_scores, frames) for frames in (faulty, faultless))
+    # (batch, 1)
+    losses = _mean_where(_logistic(frame_scores - high + margin), faulty)
+    losses = (losses + _mean_where(_logistic(low - frame_scores + margin), faultless)) / 2
+    both = faulty.any(dim=1, keepdim=True) & faultless.any(dim=1, keepdim=True)
+    return (losses * both).sum() / both.sum().clamp(min=1)
+
+
+def _logistic(differences: Tensor, temperature: float = 0.5) -> Tensor:
+    return temperature * nn.functional.softplus(differences / temperature)
+
+
+def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen values (batch, time) of each utterance: (batch, 1), 0 where none is chosen."""
+    return (values * chosen).sum(dim=1, keepdim=True) / chosen.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def _without_gaps(frames: Tensor, max_gap: int) -> Tensor:
+    """Fill gaps of up to ``max_gap`` frames between true ones: booleans (batch, time)."""
+    if not max_gap:
+        return frames
+    reach = nn.functional.pad(frames.float().unsqueeze(1), (max_gap, max_gap))
+    grown = nn.functional.max_pool1d(reach, max_gap + 1, stride=1)
+    # (batch, 1, time + max_gap): true if one of the max_gap + 1 frames up to there is
+    return -nn.functional.max_pool1d(-grown, max_gap + 1, stride=1).squeeze(1) > 0
 
 
 def quality_objective(

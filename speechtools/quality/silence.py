@@ -13,7 +13,7 @@ SILENT_MAGNITUDE = 1.3e-3
 #: Sound between two silences that is shorter is a click, not speech.
 MAX_CLICK_SECONDS = 0.1
 #: Shorter gaps, such as lost packets, are heard as interruptions and stay.
-MIN_SILENCE_SECONDS = 0.3
+MIN_SILENCE_SECONDS = 0.5
 
 
 def silent_frames(magnitudes: Tensor, min_frames: int, valid: Tensor | None = None) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import signal
 
-from speechtools.audio.features import LogMel, Magnitude
+from speechtools.audio.features import LevelledLogMel, LogMel, Magnitude
 from speechtools.core.errors import ConfigError
 
 
@@ -112,3 +112,15 @@ def test_invalid_arguments():
         for name, value in values.items():
             with pytest.raises(ConfigError, match=name):
                 features(**{name: value})
+
+
+def test_levelled_log_mel_begins_at_its_lowest_frequency():
+    time = torch.arange(16000) / 16000
+    speech = 0.1 * torch.randn(16000, generator=torch.Generator().manual_seed(0))
+    rumble = 0.3 * torch.sin(2 * torch.pi * 25 * time)
+    for f_min, hears in ((20.0, True), (100.0, False)):
+        features = LevelledLogMel(f_min=f_min, level="none")
+        changed = (features((speech + rumble)[None]) - features(speech[None])).abs()[..., :5].mean()
+        assert (changed > 0.1) == hears, changed
+    with pytest.raises(ConfigError, match="f_min=9000"):
+        LevelledLogMel(f_min=9000)

@@ -10,7 +10,7 @@ from speechtools.core.errors import ConfigError
 from speechtools.measures import find_measure
 from speechtools.measures.si_sdr import SISDR
 from speechtools.quality.net import QualityBLSTM
-from speechtools.quality.objective import point_of, quality_objective, start_in_range
+from speechtools.quality.objective import contrast_objective, point_of, quality_objective, start_in_range
 
 
 def reference(scores, frames, target, counts, q_max, alpha, mean):
@@ -58,3 +58,43 @@ def test_other_scales_start_at_the_mean_of_their_labels(minimum, maximum):
     assert net.output.bias.item() == 1.0
     torch.testing.assert_close(net.output.weight, before * 4)
     start_in_range(torch.nn.Identity(), measure, [1.0])  # nothing to start
+
+
+def random_causes(*shape):
+    return torch.where(torch.rand(*shape, 6) < 0.2, 1.0, -1.0)
+
+
+def test_contrast_ignores_what_an_utterance_scores():
+    torch.manual_seed(0)
+    causes, scores = random_causes(3, 50), torch.rand(3, 50)
+    expected = contrast_objective(scores, causes, max_gap=0)
+    torch.testing.assert_close(
+        contrast_objective(scores + torch.tensor([[1.0], [-2.0], [3.0]]), causes, max_gap=0), expected
+    )
+
+
+def test_contrast_lowers_frames_with_a_cause_and_raises_the_others():
+    torch.manual_seed(0)
+    causes, scores = random_causes(1, 50), torch.rand(1, 50, requires_grad=True)
+    contrast_objective(scores, causes, max_gap=0).backward()
+    faulty = (causes == 1).any(dim=2)
+    assert (scores.grad[faulty] > 0).all() and (scores.grad[~faulty] < 0).all()
+
+
+def test_contrast_needs_frames_of_both_kinds_whose_causes_are_known():
+    scores = torch.rand(4, 5)
+    causes = torch.stack([torch.full((5, 6), value) for value in (1.0, -1.0, 0.0, -1.0)])
+    causes[3, 1:] = 0.0  # padding, or an unknown cause
+    assert contrast_objective(scores, causes) == 0
+
+
+def test_contrast_fills_short_gaps():
+    causes = torch.full((1, 9, 6), -1.0)
+    causes[0, [2, 5], 0] = 1.0
+    scores = torch.rand(1, 9)
+    filled = causes.clone()
+    filled[0, 2:6, 0] = 1.0
+    torch.testing.assert_close(
+        contrast_objective(scores, causes, max_gap=2), contrast_objective(scores, filled, max_gap=0)
+    )
+    assert contrast_objective(scores, causes, max_gap=1) == contrast_objective(scores, causes, max_gap=0)

@@ -9,12 +9,12 @@ from speechtools.quality.silence import score_without_silence, silent_frames
 
 
 def test_runs_of_silent_frames():
-    loud = torch.tensor([[1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]], dtype=torch.bool)
+    loud = torch.tensor([[1, 0, 0, 1, *[0] * 5, 1, *[0] * 5]], dtype=torch.bool)
     magnitudes = loud.float()
     # The frame between two runs is a click.
-    assert silent_frames(magnitudes, 3).tolist() == [[False] * 4 + [True] * 7]
-    assert silent_frames(magnitudes, 2).equal(~loud) and not silent_frames(magnitudes, 4).any()
-    assert not silent_frames(magnitudes, 12).any() and not silent_frames(torch.ones(1, 5), 1).any()
+    assert silent_frames(magnitudes, 5).tolist() == [[False] * 4 + [True] * 11]
+    assert silent_frames(magnitudes, 2).equal(~loud) and not silent_frames(magnitudes, 6).any()
+    assert not silent_frames(magnitudes, 16).any() and not silent_frames(torch.ones(1, 5), 1).any()
 
 
 @pytest.mark.parametrize("position", ["before", "between", "behind"])

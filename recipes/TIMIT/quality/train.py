@@ -19,7 +19,7 @@ from speechtools.measures import Scale, find_measure
 from speechtools.quality import data as quality_data
 from speechtools.quality import evaluation
 from speechtools.quality import stages as quality_stages
-from speechtools.quality.objective import cause_objective, faultless_objective, point_of, start_in_range
+from speechtools.quality.objective import cause_objective, contrast_objective, point_of, start_in_range
 from speechtools.quality.outputs import all_outputs, gives_details
 
 # speechtools comes first, since it explains a torchaudio that does not load.
@@ -43,7 +43,7 @@ class QualityBrain(training.RecipeBrain):
 
     def outputs(self, wavs, lens, stage):
         """Return the same for waveforms (batch, samples) of relative lengths (batch,)."""
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(wavs.device.type, enabled=False):
             feats = self.modules.features(wavs, lens)
             # (batch, time, 257)
             if stage == sb.Stage.TRAIN and self.hparams.equalizer_db:
@@ -68,13 +68,12 @@ class QualityBrain(training.RecipeBrain):
         best = measure.maximum if measure.higher_is_better else measure.minimum
         targets = batch.score.to(scores) / point
         loss = self.hparams.objective(scores / point, frame_scores / point, targets, frame_lens, best / point)
-        cause_weight, faultless_weight = self.hparams.cause_weight, self.hparams.faultless_weight
+        cause_weight, contrast_weight = self.hparams.cause_weight, self.hparams.contrast_weight
         if causes is not None:
             true, _ = batch.causes
             # (batch, time, causes)
             loss = loss + cause_weight * cause_objective(causes, true)
-            faultless = faultless_objective(frame_scores / point, true, best / point)
-            loss = loss + faultless_weight * faultless
+            loss = loss + contrast_weight * contrast_objective(frame_scores / point, true)
         if stage == sb.Stage.TRAIN and self.ratings:
             # A second source with its own batch, outputs and weight (GE2E paper, section 2.3).
             rated = self.ratings.batch(self.epoch, self.step, **training.rank_and_size()).to(self.device)
