@@ -9,10 +9,11 @@ import io
 import math
 import shutil
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import soundfile
@@ -76,15 +77,23 @@ class SoundfileCoding:
         return decoded / np.float32(self.gain)
 
 
+class Coders(NamedTuple):
+    """FFmpeg's names of an encoder, its decoder and its container."""
+
+    encoder: str
+    decoder: str
+    container: str
+
+
 @dataclass(frozen=True)
-class AvCoding:
-    """A coding of FFmpeg's libraries, through PyAV.
+class FFmpegCoding(ABC):
+    """A coding of FFmpeg.
 
     Parameters
     ----------
     rate : int
         In Hz.
-    encoder, decoder : str
+    coders : Coders
         FFmpeg's names.
     bit_rate : int
         In bit/s.
@@ -93,19 +102,26 @@ class AvCoding:
     """
 
     rate: int
-    encoder: str
-    decoder: str
+    coders: Coders
     bit_rate: int
     options: tuple[tuple[str, str], ...] = ()
 
+    @abstractmethod
     def round_trip(self, samples: np.ndarray) -> np.ndarray:
         """Encode and decode samples (samples,) float32."""
-        av = optional_package("av", f"The encoder {self.encoder}", "degradations")
-        encoder = av.CodecContext.create(self.encoder, "w")
+
+
+class AvCoding(FFmpegCoding):
+    """A coding of FFmpeg's libraries, through PyAV."""
+
+    def round_trip(self, samples: np.ndarray) -> np.ndarray:
+        """Encode and decode samples (samples,) float32."""
+        av = optional_package("av", f"The encoder {self.coders.encoder}", "degradations")
+        encoder = av.CodecContext.create(self.coders.encoder, "w")
         encoder.sample_rate, encoder.layout, encoder.bit_rate = self.rate, "mono", self.bit_rate
         encoder.format, encoder.options = encoder.codec.audio_formats[0], dict(self.options)
         encoder.open()
-        decoder = av.CodecContext.create(self.decoder, "r")
+        decoder = av.CodecContext.create(self.coders.decoder, "r")
         decoder.sample_rate, decoder.layout = self.rate, "mono"
         if encoder.extradata:
             decoder.extradata = encoder.extradata
@@ -129,34 +145,16 @@ class AvCoding:
         return _resample(result, decoder.sample_rate, self.rate)
 
 
-@dataclass(frozen=True)
-class ProgramCoding:
-    """A coding of the program ffmpeg, through pipes: two short processes for every call.
-
-    Parameters
-    ----------
-    rate : int
-        In Hz.
-    encoder, container : str
-        ffmpeg's names.
-    bit_rate : int
-        In bit/s.
-    options : tuple of (str, str)
-        Options of the encoder.
-    """
-
-    rate: int
-    encoder: str
-    container: str
-    bit_rate: int
-    options: tuple[tuple[str, str], ...] = ()
+class ProgramCoding(FFmpegCoding):
+    """A coding of the program ffmpeg, through pipes: two short processes for every call."""
 
     def round_trip(self, samples: np.ndarray) -> np.ndarray:
         """Encode and decode samples (samples,) float32."""
         raw = ["-f", "f32le", "-ar", str(self.rate), "-ac", "1"]
         options = [word for name, value in self.options for word in (f"-{name}", value)]
+        encoder, _, container = self.coders
         coded = self._run(
-            [*raw, "-i", "pipe:0", "-c:a", self.encoder, "-b:a", str(self.bit_rate), *options, "-f", self.container],
+            [*raw, "-i", "pipe:0", "-c:a", encoder, "-b:a", str(self.bit_rate), *options, "-f", container],
             samples.astype("<f4").tobytes(),
         )
         decoded = self._run(["-i", "pipe:0", *raw], coded)
@@ -169,13 +167,14 @@ class ProgramCoding:
         except (OSError, subprocess.SubprocessError) as error:
             lines = (getattr(error, "stderr", None) or b"").decode(errors="replace").splitlines()
             reason = lines[0] if lines else str(error)
-            raise SpeechtoolsError(f"ffmpeg cannot code with {self.encoder}: {reason}. Check the program.") from error
+            message = f"ffmpeg cannot code with {self.coders.encoder}: {reason}. Check the program."
+            raise SpeechtoolsError(message) from error
         return done.stdout
 
 
 def ffmpeg_coding(
-    name: str, rate: int, coders: tuple[str, str, str], bit_rate: int, options: tuple[tuple[str, str], ...] = ()
-) -> AvCoding | ProgramCoding:
+    name: str, rate: int, coders: Coders, bit_rate: int, options: tuple[tuple[str, str], ...] = ()
+) -> FFmpegCoding:
     """Return a coding of PyAV, or of the program ffmpeg where PyAV lacks the encoder.
 
     Parameters
@@ -184,8 +183,8 @@ def ffmpeg_coding(
         The codec's name in messages.
     rate : int
         In Hz.
-    coders : (str, str, str)
-        FFmpeg's names of the encoder, the decoder and the container.
+    coders : Coders
+        FFmpeg's names.
     bit_rate : int
         In bit/s.
     options : tuple of (str, str)
@@ -196,11 +195,11 @@ def ffmpeg_coding(
     SpeechtoolsError
         Neither is installed with this encoder.
     """
-    encoder, decoder, container = coders
+    encoder = coders.encoder
     if av_has(encoder):
-        return AvCoding(rate, encoder, decoder, bit_rate, options)
+        return AvCoding(rate, coders, bit_rate, options)
     if program_has(encoder):
-        return ProgramCoding(rate, encoder, container, bit_rate, options)
+        return ProgramCoding(rate, coders, bit_rate, options)
     if encoder in AV_ENCODERS:
         optional_package("av", f"The codec {name}", "degradations")
     raise SpeechtoolsError(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from speechtools.core.errors import ConfigError, SpeechtoolsError
-from speechtools.degradations import codecs, coding
+from speechtools.degradations import codecs, coding, ffmpeg_codecs
 from speechtools.degradations.codecs import AAC, ADPCM, GSM, MP3, Codec, Vorbis, available_codecs
 
 PLAIN = ["mp3", "vorbis", "opus", "gsm", "g711", "g721", "adpcm"]
@@ -104,7 +104,7 @@ def test_a_list_of_codecs_and_what_the_drawn_one_leaves():
 
 def test_codecs_without_packages_are_left_out_and_named(monkeypatch):
     monkeypatch.setattr(coding, "av_has", lambda encoder: False)
-    monkeypatch.setattr(codecs, "av_has", lambda encoder: False)
+    monkeypatch.setattr(ffmpeg_codecs, "av_has", lambda encoder: False)
     monkeypatch.setattr(coding, "program_has", lambda encoder: False)
     assert available_codecs() == PLAIN
     with pytest.raises(SpeechtoolsError, match="ffmpeg.*libvo_amrwbenc"):
@@ -129,7 +129,7 @@ def test_the_program_is_used_through_pipes_and_its_failure_is_named(monkeypatch)
         return subprocess.CompletedProcess(command, 0, input, b"")
 
     monkeypatch.setattr(subprocess, "run", run)
-    program = coding.ProgramCoding(16000, "libspeex", "ogg", 8000)
+    program = coding.ProgramCoding(16000, coding.Coders("libspeex", "speex", "ogg"), 8000)
     np.testing.assert_array_equal(program.round_trip(voice(16000)), voice(16000))
     assert [command[-1] for command in commands] == ["pipe:1", "pipe:1"]
 
