@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple, Protocol
 
@@ -99,12 +99,15 @@ class FFmpegCoding(ABC):
         In bit/s.
     options : tuple of (str, str)
         Options of the encoder.
+    delay_bit_rate : int, optional
+        The bit rate in bit/s at which the delay is measured, of encoders that follow the waveform at high ones only.
     """
 
     rate: int
     coders: Coders
     bit_rate: int
     options: tuple[tuple[str, str], ...] = ()
+    delay_bit_rate: int | None = None
 
     @abstractmethod
     def round_trip(self, samples: np.ndarray) -> np.ndarray:
@@ -173,7 +176,12 @@ class ProgramCoding(FFmpegCoding):
 
 
 def ffmpeg_coding(
-    name: str, rate: int, coders: Coders, bit_rate: int, options: tuple[tuple[str, str], ...] = ()
+    name: str,
+    rate: int,
+    coders: Coders,
+    bit_rate: int,
+    options: tuple[tuple[str, str], ...] = (),
+    delay_bit_rate: int | None = None,
 ) -> FFmpegCoding:
     """Return a coding of PyAV, or of the program ffmpeg where PyAV lacks the encoder.
 
@@ -189,6 +197,8 @@ def ffmpeg_coding(
         In bit/s.
     options : tuple of (str, str)
         Options of the encoder.
+    delay_bit_rate : int, optional
+        As in :class:`FFmpegCoding`.
 
     Raises
     ------
@@ -197,9 +207,9 @@ def ffmpeg_coding(
     """
     encoder = coders.encoder
     if av_has(encoder):
-        return AvCoding(rate, coders, bit_rate, options)
+        return AvCoding(rate, coders, bit_rate, options, delay_bit_rate)
     if program_has(encoder):
-        return ProgramCoding(rate, coders, bit_rate, options)
+        return ProgramCoding(rate, coders, bit_rate, options, delay_bit_rate)
     if encoder in AV_ENCODERS:
         optional_package("av", f"The codec {name}", "degradations")
     raise SpeechtoolsError(
@@ -265,6 +275,9 @@ def code(clean: np.ndarray, sample_rate: int, coding: Coding) -> np.ndarray:
 @functools.lru_cache(maxsize=1024)
 def delay(coding: Coding) -> int:
     """The delay of a coding in samples at its rate, at the peak of a cross-correlation: measured once."""
+    bit_rate = getattr(coding, "delay_bit_rate", None)
+    if bit_rate not in (None, getattr(coding, "bit_rate", None)):
+        return delay(replace(coding, bit_rate=bit_rate))  # type: ignore[type-var]
     voice = _voice(coding.rate)
     decoded = coding.round_trip(np.pad(voice, (0, math.ceil(TAIL_SECONDS * coding.rate))))
     size = 2 ** (len(voice) + len(decoded)).bit_length()

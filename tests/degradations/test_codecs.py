@@ -76,6 +76,28 @@ def test_lower_bit_rates_are_further_from_the_speech():
     assert error(Vorbis(quality=0)) > error(Vorbis(quality=8))
 
 
+@pytest.mark.parametrize("kbps", [4, 24])
+@pytest.mark.parametrize("rate", [8000, 16000])
+@pytest.mark.parametrize("name", ["speex", "aac", "amr-nb", "amr-wb"])
+def test_the_program_ffmpeg_codes_speech(name, rate, kbps, monkeypatch):
+    """The real program, not PyAV: in time with the speech at every bit rate, and the same for the same seed."""
+    codec = codecs._CODECS[name]
+    if not coding.program_has(codec.coders.encoder):
+        pytest.skip(f"no program ffmpeg with the encoder {codec.coders.encoder}")
+    monkeypatch.setattr(coding, "av_has", lambda encoder: False)
+    degrade, clean = codec(kbps=float(np.clip(kbps, *codec.limits)), sample_rate=rate), voice(rate)
+    assert isinstance(degrade.draw_coding(np.random.default_rng(0)), coding.ProgramCoding)
+    coded, again = (degrade(clean, np.random.default_rng(0)) for _ in range(2))
+    np.testing.assert_array_equal(coded, again)
+    # The level over time: the correlation of waveforms says little about a vocoder.
+    frame = rate // 1000
+    levels = [
+        np.square(samples[: len(samples) // frame * frame]).reshape(-1, frame).sum(1) for samples in (clean, coded)
+    ]
+    smooth = [np.convolve(np.sqrt(level), np.hanning(25), "same") for level in levels]
+    assert abs(lag_seconds(*(level - level.mean() for level in smooth), 1000)) <= 0.005
+
+
 def test_a_delay_is_measured_once(monkeypatch):
     calls = []
 
