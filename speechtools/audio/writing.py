@@ -14,7 +14,7 @@ from speechtools.core.errors import AudioError, CorpusError
 from speechtools.core.files import write_aside
 
 
-def write(path: str | Path, samples: np.ndarray, sample_rate: int = 16000) -> None:
+def write(path: str | Path, samples: np.ndarray, sample_rate: int = 16000, comment: str = "") -> None:
     """Write mono 16-bit PCM as WAV or FLAC, by the suffix of ``path``; the file appears whole or not at all.
 
     A file with the same content is left alone, so its modification time does not change. Samples that
@@ -24,6 +24,8 @@ def write(path: str | Path, samples: np.ndarray, sample_rate: int = 16000) -> No
     ----------
     samples : np.ndarray
         (samples,), in [-1, 1].
+    comment : str
+        Stored in the file, behind the samples of WAV.
 
     Raises
     ------
@@ -40,7 +42,8 @@ def write(path: str | Path, samples: np.ndarray, sample_rate: int = 16000) -> No
     pcm = _pcm(samples, path)
     encoded = io.BytesIO()  # written by Python, since libsndfile does not say why a write fails
     try:
-        soundfile.write(encoded, pcm, sample_rate, format=container, subtype="PCM_16")
+        with soundfile.SoundFile(encoded, "w", sample_rate, channels=1, format=container, subtype="PCM_16") as file:
+            _write_with_comment(file, pcm, comment)
     except soundfile.SoundFileError as error:
         raise AudioError(f"Cannot write {path} at {sample_rate} Hz: {error} Use another rate.") from error
     with _disk_errors(path):
@@ -53,8 +56,8 @@ def write(path: str | Path, samples: np.ndarray, sample_rate: int = 16000) -> No
 class Writer:
     """An open file of :func:`writer`."""
 
-    def __init__(self, path: Path, file: BinaryIO, sample_rate: int):
-        self._path, self._sink = path, _Sink(file)
+    def __init__(self, path: Path, file: BinaryIO, sample_rate: int, comment: str = ""):
+        self._path, self._sink, self._comment = path, _Sink(file), comment
         try:
             self._file = soundfile.SoundFile(
                 self._sink, "w", sample_rate, channels=1, format=_container(path), subtype="PCM_16"
@@ -64,7 +67,8 @@ class Writer:
 
     def write(self, samples: np.ndarray) -> None:
         """Append samples (samples,) in [-1, 1]."""
-        self._call(lambda: self._file.write(_pcm(samples, self._path)))
+        pcm, comment, self._comment = _pcm(samples, self._path), self._comment, ""
+        self._call(lambda: _write_with_comment(self._file, pcm, comment))
 
     def close(self) -> None:
         """Finish the file."""
@@ -81,7 +85,7 @@ class Writer:
 
 
 @contextlib.contextmanager
-def writer(path: str | Path, sample_rate: int = 16000) -> Iterator[Writer]:
+def writer(path: str | Path, sample_rate: int = 16000, comment: str = "") -> Iterator[Writer]:
     """Write a file like :func:`write` in bounded memory: ``write`` of the yielded object appends samples.
 
     The file appears when the block succeeds.
@@ -94,11 +98,20 @@ def writer(path: str | Path, sample_rate: int = 16000) -> Iterator[Writer]:
     path = Path(path)
     _container(path)
     with _disk_errors(path), write_aside(path) as aside, open(aside, "wb") as file:
-        opened = Writer(path, file, sample_rate)
+        opened = Writer(path, file, sample_rate, comment)
         try:
             yield opened
         finally:
             opened.close()
+
+
+def _write_with_comment(file: soundfile.SoundFile, pcm: np.ndarray, comment: str) -> None:
+    """Write the first samples, and a comment: at the end of WAV, since some programs expect samples in one place."""
+    if comment and file.format != "WAV":  # FLAC takes it first only
+        file.comment = comment
+    file.write(pcm)
+    if comment and file.format == "WAV":
+        file.comment = comment
 
 
 class _Sink:

@@ -22,7 +22,7 @@ from speechtools.cli.common import (
     recordings,
     refuse_inputs,
 )
-from speechtools.cli.outputs import OUTPUT_SUFFIXES, check_pairs, pair_outputs, remaining_pairs
+from speechtools.cli.outputs import OUTPUT_SUFFIXES, check_pairs, check_settings, pair_outputs, remaining_pairs
 from speechtools.cli.tables import Table, csv_option, is_finished, open_tables, write_all
 from speechtools.core import registry
 from speechtools.core.errors import AudioError, ConfigError, PluginError, SpeechtoolsError, printable
@@ -160,7 +160,7 @@ def degrade(
     }
     remaining = [task for task in tasks if not is_kept[task.output]]
     kept = [task for task in tasks if is_kept[task.output]]
-    _check_resumed(kept, tables, sample_rate)
+    _check_resumed(kept, tables, sample_rate, channel, noise)
     results = run_tasks(
         remaining,
         sample_rate=sample_rate,
@@ -240,24 +240,34 @@ def _check_csv(csv_path: str | None, tasks: "list[Task]") -> None:
             raise ConfigError(f"--csv={csv_path} is the name of an output, too. Choose another.")
 
 
-def _check_resumed(kept: "list[Task]", tables: Sequence[Table], sample_rate: int | None) -> None:
-    """Raise an error if the table of an earlier run has another chain, seed or sample rate for an output."""
-    from speechtools.degradations.files import possible_rates
+def _check_resumed(
+    kept: "list[Task]", tables: Sequence[Table], sample_rate: int | None, channel: "Channel", noise: str | None
+) -> None:
+    """Raise an error if an output of an earlier run, or its row in the table, was written with other options."""
+    from speechtools.audio.settings import read_settings
+    from speechtools.degradations.files import noise_identity, possible_rates, settings
 
-    for table in tables:
-        for number, task in enumerate(kept):
-            row: Any = table.earlier_row(task.output)
+    for number, task in enumerate(kept):
+        rows: dict[str, Any] = {table.path: table.earlier_row(task.output) for table in tables}
+        for path, row in rows.items():
             if (row.chain, row.seed) != (task.chain, task.seed):
                 raise ConfigError(
-                    f"{printable(table.path)} was written with another --chain or --seed: {printable(task.output)} has "
+                    f"{printable(path)} was written with another --chain or --seed: {printable(task.output)} has "
                     f"{row.chain!r} there. Use the same options, or choose another output."
                 )
-            # Without the option, it shows in any recording; opening all of them takes time.
-            if (sample_rate or number == 0) and row.sample_rate not in possible_rates(task.path, sample_rate):
-                raise ConfigError(
-                    f"{printable(table.path)} was written with another --sample_rate: {printable(task.output)} has "
-                    f"{row.sample_rate} Hz there. Use the same options, or choose another output."
-                )
+        # Without the option, it shows in any recording; opening all of them takes time.
+        if sample_rate or number == 0:
+            rates = {path: row.sample_rate for path, row in rows.items()}
+            if earlier := read_settings(task.output, "degrade"):
+                rates[str(task.output)] = earlier.get("sample_rate")
+            for path, rate in rates.items():
+                if rate not in possible_rates(task.path, sample_rate):
+                    raise ConfigError(
+                        f"{printable(path)} was written with another --sample_rate: {printable(task.output)} has "
+                        f"{rate} Hz there. Use the same options, or choose another output."
+                    )
+    noises = noise_identity(noise or "") if kept else ""
+    check_settings("degrade", ((task.output, settings(task, channel, noises)) for task in kept))
 
 
 def _rows(results: "Iterable[Degraded]", done: "list[Degraded]") -> "Iterator[tuple[DegradeRow, dict[str, Any]]]":

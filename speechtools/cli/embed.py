@@ -51,7 +51,7 @@ def embed(
     """Write the d-vectors of recordings to a file. Folders are searched for audio files.
 
     A d-vector describes the voice in a recording. The .npz file contains `files` (n,), `dvectors` (n, size) and
-    `model`, which identifies the encoder. In Python, numpy.load reads it.
+    `model`, which identifies the encoder, and `channel`. In Python, numpy.load reads it.
 
     A recording that cannot be embedded is reported; the others are embedded, and the exit status is 1.
     """
@@ -63,12 +63,17 @@ def embed(
     files = find_recordings(paths)
     refuse_inputs(files, {"--out": [out]})
     if os.path.exists(out) and not is_stream(out) and (resume or not overwrite):
-        earlier, model_id = read_dvectors(out)
+        earlier, model_id, earlier_channel = read_dvectors(out)
     else:
-        earlier, model_id = {}, ""
+        earlier, model_id, earlier_channel = {}, "", ""
     encoder = load_model("SpeakerEncoder", model, device)
     if resume and earlier and model_id != encoder.model_id:
         raise ConfigError(f"The d-vectors in {out} are those of another model. Use that, or choose another --out.")
+    if resume and earlier and earlier_channel not in ("", str(channel)):
+        raise ConfigError(
+            f"The d-vectors in {out} are those of --channel={earlier_channel}, not {channel}. Use that, or choose "
+            "another --out."
+        )
     dvectors = {str(path): earlier[str(path)] for path in files if resume and str(path) in earlier}
     before, errors, written = len(dvectors), [], time.monotonic()
     remaining = [path for path in files if str(path) not in dvectors]
@@ -80,11 +85,11 @@ def embed(
                 continue
             dvectors[str(path)] = result.numpy()
             if time.monotonic() - written > SECONDS_BETWEEN_WRITES and not is_stream(out):
-                write_dvectors(out, dvectors, encoder.model_id)
+                write_dvectors(out, dvectors, encoder.model_id, channel)
                 written = time.monotonic()
     finally:
         if len(dvectors) > before:
-            write_dvectors(out, dvectors, encoder.model_id)
+            write_dvectors(out, dvectors, encoder.model_id, channel)
     if dvectors:
         earlier_count = f" ({before} of them embedded before)" if before else ""
         print(f"{len(dvectors)} d-vectors of size {encoder.embedding_size}{earlier_count}: {printable(out)}")
@@ -93,20 +98,22 @@ def embed(
     return print_problems(f"not embedded: {error}" for error in errors)
 
 
-def write_dvectors(path: str | Path, dvectors: "dict[str, np.ndarray]", model_id: str) -> None:
-    """Write d-vectors (size,) by file, and the fingerprint of their model, to an .npz file."""
+def write_dvectors(
+    path: str | Path, dvectors: "dict[str, np.ndarray]", model_id: str, channel: int | str = "mix"
+) -> None:
+    """Write d-vectors (size,) by file, the fingerprint of their model and their channel to an .npz file."""
     import numpy as np
 
     with write_aside(path) as aside, open(aside, "wb") as stream:
         names = np.array(list(dvectors), dtype=np.str_)
         content = io.BytesIO() if is_stream(path) else stream  # zip files do not work in devices
-        np.savez(content, files=names, dvectors=np.stack(list(dvectors.values())), model=model_id)
+        np.savez(content, files=names, dvectors=np.stack(list(dvectors.values())), model=model_id, channel=str(channel))
         if isinstance(content, io.BytesIO):
             stream.write(content.getbuffer())
 
 
-def read_dvectors(path: str | Path) -> "tuple[dict[str, np.ndarray], str]":
-    """Read the file of :func:`write_dvectors`.
+def read_dvectors(path: str | Path) -> "tuple[dict[str, np.ndarray], str, str]":
+    """Read the file of :func:`write_dvectors`; of earlier versions, which did not store it, the channel is empty.
 
     Raises
     ------
@@ -118,12 +125,13 @@ def read_dvectors(path: str | Path) -> "tuple[dict[str, np.ndarray], str]":
     try:
         with np.load(path, allow_pickle=False) as content:
             files, dvectors = content["files"], content["dvectors"]
-            model_id = content["model"] if "model" in content else np.array("")
-        if (files.dtype.kind, files.ndim, dvectors.ndim, model_id.dtype.kind, model_id.ndim) != ("U", 1, 2, "U", 0):
+            texts = [content[name] if name in content else np.array("") for name in ("model", "channel")]
+        kinds = [(text.dtype.kind, text.ndim) for text in texts]
+        if (files.dtype.kind, files.ndim, dvectors.ndim) != ("U", 1, 2) or kinds != 2 * [("U", 0)]:
             raise ValueError("arrays of other shapes or types")
         if dvectors.dtype != np.float32 or not np.isfinite(dvectors).all() or len(set(files.tolist())) < len(files):
             raise ValueError("d-vectors that no encoder returns, or a recording twice")
-        return dict(zip(files.tolist(), dvectors, strict=True)), str(model_id)
+        return dict(zip(files.tolist(), dvectors, strict=True)), str(texts[0]), str(texts[1])
     except Exception as error:  # whatever NumPy raises for a damaged file
         reason = "exists and is not a file of d-vectors"
         raise ConfigError(f"--out={path} {reason}. Choose another output, or pass --overwrite.") from error

@@ -19,7 +19,7 @@ from speechtools.cli.common import (
     progress,
     recordings,
 )
-from speechtools.cli.outputs import pair_outputs, remaining_pairs
+from speechtools.cli.outputs import check_settings, pair_outputs, remaining_pairs
 from speechtools.core.checks import naming
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, printable
 
@@ -71,24 +71,34 @@ def enhance(
     With --where, Quality-Net scores the recording, and only its bad stretches are enhanced and cross-faded; the rest
     stays as it is. A line tells for each recording how many seconds were enhanced.
 
-    Existing files are replaced with --overwrite only, and skipped with --resume. A recording that cannot be enhanced is
+    Existing files are replaced with --overwrite only, and skipped with --resume, for which the other options and the
+    model must be the same. A recording that cannot be enhanced is
     reported; the others are enhanced, and the exit status is 1.
     """
     source, target = Path(source_path), Path(target_path)
+    from speechtools.audio.settings import as_comment
+
     check_output("OUTPUT", target)
     conditions = _conditions(where, quality_model)
     files = pair_outputs(source, target, "enhanced")
     remaining = remaining_pairs(files, resume, overwrite)
     enhancer = load_model("SpeechEnhancer", model, device)
-    if conditions is None:
-        results = enhancer.enhance_files(remaining, channel=channel)
-    else:
+    settings = {"model": enhancer.model_id, "channel": channel, "where": "", "quality_model": ""}
+    selective = None
+    if conditions is not None:
         from speechtools.quality.selective import SelectiveEnhancer
 
         net = load_model("QualityNet", quality_model, device, "--quality_model")
         with naming("--where"):
             selective = SelectiveEnhancer(conditions, enhancer, net)
-        results = _enhance_where(remaining, selective, channel)
+        settings |= {"where": str(conditions), "quality_model": net.model_id}
+    written = set(files) - set(remaining)
+    check_settings("enhance", ((output, settings) for _, output in sorted(written)))
+    comment = as_comment("enhance", settings)
+    if selective is None:
+        results = enhancer.enhance_files(remaining, channel=channel, comment=comment)
+    else:
+        results = _enhance_where(remaining, selective, channel, comment)
     errors = [error for _, error in progress(results, "enhancing", len(remaining)) if error]
     earlier = f", {len(files) - len(remaining)} before" if len(remaining) < len(files) else ""
     if len(errors) < len(files):
@@ -115,7 +125,7 @@ def _conditions(where: str | None, quality_model: str | None) -> "Where | None":
 
 
 def _enhance_where(
-    files: list[tuple[Path, Path]], enhancer: "SelectiveEnhancer", channel: Any
+    files: list[tuple[Path, Path]], enhancer: "SelectiveEnhancer", channel: Any, comment: str
 ) -> Iterator[tuple[Path, AudioError | None]]:
     """Enhance the bad stretches of recordings, and print how much that was."""
     from tqdm import tqdm
@@ -125,7 +135,7 @@ def _enhance_where(
     for path, output in files:
         error = None
         try:
-            result = enhancer.write(path, output, channel=channel)
+            result = enhancer.write(path, output, channel=channel, comment=comment)
         except CorpusError:  # the disk is full: the others would fail, too
             raise
         except Exception as reason:

@@ -1,10 +1,12 @@
 """Outputs of commands that write a recording for each recording: their names, and which are still to be written."""
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from speechtools.cli.common import refuse_inputs
-from speechtools.core.errors import ConfigError
+from speechtools.core.errors import ConfigError, printable
 from speechtools.core.files import is_stream
 
 #: Suffixes of recordings that are written.
@@ -71,3 +73,27 @@ def remaining_pairs(files: list[tuple[Path, Path]], resume: bool, overwrite: boo
             "--resume to skip."
         )
     return files
+
+
+def check_settings(command: str, outputs: Iterable[tuple[Path, Mapping[str, Any]]]) -> None:
+    """Raise an error if an output of an earlier run was written with other settings, by the name of the option.
+
+    Outputs of other programs, which have no settings, are left alone.
+
+    Raises
+    ------
+    ConfigError
+        The first such output, and the options that differ.
+    """
+    from speechtools.audio.settings import read_settings, stored
+
+    for output, settings in outputs:
+        earlier = read_settings(output, command)
+        if earlier is None:
+            continue
+        options = [f"--{key}" for key, value in stored(settings).items() if earlier.get(key, value) != value]
+        if options:
+            raise ConfigError(
+                f"{printable(output)} was written with another {' and '.join(options)}, so that --resume would mix "
+                "both. Use the same options, or choose another output."
+            )

@@ -14,6 +14,7 @@ from speechtools.core import registry
 from speechtools.core.checks import check_number
 from speechtools.core.devices import check_device
 from speechtools.core.errors import ConfigError, SpeechtoolsError
+from speechtools.core.files import fingerprint
 from speechtools.core.former_models import YAML, read_former_model
 from speechtools.core.model_card import model_card
 from speechtools.core.model_folder import CARD, CONFIG, FILES, Model, read_model, write_model
@@ -166,6 +167,15 @@ class PretrainedModel(Pretrained):
         except Exception as error:  # of values that no export writes
             reason = f"{type(error).__name__}: {error}"
             raise ConfigError(f"{folder} does not describe a {cls.__name__} ({reason}). Export it again.") from error
+
+    @property
+    def model_id(self) -> str:
+        """A fingerprint of the weights, the components and the numbers that the model works with."""
+        weights = {key: f"{float(value.double().abs().sum()):.6e}" for key, value in self.mods.state_dict().items()}
+        values = vars(self.hparams).items()
+        numbers = {key: value for key, value in values if isinstance(value, bool | int | float | str)}
+        plugins = {key: definition for key, value in values if (definition := registry.definition(value))}
+        return fingerprint({"weights": weights, "values": numbers, "components": plugins})
 
     def save(self, folder: str | Path) -> Path:
         """Write the model to a folder that :meth:`from_hparams` loads: config.json, model.safetensors and README.md.

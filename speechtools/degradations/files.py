@@ -8,15 +8,17 @@ import functools
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from speechtools import audio
+from speechtools.audio.settings import as_comment
 from speechtools.audio.sources import AudioSource, Channel
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, PluginError, SpeechtoolsError
+from speechtools.core.files import fingerprint
 from speechtools.core.jobs import map_in_processes
 from speechtools.degradations.causes import format_causes
 from speechtools.degradations.chain import Chain
@@ -101,6 +103,8 @@ def degrade_files(
 ) -> Iterator[Degraded]:
     """Degrade recordings, and write them as mono 16-bit files of the same length.
 
+    The comment of each file has its :func:`settings` and sample rate.
+
     Parameters
     ----------
     files : iterable of (path, path)
@@ -184,6 +188,31 @@ def plan_tasks(
     return tasks
 
 
+def settings(task: Task, channel: Channel, noises: str) -> dict[str, str | int]:
+    """What the samples of an output depend on, beside the recording and the sample rate, by option.
+
+    Parameters
+    ----------
+    task : Task
+    channel : int or "mix"
+    noises : str
+        :func:`noise_identity` of the noise folder.
+    """
+    return {"chain": task.chain, "seed": task.seed, "channel": channel, "noise": noises}
+
+
+def noise_identity(noise_folder: str | Path) -> str:
+    """A name that changes with the names and sizes of the recordings in a noise folder; empty without a folder.
+
+    Raises
+    ------
+    CorpusError
+        The folder has no recordings.
+    """
+    paths = _noises(str(noise_folder))
+    return fingerprint({os.path.relpath(path, noise_folder): path.stat().st_size for path in paths}) if paths else ""
+
+
 def run_tasks(
     tasks: Sequence[Task],
     *,
@@ -205,19 +234,23 @@ def run_tasks(
             errors[text] = chain
         else:
             in_one_process |= chain.in_one_process
-    return _run(tasks, errors, sample_rate, channel, noise_folder, 1 if in_one_process else num_workers, progress)
+    work = functools.partial(
+        _degrade,
+        sample_rate=sample_rate,
+        channel=channel,
+        noise_folder=noise_folder,
+        noises=noise_identity(noise_folder),
+    )
+    return _run(work, tasks, errors, 1 if in_one_process else num_workers, progress)
 
 
 def _run(
+    work: Callable[[Task], Degraded],
     tasks: Sequence[Task],
     errors: dict[str, SpeechtoolsError],
-    sample_rate: int | None,
-    channel: Channel,
-    noise_folder: str,
     num_workers: int | None,
     progress: bool,
 ) -> Iterator[Degraded]:
-    work = functools.partial(_degrade, sample_rate=sample_rate, channel=channel, noise_folder=noise_folder)
     can_run = [task for task in tasks if task.chain not in errors]
     results = map_in_processes(work, can_run, num_workers, "degrading", progress, _CHUNK)
     for task in tasks:
@@ -259,7 +292,7 @@ def _failed(task: Task, error: SpeechtoolsError) -> Degraded:
     return Degraded(task.path, task.output, task.chain, task.seed, error=error)
 
 
-def _degrade(task: Task, sample_rate: int | None, channel: Channel, noise_folder: str) -> Degraded:
+def _degrade(task: Task, sample_rate: int | None, channel: Channel, noise_folder: str, noises: str) -> Degraded:
     """Degrade a recording. Runs in a worker."""
     try:
         source = AudioSource(task.path, DEFAULT_RATE, channel, takes_pipes=True)
@@ -273,7 +306,8 @@ def _degrade(task: Task, sample_rate: int | None, channel: Channel, noise_folder
         return _failed(task, as_audio_error(error, task.path))
     assert result.sample_rate is not None
     try:
-        audio.write(task.output, degraded, result.sample_rate)
+        comment = as_comment("degrade", settings(task, channel, noises) | {"sample_rate": result.sample_rate})
+        audio.write(task.output, degraded, result.sample_rate, comment)
     except AudioError as error:
         return _failed(task, error)
     return result

@@ -279,9 +279,15 @@ class SpeechEnhancer(PretrainedModel):
             yield replace(original, enhanced)
 
     def write_stretches(
-        self, path: Recording, output: str | Path, stretches: Stretches, *, channel: Channel = "mix"
+        self,
+        path: Recording,
+        output: str | Path,
+        stretches: Stretches,
+        *,
+        channel: Channel = "mix",
+        comment: str = "",
     ) -> None:
-        """Enhance stretches of a recording into a file (.wav, .flac) in bounded memory.
+        """Enhance stretches of a recording into a file (.wav, .flac) with a comment, in bounded memory.
 
         The rest of a 16-bit file at the model's sample rate is copied bit by bit. Of a compressed or resampled one that
         exceeds full scale, the whole is scaled.
@@ -292,7 +298,7 @@ class SpeechEnhancer(PretrainedModel):
             As in :meth:`enhance_stretches`; or the output cannot be written.
         """
         source = open_source(path, self.sample_rate, None, channel)
-        self._write_long(lambda: self.enhance_stretch_blocks(source, stretches), output)
+        self._write_long(lambda: self.enhance_stretch_blocks(source, stretches), output, comment)
 
     @torch.inference_mode()
     def _enhance_chunk(self, samples: np.ndarray) -> np.ndarray:
@@ -306,11 +312,12 @@ class SpeechEnhancer(PretrainedModel):
         *,
         sample_rate: float | None = None,
         channel: Channel = "mix",
+        comment: str = "",
     ) -> Iterator[tuple[Any, AudioError | None]]:
         """Enhance many recordings in batches, and write them; ``files`` are pairs of input and output (.wav, .flac).
 
-        A long recording is written block by block. What would clip is scaled: a long recording that does is enhanced
-        again, with the gain that its peak needs.
+        The outputs store the ``comment``. A long recording is written block by block. What would clip is scaled: a
+        long recording that does is enhanced again, with the gain that its peak needs.
 
         Yields
         ------
@@ -335,22 +342,22 @@ class SpeechEnhancer(PretrainedModel):
             error = result if isinstance(result, AudioError) else None
             try:
                 if isinstance(result, AudioSource):
-                    self._write_long(functools.partial(self.enhance_blocks, result), output)
+                    self._write_long(functools.partial(self.enhance_blocks, result), output, comment)
                 elif not isinstance(result, AudioError):
-                    audio.write(output, result / max(1.0, float(np.abs(result).max())), self.sample_rate)
+                    audio.write(output, result / max(1.0, float(np.abs(result).max())), self.sample_rate, comment)
             except CorpusError:  # the disk is full: the others would fail, too
                 raise
             except Exception as reason:
                 error = as_audio_error(reason, result.name if isinstance(result, AudioSource) else recording)
             yield recording, error
 
-    def _write_long(self, blocks: Callable[[], Iterator[np.ndarray]], output: str | Path) -> None:
+    def _write_long(self, blocks: Callable[[], Iterator[np.ndarray]], output: str | Path, comment: str) -> None:
         """Write the blocks of a recording into a file; they are computed again if they clip."""
         gain, clips = 1.0, True
         while clips:
             peak = 0.0
             try:
-                with audio.writer(output, self.sample_rate) as writer:
+                with audio.writer(output, self.sample_rate, comment) as writer:
                     for block in blocks():
                         peak = max(peak, gain * float(np.abs(block).max()))
                         writer.write(np.clip(gain * block, -1, 1))

@@ -75,6 +75,15 @@ class Where:
                 raise ConfigError(f"{condition.strip()!r} is not a condition. {_FORM}. Probabilities are below 1.")
         return cls(below, causes)
 
+    def __str__(self) -> str:
+        """The conditions as :meth:`parse` reads them.
+
+        >>> str(Where.parse("noise>0.7,  loss, below=2.5"))
+        'below=2.5,loss>0.5,noise>0.7'
+        """
+        below = [] if self.below is None else [f"below={self.below:g}"]
+        return ",".join(below + [f"{cause}>{threshold:g}" for cause, threshold in sorted(self.causes.items())])
+
     def check(self, net: QualityNet) -> None:
         """Raise an error if a model does not know the causes, or has no such scores.
 
@@ -188,8 +197,8 @@ class SelectiveEnhancer:
         samples = self.enhancer.enhance_stretches(source, to_end(stretches, report.duration))
         return Enhanced(stretches, report.duration, samples)
 
-    def write(self, path: Recording, output: str | Path, *, channel: Channel = "mix") -> Enhanced:
-        """Enhance a recording of any length into a file (.wav, .flac), in bounded memory.
+    def write(self, path: Recording, output: str | Path, *, channel: Channel = "mix", comment: str = "") -> Enhanced:
+        """Enhance a recording of any length into a file (.wav, .flac) with a comment, in bounded memory.
 
         Raises
         ------
@@ -199,7 +208,7 @@ class SelectiveEnhancer:
         source: AudioSource = open_source(path, self.enhancer.sample_rate, None, channel)
         report = self.net.assess_file(source)
         stretches = self.where.stretches(report)
-        self.enhancer.write_stretches(source, output, to_end(stretches, report.duration))
+        self.enhancer.write_stretches(source, output, to_end(stretches, report.duration), comment=comment)
         return Enhanced(stretches, report.duration)
 
 

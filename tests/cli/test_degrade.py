@@ -222,6 +222,36 @@ def test_a_run_is_resumed_at_the_same_rate_only(call, refused, tone, tmp_path):
             assert "--sample_rate" in refused(*command, "--resume", *wrong)
 
 
+@pytest.mark.parametrize("table", [True, False])
+def test_a_run_is_resumed_with_the_same_noises_and_channel_only(call, refused, tone, tmp_path, table):
+    source = tmp_path / "in"
+    write(source / "a.wav", np.stack([tone(0.5), tone(0.5, seed=1)], axis=1))
+    for folder in ("noises", "others"):
+        write(tmp_path / folder / "hum.wav", tone(0.6, seed=len(folder)) * 0.3)
+    write(tmp_path / "others" / "hiss.wav", tone(0.6, seed=7) * 0.3)
+    base = ["degrade", source, tmp_path / "out", "--chain", "noise(snr_db=0)"]
+    base += ["--csv", tmp_path / "out.csv"] if table else []
+    first = [*base, "--noise", tmp_path / "noises", "--channel", 1]
+    assert call(*first)[0] == 0
+    before = contents(tmp_path / "out")
+    write(source / "b.wav", np.stack([tone(0.5), tone(0.5, seed=1)], axis=1))
+    for options, name in (
+        (["--noise", tmp_path / "others", "--channel", 1], "--noise"),
+        (["--channel", 1], "--noise"),
+        (["--noise", tmp_path / "noises"], "--channel"),
+        (["--noise", tmp_path / "noises", "--channel", 1, "--seed", 1], "--seed"),
+        (["--noise", tmp_path / "noises", "--channel", 1, "--sample_rate", 8000], "--sample_rate"),
+    ):
+        message = refused(*base, *options, "--resume")
+        assert name in message and contents(tmp_path / "out") == before
+    (tmp_path / "noises").rename(tmp_path / "moved")
+    status, printed, _ = call(*base, "--noise", tmp_path / "moved", "--channel", 1, "--resume")
+    assert status == 0 and "1 recording degraded, 1 before" in printed
+    for name in contents(source):  # what another program wrote is skipped, whatever the options
+        (tmp_path / "out" / name).write_bytes((source / name).read_bytes())
+    assert table or "2 before" in call(*base, "--resume")[1]
+
+
 def test_the_list_is_written_in_the_form_of_chains(call):
     status, printed, _ = call("degrade", "--list")
     steps = [line for line in printed.splitlines()[2:] if line and line[0] != " "]

@@ -81,9 +81,9 @@ def test_the_file_is_written_while_the_command_runs(recordings, tmp_path, call, 
     sizes = []
     write = embed.write_dvectors
 
-    def record(path, dvectors, model_id):
+    def record(path, dvectors, *arguments):
         sizes.append(len(dvectors))
-        write(path, dvectors, model_id)
+        write(path, dvectors, *arguments)
 
     monkeypatch.setattr(embed, "write_dvectors", record)
     assert call("embed", *recordings, "--out", tmp_path / "out.npz")[0] == 0 and sizes == [1, 2, 3, 3]
@@ -95,12 +95,26 @@ def test_dvectors_of_another_model_are_not_continued(recordings, tmp_path, refus
     assert "another model" in refused("embed", *recordings, "--out", out, "--resume")
 
 
+def test_dvectors_of_another_channel_are_not_continued(recordings, tmp_path, call, refused):
+    out = tmp_path / "out.npz"
+    assert call("embed", recordings[0], "--out", out, "--channel", 0)[0] == 0
+    before = out.read_bytes()
+    assert "--channel=0" in refused("embed", *recordings, "--out", out, "--resume")
+    assert out.read_bytes() == before
+    assert call("embed", *recordings, "--out", out, "--resume", "--channel", 0)[0] == 0 and load(out)[0] == recordings
+    with np.load(out) as content:  # of an earlier version
+        arrays = {name: content[name] for name in content if name != "channel"}
+    np.savez(out, **arrays)
+    assert call("embed", *recordings, "--out", out, "--resume")[0] == 0
+
+
 DAMAGED = {
     "nan": {"dvectors": np.array([[0.6, np.nan]], np.float32)},
     "type": {"dvectors": np.array([[0.6, 0.8]])},
     "shape": {"dvectors": np.array([0.6], np.float32)},
     "twice": {"files": np.array(["a.wav", "a.wav"]), "dvectors": np.ones((2, 2), np.float32)},
     "names": {"files": np.array([1.0])},
+    "channel": {"channel": np.array(0)},
 }
 
 
@@ -108,8 +122,8 @@ DAMAGED = {
 def test_dvectors_that_no_encoder_returns_are_not_continued(tmp_path, arrays):
     whole = {"files": np.array(["a.wav"]), "dvectors": np.array([[0.6, 0.8]], np.float32), "model": np.array("m")}
     np.savez(tmp_path / "whole.npz", **whole)
-    dvectors, model_id = embed.read_dvectors(tmp_path / "whole.npz")
-    assert model_id == "m" and dvectors["a.wav"].tolist() == pytest.approx([0.6, 0.8])
+    dvectors, model_id, channel = embed.read_dvectors(tmp_path / "whole.npz")
+    assert (model_id, channel) == ("m", "") and dvectors["a.wav"].tolist() == pytest.approx([0.6, 0.8])
     np.savez(tmp_path / "damaged.npz", **{**whole, **arrays})
     with pytest.raises(ConfigError, match="not a file of d-vectors"):
         embed.read_dvectors(tmp_path / "damaged.npz")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from speechtools.inference import SpeechEnhancer
 from speechtools.quality.selective import SelectiveEnhancer
@@ -47,6 +48,43 @@ def test_an_existing_file_is_replaced_or_skipped_on_request_only(call, refused, 
     status, output, _ = call("enhance", tmp_path / "in", tmp_path / "clean", "--overwrite")
     assert status == 0 and "2 recordings enhanced" in output and reference.read_bytes() != before[reference]
     assert "is one of the recordings" in refused("enhance", tmp_path / "in", tmp_path / "in", "--overwrite")
+
+
+@pytest.fixture(scope="module")
+def other_enhancer(tmp_path_factory):
+    """The folder of the bundled model with slightly other weights."""
+    enhancer = SpeechEnhancer.from_hparams()
+    with torch.no_grad():
+        next(enhancer.mods.enhancer.parameters()).mul_(1.01)
+    return enhancer.save(tmp_path_factory.mktemp("other"))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_run_is_resumed_with_the_same_options_only(call, refused, tone, tmp_path, other_enhancer, suffix):
+    """Whatever changes the samples: otherwise files of two models would be mixed."""
+    source, target = write(tmp_path / "a.wav", tone(0.5)), tmp_path / f"b.{suffix}"
+    options = {"--where": "below=2.5", "--channel": 0, "--model": other_enhancer}
+    command = ["enhance", source, target, "--resume"]
+    words = [word for pair in options.items() for word in pair]
+    for earlier in ([], words):
+        assert call("enhance", source, target, *earlier, "--overwrite")[0] == 0
+        before = target.read_bytes()
+        assert "1 before" in call(*command, *earlier)[1]
+        for option, value in options.items():
+            others = [word for name, other in options.items() if name != option for word in (name, other)]
+            message = refused(*command, *(others if earlier else [option, value]))
+            assert f"another {option}" in message and target.name in message
+        assert target.read_bytes() == before
+    write(target, tone(0.5))  # what another program wrote is skipped, whatever the options
+    assert "1 before" in call(*command)[1]
+
+
+def test_long_recordings_are_resumed_with_the_same_options_only(call, refused, tone, tmp_path, monkeypatch):
+    monkeypatch.setattr(SpeechEnhancer, "CHUNK_SECONDS", 0.4)
+    monkeypatch.setattr(SpeechEnhancer, "CONTEXT_SECONDS", 0.1)
+    source = write(tmp_path / "a.wav", tone(1.0))
+    assert call("enhance", source, tmp_path / "b.wav")[0] == 0
+    assert "another --channel" in refused("enhance", source, tmp_path / "b.wav", "--resume", "--channel", 0)
 
 
 def test_enhanced_files_are_not_enhanced_again(call, tone, tmp_path):
