@@ -140,6 +140,10 @@ class Magnitude(Framing):
             wavs = wavs / torch.where(levels > 0, levels, torch.ones_like(levels)).unsqueeze(1)
         samples = wavs.shape[1]
         wavs = nn.functional.pad(wavs, (0, self.num_samples(self.num_frames(samples)) - samples))
+        return self.of_waveform(wavs)
+
+    def of_waveform(self, wavs: Tensor) -> Tensor:
+        """Features (batch, time, size) of level-normalised waveforms (batch, samples) that fill whole windows."""
         spectrum = torch.stft(
             wavs, self.n_fft, self.hop_length, window=self.window, center=False, return_complex=True
         ).transpose(1, 2)
@@ -175,15 +179,22 @@ class LevelledLogMel(Magnitude):
         Added to the energies before the logarithm. At the level of ``loud``, speech has energies of about 100.
     f_min : float
         Where the lowest filter begins, in Hz. PESQ hardly hears what is below 100.
+    parts : int
+        Above 0, a frame also has the logarithmic energies of so many equal parts of the step in its middle, which show
+        gaps and clicks that are shorter than a window, and the crest factor of this step, which is low where speech is
+        clipped.
 
     Shape
     -----
-    wavs (batch, samples), lens (batch,) -> (batch, time, n_mels), from about -3 (silence) to 2.
+    wavs (batch, samples), lens (batch,) -> (batch, time, n_mels), from about -3 (silence) to 2; with parts, (batch,
+    time, n_mels + parts + 1).
 
     Examples
     --------
     >>> LevelledLogMel()(torch.randn(2, 16000)).shape
     torch.Size([2, 62, 80])
+    >>> LevelledLogMel(parts=8)(torch.randn(2, 16000)).shape
+    torch.Size([2, 62, 89])
     """
 
     filters: Tensor
@@ -200,6 +211,7 @@ class LevelledLogMel(Magnitude):
         level: str = "loud",
         floor: float = 1e-6,
         f_min: float = 20.0,
+        parts: int = 0,
     ):
         super().__init__(n_fft, hop_length, window, level)
         from torchaudio.functional import melscale_fbanks
@@ -210,15 +222,38 @@ class LevelledLogMel(Magnitude):
             raise ConfigError(
                 f"f_min={f_min} Hz is out of range for features/mel. Choose 0 or more, below {sample_rate / 2:g}."
             )
-        self.n_mels, self.floor, self.f_min = n_mels, floor, f_min
+        if parts and (parts < 0 or hop_length % parts or (n_fft - hop_length) < 2):
+            raise ConfigError(
+                f"parts={parts} does not divide a step of {hop_length} samples within a window of {n_fft}. Choose a "
+                "divisor of hop_length, which must be shorter than the window, or 0."
+            )
+        self.n_mels, self.floor, self.f_min, self.parts = n_mels, floor, f_min, parts
         filters = melscale_fbanks(n_fft // 2 + 1, f_min, sample_rate / 2, n_mels, sample_rate)
         self.register_buffer("filters", filters, persistent=False)
         # (bins, n_mels)
 
     @property
     def size(self) -> int:
-        """Number of filters."""
-        return self.n_mels
+        """Size of a frame."""
+        return self.n_mels + (self.parts + 1 if self.parts else 0)
+
+    def of_waveform(self, wavs: Tensor) -> Tensor:
+        """Features (batch, time, size) of level-normalised waveforms (batch, samples) that fill whole windows."""
+        feats = super().of_waveform(wavs)
+        if not self.parts:
+            return feats
+        start, time = (self.n_fft - self.hop_length) // 2, feats.shape[1]
+        end = start + time * self.hop_length
+        steps = wavs[:, start:end].unflatten(1, (time, self.hop_length))
+        # (batch, time, hop_length)
+        steps = steps - steps.mean(dim=2, keepdim=True)
+        power = steps.square().mean(dim=2, keepdim=True)
+        crest = torch.log(steps.square().amax(dim=2, keepdim=True) + self.floor) - torch.log(power + self.floor)
+        # (batch, time, 1). Differences of samples, in which offset and rumble are weak, show short gaps:
+        differences = (wavs[:, start:end] - wavs[:, start - 1 : end - 1]).unflatten(1, (time, self.parts, -1))
+        energies = torch.log(differences.square().mean(dim=3) + 0.01 * self.floor)
+        # (batch, time, parts)
+        return torch.cat([feats, energies / self.SCALE, crest / self.SCALE], dim=2)
 
     def of_spectrum(self, spectrum: Tensor) -> Tensor:
         """Features (batch, time, n_mels) of complex spectra (batch, time, bins)."""
@@ -227,7 +262,7 @@ class LevelledLogMel(Magnitude):
 
     def mean_magnitudes(self, feats: Tensor) -> Tensor:
         """Root mean square of the spectrum of each frame (batch, time), without the lowest filters."""
-        energies = ((self.SCALE * feats).exp() - self.floor).clamp(min=0)[..., 4:]
+        energies = ((self.SCALE * feats[..., 4 : self.n_mels]).exp() - self.floor).clamp(min=0)
         return (energies.sum(dim=2) / self.filters[:, 4:].sum()).sqrt()
 
 

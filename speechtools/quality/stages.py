@@ -136,7 +136,7 @@ def check_start(start: QualityNet, sample_rate: int, features: nn.Module, qualit
                 f"The model that start_from names has {name}, and this run has {_plugin(ours)}. "
                 f"{remedy.format(name.rpartition('/')[2])}"
             )
-    settings = ("n_fft", "hop_length", "level", "log1p", "n_mels", "floor", "f_min")
+    settings = ("n_fft", "hop_length", "level", "log1p", "n_mels", "floor", "f_min", "parts")
     for name in settings:
         ours, its = getattr(features, name, None), getattr(start.features, name, None)
         if ours != its:

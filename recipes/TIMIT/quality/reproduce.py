@@ -88,6 +88,9 @@ def main() -> None:
     parser.add_argument("--points", type=whole_numbers, default=points, help="of figure 5, besides all utterances")
     parser.add_argument("--yaml", default="hparams/paper.yaml")
     parser.add_argument("--output_folder", type=Path, help="(results/paper; quick: results/paper-quick)")
+    parser.add_argument(
+        "--no_options", action="store_true", help="leave out the last table, what the authors' released code changes"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2), each on its share of the CPU")
     arguments, options = parser.parse_known_args()
     check_options(parser, options, HERE / arguments.yaml)
@@ -99,6 +102,8 @@ def main() -> None:
     arguments.frame_reduction = arguments.frame_reduction or ("mean" if quick else "sum")
     other = "sum" if arguments.frame_reduction == "mean" else "mean"
     differing = {f"frame-{other}": (FRAME_TERM[other], {"frame_reduction": other})} | OPTIONS
+    if arguments.no_options:
+        differing = {}
     arguments.output_folder = (
         arguments.output_folder or HERE / "results" / ("paper-quick" if quick else "paper")
     ).absolute()
@@ -154,8 +159,9 @@ def main() -> None:
         paper.figure3(runs, biases),
         paper.figure4(runs),
         paper.figure5(runs, points | {paper.BASE: available}),
-        paper.options_table(runs, {name: label for name, (label, _) in differing.items()}),
     ]
+    if differing:
+        text.append(paper.options_table(runs, {name: label for name, (label, _) in differing.items()}))
     with write_aside(arguments.output_folder / "RESULTS.md") as aside:
         aside.write_text("\n".join(text), encoding="utf-8")
     results = [{"run": name, "seed": seed, **result} for (name, seed), result in sorted(runs.results.items())]
