@@ -124,3 +124,31 @@ def test_levelled_log_mel_begins_at_its_lowest_frequency():
         assert (changed > 0.1) == hears, changed
     with pytest.raises(ConfigError, match="f_min=9000"):
         LevelledLogMel(f_min=9000)
+
+
+def test_parts_show_gaps_and_clipping_that_the_filters_hardly_show():
+    features = LevelledLogMel(parts=8, level="none")
+    speech = 0.1 * torch.randn(8192, generator=torch.Generator().manual_seed(0))
+    before = features(speech[None])[0]
+    gap = speech.clone()
+    gap[10 * 256 + 127 : 10 * 256 + 160] = 0.0  # 2 ms, the first part of frame 10
+    changed = (features(gap[None])[0] - before).abs()
+    assert changed[10, 80] > 1.5 and changed[10, :80].mean() < 0.1
+    assert changed[12:].max() == 0 and changed[:9].max() == 0
+    clipped = features(speech.clamp(-0.1, 0.1)[None])[0]
+    assert (clipped[:, 88] < before[:, 88] - 0.2).all()
+
+
+def test_parts_ignore_offset_rumble_and_padding():
+    features = LevelledLogMel(parts=8, f_min=100.0, level="none")
+    speech = 0.1 * torch.randn(8192, generator=torch.Generator().manual_seed(0))
+    rumble = 0.1 + 0.1 * torch.sin(2 * torch.pi * 20 * torch.arange(8192) / 16000)
+    assert (features((speech + rumble)[None]) - features(speech[None]))[..., 80:].abs().mean() < 0.05
+    padded = features(torch.cat([speech, torch.full((3000,), 9.0)])[None], torch.tensor([8192 / 11192]))
+    torch.testing.assert_close(padded[:, :30], features(speech[None])[:, :30])
+
+
+@pytest.mark.parametrize("parts", [-1, 7, 257])
+def test_parts_must_divide_the_step(parts):
+    with pytest.raises(ConfigError, match=f"parts={parts}"):
+        LevelledLogMel(parts=parts)
