@@ -96,6 +96,8 @@ def run_once(run: Path, command: Sequence[str], **arguments) -> dict:
 def run_logged(run: Path, command: Sequence[str], jobs: int, **arguments) -> dict:
     """Do as :func:`run_once`, with the output in ``output.txt`` of the run and on its share of the CPU.
 
+    The variable OMP_NUM_THREADS has precedence over that share.
+
     Parameters
     ----------
     run, command, **arguments
@@ -112,7 +114,7 @@ def run_logged(run: Path, command: Sequence[str], jobs: int, **arguments) -> dic
     """
     run.mkdir(parents=True, exist_ok=True)
     log, threads = run / "output.txt", max(1, (os.cpu_count() or 1) // jobs)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     try:
         with open(log, "a", encoding="utf-8") as output:
             return run_once(run, command, env=environment, stdout=output, stderr=subprocess.STDOUT, **arguments)
