@@ -9,7 +9,7 @@ import inspect
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from speechtools.core.checks import check_number, checked_by, naming
 from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.core.files import fingerprint
 from speechtools.core.plugin_code import fingerprints_of_plugins
-from speechtools.core.rows import Row, write_rows
+from speechtools.core.rows import Row, read_rows, write_rows
 from speechtools.core.spelling import did_you_mean
 from speechtools.corpora import mixtures as mixing
 from speechtools.corpora.cutting import cut_utterances
@@ -32,6 +32,7 @@ from speechtools.degradations.lists import parse_degradations, plugins_of
 from speechtools.degradations.noise import NoiseTypes, check_snrs
 from speechtools.measures import find_measure
 from speechtools.measures.labels import LabelJob, add_rejected, label
+from speechtools.quality.further import check_measures, further_names, label_further, update_text
 from speechtools.quality.rating_lists import is_list
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,8 @@ class QualityRow(Row, manifest="quality"):
     causes : str, optional
         What makes the quality bad, and when, as :func:`speechtools.degradations.causes.parse_causes` reads it; empty if
         unknown.
+    measures : str, optional
+        Further scores of the file by measure, as :func:`speechtools.quality.further.parse_measures` reads them.
     """
 
     former_columns = {"pesq": "Rename the column pesq to score and add the column measure, or prepare it again."}
@@ -83,11 +86,13 @@ class QualityRow(Row, manifest="quality"):
     noise: Path | None = None
     snr_db: float | None = None
     causes: str | None = None
+    measures: str | None = None
 
     def check(self) -> Iterator[str]:
         """Check the file, the score, and that noise and subset agree."""
         yield from check_length(self.path, self.duration)
         yield from check_score(self.score, self.measure)
+        yield from check_measures(self.measures)
         if self.subset == "noisy" and (not self.noise_type or self.snr_db is None):
             yield "subset=noisy, but noise_type or snr_db is empty."
         if self.subset in ("clean", "corpus") and (self.noise or self.snr_db is not None):
@@ -110,6 +115,7 @@ def _check(
     degradations: str | Sequence[str | dict],
     test_degradations: str | Sequence[str | dict] | None,
     max_seconds: float | None,
+    further_measures: str | Sequence[str],
 ) -> None:
     """Check arguments of :func:`prepare`."""
     labels = _own_labels(labels)
@@ -120,6 +126,7 @@ def _check(
             f"scale={scale}: only listeners give these scores. Add --labels=corpus to train on those of the corpus, "
             "or choose a measure that can be computed, such as raw_nb."
         )
+    further_names(further_measures, scale, labels)
     with naming("degradations"):
         of_train = parse_degradations(degradations)
     with naming("test_degradations"):
@@ -172,6 +179,7 @@ def prepare(
     degradations: str | Sequence[str | dict] = (),
     test_degradations: str | Sequence[str | dict] | None = None,
     max_seconds: float | None = None,
+    further_measures: str | Sequence[str] = (),
     num_workers: int | None = None,
 ) -> PreparedSets:
     """Make the training, validation and test sets, unless they exist.
@@ -206,6 +214,9 @@ def prepare(
         Those of the test. Default: the same.
     max_seconds : float, optional
         Cut longer utterances, where they are quietest.
+    further_measures : str or sequence of str
+        Measures that the manifests have besides ``scale``. They do not distinguish sets: those that exist get the
+        labels that they lack.
     num_workers : int, optional
         Processes; None takes one for each core.
 
@@ -218,7 +229,7 @@ def prepare(
     options = {
         name: value
         for name, value in locals().items()
-        if name not in ("sources", "save_folder", "num_workers", "enhance", "enhancer")
+        if name not in ("sources", "save_folder", "num_workers", "enhance", "enhancer", "further_measures")
     }
     arguments = locals()
     _check(**{name: arguments[name] for name in inspect.signature(_check).parameters})
@@ -244,8 +255,9 @@ def prepare(
         groups = sources.speech(num_workers)  # a wrong corpus is refused before the noises are made
     noises = sources.noises() if labels == "measure" else {}
     sets = sources.sets("quality", save_folder, SPLITS, options, noises, VERSION)
+    further = further_names(further_measures, scale)
     if sets.complete():
-        return sets
+        return _add_measures(sets, further, sources.sample_rate, num_workers)
     if labels == "measure":
         groups = groups or sources.speech(num_workers)
         if max_seconds:
@@ -280,7 +292,7 @@ def prepare(
     sets.write_about()
     for split in SPLITS:
         write_rows(sets.manifests[split], QualityRow, rows[split])
-    return sets
+    return _add_measures(sets, further, sources.sample_rate, num_workers)
 
 
 def cause_targets(text: str | None, times: np.ndarray, duration: float = math.inf) -> torch.Tensor:
@@ -369,6 +381,23 @@ def _make(
             row = QualityRow(ID=name, path=paths[name], score=round(labels[name], 6), measure=measure, **columns)
             rows[mixture.split].append(row)
     return rows
+
+
+def _add_measures(sets: PreparedSets, names: list[str], sample_rate: int, num_workers: int | None) -> PreparedSets:
+    """Add labels of further measures to the manifests, which keep those of other measures."""
+    if not names:
+        return sets
+    rows = {split: read_rows(sets.manifests[split], QualityRow) for split in SPLITS}
+    jobs = [LabelJob(row.ID, row.speech, row.path) for split in SPLITS for row in rows[split]]
+    labels = label_further(jobs, sets.folder, names, num_workers, sample_rate)
+    for split in SPLITS:
+        labelled = []
+        for row in read_rows(sets.manifests[split], QualityRow):  # another run may have added its own
+            scores = {name: labels[name].get(row.ID) for name in names}
+            labelled.append(replace(row, measures=update_text(row.measures, scores)))
+        if labelled != rows[split]:
+            write_rows(sets.manifests[split], QualityRow, labelled)
+    return sets
 
 
 def _labelled(utterances: Sequence[Utterance], scale: str) -> list[QualityRow]:

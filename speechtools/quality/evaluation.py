@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from speechtools.core.results import print_outputs, write_json
 from speechtools.core.rows import write_rows
 from speechtools.quality import localization, plots
 from speechtools.quality.data import QualityRow
+from speechtools.quality.further import measures_text, parse_measures
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +27,13 @@ class PredictedRow(QualityRow):
     """A row of ``predictions.csv``: the test manifest with the predicted scores."""
 
     predicted: float
+    predicted_measures: str | None = None
 
     @classmethod
-    def of(cls, row: QualityRow, predicted: float) -> "PredictedRow":
-        """Add a prediction to a row."""
-        return cls(**{name: getattr(row, name) for name in row.columns()}, predicted=round(float(predicted), 6))
+    def of(cls, row: QualityRow, predicted: float, measures: Mapping[str, float] | None = None) -> "PredictedRow":
+        """Add a prediction to a row, and those of further measures."""
+        columns = {name: getattr(row, name) for name in row.columns()}
+        return cls(**columns, predicted=round(float(predicted), 6), predicted_measures=measures_text(measures or {}))
 
 
 # ---------------------------------------------------------------------------------------------------------- metrics
@@ -65,7 +68,37 @@ def quality_metrics(predicted, true, rows: Sequence[QualityRow], clean_variances
     }
 
 
+def measure_metrics(names: Sequence[str], predicted: Sequence[Mapping[str, float]], rows: Sequence[QualityRow]) -> dict:
+    """MSE, LCC and SRCC of further measures, over the rows that have their labels.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The measures.
+    predicted : sequence of dict
+        The predictions for each row, by measure.
+    rows : sequence of QualityRow
+
+    Returns
+    -------
+    dict
+        By measure: ``overall`` and ``by_subset``, as :func:`quality_metrics` has them; what is undefined is None.
+    """
+    labels, results = [parse_measures(row.measures) for row in rows], {}
+    for name in names:
+        known = [index for index, scores in enumerate(labels) if name in scores]
+        true = np.array([labels[index][name] for index in known])
+        values = np.array([predicted[index][name] for index in known])
+        results[name] = {
+            "overall": _metrics(values, true),
+            "by_subset": _grouped(values, true, [rows[index].subset for index in known]),
+        }
+    return results
+
+
 def _metrics(predicted: np.ndarray, true: np.ndarray) -> dict:
+    if not len(true):
+        return {"utterances": 0, "mse": None, "lcc": None, "srcc": None}
     values = {name: getattr(metrics, name)(predicted, true) for name in ("mse", "lcc", "srcc")}
     return {"utterances": len(true)} | {name: None if math.isnan(value) else value for name, value in values.items()}
 
@@ -79,7 +112,14 @@ def _grouped(predicted: np.ndarray, true: np.ndarray, groups: list[str], order=s
 
 
 def quality_report(
-    run: str | Path, results: dict, predicted, true, rows: Sequence[QualityRow], net, facts: dict
+    run: str | Path,
+    results: dict,
+    predicted,
+    true,
+    rows: Sequence[QualityRow],
+    net,
+    facts: dict,
+    measures: Sequence[Mapping[str, float]] = (),
 ) -> None:
     """Print the results of a test and write ``results.json``, ``predictions.csv`` and plots to the folder ``run``.
 
@@ -90,6 +130,7 @@ def quality_report(
     results : dict
         From :func:`quality_metrics`. How well the frame scores locate noise is added as ``localization``. It is null
         for recordings that come with scores, and where the test lacks clean utterances or noises, with a warning.
+        ``measures`` are those of :func:`measure_metrics`, if any.
     predicted, true : array-like
         Utterance scores (utterances,).
     rows : sequence of QualityRow
@@ -98,10 +139,13 @@ def quality_report(
         The exported model.
     facts : dict
         What else goes to ``results.json``; ``trained_on`` names the sets.
+    measures : sequence of dict
+        For each row, the predictions of further measures; none by default.
     """
     run = Path(run)
     results = results | {"localization": _localization(net, rows)}
-    predictions = [PredictedRow.of(row, score) for row, score in zip(rows, predicted, strict=True)]
+    further = measures or [{}] * len(rows)
+    predictions = [PredictedRow.of(*values) for values in zip(rows, predicted, further, strict=True)]
     write_rows(run / "predictions.csv", PredictedRow, predictions)
     write_json(run / "results.json", facts | {"scale": net.scale} | results)
     paths = plot_test(run / "figures", predicted, true, rows, net, facts["trained_on"])
@@ -112,18 +156,18 @@ def quality_report(
 
 def print_metrics(results: dict, title: str, console: Console) -> None:
     """Print metrics as a table."""
-    table = Table(title=title, title_style="bold")
-    table.add_column("group")
-    for column in ("utterances", "MSE", "LCC", "SRCC"):
-        table.add_column(column, justify="right")
     groups = [{"all": results["overall"]}, results["by_subset"], results["by_noise"]]
     groups.append({f"{name} dB": values for name, values in results["by_snr_db"].items()})
-    for group in groups:
-        for name, values in group.items():
-            cells = ("–" if values[key] is None else f"{values[key]:.4f}" for key in ("mse", "lcc", "srcc"))
-            table.add_row(name, str(values["utterances"]), *cells)
-        table.add_section()
-    console.print(table)
+    console.print(_table(title, groups))
+    if measured := results.get("measures"):
+        subsets = [
+            {
+                f"{name}: {group}": metrics
+                for group, metrics in ({"all": values["overall"]} | values["by_subset"]).items()
+            }
+            for name, values in measured.items()
+        ]
+        console.print(_table("Further measures", subsets))
     if results["clean_frame_variance"] is not None:
         console.print(f"Variance of frame scores on clean speech (mean): {results['clean_frame_variance']:.4f}")
     if located := results.get("localization"):
@@ -131,6 +175,19 @@ def print_metrics(results: dict, title: str, console: Console) -> None:
             f"Noise at 0 dB in the middle of clean speech: AUC of its frames {located['auc']:.4f}, within an utterance "
             f"{located['auc_within']:.4f}; drop of the clean frames beside it {located['clean_drop']:.4f}"
         )
+
+
+def _table(title: str, groups: Sequence[dict]) -> Table:
+    table = Table(title=title, title_style="bold")
+    table.add_column("group")
+    for column in ("utterances", "MSE", "LCC", "SRCC"):
+        table.add_column(column, justify="right")
+    for group in groups:
+        for name, values in group.items():
+            cells = ("–" if values[key] is None else f"{values[key]:.4f}" for key in ("mse", "lcc", "srcc"))
+            table.add_row(name, str(values["utterances"]), *cells)
+        table.add_section()
+    return table
 
 
 def _localization(net, rows: Sequence[QualityRow]) -> dict | None:

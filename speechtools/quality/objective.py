@@ -38,9 +38,42 @@ def start_in_range(net: nn.Module, measure: Measure, labels: Sequence[float]) ->
     output = getattr(net, "output", None)
     if is_like_pesq or not isinstance(output, nn.Linear) or output.out_features != 1:
         return
+    start_output(output, labels)
+
+
+def start_output(output: nn.Linear, labels: Sequence[float]) -> None:
+    """Initialise an output layer for labels (utterances,): by their mean, and their standard deviation if it is not 0.
+
+    >>> output = nn.Linear(3, 1)
+    >>> start_output(output, [1.0, 3.0])
+    >>> output.bias.item()
+    2.0
+    """
     with torch.no_grad():
         output.weight.mul_(float(np.std(labels)) or 1.0)
         output.bias.fill_(float(np.mean(labels)))
+
+
+def point_errors(predicted: dict[str, Tensor], targets: Tensor, points: dict[str, float]) -> Tensor:
+    """Errors (batch, measures) of further scores in points of PESQ; 0, without a gradient, where a target is unknown.
+
+    Parameters
+    ----------
+    predicted : dict
+        Scores (batch,) by measure.
+    targets : Tensor
+        (batch, measures), NaN where unknown.
+    points : dict
+        What :func:`point_of` returns, by measure, in the order of the targets.
+
+    Examples
+    --------
+    >>> point_errors({"mos": torch.tensor([3.0, 4.0])}, torch.tensor([[2.0], [float("nan")]]), {"mos": 1.0}).tolist()
+    [[1.0], [0.0]]
+    """
+    scores = torch.stack([predicted[name] for name in points], dim=1)
+    errors = scores - torch.where(targets.isnan(), scores.detach(), targets.to(scores))
+    return errors / torch.tensor(list(points.values())).to(scores)
 
 
 def frame_weight(target: Tensor, q_max: float) -> Tensor:

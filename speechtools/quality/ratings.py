@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from speechtools import audio
 from speechtools.core import metrics
 from speechtools.core.checks import check_number
-from speechtools.core.errors import AudioError, ConfigError, CorpusError
+from speechtools.core.errors import AudioError, CorpusError
 from speechtools.core.files import fingerprint
-from speechtools.core.registry import definition
 from speechtools.measures import find_measure
-from speechtools.quality.objective import point_of
+from speechtools.quality.objective import point_errors, point_of
+from speechtools.quality.outputs import check_outputs
 from speechtools.quality.rating_lists import SPLITS, Rating, is_list, read_ratings, refuse_unreadable, split_ratings
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class Ratings:
         ratings = read_ratings(labels) if is_list(labels) else []
         self.splits = split_ratings(ratings, valid_share, test_share, split_seed) if ratings else {}
         self.measures = sorted({rating.measure for rating in ratings})
-        self._points = torch.tensor([point_of(find_measure(name)) for name in self.measures])
+        self._points = {name: point_of(find_measure(name)) for name in self.measures}
         self._kept: dict[Path, np.ndarray] = {}
         self._num_kept = 0
         if missing := [name for name in self.measures if not self._scores("train", name)]:
@@ -127,12 +127,7 @@ class Ratings:
         """
         if not self.splits:
             return
-        if missing := [name for name in self.measures if name not in getattr(network, "measures", ())]:
-            plugin = (definition(network) or {}).get("plugin", type(network).__name__)
-            remedy = "Choose a model that takes measures, as with --quality_name=conv-blstm."
-            if hasattr(network, "measures"):
-                remedy = "Add them to measures in quality_options, or leave that out: they come from the list."
-            raise ConfigError(f"labels={self.labels}: {plugin} has no output for {', '.join(missing)}. {remedy}")
+        check_outputs(network, self.measures, f"labels={self.labels}", "the list")
 
         def read(path: Path) -> None:
             if len(self.waveform(path, refuse_silence=True)) < min_samples:
@@ -190,7 +185,7 @@ class Ratings:
         targets : Tensor
             (batch, measures), NaN where there is no rating.
         """
-        errors = self._errors(predicted, targets)
+        errors = point_errors(predicted, targets, self._points)
         return self.weight * errors.square().sum() / (~targets.isnan()).sum()
 
     def validate(self, split: str, assess: Callable[[Tensor, Tensor], dict[str, Tensor]]) -> dict[str, float]:
@@ -214,7 +209,7 @@ class Ratings:
         for batch in self.batches(split):
             scores = {name: values.detach().float().cpu() for name, values in assess(batch.wavs, batch.lens).items()}
             predicted.append(torch.stack([scores[name] for name in self.measures], dim=1))
-            errors.append(self._errors(scores, batch.targets))
+            errors.append(point_errors(scores, batch.targets, self._points))
             targets.append(batch.targets)
         true, values = torch.cat(targets), torch.cat(predicted)
         # (ratings, measures)
@@ -272,11 +267,6 @@ class Ratings:
         for row, rating in enumerate(ratings):
             targets[row, self.measures.index(rating.measure)] = rating.score
         return RatingBatch(wavs, torch.tensor([len(samples) / longest for samples in waveforms]), targets)
-
-    def _errors(self, predicted: dict[str, Tensor], targets: Tensor) -> Tensor:
-        """Errors (batch, measures) in points of PESQ; 0 where there is no rating."""
-        scores = torch.stack([predicted[name] for name in self.measures], dim=1)
-        return (scores - torch.where(targets.isnan(), scores.detach(), targets)) / self._points.to(scores)
 
 
 # ------------------------------------------------------------------------------------------------------- metrics

@@ -1,6 +1,7 @@
 """Quality-Net learns ratings beside its mixtures, continues exactly after a kill, and starts from a trained model."""
 
 import csv
+import re
 import signal
 
 import pytest
@@ -8,6 +9,7 @@ import runs
 import soundfile
 
 from speechtools.inference import QualityNet
+from speechtools.quality.further import parse_measures
 from tests.recipes.small import QUALITY, results
 
 #: The first test waits for two trainings.
@@ -60,6 +62,24 @@ def test_ratings_are_learned_tested_and_exported(rated, start, mine):
     assert 0 < QualityNet.from_hparams(folder / "pretrained").assess_file(path).measures["mos"] < 6
 
 
+def test_measures_of_the_mixtures_are_learned_beside_ratings(start, mine, tmp_path):
+    """The sets of another run get the labels that they lack, and a model starts without these outputs."""
+    (manifest,) = start[1].glob("quality-*/test.csv")
+    further = "--further_measures=[stoi, si-sdr]"
+    runs.succeeded(QUALITY.train(tmp_path, start[1], *options(start, mine), further, "--number_of_epochs=1"))
+    assert [*start[1].glob("quality-*/test.csv")] == [manifest]
+    assert {"stoi_lcc", "si-sdr_mse", "mos_lcc"} <= set(
+        re.findall(r"[\w-]+(?=: )", (tmp_path / "train_log.txt").read_text())
+    )
+    with open(tmp_path / "predictions.csv", encoding="utf-8") as file:
+        row = next(csv.DictReader(file))
+    assert parse_measures(row["measures"]).keys() == {"stoi", "si-sdr"}
+    report = QualityNet.from_hparams(tmp_path / "pretrained").assess_file(manifest.parent / row["path"])
+    assert report.measures == pytest.approx(parse_measures(row["predicted_measures"]), abs=1e-3)
+    values = results(tmp_path)
+    assert values["measures"]["stoi"]["overall"]["utterances"] == values["overall"]["utterances"]
+
+
 def test_a_killed_run_with_ratings_ends_with_the_same_weights(rated, start, mine, tmp_path):
     every = "--ckpt_interval_steps=2"
     killed = QUALITY.train(tmp_path, start[1], *options(start, mine), every, kill_after=7)
@@ -75,6 +95,8 @@ def test_what_cannot_be_is_refused_before_anything_is_prepared(start, mine, pret
     (tmp_path / "wrong.csv").write_text("path,score\na.wav,1\nb.wav,2\n", encoding="utf-8")
     for words, message in (
         ([f"--labels={mine}"], "quality/blstm has no output for mos"),
+        (["--further_measures=[stoi]"], "quality/blstm has no output for stoi"),
+        ([*CONV, "--further_measures=[stio]"], "Did you mean 'stoi'"),
         ([*CONV, f"--start_from={pretrained}"], "has quality/blstm, and this run has quality/conv-blstm"),
         ([*CONV, f"--labels={tmp_path / 'wrong.csv'}"], f"1 of the 2 recordings of {tmp_path / 'wrong.csv'}"),
     ):

@@ -36,6 +36,7 @@ class QualityBrain(training.RecipeBrain):
 
     epoch_share = 1.0  # share of the prepared training set in an epoch
     ratings = ()  # the second source of training
+    further = ()  # measures that are learned besides the score
 
     def compute_forward(self, batch, stage):
         """Return the outputs of the network, and the relative lengths (batch,) of the frames."""
@@ -57,11 +58,12 @@ class QualityBrain(training.RecipeBrain):
 
     def compute_objectives(self, predictions, batch, stage):
         """Return the loss; outside training, collect the scores."""
-        (scores, frame_scores, causes, _), frame_lens = predictions
+        (scores, frame_scores, causes, measures), frame_lens = predictions
         if stage != sb.Stage.TRAIN:
             counts = frame_counts(frame_scores, frame_lens).tolist()
-            for name, score, frames, count in zip(batch.id, scores.tolist(), frame_scores, counts, strict=True):
-                self.tested[name] = score, float(frames[:count].var(unbiased=False))
+            for number, (name, frames, count) in enumerate(zip(batch.id, frame_scores, counts, strict=True)):
+                further = {measure: values[number].item() for measure, values in measures.items()}
+                self.tested[name] = scores[number].item(), float(frames[:count].var(unbiased=False)), further
         measure = find_measure(self.hparams.scale)
         # In points of PESQ, upwards, as the objective has its constants.
         point = point_of(measure) * (1 if measure.higher_is_better else -1)
@@ -74,11 +76,13 @@ class QualityBrain(training.RecipeBrain):
             # (batch, time, causes)
             loss = loss + cause_weight * cause_objective(causes, true)
             loss = loss + contrast_weight * contrast_objective(frame_scores / point, true)
+        if self.further:
+            loss = loss + self.further.objective(measures, batch.measures.data)
         if stage == sb.Stage.TRAIN and self.ratings:
             # A second source with its own batch, outputs and weight (GE2E paper, section 2.3).
             rated = self.ratings.batch(self.epoch, self.step, **training.rank_and_size()).to(self.device)
-            (*_, measures), _ = self.outputs(rated.wavs, rated.lens, stage)
-            loss = loss + self.ratings.objective(measures, rated.targets)
+            (*_, rating_scores), _ = self.outputs(rated.wavs, rated.lens, stage)
+            loss = loss + self.ratings.objective(rating_scores, rated.targets)
         return loss
 
     def assess(self, wavs, lens):
@@ -99,27 +103,33 @@ class QualityBrain(training.RecipeBrain):
             # The rate decays once for as many utterances as the prepared set has.
             self.set_rate(self.hparams.lr * self.hparams.lr_decay ** (self.epoch_share * (epoch - 1)))
             self.epoch = epoch
-        self.tested = {}  # score and variance of the frame scores by utterance
+        self.tested = {}  # score, variance of the frame scores and further scores by utterance
 
     def validate(self, stage):
-        """Return MSE, LCC and SRCC of the scores that the stage collected, and the agreement with ratings."""
+        """Return MSE, LCC and SRCC of the scores that the stage collected, and of further measures and ratings."""
         split = "test" if stage == sb.Stage.TEST else "valid"
         rows = [row for row in self.rows[split] if row.ID in self.tested]
         self.test_rows = rows
         self.predicted = [self.tested[row.ID][0] for row in rows]
+        self.predicted_measures = [self.tested[row.ID][2] for row in rows]
         self.true = [row.score for row in rows]
         variances = [self.tested[row.ID][1] for row in rows if row.subset == "clean"]
         self.results = evaluation.quality_metrics(self.predicted, self.true, rows, variances)
         reached = {key: self.results["overall"][key] or 0.0 for key in ("mse", "lcc", "srcc")}
+        weighted_mse = reached["mse"] / point_of(find_measure(self.hparams.scale)) ** 2
+        if self.further:
+            measures = evaluation.measure_metrics(self.further.names, self.predicted_measures, rows)
+            self.results["measures"] = measures
+            reached |= self.further.reached(measures)
+            weighted_mse += self.further.weight * reached["measures_mse"]
         if self.ratings:
             reached |= self.ratings.validate(split, self.assess)
-            point = point_of(find_measure(self.hparams.scale))
-            reached["weighted_mse"] = reached["mse"] / point**2 + self.ratings.weight * reached["rating_mse"]
-        return reached
+            weighted_mse += self.ratings.weight * reached["rating_mse"]
+        return reached | ({"weighted_mse": weighted_mse} if self.further or self.ratings else {})
 
 
-def dataio_prepare(rows, sample_rate, features=None, silence_share=0.0):
-    """Datasets by split, of waveforms, scores and, for the frames of ``features``, the causes of bad quality.
+def dataio_prepare(rows, sample_rate, features=None, silence_share=0.0, further=()):
+    """Datasets by split, of waveforms, scores, further measures, and causes of bad quality in frames of ``features``.
 
     Silence, which changes no score, is put around a share of the training waveforms.
     """
@@ -144,11 +154,12 @@ def dataio_prepare(rows, sample_rate, features=None, silence_share=0.0):
                     "score": row.score,
                     "causes_text": row.causes,
                     "is_training": split == "train",
+                    **({"measures": further.targets(row)} if further else {}),
                 }
                 for row in members
             },
             dynamic_items=[wav_pipeline],
-            output_keys=["id", "wav", "score", *(["causes"] if features else [])],
+            output_keys=["id", "wav", "score", *(["causes"] if features else []), *(["measures"] if further else [])],
         )
         for split, members in rows.items()
     }
@@ -156,10 +167,11 @@ def dataio_prepare(rows, sample_rate, features=None, silence_share=0.0):
 
 if __name__ == "__main__":
     hparams, run_opts = training.start()
-    quality, features, ratings = hparams["quality"], hparams["features"], hparams["ratings"]
+    quality, features, ratings, further = (hparams[key] for key in ("quality", "features", "ratings", "further"))
     if hparams["start_from"]:
         start = QualityNet.from_hparams(hparams["start_from"])
         quality_stages.check_start(start, hparams["sample_rate"], features, quality)
+    further.check(quality)
     ratings.prepare(quality, features.win_length)
     prepare = partial(quality_stages.prepare_sets, hparams, training.earlier_stage, run_opts["device"])
     sets = training.on_main_first(prepare)
@@ -169,9 +181,10 @@ if __name__ == "__main__":
     prepared = len(rows["train"])
     rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
     details = features if gives_details(quality) else None
-    datasets = dataio_prepare(rows, hparams["sample_rate"], details, hparams["silence_share"])
+    datasets = dataio_prepare(rows, hparams["sample_rate"], details, hparams["silence_share"], further)
     loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
     start_in_range(quality, find_measure(hparams["scale"]), [row.score for row in rows["train"]])
+    further.start(quality, rows["train"])
     fit = partial(quality_stages.fit_features, quality, datasets["train"], features, hparams["num_frames"])
     if hasattr(quality, "fit_features"):  # a first stage, which needs no labels
         training.fit_once(quality, Path(hparams["save_folder"]) / "features.ckpt", fit)
@@ -181,8 +194,9 @@ if __name__ == "__main__":
         hparams["averaged"].module.load_state_dict(quality.state_dict())
     brain.train_batches = loaders["train"].batch_sampler
     hparams["averaged"].to(brain.device).eval()
-    brain.rows, brain.epoch_share, brain.ratings = rows, len(rows["train"]) / prepared, ratings
-    brain.selection_key = "weighted_mse" if ratings else "mse"
+    brain.rows, brain.epoch_share = rows, len(rows["train"]) / prepared
+    brain.ratings, brain.further = ratings, further
+    brain.selection_key = "weighted_mse" if ratings or further else "mse"
     brain.fit(hparams["epoch_counter"], loaders["train"], loaders["valid"])
     reached = brain.evaluate_best(loaders["test"])
 
@@ -195,6 +209,6 @@ if __name__ == "__main__":
         facts |= {"seed": hparams["seed"], "train_utterances": len({row.speech for row in rows["train"]})}
         if ratings:
             facts["ratings"] = ratings.report(net)
-        evaluation.quality_report(
-            hparams["output_folder"], brain.results, brain.predicted, brain.true, brain.test_rows, net, facts
-        )
+        tested = brain.predicted, brain.true, brain.test_rows
+        measures = brain.predicted_measures if further else ()
+        evaluation.quality_report(hparams["output_folder"], brain.results, *tested, net, facts, measures)
