@@ -47,7 +47,7 @@ def score_qualities(signals: list[tuple[str, np.ndarray, float]]) -> None:
     """Print the correlation with the true scores within each kind, by model and level."""
     kinds = np.array([kind for kind, _, _ in signals])
     true = np.array([score for _, _, score in signals])
-    for model in ("quality-net", "quality-net-enhanced"):
+    for model in ("quality-net",):
         net = QualityNet.from_hparams(model)
         for level in ("peak", "loud", "robust-peak"):
             net.features.level = level

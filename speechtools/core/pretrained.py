@@ -86,7 +86,7 @@ class PretrainedModel(Pretrained):
         Parameters
         ----------
         source : str or Path, optional
-            A recipe's ``pretrained`` folder, the name of a bundled model such as ``quality-net-enhanced``, or the id
+            A recipe's ``pretrained`` folder, the name of a bundled model such as ``quality-net``, or the id
             ``owner/name`` of a repository on the Hugging Face hub. Default: the bundled model of this interface.
         hparams_file : str, optional
             Name of the yaml file in the folder of a model of an earlier version. Default: ``hyperparams.yaml``.

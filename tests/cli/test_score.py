@@ -336,7 +336,7 @@ def test_rows_without_degraded_seconds_are_finished(tmp_path):
     assert list(tables.CsvTable("--csv", str(path), ScoreRow, resume=True).finished) == ["a.wav"]
 
 
-@pytest.mark.parametrize("options", [["--model", "quality-net-enhanced"], ["--below", "4.9"]])
+@pytest.mark.parametrize("options", [["--model", "quality-net"], ["--below", "4.9"]])
 def test_a_table_of_another_model_is_not_continued(score, refused, recordings, tmp_path, pretrained, options):
     before = score("--below", "0.1")[3]
     model = [] if "--model" in options else ["--model", pretrained]
