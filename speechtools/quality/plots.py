@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from speechtools.core import metrics
-from speechtools.core.plots import COLORS, LINE_COLORS, MARKERS, save, set_title, shorten, spectrogram_panels
+from speechtools.core.plots import (
+    COLORS,
+    LINE_COLORS,
+    MARKERS,
+    save,
+    set_title,
+    shorten,
+    show_all_lines,
+    spectrogram_panels,
+)
 from speechtools.measures import Scale, describe_measure
 
 if TYPE_CHECKING:
@@ -58,7 +67,7 @@ def frame_scores(
 ) -> Path:
     """Draw spectrograms with their frame scores below, one column per recording (the paper's figures 2 and 3).
 
-    The axis of the scores is the range of their scale, so that figures can be compared.
+    The axis of the scores is the range of their scale, so that figures can be compared; frames beyond it extend it.
 
     Parameters
     ----------
@@ -77,6 +86,7 @@ def frame_scores(
         axes.axhline(report.score, color=COLORS["enhanced"], linewidth=1, linestyle="--")
         axes.set_title(f"mean {report.score:.2f}", loc="right", fontsize=10, color=COLORS["enhanced"])
         axes.grid(alpha=0.25)
+        show_all_lines(axes)
     return save(figure, path)
 
 
@@ -106,6 +116,7 @@ def frame_score_curves(
             color = LINE_COLORS[labels.index(label) % len(LINE_COLORS)]
             name = f"{label} (mean {report.score:.2f})"
             axes.plot(report.times, report.frame_scores, color=color, linewidth=1.2, label=name)
+        show_all_lines(axes)
         # Below the panel, where it covers no curve.
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False)
         axes.grid(alpha=0.25)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from speechtools.core.plots import COLORS, LINE_COLORS, save, spectrogram_panels
+from speechtools.core.plots import COLORS, LINE_COLORS, save, show_all_lines, spectrogram_panels
 from speechtools.measures import Scale, describe_measure
 from speechtools.quality.regions import best_score
 
@@ -128,5 +128,6 @@ def _draw_scores(axes: Axes, regions: Sequence["CauseRegion"], report: "QualityR
     axes.set_ylabel(f"predicted\n{describe_measure(report.scale)}")
     if scale := Scale.of(report.scale):
         axes.set_ylim(scale.minimum, scale.maximum)
+        show_all_lines(axes)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=3, frameon=False)
     axes.grid(alpha=0.25)

@@ -86,3 +86,13 @@ def test_an_explanation_has_a_band_for_each_cause(figures, tone, tmp_path):
     assert scores.get_ylim() == (-0.5, 4.5)
     region_plots.explained(tmp_path / "d.png", "a.wav", tone(1.0), report(0), 16000, below=4.5)
     assert [label.get_text() for label in figures[1].axes[1].get_yticklabels()] == ["cost", "degraded"]
+
+
+def test_frame_scores_beyond_the_scale_are_shown(figures, tone, tmp_path):
+    low, inside = report(0), report(1)
+    low = dataclasses.replace(low, frame_scores=low.frame_scores - 4.0)
+    plots.frame_scores(tmp_path / "f.png", [("low", tone(1.0), low), ("inside", tone(1.0), inside)], 16000)
+    region_plots.explained(tmp_path / "e.png", "low", tone(1.0), low, 16000)
+    for axes in (figures[0].axes[2], figures[1].axes[2]):
+        bottom, top = axes.get_ylim()
+        assert bottom < low.frame_scores.min() and top == 4.5
