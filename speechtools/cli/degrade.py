@@ -263,8 +263,11 @@ def _check_resumed(
             for path, rate in rates.items():
                 if rate not in possible_rates(task.path, sample_rate):
                     raise ConfigError(
-                        f"{printable(path)} was written with another --sample_rate: {printable(task.output)} has "
-                        f"{rate} Hz there. Use the same options, or choose another output."
+                        f"{printable(path)} was written with another --sample_rate: "
+                        f"{printable(task.output)} has {rate} Hz. Use the same options, or choose another output."
+                        if path != str(task.output)
+                        else f"{printable(path)} was written with another --sample_rate: it has {rate} Hz. Use the "
+                        "same options, or choose another output."
                     )
     noises = noise_identity(noise or "") if kept else ""
     check_settings("degrade", ((task.output, settings(task, channel, noises)) for task in kept))

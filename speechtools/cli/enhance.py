@@ -72,12 +72,12 @@ def enhance(
     stays as it is. A line tells for each recording how many seconds were enhanced.
 
     Existing files are replaced with --overwrite only, and skipped with --resume, for which the other options and the
-    model must be the same. A recording that cannot be enhanced is
-    reported; the others are enhanced, and the exit status is 1.
+    model must be the same. A recording that cannot be enhanced is reported; the others are enhanced, and the exit
+    status is 1.
     """
-    source, target = Path(source_path), Path(target_path)
     from speechtools.audio.settings import as_comment
 
+    source, target = Path(source_path), Path(target_path)
     check_output("OUTPUT", target)
     conditions = _conditions(where, quality_model)
     files = pair_outputs(source, target, "enhanced")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from speechtools.core.errors import AudioError, ConfigError, PluginError
+from speechtools.core.errors import AudioError, ConfigError, PluginError, SpeechtoolsError
 from speechtools.core.registry import build, plugin
 from speechtools.degradations.causes import CAUSES, Presence
 from speechtools.degradations.ranges import Range, check_range, draw
@@ -61,6 +61,8 @@ class Chain:
     ------
     ConfigError, PluginError
         The steps cannot be read, or a plugin or one of its options does not exist; the message names the step.
+    SpeechtoolsError
+        Nothing of this kind is wrong, but what a step needs is not installed.
 
     Examples
     --------
@@ -77,6 +79,7 @@ class Chain:
     ):
         self.steps, self.sample_rate = parse_chain(steps), sample_rate
         self._plugins = []
+        missing: SpeechtoolsError | None = None
         for step in self.steps:
             offered = {"sample_rate": sample_rate}
             if noises and "noise_folder" not in step.options:
@@ -85,6 +88,10 @@ class Chain:
                 self._plugins.append(build(f"degradation/{step.name}", offered, options=step.options))
             except (ConfigError, PluginError) as error:
                 raise type(error)(f"{steps!r}, step {step.name}: {error}") from error
+            except SpeechtoolsError as error:  # a later step may be misspelt
+                missing = missing or error
+        if missing:
+            raise missing
 
     @property
     def in_one_process(self) -> bool:

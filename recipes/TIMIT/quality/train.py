@@ -46,7 +46,7 @@ class QualityBrain(training.RecipeBrain):
         """Return the same for waveforms (batch, samples) of relative lengths (batch,)."""
         with torch.no_grad(), torch.autocast(wavs.device.type, enabled=False):
             feats = self.modules.features(wavs, lens)
-            # (batch, time, 257)
+            # (batch, time, input_size)
             if stage == sb.Stage.TRAIN and self.hparams.equalizer_db:
                 feats = equalize(
                     feats, self.hparams.equalizer_db, self.hparams.equalizer_db / 2, log1p=self.hparams.log1p
