@@ -42,6 +42,8 @@ def further_names(measures: str | Sequence[str] | None, scale: str, labels: str 
     ['stoi', 'pesq-wb']
     """
     names: list[str] = []
+    if not isinstance(measures, (str, list, tuple, type(None))):
+        raise ConfigError(f"further_measures={measures!r} is no list of measures. Write it as in [stoi, si-sdr].")
     for given in [measures] if isinstance(measures, str) else measures or ():
         with naming("further_measures"):
             measure = find_measure(given)
