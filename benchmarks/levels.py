@@ -47,18 +47,13 @@ def score_qualities(signals: list[tuple[str, np.ndarray, float]]) -> None:
     """Print the correlation with the true scores within each kind, by model and level."""
     kinds = np.array([kind for kind, _, _ in signals])
     true = np.array([score for _, _, score in signals])
-    for model in ("quality-net",):
-        net = QualityNet.from_hparams(model)
-        for level in ("peak", "loud", "robust-peak"):
-            net.features.level = level
-            scores = np.array([net.assess_samples(samples).score for _, samples, _ in signals])
-            correlations = {
-                kind: metrics.lcc(scores[kinds == kind], true[kinds == kind]) for kind in ("noisy", "enhanced")
-            }
-            text = ", ".join(
-                f"{kind} ({np.count_nonzero(kinds == kind)}) {lcc:.3f}" for kind, lcc in correlations.items()
-            )
-            print(f"{model:21} {level:11} LCC {text}, all ({len(true)}) {metrics.lcc(scores, true):.3f}", flush=True)
+    net = QualityNet.from_hparams()
+    for level in ("peak", "loud", "robust-peak"):
+        net.features.level = level
+        scores = np.array([net.assess_samples(samples).score for _, samples, _ in signals])
+        correlations = {kind: metrics.lcc(scores[kinds == kind], true[kinds == kind]) for kind in ("noisy", "enhanced")}
+        text = ", ".join(f"{kind} ({np.count_nonzero(kinds == kind)}) {lcc:.3f}" for kind, lcc in correlations.items())
+        print(f"quality-net {level:11} LCC {text}, all ({len(true)}) {metrics.lcc(scores, true):.3f}", flush=True)
 
 
 def compare_speakers(folder: Path, speakers: int, utterances: int) -> None:

@@ -228,8 +228,9 @@ def pair_paths(first: Iterable[str], second: Iterable[str]) -> tuple[dict[str, s
     """Find the same recordings in two lists of paths.
 
     Equal paths are a pair. Then, those whose ends are equal, the longest ends first: ``a/s1/x.wav`` and ``b/s1/x.wav``;
-    then those that are equal relative to the folder that a list has in common; and last, equal names in any folders. An
-    end or a name counts only if no other path of its list has it.
+    then those that are equal relative to the folder that a list has in common; then, equal names in any folders; and
+    last, the same without the suffixes of the names: ``in/x.flac`` and ``out/x.wav``. An end or a name counts only if
+    no other path of its list has it.
 
     Returns
     -------
@@ -252,6 +253,7 @@ def pair_paths(first: Iterable[str], second: Iterable[str]) -> tuple[dict[str, s
     steps: list[tuple[Callable, Callable]] = [(tuple, tuple)]
     steps += [(_end_of(length),) * 2 for length in range(longest, 1, -1)]
     steps += [(lambda parts: parts[roots[0] :], lambda parts: parts[roots[1] :]), (_end_of(1),) * 2]
+    steps += [(_without_suffix(first), _without_suffix(second)) for first, second in steps]
     pairs: dict[str, str] = {}
     paired: set[str] = set()
     for step in steps:
@@ -267,6 +269,10 @@ def pair_paths(first: Iterable[str], second: Iterable[str]) -> tuple[dict[str, s
     return {path: pairs[path] for path in lists[0] if path in pairs}, {
         path for rest in rests for path, name in rest.items() if name in shared
     }
+
+
+def _without_suffix(end: Callable) -> Callable:
+    return lambda parts: end((*parts[:-1], os.path.splitext(parts[-1])[0]))
 
 
 def path_parts(path: str) -> tuple[str, ...]:

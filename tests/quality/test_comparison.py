@@ -60,6 +60,9 @@ def test_the_interval_is_that_of_many_resamples():
         (["p/x.wav", "q/y.wav"], ["r/y.wav", "x.wav"], {"p/x.wav": "x.wav", "q/y.wav": "r/y.wav"}),
         (["a/./x.wav"], ["a//x.wav"], {"a/./x.wav": "a//x.wav"}),
         (["s1/x.wav", "s2/x.wav"], ["s2/x.wav", "s3/x.wav"], {"s2/x.wav": "s2/x.wav"}),
+        (["in/x.flac", "in/y.mp3"], ["out/x.wav", "out/y.wav"], {"in/x.flac": "out/x.wav", "in/y.mp3": "out/y.wav"}),
+        (["x.flac", "x.wav"], ["out/x.wav"], {"x.wav": "out/x.wav"}),
+        (["x.flac", "x.mp3"], ["out/x.wav"], {}),
     ],
 )
 def test_pairs_have_equal_paths_ends_or_names(a, b, pairs):

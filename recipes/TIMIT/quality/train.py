@@ -4,6 +4,7 @@ python train.py hparams/qnet.yaml                                      # built-i
 python train.py hparams/qnet.yaml --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech
 """
 
+import math
 import zlib
 from dataclasses import asdict
 from functools import partial
@@ -115,7 +116,10 @@ class QualityBrain(training.RecipeBrain):
         self.true = [row.score for row in rows]
         variances = [self.tested[row.ID][1] for row in rows if row.subset == "clean"]
         self.results = evaluation.quality_metrics(self.predicted, self.true, rows, variances)
-        reached = {key: self.results["overall"][key] or 0.0 for key in ("mse", "lcc", "srcc")}
+        overall = self.results["overall"]
+        # Without spread there is no correlation; an error that is no number is none of the best.
+        reached = {"mse": math.inf if overall["mse"] is None else overall["mse"]}
+        reached |= {key: overall[key] or 0.0 for key in ("lcc", "srcc")}
         weighted_mse = reached["mse"] / point_of(find_measure(self.hparams.scale)) ** 2
         if self.further:
             measures = evaluation.measure_metrics(self.further.names, self.predicted_measures, rows)
