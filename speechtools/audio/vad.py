@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools.audio.frames import frame_counts, length_mask
+from speechtools.audio.level import to_level
 from speechtools.core.errors import ConfigError
 from speechtools.core.registry import plugin
 
@@ -204,6 +205,85 @@ class WebRTCVAD:
             # A recording with a signal always keeps some speech.
             speech[row, : len(frames)] = detected if detected.any() else varying
         return speech.to(wavs.device)
+
+
+@plugin("vad/webrtc-smoothed")
+class SmoothedWebRTCVAD:
+    """The WebRTC detector with its decisions averaged and extended, as Resemblyzer trims pauses.
+
+    A frame is speech if most of those around it are, or if such a frame is near. Needs the package
+    ``webrtcvad-wheels`` (``pip install speechtools[vad]``).
+
+    Parameters
+    ----------
+    sample_rate : int
+        8000, 16000, 32000 or 48000 Hz.
+    aggressiveness : int
+        0 to 3; higher values accept less as speech.
+    hop_ms : int
+        10, 20 or 30 milliseconds.
+    average_frames : int
+        Decisions that are averaged, about half of them before a frame and half after it.
+    extend_frames : int
+        Frames on each side of speech that are kept.
+    level_db : float
+        Quiet recordings are amplified to this RMS, in dB; louder ones are left.
+
+    Shape
+    -----
+    wavs (batch, samples), lens (batch,) -> (batch, time), time = ceil(samples / hop_length). A last, shorter frame is
+    never speech.
+
+    Examples
+    --------
+    >>> SmoothedWebRTCVAD()(torch.zeros(1, 16000)).any().item()  # digital silence
+    False
+    """
+
+    def __init__(
+        self,
+        sample_rate: int = 16000,
+        aggressiveness: int = 3,
+        hop_ms: int = 30,
+        average_frames: int = 8,
+        extend_frames: int = 3,
+        level_db: float = -30.0,
+    ):
+        if average_frames < 1 or extend_frames < 0:
+            raise ConfigError(
+                f"average_frames={average_frames}, extend_frames={extend_frames}: vad/webrtc-smoothed needs 1 or more, "
+                "and 0 or more."
+            )
+        plain = WebRTCVAD(sample_rate, aggressiveness, hop_ms)
+        self.make, self.aggressiveness = plain.make, aggressiveness
+        self.sample_rate, self.hop_length = sample_rate, plain.hop_length
+        self.average_frames, self.extend_frames, self.level_db = average_frames, extend_frames, level_db
+
+    def __call__(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor:
+        """Detect the speech frames of a padded batch."""
+        speech = torch.zeros(len(wavs), -(-wavs.shape[1] // self.hop_length), dtype=torch.bool)
+        on_cpu = None if lens is None else lens.cpu()
+        levelled = to_level(wavs.detach().cpu().float(), on_cpu, self.level_db, only_up=True)
+        for row, count in enumerate(frame_counts(wavs, lens).tolist()):
+            whole = count // self.hop_length
+            wav = levelled[row, : whole * self.hop_length].numpy()
+            pcm = np.clip(np.round(wav * 32767), -32768, 32767).astype(np.int16)
+            detector = self.make(self.aggressiveness)
+            frames = pcm.reshape(-1, self.hop_length)
+            decisions = np.array([detector.is_speech(f.tobytes(), self.sample_rate) for f in frames])
+            speech[row, :whole] = torch.from_numpy(self._smooth(decisions))
+        return speech.to(wavs.device)
+
+    def _smooth(self, decisions: np.ndarray) -> np.ndarray:
+        """Average and extend decisions (frames,)."""
+        if not decisions.any():
+            return decisions.astype(bool)
+        before = (self.average_frames - 1) // 2
+        sums = np.convolve(decisions, np.ones(self.average_frames, int))
+        sums = sums[self.average_frames - 1 - before :][: len(decisions)]
+        most = 2 * sums > self.average_frames
+        near = np.convolve(most, np.ones(2 * self.extend_frames + 1, int))[self.extend_frames :][: len(decisions)]
+        return near > 0
 
 
 @plugin("vad/silero")

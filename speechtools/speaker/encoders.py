@@ -1,15 +1,15 @@
 """Encoders (kind ``encoder``): from features to d-vectors, unit vectors that represent a voice (GE2E paper, 2.1).
 
 ``(batch, time, input_size) -> (batch, embedding_size)``. The LSTMs are unidirectional, and the d-vector comes from the
-last valid frame of an item: padding on the right changes nothing.
+last valid frame of an item, or from all valid frames: padding on the right changes nothing.
 """
 
-from typing import Any
+import math
 
 import torch
 from torch import Tensor, nn
 
-from speechtools.audio.frames import frame_counts
+from speechtools.audio.frames import frame_counts, length_mask
 from speechtools.audio.recurrent import set_forget_gate_bias
 from speechtools.core.registry import plugin
 
@@ -101,8 +101,8 @@ class LSTMP(nn.Module):
 class LSTMEncoder(nn.Module):
     """LSTM layers without projection, a linear layer on the last frame, an optional ReLU, L2 norm.
 
-    Much public GE2E code has this form; :func:`convert_ge2e_state` converts its checkpoints. It is faster on a CPU than
-    an LSTM with projection, for which PyTorch has no fast path.
+    Much public GE2E code has this form; :mod:`speechtools.speaker.conversion` reads its checkpoints. It is faster on a
+    CPU than an LSTM with projection, for which PyTorch has no fast path.
 
     Parameters
     ----------
@@ -153,18 +153,63 @@ class LSTMEncoder(nn.Module):
         return nn.functional.normalize(embedded.relu() if self.relu else embedded, dim=1)
 
 
-def convert_ge2e_state(state: dict[str, Any]) -> dict[str, Tensor]:
-    """Convert weights of other GE2E code for ``encoder/lstm`` with ``relu=True``.
+@plugin("encoder/lstm-attention")
+class LSTMAttentionEncoder(nn.Module):
+    """LSTM layers, a linear layer and tanh on every frame, their mean weighed by attention, L2 norm.
 
-    Such checkpoints contain ``lstm.*`` and ``linear.*``, often inside ``model_state``, and the scale and offset of the
-    loss (``similarity_weight``, ``similarity_bias``), which the encoder does not need.
+    This is the network of yistLin/dvector. A frame's weight is the softmax over time of a linear function of it.
 
-    >>> state = {"linear.bias": torch.zeros(4), "similarity_weight": torch.ones(1)}
-    >>> list(convert_ge2e_state({"model_state": state}))
-    ['linear.bias']
+    Parameters
+    ----------
+    input_size, hidden_size, num_layers : int
+        As in ``torch.nn.LSTM``.
+    embedding_size : int
+        Size of the d-vector.
+    forget_gate_bias : float
+        Initial bias of the forget gates; see :class:`LSTMP`.
+
+    Shape
+    -----
+    feats (batch, time, input_size), lens (batch,) -> (batch, embedding_size), each row of length 1
+
+    Examples
+    --------
+    >>> LSTMAttentionEncoder(embedding_size=64)(torch.randn(2, 160, 40)).shape
+    torch.Size([2, 64])
     """
-    state = state.get("model_state", state)
-    return {name: value for name, value in state.items() if name.startswith(("lstm.", "linear."))}
+
+    def __init__(
+        self,
+        input_size: int = 40,
+        hidden_size: int = 256,
+        num_layers: int = 3,
+        embedding_size: int = 256,
+        forget_gate_bias: float = 1.0,
+    ):
+        super().__init__()
+        self.lstm = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True)
+        set_forget_gate_bias(self.lstm, forget_gate_bias)
+        self.linear = nn.Linear(hidden_size, embedding_size)
+        # A bias would add the same to every frame, which the softmax ignores.
+        self.attention = nn.Linear(embedding_size, 1, bias=False)
+
+    @property
+    def embedding_size(self) -> int:
+        """Size of a d-vector."""
+        return self.linear.out_features
+
+    def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
+        """Return unit d-vectors (batch, embedding_size) of feats (batch, time, input_size)."""
+        hidden, _ = self.lstm(feats)
+        embedded = self.linear(hidden).tanh()
+        # (batch, time, embedding_size)
+        weights = self.attention(embedded).squeeze(2)
+        # (batch, time)
+        if lens is not None:
+            inside = length_mask(frame_counts(feats, lens), feats.shape[1])
+            weights = weights.masked_fill(~inside, -math.inf)
+        pooled = (weights.softmax(dim=1).unsqueeze(1) @ embedded).squeeze(1)
+        return nn.functional.normalize(pooled, dim=1)
 
 
 class FoldedLSTMP(nn.Module):

@@ -88,6 +88,21 @@ def test_webrtc_finds_more_in_speech_than_in_silence():
         speechtools.build("vad/webrtc", sample_rate=44100)
 
 
+def test_smoothed_decisions_are_a_majority_that_is_extended():
+    """Against the definition, frame by frame."""
+    pytest.importorskip("webrtcvad")
+    rng = np.random.default_rng(0)
+    detector = speechtools.build("vad/webrtc-smoothed")
+    for count in (1, 5, 40, 200):
+        decisions = rng.random(count) < 0.6
+        padded = np.concatenate([np.zeros(3), decisions, np.zeros(4)])
+        most = [padded[i : i + 8].sum() > 4 for i in range(count)]
+        near = [any(most[max(i - 3, 0) : i + 4]) for i in range(count)]
+        assert detector._smooth(decisions).tolist() == near
+    with pytest.raises(ConfigError, match="average_frames=0"):
+        speechtools.build("vad/webrtc-smoothed", average_frames=0)
+
+
 def test_silero_without_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "silero_vad", None)
     with pytest.raises(ConfigError, match=r"pip install speechtools\[vad\]"):

@@ -1,4 +1,4 @@
-"""Encoders: gradient of the projection, folding, checkpoints of other code; see also the contract of the kind."""
+"""Encoders: gradient of the projection, folding, attention; see also the contract of the kind."""
 
 import copy
 import pickle
@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from speechtools.speaker.encoders import LSTMP, LSTMEncoder, convert_ge2e_state, folded
+from speechtools.speaker.encoders import LSTMP, LSTMAttentionEncoder, folded
 
 
 def gradients(encoder):
@@ -44,12 +44,10 @@ def test_a_folded_projection_is_the_same_function(layers):
     assert folded(encoder).embedding_size == encoder.embedding_size == 8
 
 
-def test_a_checkpoint_of_other_code_loads():
-    source = LSTMEncoder(40, 16, 3, 16, relu=True)
-    state = {**source.state_dict(), "similarity_weight": torch.tensor([10.0]), "similarity_bias": torch.tensor([-5.0])}
-    for form in (state, {"step": 7, "model_state": state}):
-        other = LSTMEncoder(40, 16, 3, 16, relu=True)
-        other.load_state_dict(convert_ge2e_state(form))
-        feats = torch.randn(2, 30, 40)
-        assert torch.equal(other(feats), source(feats))
-        assert (other(feats) @ other(feats).T).min() >= 0  # the ReLU makes all cosines positive
+def test_attention_weighs_the_frames():
+    torch.manual_seed(0)
+    encoder, feats = LSTMAttentionEncoder(5, 8, 2, 6), torch.randn(3, 20, 5)
+    frames = encoder.linear(encoder.lstm(feats)[0]).tanh()
+    weights = torch.softmax(frames @ encoder.attention.weight[0], dim=1)
+    expected = torch.nn.functional.normalize(torch.einsum("bt,bte->be", weights, frames), dim=1)
+    assert encoder(feats).allclose(expected, atol=1e-6) and encoder.embedding_size == 6
