@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from speechtools import __version__
-from speechtools.cli import compare, degrade, embed, enhance, plugins, score, trials, voices
+from speechtools.cli import compare, convert, degrade, embed, enhance, plugins, score, trials, voices
 from speechtools.cli.command import Group
 from speechtools.cli.common import print_message
 from speechtools.core.errors import SpeechtoolsError
@@ -52,6 +52,7 @@ for command in (
     voices.identify,
     voices.voices,
     trials.trials,
+    convert.convert,
     plugins.list_plugins,
     plugins.show,
     plugins.check,

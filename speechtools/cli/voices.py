@@ -186,7 +186,10 @@ def _find_speakers(folder: str) -> dict[str, list[Path]]:
 @click.argument("recording")
 @click.option("--voices", metavar="FILE", help="A file of voices that `speechtools enroll` wrote.")
 @click.option(
-    "--threshold", type=float, metavar="SCORE", help="Accept from this score on.  [default: the model's threshold]"
+    "--threshold",
+    type=float,
+    metavar="SCORE",
+    help="Accept from this score on.  [default: the model's threshold, if it has one]",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print no decision; the exit status is 0 (accepted) or 1 (rejected).")
 @model_options
@@ -260,7 +263,7 @@ def _decide(
         verdict = verifier.verify(claimed, recording, threshold, channel=channel)
     else:
         verdict = verifier.verify_files(claimed, recording, threshold, channel=channel)
-    return verdict, verifier.threshold if threshold is None else threshold
+    return verdict, verifier.resolve_threshold(threshold)
 
 
 @command(
@@ -281,7 +284,10 @@ def _decide(
     help="List at most this many voices for each recording.",
 )
 @click.option(
-    "--threshold", type=float, metavar="SCORE", help="List voices from this score on.  [default: the model's threshold]"
+    "--threshold",
+    type=float,
+    metavar="SCORE",
+    help="List voices from this score on.  [default: the model's threshold, if it has one]",
 )
 @table_options(Identification)
 @overwrite_option
@@ -323,6 +329,7 @@ def identify(
         raise ConfigError(f"{voices} contains no voices. Enroll voices with `speechtools enroll`.")
     verifier = load_model("SpeakerVerification", model, device)
     verifier.load_voices(voices)
+    used = verifier.resolve_threshold(threshold)
 
     def rows() -> Iterator[Identification]:
         results = verifier.identify_files(files, top, threshold, batch_size, channel=channel)
@@ -337,7 +344,7 @@ def identify(
                     yield Identification(file=str(path), rank=rank, name=match.name, score=round(match.score, 4))
 
     if not tables and sys.stdout.isatty():
-        print(f"# threshold {verifier.threshold if threshold is None else threshold:.4f}\n# file\tname\tscore")
+        print(f"# threshold {used:.4f}\n# file\tname\tscore")
     identified, errors = set(), []
     for row in write_all(((row, {}) for row in rows()), tables):
         if row.error:

@@ -103,6 +103,10 @@ class SpeakerEncoder(PretrainedModel):
             self.window_frames, self.window_hop_frames = self.hparams.window_frames, self.hparams.window_hop_frames
             check_number("window_frames", self.window_frames, 1, MAX_WINDOW_FRAMES, whole=True)
             check_number("window_hop_frames", self.window_hop_frames, 1, self.window_frames, whole=True)
+        #: Rule of :func:`dvectors.covered_frames`; None: a last window ends with the utterance.
+        self.min_coverage: float | None = getattr(self.hparams, "min_coverage", None)
+        if self.min_coverage is not None:
+            check_number("min_coverage", self.min_coverage, 0, 1, above=True)
         for module in (self.features, self.vad, self.segment):
             if isinstance(module, torch.nn.Module):
                 module.to(self.device)
@@ -300,6 +304,8 @@ class SpeakerEncoder(PretrainedModel):
     def _speech_feats(self, wav: Tensor, name: str) -> tuple[Tensor, np.ndarray]:
         """Features (frames, size) of the speech in a waveform, and the positions of its samples."""
         wav = self._to_signal(wav)
+        if hasattr(self.features, "levelled"):
+            wav = self.features.levelled(wav.unsqueeze(0))[0]
         positions = torch.arange(len(wav), device=wav.device)
         if self.segment is not None:
             try:
@@ -324,4 +330,14 @@ class SpeakerEncoder(PretrainedModel):
                         f"No speech was found in {name}: what is loud in it sounds like noise. Use a recording of a "
                         "voice with less noise."
                     )
-        return self.features(wav[positions].unsqueeze(0))[0].to(self.dtype), positions.cpu().numpy()
+        return self._frames(wav[positions]).to(self.dtype), positions.cpu().numpy()
+
+    def _frames(self, speech: Tensor) -> Tensor:
+        """Features (frames, size) of speech (samples,) that has its level already."""
+        count = None
+        if self.min_coverage is not None:
+            whole = len(speech) // self.features.hop_length
+            count = dvectors.covered_frames(whole, self.window_frames, self.window_hop_frames, self.min_coverage)
+            speech = torch.nn.functional.pad(speech, (0, max(self.features.num_samples(count) - len(speech), 0)))
+        options = {"level": False} if hasattr(self.features, "levelled") else {}
+        return self.features(speech.unsqueeze(0), **options)[0, :count]

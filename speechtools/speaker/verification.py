@@ -66,7 +66,7 @@ class SpeakerVerification(SpeakerEncoder):
 
     A voice is enrolled from one or more recordings; its voiceprint is the mean of their d-vectors (equation 1). A
     recording is accepted if its cosine with the voiceprint reaches ``threshold``. The default threshold is that of the
-    equal error rate on the validation speakers.
+    equal error rate on the validation speakers. A converted model has none (None), and needs one in every decision.
 
     Examples
     --------
@@ -83,8 +83,10 @@ class SpeakerVerification(SpeakerEncoder):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        check_number("threshold", self.hparams.threshold, -1, 1)
-        self.threshold = float(self.hparams.threshold)
+        self.threshold: float | None = self.hparams.threshold
+        if self.threshold is not None:
+            check_number("threshold", self.threshold, -1, 1)
+            self.threshold = float(self.threshold)
         self.voices: dict[str, Tensor] = {}
         # The voiceprint of each voice with its details, which are outdated when `voices` has another tensor.
         self._details: dict[str, tuple[Tensor, Voice]] = {}
@@ -169,11 +171,11 @@ class SpeakerVerification(SpeakerEncoder):
         Raises
         ------
         ConfigError
-            No voice of that name is enrolled.
+            No voice of that name is enrolled, or the model has no threshold and none is passed.
         AudioError
             The recording cannot be read or contains too little speech.
         """
-        voiceprint = self.voice(name)
+        threshold, voiceprint = self.resolve_threshold(threshold), self.voice(name)
         dvector = self.encode_file(path, sample_rate=sample_rate, channel=channel)
         return self._verdict(voiceprint, dvector, threshold)
 
@@ -187,6 +189,7 @@ class SpeakerVerification(SpeakerEncoder):
         channel: Channel = "mix",
     ) -> Verdict:
         """Decide whether two recordings, as in :meth:`encode_file`, are of the same voice."""
+        threshold = self.resolve_threshold(threshold)
         first, second = (self.encode_file(path, sample_rate=sample_rate, channel=channel) for path in (path_a, path_b))
         return self._verdict(first, second, threshold)
 
@@ -293,7 +296,7 @@ class SpeakerVerification(SpeakerEncoder):
             raise ConfigError("No voice is enrolled. Enroll voices, or load a file of voices.")
         if top < 1:
             raise ConfigError(f"Invalid top={top}: it must be at least 1.")
-        self._threshold(threshold)
+        self.resolve_threshold(threshold)
 
     def _rank(self, dvector: Tensor, top: int, threshold: float | None) -> list[Match]:
         names = sorted(self.voices)
@@ -302,8 +305,21 @@ class SpeakerVerification(SpeakerEncoder):
         best = sorted(zip(names, scores.tolist(), strict=True), key=lambda pair: -pair[1])[:top]
         return [Match(name, *self._decide(score, threshold)) for name, score in best]
 
-    def _threshold(self, threshold: float | None) -> float:
+    def resolve_threshold(self, threshold: float | None = None) -> float:
+        """Return the threshold of a decision: the one that is passed, or that of the model.
+
+        Raises
+        ------
+        ConfigError
+            It is not finite, or there is none.
+        """
         threshold = self.threshold if threshold is None else threshold
+        if threshold is None:
+            raise ConfigError(
+                "This model has no threshold: it was converted, and has to be fitted to recordings like yours. Pass "
+                "--threshold (threshold=… in Python). On a list of trials, `speechtools trials --model` prints the "
+                "one of the EER; `speechtools convert --threshold` stores it in the model."
+            )
         if not math.isfinite(threshold):
             raise ConfigError(f"Invalid threshold={threshold}: it must be a finite number.")
         return threshold
@@ -315,4 +331,4 @@ class SpeakerVerification(SpeakerEncoder):
     def _decide(self, score: float, threshold: float | None) -> Verdict:
         if not math.isfinite(score):
             raise SpeechtoolsError("The score is not finite: the model's weights are damaged. Export the model again.")
-        return Verdict(score, score >= self._threshold(threshold))
+        return Verdict(score, score >= self.resolve_threshold(threshold))
