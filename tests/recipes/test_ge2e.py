@@ -12,11 +12,13 @@ import pytest
 import runs
 
 from speechtools.core.rows import read_rows
-from speechtools.inference import SpeakerVerification
+from speechtools.inference import SpeakerEncoder, SpeakerVerification
 from speechtools.speaker import evaluation
+from speechtools.speaker.conversion import convert
 from speechtools.speaker.index import SpeakerRow
 from speechtools.speaker.store import SpeakerStore
 from tests.recipes.small import SPEAKER, results
+from tests.speaker.test_conversion import Linear, make, save_state
 
 #: A train.py whose second process ends itself with SIGKILL after so many optimizer steps.
 RANK_DIES = f"""
@@ -94,6 +96,30 @@ def test_the_variant_for_small_corpora_augments_and_ends_with_its_budget(run, tm
     runs.succeeded(SPEAKER.train(tmp_path / "run", run[1], *options, yaml="hparams/small_corpus.yaml"))
     assert list(run[1].glob("augmentation-*/noises.csv")) and list(run[1].glob("augmentation-*/rooms.csv"))
     assert len((tmp_path / "run" / "train_log.txt").read_text().splitlines()) == 1
+
+
+def print_change(left):
+    """How far training has moved the weights from those of start_from."""
+    start = SpeakerEncoder.from_hparams(left["hparams"]["start_from"], run_opts={"device": "cpu"})
+    own, its = left["hparams"]["encoder"].state_dict(), start.mods.encoder.state_dict()
+    print("change", max(float((own[key].cpu() - its[key]).abs().max()) for key in own))
+
+
+def test_training_goes_on_from_a_converted_model(run, tmp_path):
+    save_state(make(Linear), tmp_path / "weights.pt")
+    start = convert("resemblyzer", tmp_path / "weights.pt", tmp_path / "start", vad="energy")
+
+    def train(folder, *options, **how):
+        tiny = ("--proj_size=6", "--num_layers=3", "--average_decay=0", "--number_of_epochs=1", "--lr=0.00001")
+        return SPEAKER.train(tmp_path / folder, run[1], *tiny, *options, yaml="hparams/converted.yaml", **how)
+
+    output = runs.succeeded(train("run", f"--start_from={start}", "--hidden_size=8", after=print_change))
+    (change,) = (float(line.split()[1]) for line in output.splitlines() if line.startswith("change "))
+    assert 0 < change < 1e-3  # a few steps of Adam
+    trained = SpeakerVerification.from_hparams(tmp_path / "run" / "pretrained", run_opts={"device": "cpu"})
+    assert trained.threshold is not None and trained.facts["started_from"] == str(start)
+    runs.one_message(train("other", f"--start_from={start}", "--hidden_size=9"), "hidden_size=8 in its encoder")
+    runs.one_message(train("third", "--start_from=/gone", "--hidden_size=8"), "folder /gone does not exist")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from speechtools.inference import SpeakerVerification
 from speechtools.speaker import dvectors, evaluation
 from speechtools.speaker.batches import SpeakerBatches, StepSampler, WholeUtterances
 from speechtools.speaker.gathering import gather_dvectors
+from speechtools.speaker.start import start_from
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split
@@ -98,6 +99,9 @@ if __name__ == "__main__":
         )
         for split, published in (("valid", None), ("test", hparams["trials"]))
     }
+    if hparams["start_from"]:
+        start_from(hparams["start_from"], features, hparams["encoder"], hparams["sample_rate"])
+        hparams["averaged"].module.load_state_dict(hparams["encoder"].state_dict())
     hparams["averaged"].to(brain.device).eval()
     brain.fit(hparams["epoch_counter"], train_loader, whole["valid"])
     reached = brain.evaluate_best(whole["test"])
@@ -105,6 +109,8 @@ if __name__ == "__main__":
 
     if training.end_distributed():  # the first process continues alone
         facts = {"trained_on": sets.origin, "reached": reached, "threshold": threshold, "seed": hparams["seed"]}
+        if hparams["start_from"]:
+            facts["started_from"] = hparams["start_from"]
         facts["probe"] = dvectors.probe(features, hparams["averaged"], hparams["sample_rate"], brain.device)
         keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder", "threshold", "probe"]
         averaged = {"encoder": hparams["averaged"].module}
