@@ -110,7 +110,7 @@ def test_a_codec_that_is_not_installed_leaves_the_other_chains(call, refused, cl
     degraded = [row for row in rows(table) if not row["error"]]
     assert 0 < len(degraded) < 12 and {row["chain"] for row in degraded} == {"gsm"}
     assert "encodex" in refused("degrade", clean, tmp_path / "none", "--chain", MISSING)
-    for wrong in ("clippin", "clipping(levle=0.1)", "clipping(level=7)"):  # reported, although the codec comes first
+    for wrong in ("clippin", "clipping(lvl=0.1)", "clipping(level=7)"):  # reported, although the codec comes first
         message = refused("degrade", clean, tmp_path / "none", *chains, "--chain", f"{MISSING}+{wrong}")
         assert "clippin" in message and "encodex" not in message and not (tmp_path / "none").exists()
     assert f"{MISSING}\n    A codec\n    The codec needs the program encodex" in call("degrade", "--list")[1]
