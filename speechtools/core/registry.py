@@ -139,8 +139,8 @@ def available(pattern: str | None = None) -> list[str]:
 
     Examples
     --------
-    >>> available("encoder/lstm*"), available("*/lstmp")
-    (['encoder/lstm', 'encoder/lstmp'], ['encoder/lstmp'])
+    >>> available("encoder/lstmp*"), available("*/lstmp")
+    (['encoder/lstmp'], ['encoder/lstmp'])
     """
     _load_entry_points()
     if pattern is None:
