@@ -3,6 +3,7 @@
 from speechtools.core.pretrained import PretrainedModel
 from speechtools.enhancement.inference import BUNDLED_ENHANCER, SpeechEnhancer
 from speechtools.quality.inference import BUNDLED_QUALITY_NET, QualityNet, QualityReport, Region
+from speechtools.speaker.diarization import Diarization, SpeakerDiarization
 from speechtools.speaker.inference import BUNDLED_SPEAKER_ENCODER, SpeakerEncoder, WindowDVectors
 from speechtools.speaker.verification import Match, SpeakerVerification, Verdict
 
@@ -10,11 +11,13 @@ __all__ = [
     "BUNDLED_ENHANCER",
     "BUNDLED_QUALITY_NET",
     "BUNDLED_SPEAKER_ENCODER",
+    "Diarization",
     "Match",
     "PretrainedModel",
     "QualityNet",
     "QualityReport",
     "Region",
+    "SpeakerDiarization",
     "SpeakerEncoder",
     "SpeakerVerification",
     "SpeechEnhancer",

@@ -22,12 +22,13 @@ from speechtools.core import metrics
 from speechtools.core.plots import COLORS, save
 from speechtools.degradations.noise import cut_noise, mix_at_snr, partly_noisy
 from speechtools.enhancement.plots import spectrograms
-from speechtools.inference import QualityNet, SpeakerEncoder, SpeechEnhancer
+from speechtools.inference import QualityNet, SpeakerDiarization, SpeakerEncoder, SpeechEnhancer
 from speechtools.measures.pesq import pesq_score
 from speechtools.quality.plots import frame_scores, score_scatter
 from speechtools.quality.region_plots import explained
 from speechtools.quality.regions import default_threshold
 from speechtools.speaker.plots import det, similarity_matrix
+from speechtools.speaker.timeline import timeline
 from speechtools.speaker.trials import make_trials
 
 HERE = Path(__file__).parent
@@ -135,6 +136,18 @@ def draw_explained(path: Path, folder: Path) -> str:
     return ", ".join(f"{region.start:.1f}–{region.end:.1f} s costs {region.cost:.2f}" for region in report.regions())
 
 
+def draw_diarization(path: Path, folder: Path) -> str:
+    """Draw who speaks when in a conversation of three synthetic voices, as docs/diarize.md composes it."""
+    tour.write_recordings(folder / "tour")
+    pause = 1e-4 * np.random.default_rng(0).standard_normal(RATE // 2)
+    order = [f"{name}_{number}" for number in (1, 2, 3) for name in ("anna", "ben", "clara")]
+    turns = [np.concatenate([audio.read(folder / "tour" / f"{name}.wav"), pause]) for name in order]
+    samples = np.concatenate(turns).astype(np.float32)
+    result = SpeakerDiarization.from_hparams().diarize_file(samples)
+    timeline(path, samples, RATE, {"": result.turns}, "meeting.wav")
+    return f"{len(result.turns)} turns of {len(result.speakers)} speakers"
+
+
 PLOTS: dict[str, Callable[[Path, Path], str]] = {
     "frame_scores": draw_frame_scores,
     "scatter": draw_scatter,
@@ -142,6 +155,7 @@ PLOTS: dict[str, Callable[[Path, Path], str]] = {
     "segment": draw_segment,
     "dvectors": draw_dvectors,
     "explained": draw_explained,
+    "diarization": draw_diarization,
 }
 
 

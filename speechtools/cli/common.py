@@ -1,6 +1,7 @@
 """Options and output that several commands share."""
 
 import functools
+import itertools
 import os
 import stat
 import sys
@@ -18,14 +19,14 @@ _TRUST = f"{__name__}.trust"
 #: Bytes of the longest name of a file.
 _LONGEST_NAME = 255
 #: Options of outputs that are not recordings: a forgotten name would make the first of `*.wav` the output.
-_NO_RECORDINGS = ("--csv", "--json", "--jsonl", "--out", "--plot", "--voices")
+_NO_RECORDINGS = ("--csv", "--json", "--jsonl", "--out", "--plot", "--rttm", "--voices")
 #: The commands that take the models of an interface.
 _COMMANDS = {
     "QualityNet": "`speechtools score`",
     "SpeechEnhancer": "`speechtools enhance`",
-    "SpeakerEncoder": "`speechtools embed`, `enroll`, `verify`, `identify` and `trials`",
+    "SpeakerEncoder": "`speechtools embed`, `enroll`, `verify`, `identify`, `diarize` and `trials`",
 }
-_COMMANDS["SpeakerVerification"] = _COMMANDS["SpeakerEncoder"]
+_COMMANDS["SpeakerVerification"] = _COMMANDS["SpeakerDiarization"] = _COMMANDS["SpeakerEncoder"]
 
 
 def model_options(command: Callable) -> Callable:
@@ -182,6 +183,22 @@ def check_output(option: str, path: str | Path) -> None:
     place = path if os.path.exists(path) else parent
     if not os.access(place, os.W_OK):
         raise ConfigError(f"{option}={path}: you may not write to {place}. Change its permissions or choose another.")
+
+
+def unique_stems(files: Iterable[Path]) -> dict[Path, str]:
+    """Name each recording by its file without folder and suffix, with a number where another one has this name.
+
+    >>> list(unique_stems([Path("a/x.wav"), Path("b/x.wav")]).values())
+    ['x', 'x-2']
+    """
+    names: dict[Path, str] = {}
+    used: set[str] = set()
+    for path in files:
+        stem = os.fsdecode(os.fsencode(path.stem)[:240])  # a number must still fit
+        candidates = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        names[path] = next(name for name in candidates if name not in used)
+        used.add(names[path])
+    return names
 
 
 def plot_folder(folder: str, names: Iterable[str], overwrite: bool) -> list[Path]:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from speechtools import __version__
-from speechtools.cli import compare, convert, degrade, embed, enhance, plugins, score, trials, voices
+from speechtools.cli import compare, convert, degrade, diarize, embed, enhance, plugins, score, trials, voices
 from speechtools.cli.command import Group
 from speechtools.cli.common import print_message
 from speechtools.core.errors import SpeechtoolsError
@@ -50,6 +50,7 @@ for command in (
     voices.enroll,
     voices.verify,
     voices.identify,
+    diarize.diarize,
     voices.voices,
     trials.trials,
     convert.convert,

@@ -1,8 +1,6 @@
 """``speechtools score``."""
 
 import dataclasses
-import itertools
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +23,7 @@ from speechtools.cli.common import (
     progress,
     recordings,
     refuse_inputs,
+    unique_stems,
 )
 from speechtools.cli.explain import Explainer, explain_options, make_explainer
 from speechtools.cli.tables import Table, is_finished, open_tables, print_summary, table_options, write_all
@@ -255,11 +254,5 @@ def score_rows(
 
 def plot_files(files: Iterable[Path], folder: str, overwrite: bool) -> dict[Path, Path]:
     """Name the plot of each recording: ``name.png``, with a number where another recording has this name."""
-    names: dict[Path, str] = {}
-    used: set[str] = set()
-    for path in files:
-        stem = os.fsdecode(os.fsencode(path.stem)[:240])  # a number must still fit
-        candidates = itertools.chain([f"{stem}.png"], (f"{stem}-{number}.png" for number in itertools.count(2)))
-        names[path] = next(name for name in candidates if name not in used)
-        used.add(names[path])
+    names = {path: f"{stem}.png" for path, stem in unique_stems(files).items()}
     return dict(zip(names, plot_folder(folder, names.values(), overwrite), strict=True))

@@ -90,7 +90,7 @@ def spectrogram_panels(
     figure = Figure(figsize=(max(4.6 * len(recordings), 7.0), height), layout="constrained")
     panels = figure.subplots(rows, len(recordings), sharex="col", sharey="row", squeeze=False)
     for column, (title, samples) in zip(panels.T, recordings, strict=True):
-        image = _draw_spectrogram(column[0], samples, sample_rate)
+        image = draw_spectrogram(column[0], samples, sample_rate)
         set_title(column[0], title)
         column[-1].set(xlabel="time (s)", xlim=(0, len(samples) / sample_rate))
     panels[0, 0].set_ylabel("frequency (kHz)")
@@ -98,7 +98,8 @@ def spectrogram_panels(
     return figure, panels
 
 
-def _draw_spectrogram(axes: Axes, samples: np.ndarray, sample_rate: int) -> AxesImage:
+def draw_spectrogram(axes: Axes, samples: np.ndarray, sample_rate: int) -> AxesImage:
+    """Draw the spectrogram of samples (samples,) into a panel, in dB from the loudest point."""
     # At most as many columns as a figure can show, so that an hour needs no more memory than a minute.
     size, hop = 512, max(128, len(samples) // 2000)
     padded = np.pad(samples, (0, max(0, size - len(samples))))
