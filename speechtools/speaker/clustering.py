@@ -13,10 +13,9 @@ from scipy.cluster import hierarchy
 
 from speechtools.core.installation import optional_package
 
-#: More d-vectors than these are first reduced: eigenvectors of larger matrices take minutes.
-MAX_SPECTRAL_SIZE = 400
-#: Of a longer recording, the pieces with the most speech are clustered, and the others assigned to the clusters.
-MAX_PIECES = 3000
+#: Pieces that are clustered, drawn evenly over a long recording: eigenvectors of larger matrices take minutes. The
+#: complete linkage by which the package can reduce them first confuses the speakers of an hour.
+MAX_PIECES = 400
 #: Windows of a piece, at most, whose d-vectors are averaged before they are clustered.
 PIECE_WINDOWS = 4
 #: Pieces with on average more than this share of the threshold of utterances as cosine are of one speaker.
@@ -102,7 +101,8 @@ def cluster_windows(windows: Windows, num_speakers: int | None, max_speakers: in
     ends = windows.spans[len(numbers) - 1 - np.unique(numbers[::-1], return_index=True)[1], 1]
     seconds = ends - starts
     if len(pieces) > MAX_PIECES:
-        kept = np.sort(np.argsort(-seconds, kind="stable")[:MAX_PIECES])
+        longest = np.sort(np.argsort(-seconds, kind="stable")[: 2 * MAX_PIECES])
+        kept = longest[np.linspace(0, len(longest) - 1, MAX_PIECES).round().astype(int)]
         pieces, seconds = pieces[kept], seconds[kept]
     if num_speakers is not None:
         labels = spectral_labels(pieces, num_speakers)
@@ -221,7 +221,6 @@ def spectral_labels(dvectors: np.ndarray, num_clusters: int) -> np.ndarray:
         min_clusters=num_clusters,
         max_clusters=num_clusters,
         refinement_options=options,
-        max_spectral_size=MAX_SPECTRAL_SIZE,
         custom_dist="cosine",
     )
     with warnings.catch_warnings():

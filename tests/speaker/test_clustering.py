@@ -76,7 +76,6 @@ def test_one_window_is_one_speaker():
 def test_many_pieces_are_clustered_in_bounded_time(monkeypatch):
     pytest.importorskip("spectralcluster")
     monkeypatch.setattr(clustering, "MAX_PIECES", 20)
-    monkeypatch.setattr(clustering, "MAX_SPECTRAL_SIZE", 10)
     order = [0, 1, 2] * 12
     windows, regions = conversation(order)
     assert same_partition(speakers_at(windows, regions), order)
