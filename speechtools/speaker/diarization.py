@@ -169,7 +169,8 @@ class SpeakerDiarization(SpeakerVerification):
         windows, regions, seconds, reason = self._embed_speech(source)
         if windows is None:
             return Diarization([], seconds, no_speech=f"No speech was found in {source.name}: {reason}.")
-        means = cluster_windows(windows, num_speakers, max_speakers, self.threshold)
+        same_voice = self.resolve_threshold(threshold if self.threshold is None else None)
+        means = cluster_windows(windows, num_speakers, max_speakers, same_voice)
         labels, edges, means = label_times(windows, regions, means)
         labels, means = self._merge_named(labels, edges, means, threshold, num_speakers is None)
         turns = join_turns(
@@ -298,7 +299,7 @@ class SpeakerDiarization(SpeakerVerification):
         if num_speakers is not None:
             check_number("num_speakers", num_speakers, 1, 100, whole=True)
         check_number("max_speakers", max_speakers, 1, 100, whole=True)
-        self._threshold(threshold)
+        self.resolve_threshold(threshold)
 
     def _merge_named(
         self, labels: np.ndarray, edges: np.ndarray, means: np.ndarray, threshold: float | None, may_merge: bool
@@ -311,7 +312,7 @@ class SpeakerDiarization(SpeakerVerification):
             return labels, means
         scores, names = self._voice_scores(means)
         best = scores.argmax(axis=1)
-        accepted = scores.max(axis=1) >= self._threshold(threshold)
+        accepted = scores.max(axis=1) >= self.resolve_threshold(threshold)
         keys = np.where(accepted, best, len(names) + np.arange(len(means)))
         kept, merged = np.unique(keys, return_index=True)[1], np.unique(keys, return_inverse=True)[1]
         if len(kept) == len(means):
@@ -335,7 +336,7 @@ class SpeakerDiarization(SpeakerVerification):
         named: dict[int, str] = {}
         scores, voices = self._voice_scores(means[speakers]) if self.voices else (np.zeros((len(speakers), 0)), [])
         for row, column in zip(*linear_sum_assignment(-scores), strict=True):
-            if scores[row, column] >= self._threshold(threshold):
+            if scores[row, column] >= self.resolve_threshold(threshold):
                 named[speakers[row]] = voices[column]
         names: dict[int, str] = {}
         matches: dict[str, Match] = {}
