@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--data_folder", type=Path)
     parser.add_argument("--split", default="", help="use the utterances of this split alone")
     parser.add_argument("--model")
+    parser.add_argument("--threshold", type=float, help="that of a model which has none")
     parser.add_argument("--vad", help="another detector than the model's, such as silero")
     parser.add_argument("--speakers", type=int, nargs="+", default=[1, 2, 3, 4, 6, 8])
     parser.add_argument("--conversations", type=int, default=6, help="for each number of speakers")
@@ -55,6 +56,8 @@ def main() -> None:
     options = {"data_folder": arguments.data_folder} if arguments.data_folder else {}
     utterances = [u for u in build(f"corpus/{arguments.corpus}", **options) if arguments.split in ("", u.split)]
     diarizer = SpeakerDiarization.from_hparams(arguments.model, run_opts={"device": "cpu"})
+    if arguments.threshold is not None:
+        diarizer.threshold = arguments.threshold
     if arguments.vad:
         diarizer.use_vad(arguments.vad)
     diarizer.diarize_file(compose(utterances, 2, 0, seconds=10).samples, 2)  # loads what is loaded late

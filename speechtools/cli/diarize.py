@@ -67,7 +67,8 @@ class DiarizeRow(Row):
     "--threshold",
     type=float,
     metavar="SCORE",
-    help="Name a speaker after an enrolled voice from this score on.  [default: the model's threshold]",
+    help="Name a speaker after an enrolled voice from this score on; a converted model also needs it to estimate the "
+    "number of speakers.  [default: the model's threshold]",
 )
 @click.option(
     "--speakers",
@@ -134,8 +135,6 @@ def diarize(
     tables = open_tables(DiarizeRow, csv_path, jsonl_path, overwrite, resume=False)
     if rttm_path:
         _check_rttm(rttm_path, [path for path in (csv_path, jsonl_path) if path], overwrite)
-    if threshold is not None and not voices:
-        raise ConfigError("--threshold is the score from which enrolled voices match. Pass --voices, too.")
     if voices and not read_voices(voices).voices:
         raise ConfigError(f"{voices} contains no voices. Enroll voices with `speechtools enroll`.")
     diarizer = load_model("SpeakerDiarization", model, device)
@@ -165,9 +164,10 @@ def diarize(
     try:
         done = list(write_all(rows(), tables))
     finally:
-        rttm.write()
+        if rttm.turns:  # not after an error before the first recording
+            rttm.write()
     print_summary(f"{recordings(sum(row.num_speakers is not None for row in done))} diarized", tables)
-    if rttm_path and rttm_path != "-":
+    if rttm_path and rttm_path != "-" and rttm.turns:
         print(f"turns: {printable(rttm_path)}")
     for message in silent:
         print_message(message)

@@ -146,7 +146,8 @@ class SpeakerDiarization(SpeakerVerification):
         max_speakers : int
             So many are estimated at most.
         threshold : float, optional
-            A speaker with at least this cosine to an enrolled voice gets its name. Default: the model's threshold.
+            A speaker with at least this cosine to an enrolled voice gets its name. Default: the model's threshold. A
+            model without one needs it also to estimate the number of speakers.
         sample_rate, channel
             As in :meth:`encode_file`.
 
@@ -160,7 +161,7 @@ class SpeakerDiarization(SpeakerVerification):
         AudioError
             The recording cannot be read.
         ConfigError
-            A number of speakers is less than 1, or the threshold not finite.
+            A number of speakers is less than 1, or the threshold is not finite, or needed and missing.
         SpeechtoolsError
             The package spectralcluster is not installed.
         """
@@ -169,8 +170,9 @@ class SpeakerDiarization(SpeakerVerification):
         windows, regions, seconds, reason = self._embed_speech(source)
         if windows is None:
             return Diarization([], seconds, no_speech=f"No speech was found in {source.name}: {reason}.")
-        same_voice = self.resolve_threshold(threshold if self.threshold is None else None)
-        means = cluster_windows(windows, num_speakers, max_speakers, same_voice)
+        same_voice = threshold if self.threshold is None else self.threshold
+        # A given number needs no threshold.
+        means = cluster_windows(windows, num_speakers, max_speakers, same_voice or 0.0)
         labels, edges, means = label_times(windows, regions, means)
         labels, means = self._merge_named(labels, edges, means, threshold, num_speakers is None)
         turns = join_turns(
@@ -299,7 +301,8 @@ class SpeakerDiarization(SpeakerVerification):
         if num_speakers is not None:
             check_number("num_speakers", num_speakers, 1, 100, whole=True)
         check_number("max_speakers", max_speakers, 1, 100, whole=True)
-        self.resolve_threshold(threshold)
+        if threshold is not None or num_speakers is None or self.voices:
+            self.resolve_threshold(threshold)
 
     def _merge_named(
         self, labels: np.ndarray, edges: np.ndarray, means: np.ndarray, threshold: float | None, may_merge: bool

@@ -90,7 +90,13 @@ def test_voices_name_speakers_and_those_of_another_model_are_refused(model, meet
     assert {turn.speaker for turn in read_rttm(tmp_path / "out.rttm")["one"]} == {"Anna_Maria"}
     other = write_model(tmp_path / "other", seed=3)
     assert run(*words, "--model", other) == 1 and "another model" in capsys.readouterr().err
-    assert run(meetings, "--model", model, "--threshold", 0.5) == 1 and "--voices" in capsys.readouterr().err
+
+
+def test_a_model_without_threshold_needs_one_to_estimate(meetings, tmp_path, capsys):
+    words = [meetings / "one.wav", "--model", write_model(tmp_path / "converted", threshold=None)]
+    assert run(*words, "--rttm", tmp_path / "out.rttm") == 1 and "--threshold" in capsys.readouterr().err
+    assert not (tmp_path / "out.rttm").exists()
+    assert run(*words, "--threshold", 0.6) == run(*words, "--speakers", 2) == 0
 
 
 def test_wrong_options_are_refused(model, meetings, tmp_path, capsys):
