@@ -103,7 +103,7 @@ class SpeakerDiarization(SpeakerVerification):
         if self.segment is not None:
             raise ConfigError("A keyword model embeds one keyword alone. Use a model of free text for diarization.")
         if isinstance(self.vad, EnergyVAD):
-            self.use_vad(EnergyVAD(self.sample_rate, threshold=self.VAD_THRESHOLD).to(self.device))
+            self.use_vad("energy")
 
     def use_vad(self, vad: str | Callable[..., torch.Tensor]) -> None:
         """Find the speech with another voice activity detector than the model's.
@@ -122,8 +122,10 @@ class SpeakerDiarization(SpeakerVerification):
         """
         if isinstance(vad, str):
             vad = build(f"vad/{vad.removeprefix('vad/')}", offered={"sample_rate": self.sample_rate})
+            if isinstance(vad, EnergyVAD):
+                vad.threshold = self.VAD_THRESHOLD
         self._modules.pop("vad", None)  # torch refuses to replace a module by a detector that is none
-        self.vad = vad
+        self.vad = vad.to(self.device) if isinstance(vad, torch.nn.Module) else vad
 
     def diarize_file(
         self,
