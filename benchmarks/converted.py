@@ -46,7 +46,7 @@ def main() -> None:
     keep_freed_memory()
     files = find_recordings([arguments.folder])
     files = files[:: max(1, len(files) // arguments.limit)][: arguments.limit]
-    theirs = resemblyzer.VoiceEncoder("cpu", verbose=False)
+    upstream = resemblyzer.VoiceEncoder("cpu", verbose=False)
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(resemblyzer.__file__).with_name("pretrained.pt")
         model = convert("resemblyzer", weights, Path(folder, "model"))
@@ -55,7 +55,7 @@ def main() -> None:
     seconds = sum(map(len, samples)) / ours.sample_rate
 
     def plain() -> list[np.ndarray]:
-        return [theirs.embed_utterance(resemblyzer.preprocess_wav(path)) for path in files]
+        return [upstream.embed_utterance(resemblyzer.preprocess_wav(path)) for path in files]
 
     def one_by_one() -> list[torch.Tensor]:
         return [ours.encode_file(path) for path in files]
@@ -64,7 +64,7 @@ def main() -> None:
         return [result for _, result in ours.encode_files(files)]
 
     # Without offset on both sides, since the toolkit subtracts it.
-    centred = [theirs.embed_utterance(resemblyzer.preprocess_wav(wav - wav.mean())) for wav in samples]
+    centred = [upstream.embed_utterance(resemblyzer.preprocess_wav(wav - wav.mean())) for wav in samples]
     difference = max(
         float(np.abs(dvectors.unit(one).numpy() - other).max()) for one, other in zip(batched(), centred, strict=True)
     )

@@ -197,18 +197,22 @@ class WebRTCVAD:
             # Its thresholds are absolute, so a quiet recording is amplified to a usual level.
             pcm = np.zeros(-(-count // self.hop_length) * self.hop_length, dtype=np.int16)
             pcm[:count] = np.round(wav / peak * 0.7 * 32767)
-            detector = self.make(self.aggressiveness)
             frames = pcm.reshape(-1, self.hop_length)
             # It reports constant frames that follow a step as speech.
             varying = torch.from_numpy(frames.max(axis=1) > frames.min(axis=1))
-            detected = varying & torch.tensor([detector.is_speech(f.tobytes(), self.sample_rate) for f in frames])
+            detected = varying & torch.from_numpy(self._decisions(frames))
             # A recording with a signal always keeps some speech.
             speech[row, : len(frames)] = detected if detected.any() else varying
         return speech.to(wavs.device)
 
+    def _decisions(self, frames: np.ndarray) -> np.ndarray:
+        """Whether each frame of 16-bit samples (time, hop_length) is speech, to a new detector: booleans (time,)."""
+        detector = self.make(self.aggressiveness)
+        return np.array([detector.is_speech(frame.tobytes(), self.sample_rate) for frame in frames], dtype=bool)
+
 
 @plugin("vad/webrtc-smoothed")
-class SmoothedWebRTCVAD:
+class SmoothedWebRTCVAD(WebRTCVAD):
     """The WebRTC detector with its decisions averaged and extended, as Resemblyzer trims pauses.
 
     A frame is speech if most of those around it are, or if such a frame is near. Needs the package
@@ -254,9 +258,7 @@ class SmoothedWebRTCVAD:
                 f"average_frames={average_frames}, extend_frames={extend_frames}: vad/webrtc-smoothed needs 1 or more, "
                 "and 0 or more."
             )
-        plain = WebRTCVAD(sample_rate, aggressiveness, hop_ms)
-        self.make, self.aggressiveness = plain.make, aggressiveness
-        self.sample_rate, self.hop_length = sample_rate, plain.hop_length
+        super().__init__(sample_rate, aggressiveness, hop_ms)
         self.average_frames, self.extend_frames, self.level_db = average_frames, extend_frames, level_db
 
     def __call__(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor:
@@ -268,16 +270,14 @@ class SmoothedWebRTCVAD:
             whole = count // self.hop_length
             wav = levelled[row, : whole * self.hop_length].numpy()
             pcm = np.clip(np.round(wav * 32767), -32768, 32767).astype(np.int16)
-            detector = self.make(self.aggressiveness)
-            frames = pcm.reshape(-1, self.hop_length)
-            decisions = np.array([detector.is_speech(f.tobytes(), self.sample_rate) for f in frames])
+            decisions = self._decisions(pcm.reshape(-1, self.hop_length))
             speech[row, :whole] = torch.from_numpy(self._smooth(decisions))
         return speech.to(wavs.device)
 
     def _smooth(self, decisions: np.ndarray) -> np.ndarray:
         """Average and extend decisions (frames,)."""
         if not decisions.any():
-            return decisions.astype(bool)
+            return decisions
         before = (self.average_frames - 1) // 2
         sums = np.convolve(decisions, np.ones(self.average_frames, int))
         sums = sums[self.average_frames - 1 - before :][: len(decisions)]

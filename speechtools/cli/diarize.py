@@ -114,8 +114,8 @@ def diarize(
     The output has a line for each recording, and a line for each turn below it: start and end, and the speaker, who is
     speaker_1, speaker_2 … or, with --voices, the enrolled voice that matches. Each moment is given to one speaker.
 
-    A recording without speech has no turns, which a message says; that is no error. A recording that cannot be read is
-    reported; the others are processed, and the exit status is 1.
+    A recording without speech has no turns, which a message says; that is not an error. A recording that cannot be
+    read is reported; the others are processed, and the exit status is 1.
     """
     from tqdm import tqdm
 

@@ -9,9 +9,14 @@ auc
     Separation of two groups of scores.
 mean_interval
     Confidence interval of a mean.
+logged_metrics
+    Those of the paper, as a validation logs them.
 eer, eer_interval, min_dcf, det_curve
     Speaker verification, from the scores of target and non-target trials.
 """
+
+import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -297,3 +302,15 @@ def min_dcf(
     p_miss, p_fa, _ = det_curve(target_scores, nontarget_scores)
     cost = c_miss * p_target * p_miss + c_fa * (1 - p_target) * p_fa
     return float(cost.min() / min(c_miss * p_target, c_fa * (1 - p_target)))
+
+
+def logged_metrics(results: Mapping[str, float | None]) -> dict[str, float]:
+    """MSE, LCC and SRCC as a validation logs them and chooses its best epoch by them.
+
+    An undefined correlation, as of scores without spread, is 0; an undefined error is infinite, and so never the best.
+
+    >>> logged_metrics({"mse": None, "lcc": 0.5, "srcc": None})
+    {'mse': inf, 'lcc': 0.5, 'srcc': 0.0}
+    """
+    mse = results["mse"]
+    return {"mse": math.inf if mse is None else mse} | {key: results[key] or 0.0 for key in ("lcc", "srcc")}

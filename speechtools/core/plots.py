@@ -25,11 +25,12 @@ __getattr__ = former_names(__name__)
 def show_all_lines(axes: Axes) -> None:
     """Extend the y axis to all values of the lines; it never becomes shorter."""
     low, high = axes.get_ylim()
-    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
     margin = 0.02 * (high - low)
-    low = min(low, float(values.min()) - margin if values.min() < low else low)
-    high = max(high, float(values.max()) + margin if values.max() > high else high)
-    axes.set_ylim(low, high)
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+    if values.min() < low:
+        axes.set_ylim(bottom=values.min() - margin)
+    if values.max() > high:
+        axes.set_ylim(top=values.max() + margin)
 
 
 def save(figure: Figure, path: str | Path) -> Path:

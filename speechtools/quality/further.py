@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from speechtools.core.checks import check_number, naming
 from speechtools.core.errors import ConfigError, CorpusError
+from speechtools.core.metrics import logged_metrics
 from speechtools.core.plugin_code import fingerprints_of_plugins
 from speechtools.core.rows import read_rows
 from speechtools.corpora.row_checks import check_score
@@ -43,7 +44,7 @@ def further_names(measures: str | Sequence[str] | None, scale: str, labels: str 
     """
     names: list[str] = []
     if not isinstance(measures, (str, list, tuple, type(None))):
-        raise ConfigError(f"further_measures={measures!r} is no list of measures. Write it as in [stoi, si-sdr].")
+        raise ConfigError(f"further_measures={measures!r} is not a list of measures. Write it as in [stoi, si-sdr].")
     for given in [measures] if isinstance(measures, str) else measures or ():
         with naming("further_measures"):
             measure = find_measure(given)
@@ -264,6 +265,7 @@ class FurtherMeasures:
         for name, point in self._points.items():
             overall = metrics[name]["overall"]
             if overall["utterances"]:
-                reached |= {f"{name}_{key}": overall[key] or 0.0 for key in ("mse", "lcc", "srcc")}
-                sum_of_errors += overall["mse"] / point**2
+                logged = logged_metrics(overall)
+                reached |= {f"{name}_{key}": value for key, value in logged.items()}
+                sum_of_errors += logged["mse"] / point**2
         return reached | {"measures_mse": sum_of_errors}

@@ -120,7 +120,8 @@ def contrast_objective(frame_scores: Tensor, causes: Tensor, margin: float = 0.5
     causes : Tensor
         (batch, time, causes), those of :func:`cause_objective`.
     margin : float
-        Points by which faulty frames should be below the mean of the others, and the others above theirs.
+        Points by which faulty frames should be below the mean of the others, and the others above the mean of the
+        faulty ones.
     max_gap : int
         So many frames between two with a cause belong to the same fault: speech between two lost packets.
 

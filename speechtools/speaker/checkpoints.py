@@ -45,7 +45,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises
     ------
     ConfigError
-        The file is missing, damaged or no checkpoint, has no weights, or weights that are not finite.
+        The file is missing, damaged or not a checkpoint, has no weights, or weights that are not finite.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -54,7 +54,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ConfigError(f"The checkpoint {path} does not exist.")
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise ConfigError(f"{path} has {size / 2**30:.1f} GiB: it is no checkpoint of a speaker encoder.")
+        raise ConfigError(f"{path} has {size / 2**30:.1f} GiB: it is not a checkpoint of a speaker encoder.")
     try:
         stream = io.BytesIO(path.read_bytes())
     except OSError as error:

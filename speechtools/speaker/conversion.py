@@ -203,7 +203,7 @@ def _encoder(tensors: dict[str, Tensor], project: str, path: Path) -> Any:
     (name,) = fitting
     if name not in PROJECTS[project].networks:
         raise ConfigError(
-            f"{path} is no checkpoint of {PROJECTS[project].title}: it contains {NETWORKS[name].description} of "
+            f"{path} is not a checkpoint of {PROJECTS[project].title}: it contains {NETWORKS[name].description} of "
             f"{_projects_of(name)}. Name that project: `speechtools convert {_first_project(name)} …`."
         )
     network, sizes = NETWORKS[name], _sizes(tensors, NETWORKS[name])

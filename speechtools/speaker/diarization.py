@@ -44,7 +44,7 @@ class Diarization:
         The most similar enrolled voice of each speaker, if voices are enrolled. An accepted one gave the speaker its
         name.
     no_speech : str
-        Why there are no turns; empty if there are some.
+        Reason for an empty result; empty if there are some.
 
     Examples
     --------

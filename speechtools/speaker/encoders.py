@@ -154,7 +154,7 @@ class LSTMEncoder(nn.Module):
 
 
 @plugin("encoder/lstm-attention")
-class LSTMAttentionEncoder(nn.Module):
+class LSTMAttentionEncoder(LSTMEncoder):
     """LSTM layers, a linear layer and tanh on every frame, their mean weighed by attention, L2 norm.
 
     This is the network of yistLin/dvector. A frame's weight is the softmax over time of a linear function of it.
@@ -186,17 +186,9 @@ class LSTMAttentionEncoder(nn.Module):
         embedding_size: int = 256,
         forget_gate_bias: float = 1.0,
     ):
-        super().__init__()
-        self.lstm = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True)
-        set_forget_gate_bias(self.lstm, forget_gate_bias)
-        self.linear = nn.Linear(hidden_size, embedding_size)
+        super().__init__(input_size, hidden_size, num_layers, embedding_size, forget_gate_bias=forget_gate_bias)
         # A bias would add the same to every frame, which the softmax ignores.
         self.attention = nn.Linear(embedding_size, 1, bias=False)
-
-    @property
-    def embedding_size(self) -> int:
-        """Size of a d-vector."""
-        return self.linear.out_features
 
     def forward(self, feats: Tensor, lens: Tensor | None = None) -> Tensor:
         """Return unit d-vectors (batch, embedding_size) of feats (batch, time, input_size)."""

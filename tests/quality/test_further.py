@@ -41,7 +41,7 @@ def network(**options):
     [
         (["stio"], "further_measures: Unknown measure 'stio'. Did you mean 'stoi'"),
         ([3], "further_measures: Unknown measure 3"),
-        (5, "further_measures=5 is no list of measures"),
+        (5, "further_measures=5 is not a list of measures"),
         (["mos"], "listeners give these scores. .*--labels=mine.csv"),
         (["pesq-raw"], "pesq-raw is the scale of the score already"),
         (["stoi", "measure/stoi"], "stoi is named twice"),

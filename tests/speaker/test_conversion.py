@@ -1,4 +1,4 @@
-"""Checkpoints of other projects: the same d-vectors as plain code of theirs, and what is refused."""
+"""Checkpoints of other projects: the same d-vectors as plain upstream code, and what is refused."""
 
 import importlib.util
 import math
@@ -191,8 +191,8 @@ class Evil:
         ("resemblyzer", {"conv.weight": torch.zeros(3, 2)}, r"1 tensors, conv.weight 3×2\. Known are: LSTM.*Resembly"),
         ("resemblyzer", without("lstm.weight_hh_l1"), "unknown network: 15 tensors, .*yistLin/dvector"),
         ("resemblyzer", make(Linear).state_dict() | {"extra": torch.ones(2)}, "unknown network: 17 tensors"),
-        ("resemblyzer", make(Last).state_dict(), "no checkpoint of Resemblyzer.*`speechtools convert dvector"),
-        ("dvector", {"state_dict": make(Linear).state_dict()}, "no checkpoint of yistLin.*convert resemblyzer"),
+        ("resemblyzer", make(Last).state_dict(), "not a checkpoint of Resemblyzer.*`speechtools convert dvector"),
+        ("dvector", {"state_dict": make(Linear).state_dict()}, "not a checkpoint of yistLin.*convert resemblyzer"),
         ("resemblyzer", {"epoch": 3, "lr": 0.1}, "contains no weights of a network, but epoch, lr"),
         ("resemblyzer", [1, 2], "no weights of a network, but a list"),
         ("resemblyzer", with_nan(), "linear.bias in .* contain NaN"),
@@ -308,7 +308,7 @@ def test_d_vectors_are_those_of_the_package(tmp_path):
     """From the samples on, with the weights of the package."""
     import resemblyzer
 
-    theirs = resemblyzer.VoiceEncoder("cpu", verbose=False)
+    upstream = resemblyzer.VoiceEncoder("cpu", verbose=False)
     weights = Path(resemblyzer.__file__).with_name("pretrained.pt")
     model = SpeakerEncoder.from_hparams(convert("resemblyzer", weights, tmp_path / "out"), run_opts={"device": "cpu"})
     files = [(name, speechtools.audio.read(name)) for name in sorted(DATA.rglob("*.flac"))[::16]]
@@ -319,6 +319,6 @@ def test_d_vectors_are_those_of_the_package(tmp_path):
     ]
     for name, wav in files:
         wav = wav - wav.mean()
-        expected = theirs.embed_utterance(resemblyzer.preprocess_wav(wav))
+        expected = upstream.embed_utterance(resemblyzer.preprocess_wav(wav))
         found = dvectors.unit(model.encode_file(wav)).numpy()
         assert np.abs(found - expected).max() < 1e-4, name

@@ -4,7 +4,6 @@ python train.py hparams/qnet.yaml                                      # built-i
 python train.py hparams/qnet.yaml --corpus=timit --data_folder=/corpora/TIMIT --noise_folder=/corpora/Nonspeech
 """
 
-import math
 import zlib
 from dataclasses import asdict
 from functools import partial
@@ -14,6 +13,7 @@ from speechtools import audio, training
 from speechtools.audio.augmentation import add_silence, equalize
 from speechtools.audio.frames import frame_counts
 from speechtools.audio.recurrent import limit_recurrent_norm
+from speechtools.core import metrics
 from speechtools.core.rows import read_rows
 from speechtools.inference import QualityNet
 from speechtools.measures import Scale, find_measure
@@ -116,10 +116,7 @@ class QualityBrain(training.RecipeBrain):
         self.true = [row.score for row in rows]
         variances = [self.tested[row.ID][1] for row in rows if row.subset == "clean"]
         self.results = evaluation.quality_metrics(self.predicted, self.true, rows, variances)
-        overall = self.results["overall"]
-        # Without spread there is no correlation; an error that is no number is none of the best.
-        reached = {"mse": math.inf if overall["mse"] is None else overall["mse"]}
-        reached |= {key: overall[key] or 0.0 for key in ("lcc", "srcc")}
+        reached = metrics.logged_metrics(self.results["overall"])
         weighted_mse = reached["mse"] / point_of(find_measure(self.hparams.scale)) ** 2
         if self.further:
             measures = evaluation.measure_metrics(self.further.names, self.predicted_measures, rows)
