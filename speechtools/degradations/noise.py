@@ -90,7 +90,8 @@ def read_noise_types(noise_folders: str | Path | Sequence[str | Path]) -> NoiseT
     types: NoiseTypes = {}
     for root in map(Path, noise_folders):
         if not root.is_dir():
-            raise CorpusError(f"The noise folder {root} does not exist. Pass a folder of noise recordings.")
+            problem = "is a file" if root.is_file() else "does not exist"
+            raise CorpusError(f"The noise folder {root} {problem}. Pass a folder of noise recordings.")
         in_folder: NoiseTypes = {}
         for path in audio.find_audio(root):
             relative = path.relative_to(root)

@@ -80,3 +80,10 @@ def test_impossible_arguments(tmp_path):
         AdditiveNoise(tmp_path / "gone")
     with pytest.raises(CorpusError, match="no audio file"):
         AdditiveNoise(tmp_path)
+
+
+def test_a_file_in_place_of_a_noise_folder_is_named_as_such(tmp_path):
+    (tmp_path / "street.wav").touch()
+    for name, problem in (("street.wav", "is a file"), ("gone", "does not exist")):
+        with pytest.raises(CorpusError, match=f"{name} {problem}. Pass a folder"):
+            read_noise_types(tmp_path / name)
