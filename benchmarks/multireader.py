@@ -34,9 +34,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 import speechtools
 from speechtools.core.memory import keep_freed_memory
-from speechtools.keyword.multireader import Source
 from speechtools.speaker.batches import SpeakerBatches, StepSampler
 from speechtools.speaker.index import SpeakerIndex, read_index, write_index
+from speechtools.speaker.multireader import Source
 from speechtools.speaker.shards import SHARD_UTTERANCES
 from speechtools.speaker.store import SpeakerStore
 from speechtools.training.loaders import make_loader

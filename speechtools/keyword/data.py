@@ -22,8 +22,8 @@ from speechtools.core.registry import build, find
 from speechtools.core.spelling import did_you_mean
 from speechtools.corpora.reading import absolute_folder
 from speechtools.corpora.utterance import Utterance
-from speechtools.keyword.multireader import Source
 from speechtools.speaker.data import SPLITS, check_shares
+from speechtools.speaker.multireader import Source
 from speechtools.speaker.shards import SpeakerSets, make_stores
 from speechtools.speaker.store import SpeakerStore
 

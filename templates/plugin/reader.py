@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from torch.utils.data import Dataset
 
 from speechtools import plugin
-from speechtools.keyword.multireader import Source, SourceBatches, checked
 from speechtools.speaker.batches import SpeakerBatches
+from speechtools.speaker.multireader import Source, SourceBatches, checked
 
 
 @plugin("reader/my-net")

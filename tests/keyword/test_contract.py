@@ -7,8 +7,8 @@ import laws
 import pytest
 import torch
 
-from speechtools.keyword.multireader import MultiReader
 from speechtools.keyword.segments import EnergySegment
+from speechtools.speaker.multireader import MultiReader
 
 
 def quieter_end(start, wav, end=None):

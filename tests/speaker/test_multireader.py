@@ -8,8 +8,8 @@ import torch
 
 import speechtools
 from speechtools.core.errors import ConfigError
-from speechtools.keyword.multireader import JoinedStore, Source
 from speechtools.speaker.batches import SpeakerBatches
+from speechtools.speaker.multireader import JoinedStore, Source
 from tests.speaker.stores import write_store
 
 SHAPE = {"min_samples": 800, "max_samples": 800}
