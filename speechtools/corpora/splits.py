@@ -177,14 +177,19 @@ def _names(selection: NoiseTypes, types: NoiseTypes) -> set[str]:
 
 
 def split_speakers(
-    utterances: Iterable[Utterance], heldout_share: float, valid_share: float, seed: int, valid_from: str = "test"
+    utterances: Iterable[Utterance],
+    heldout_share: float,
+    valid_share: float,
+    seed: int,
+    valid_from: str = "test",
+    needs_test: bool = True,
 ) -> dict[str, list[Utterance]]:
     """Split utterances into training, validation and test; no speaker is in two of them.
 
     A corpus's own division is kept; an empty split counts as ``train``. Where it has no test speakers,
     ``heldout_share`` of all speakers is drawn for validation and test; where it has no validation speakers,
     ``valid_share`` of the test speakers is drawn for them, or of the training speakers, but at least 2, with
-    ``valid_from="train"``.
+    ``valid_from="train"``. A test without speakers is allowed with ``needs_test=False``.
 
     Raises
     ------
@@ -221,7 +226,7 @@ def split_speakers(
     for speaker, own_utterances in by_speaker.items():
         groups[split_of[speaker] or "train"] += own_utterances
     for split, members in groups.items():
-        if not members:
+        if not members and (needs_test or split != "test"):
             raise CorpusError(
                 f"The corpus has {len(by_speaker)} speakers, which leaves none for {split}. Use a corpus of more "
                 "speakers, or raise heldout_share."

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError, CorpusError, first_of
 from speechtools.core.moved import former_names
 from speechtools.speaker.store import SpeakerStore
@@ -29,10 +30,13 @@ class SpeakerBatch:
         yields int16, which :meth:`to` converts to floats in [-1, 1) on the device: half as much to copy.
     speakers : Tensor
         Labels (speakers,), or (batch,) for whole utterances.
+    targets : Tensor, optional
+        d-vectors (batch, size) of a teacher.
     """
 
     wavs: Tensor | list[Tensor]
     speakers: Tensor
+    targets: Tensor | None = None
 
     def to(self, device: str | torch.device) -> "SpeakerBatch":
         """Move to a device, as floats."""
@@ -44,7 +48,7 @@ class SpeakerBatch:
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "SpeakerBatch":
         wavs = function(self.wavs) if isinstance(self.wavs, Tensor) else [function(wav) for wav in self.wavs]
-        return SpeakerBatch(wavs, function(self.speakers))
+        return SpeakerBatch(wavs, function(self.speakers), None if self.targets is None else function(self.targets))
 
 
 def _floats(samples: Tensor) -> Tensor:
@@ -54,10 +58,11 @@ def _floats(samples: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Plan:
-    """The partial utterances of a batch: (N * M,) utterances and first samples, and the common length."""
+    """The partial utterances of a batch: (N * M,) utterances, first samples and versions, and the common length."""
 
     utterances: np.ndarray
     starts: np.ndarray
+    versions: np.ndarray
     samples: int
 
 
@@ -68,8 +73,10 @@ class Store(Protocol):
     speakers: list[str]
     first: np.ndarray
     num_samples: np.ndarray
+    num_versions: int
+    targets: np.ndarray | None
 
-    def read(self, utterance: int, start: int = 0, samples: int | None = None) -> np.ndarray:
+    def read(self, utterance: int, start: int = 0, samples: int | None = None, version: int = 0) -> np.ndarray:
         """Return the samples (samples,) of an utterance from ``start`` on; by default to its end."""
 
 
@@ -85,6 +92,7 @@ class SpeakerBatches(Dataset):
       before all have been drawn, and then with another start.
     - The length is drawn once per batch, the start of each partial utterance uniformly.
     - A shorter utterance is repeated from a random start until the length is filled.
+    - A share of the partial utterances are of degraded copies, where the store has some.
     - Several processes share the order, ``world_size * N`` speakers at a time, of which each takes N.
 
     Parameters
@@ -95,13 +103,17 @@ class SpeakerBatches(Dataset):
     min_samples, max_samples, step_samples : int
         Lengths to draw from: shortest, longest and step.
     seed, rank, world_size : int
+    min_utterances : int
+        Speakers with fewer are skipped. With 1, parts of one recording may be all that there is of a speaker.
+    degraded_share : float
+        Share of degraded copies.
 
     Raises
     ------
     ConfigError
         N or M is less than 2, or the corpus has too few speakers.
     CorpusError
-        The corpus has one speaker, or no two speakers with two utterances.
+        The corpus has one speaker, or no two speakers with enough utterances.
     """
 
     def __init__(
@@ -115,7 +127,11 @@ class SpeakerBatches(Dataset):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        min_utterances: int = 2,
+        degraded_share: float = 0.5,
     ):
+        check_number("min_utterances", min_utterances, 1, whole=True)
+        check_number("degraded_share", degraded_share, 0, 1)
         if num_speakers < 2:
             raise ConfigError(f"A batch needs at least 2 speakers; got {num_speakers}. Raise speakers_per_batch.")
         if num_utterances < 2:
@@ -125,20 +141,23 @@ class SpeakerBatches(Dataset):
                 f"Cannot draw {min_samples} to {max_samples} samples in steps of {step_samples}. Check min_frames."
             )
         counts = np.diff(store.first)
-        self.usable = np.flatnonzero(counts >= 2)
+        self.usable = np.flatnonzero(counts >= min_utterances)
+        needed = {1: "an utterance", 2: "two utterances"}.get(min_utterances, f"{min_utterances} utterances")
         if len(self.usable) < 2:
             raise CorpusError(
-                f"{store.manifest} has {len(counts)} speakers, of which {len(self.usable)} have two utterances or "
+                f"{store.manifest} has {len(counts)} speakers, of which {len(self.usable)} have {needed} or "
                 "more; at least 2 are needed. Use a corpus of more speakers."
             )
-        if single := [store.speakers[k] for k in np.flatnonzero(counts < 2)]:
-            skipped = f"{len(single)} of {len(counts)} training speakers"
-            logger.warning("%s have a single utterance and are skipped: %s", skipped, first_of(single))
+        if few := [store.speakers[k] for k in np.flatnonzero(counts < min_utterances)]:
+            skipped = f"{len(few)} of {len(counts)} training speakers"
+            fewer = "a single utterance" if min_utterances == 2 else f"fewer than {min_utterances} utterances"
+            logger.warning("%s have %s and are skipped: %s", skipped, fewer, first_of(few))
         if len(self.usable) < num_speakers * world_size:
             raise ConfigError(
                 f"{world_size} process(es) need {num_speakers} speakers each, but the training set has only "
-                f"{len(self.usable)} with two utterances. Lower speakers_per_batch."
+                f"{len(self.usable)} with {needed}. Lower speakers_per_batch."
             )
+        self.degraded_share = degraded_share
         self.store, self.seed, self.rank, self.world_size = store, seed, rank, world_size
         self.num_speakers, self.num_utterances = num_speakers, num_utterances
         self.min_samples, self.max_samples, self.step_samples = min_samples, max_samples, step_samples
@@ -168,8 +187,12 @@ class SpeakerBatches(Dataset):
         # (speakers * utterances,)
         lengths = self.store.num_samples[utterances]
         # Number of possible starts; a short utterance is repeated and may start anywhere.
-        starts = np.where(lengths >= samples, lengths - samples + 1, lengths)
-        return Plan(utterances, rng.integers(0, starts), samples)
+        starts = rng.integers(0, np.where(lengths >= samples, lengths - samples + 1, lengths))
+        versions = np.zeros(len(utterances), int)
+        if self.store.num_versions > 1:
+            degraded = rng.random(len(utterances)) < self.degraded_share
+            versions[degraded] = rng.integers(1, self.store.num_versions, int(degraded.sum()))
+        return Plan(utterances, starts, versions, samples)
 
     def _utterances(self, rng: np.random.Generator, speaker: int) -> np.ndarray:
         first, last = self.store.first[speaker : speaker + 2].tolist()
@@ -182,12 +205,15 @@ class SpeakerBatches(Dataset):
     def __getitem__(self, step: int) -> SpeakerBatch:
         plan = self.plan(step)
         wavs = np.empty((len(plan.utterances), plan.samples), dtype=np.int16)
-        for row, utterance, start in zip(wavs, plan.utterances.tolist(), plan.starts.tolist(), strict=True):
-            row[:] = self.store.read(utterance, start, plan.samples)
+        places = zip(plan.utterances.tolist(), plan.starts.tolist(), plan.versions.tolist(), strict=True)
+        for row, (utterance, start, version) in zip(wavs, places, strict=True):
+            row[:] = self.store.read(utterance, start, plan.samples, version)
         firsts = plan.utterances[:: self.num_utterances]
         speakers = np.searchsorted(self.store.first, firsts, side="right") - 1
         # (speakers,)
-        return SpeakerBatch(torch.from_numpy(wavs), torch.from_numpy(speakers))
+        targets = None if self.store.targets is None else torch.from_numpy(self.store.targets[plan.utterances])
+        # (speakers * utterances, size)
+        return SpeakerBatch(torch.from_numpy(wavs), torch.from_numpy(speakers), targets)
 
 
 class StepSampler(Sampler[int]):

@@ -5,8 +5,11 @@ keeps its finished shards, and a folder with all its manifests is used as it is.
 """
 
 import functools
+import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +23,12 @@ from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import fingerprint
 from speechtools.core.plugin_code import fingerprints_of_plugins
 from speechtools.core.registry import build
+from speechtools.corpora.builtin import builtin_noises
 from speechtools.corpora.reading import absolute_folder, check_corpora, describe_speech, each_corpus
-from speechtools.corpora.splits import split_speakers
+from speechtools.corpora.splits import select_noises, split_speakers
 from speechtools.corpora.utterance import Utterance
+from speechtools.degradations.chain import Chain
+from speechtools.degradations.noise import PEAK_LIMIT, read_noise_types
 from speechtools.speaker.shards import SpeakerSets, make_stores
 
 logger = logging.getLogger(__name__)
@@ -42,9 +48,21 @@ def _check(
     min_seconds: float,
     sample_rate: int,
     seed: int,
+    max_utterances: int | None = None,
+    degradations: Sequence[str] = (),
+    degraded_copies: int = 0,
+    noise_folder: str | Path | Sequence[str | Path] = "",
 ) -> None:
     """Check arguments of :func:`prepare`."""
     check_number("min_seconds", min_seconds, 0, above=True)
+    check_number("degraded_copies", degraded_copies, 0, whole=True)
+    if max_utterances is not None:
+        check_number("max_utterances", max_utterances, 1, whole=True)
+    if degraded_copies and not degradations:
+        raise ConfigError(f"degraded_copies={degraded_copies}, but there are no degradations. List some chains.")
+    for chain in degradations:
+        with naming("degradations"):
+            Chain(chain, sample_rate)
     check_number("data_seed", seed, 0, whole=True)
     check_shares(heldout_share=heldout_share, valid_share=valid_share)
     with naming("vad_name"):
@@ -67,6 +85,13 @@ def prepare(
     seed: int = 0,
     num_workers: int | None = None,
     num_train_speakers: int = 0,
+    name: str = "",
+    max_utterances: int | None = None,
+    heldout: Sequence[str] = (),
+    degradations: Sequence[str] = (),
+    degraded_copies: int = 0,
+    noise_folder: str | Path | Sequence[str | Path] = "",
+    noises_left_out: Sequence[str] = (),
 ) -> SpeakerSets:
     """Make the stores of training, validation and test, with no speaker in two of them, or find them.
 
@@ -93,6 +118,21 @@ def prepare(
         Processes; by default one a core.
     num_train_speakers : int
         Training speakers that a step needs. Fewer are refused before recordings are decoded.
+    name : str
+        Of the speech, for the folder and for results.
+    max_utterances : int, optional
+        Most utterances of a speaker; more are left out at random.
+    heldout : sequence of str
+        Shell-style patterns of ids. The speakers with such an utterance are for the test, and no others. Without
+        these, and with ``heldout_share`` 0, there is no test, unless the corpus has test speakers.
+    degradations : sequence of str
+        Chains, as in :func:`~speechtools.degradations.chain.parse_chain`, one of which is drawn for each copy.
+    degraded_copies : int
+        Degraded copies of every training utterance.
+    noise_folder : path or sequence of path
+        Noises for the chains; ``builtin`` or empty: the generated ones.
+    noises_left_out : sequence of str
+        Patterns of noise types that the chains do not use, such as those of a test.
 
     Raises
     ------
@@ -104,7 +144,7 @@ def prepare(
     folders = [data_folder] if isinstance(data_folder, (str, Path)) else list(data_folder)
     folders = [absolute_folder(folder) for folder in folders]
     corpora = [corpus] if isinstance(corpus, str) else list(corpus)
-    options = {
+    options: dict[str, Any] = {
         "corpus": corpora,
         "data_folder": folders,
         "corpus_options": corpus_options or {},
@@ -115,31 +155,104 @@ def prepare(
         "sample_rate": sample_rate,
         "seed": seed,
     }
+    if max_utterances is not None or heldout:  # the names of stores of earlier versions have none of these
+        options |= {"max_utterances": max_utterances, "heldout": list(heldout)}
+    if degraded_copies:
+        noise_folders = [noise_folder] if isinstance(noise_folder, (str, Path)) else list(noise_folder)
+        options |= {"degradations": list(degradations), "degraded_copies": degraded_copies}
+        options |= {"noise_folder": list(map(str, noise_folders)), "noises_left_out": list(noises_left_out)}
     if plugins := fingerprints_of_plugins([*(f"corpus/{name}" for name in corpora), f"vad/{vad}"]):
         options["plugins"] = plugins
-    folder = Path(save_folder).absolute() / f"speakers-{fingerprint(options | {'version': VERSION})}"
-    sets = SpeakerSets({split: folder / f"{split}.csv" for split in SPLITS}, describe_speech(corpora))
-    if all(path.exists() for path in sets.manifests.values()):
-        logger.info("The sets in %s are complete and used as they are: %s", folder, sets.origin)
-        return sets
-    _check(corpora, folders, corpus_options, vad, heldout_share, valid_share, min_seconds, sample_rate, seed)
-    logger.info("Preparing the sets in %s: %s", folder, sets.origin)
+    prefix = f"speakers-{name}-" if name else "speakers-"
+    folder = Path(save_folder).absolute() / f"{prefix}{fingerprint(options | {'version': VERSION})}"
+    origin = f"{describe_speech(sorted(set(corpora)))} ({name})" if name else describe_speech(corpora)
+    found = SpeakerSets({split: folder / f"{split}.csv" for split in SPLITS}, origin)
+    if found.manifests["train"].exists():  # written last
+        present = {split: path for split, path in found.manifests.items() if path.exists()}
+        logger.info("The sets in %s are complete and used as they are: %s", folder, origin)
+        return SpeakerSets(present, origin)
+    _check(
+        corpora,
+        folders,
+        corpus_options,
+        vad,
+        heldout_share,
+        valid_share,
+        min_seconds,
+        sample_rate,
+        seed,
+        max_utterances,
+        degradations,
+        degraded_copies,
+    )
+    logger.info("Preparing the sets in %s: %s", folder, origin)
 
     groups: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
-    for utterances in each_corpus(corpora, folders, corpus_options):
-        divided = split_speakers(utterances, heldout_share, valid_share, seed, valid_from="train")
+    for number, utterances in enumerate(each_corpus(corpora, folders, corpus_options)):
+        if max_utterances is not None:
+            utterances = fewer_utterances(utterances, max_utterances, seed)
+        if heldout:
+            before = f"{corpora[number]}{number}-" if len(corpora) > 1 else ""
+            utterances = with_heldout(utterances, heldout, before)
+        divided = split_speakers(utterances, heldout_share, valid_share, seed, valid_from="train", needs_test=not name)
         for split, members in divided.items():
             groups[split] += members
+    if heldout and not groups["test"]:
+        raise ConfigError(f"heldout={list(heldout)}: no utterance has such an id. Correct the patterns.")
     num_speakers = len({utterance.speaker for utterance in groups["train"]})
     if num_speakers < num_train_speakers:
         raise ConfigError(
             f"A training step needs {num_train_speakers} speakers, but the training set has only {num_speakers}. Lower "
             "speakers_per_batch."
         )
-    cutter = functools.partial(SpeechCutter, vad, min_seconds, sample_rate)
+    groups = {split: members for split, members in groups.items() if members}
+    sets = SpeakerSets({split: found.manifests[split] for split in groups}, origin)
+    noises: list[Path] = []
+    if degraded_copies:
+        noises = degradation_noises(noise_folder, noises_left_out)
+    cutter = functools.partial(SpeechCutter, vad, min_seconds, sample_rate, degradations, degraded_copies, noises, seed)
     remedy = "Use a corpus of more speakers, or change heldout_share and valid_share."
     make_stores(groups, sets, cutter, options, remedy, num_workers)
     return sets
+
+
+def fewer_utterances(utterances: list[Utterance], most: int, seed: int) -> list[Utterance]:
+    """At most so many utterances of each speaker, drawn by the seed, in their order."""
+    by_speaker: dict[str, list[int]] = {}
+    for place, utterance in enumerate(utterances):
+        by_speaker.setdefault(utterance.speaker, []).append(place)
+    rng = np.random.default_rng([seed, 11])
+    kept = {place for places in by_speaker.values() for place in rng.permutation(places)[:most].tolist()}
+    return [utterance for place, utterance in enumerate(utterances) if place in kept]
+
+
+def with_heldout(utterances: list[Utterance], patterns: Sequence[str], prefix: str = "") -> list[Utterance]:
+    """The utterances with the split ``test`` for the speakers that patterns of utterance ids select, else no test.
+
+    >>> from pathlib import Path
+    >>> utterances = [Utterance(utt_id, utt_id[:2], "", Path("x.wav"), 1.0) for utt_id in ("pt_1", "de_1")]
+    >>> [utterance.split for utterance in with_heldout(utterances, ["pt_*"])]
+    ['test', 'train']
+    """
+    names = {utterance.utt_id: utterance.utt_id.removeprefix(prefix) for utterance in utterances}
+    selected = {
+        utterance.speaker
+        for utterance in utterances
+        if any(fnmatchcase(names[utterance.utt_id], pattern) for pattern in patterns)
+    }
+    roles = {True: "test", False: "train"}
+    return [replace(utterance, split=roles[utterance.speaker in selected]) for utterance in utterances]
+
+
+def degradation_noises(folder: str | Path | Sequence[str | Path], left_out: Sequence[str] = ()) -> list[Path]:
+    """The noise recordings of a folder or several, without the types that match patterns; empty: the built-in ones."""
+    if not folder or folder == ["builtin"] or folder == "builtin":
+        types = read_noise_types(builtin_noises())
+    else:
+        folders = [folder] if isinstance(folder, (str, Path)) else list(folder)
+        types = read_noise_types([builtin_noises() if str(path) == "builtin" else path for path in folders])
+    unused = select_noises(types, list(left_out), "noises_left_out") if left_out else {}
+    return [path for name, paths in types.items() if name not in unused for path in paths]
 
 
 def check_shares(**shares: float) -> None:
@@ -152,13 +265,26 @@ def check_shares(**shares: float) -> None:
 
 
 class SpeechCutter:
-    """Cuts an utterance to its speech (samples,); raises AudioError if there is too little."""
+    """Cuts an utterance to its speech (samples,); raises AudioError if there is too little.
+
+    :meth:`degraded` applies one of the chains, drawn by the seed, the id of the utterance and the number of the copy.
+    """
 
     has_keywords = False
 
-    def __init__(self, vad: str, min_seconds: float, sample_rate: int):
+    def __init__(
+        self,
+        vad: str,
+        min_seconds: float,
+        sample_rate: int,
+        degradations: Sequence[str] = (),
+        num_copies: int = 0,
+        noises: Sequence[Path] = (),
+        seed: int = 0,
+    ):
         self.detector = build(f"vad/{vad}", offered={"sample_rate": sample_rate})
-        self.min_seconds, self.sample_rate = min_seconds, sample_rate
+        self.min_seconds, self.sample_rate, self.num_copies, self.seed = min_seconds, sample_rate, num_copies, seed
+        self.chains = [Chain(chain, sample_rate, noises) for chain in degradations] if num_copies else []
 
     def __call__(self, utterance: Utterance) -> np.ndarray:
         """Return the speech (samples,) of an utterance."""
@@ -167,6 +293,14 @@ class SpeechCutter:
         if seconds < self.min_seconds:
             raise AudioError(f"{seconds:.2f} s of speech, less than min_seconds={self.min_seconds}.")
         return samples
+
+    def degraded(self, samples: np.ndarray, utterance: Utterance, copy: int) -> np.ndarray:
+        """Return a degraded copy (samples,) of the speech of an utterance."""
+        digest = hashlib.sha256(f"{self.seed} {copy} {utterance.utt_id}".encode()).digest()
+        rng = np.random.default_rng(int.from_bytes(digest[:8]))
+        chain = self.chains[int(rng.integers(len(self.chains)))]
+        degraded = chain(samples, rng)
+        return degraded * min(1.0, PEAK_LIMIT / max(float(np.abs(degraded).max()), PEAK_LIMIT))
 
 
 def speech_of(path: str | Path, detector: Any, sample_rate: int = 16000) -> np.ndarray:

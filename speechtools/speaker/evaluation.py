@@ -99,29 +99,68 @@ def evaluate(dvectors: ArrayLike, trial_set: TrialSet) -> SpeakerResult:
     return SpeakerResult(values, targets, nontargets, dvectors, trial_set)
 
 
-def report(run: str | Path, result: SpeakerResult, facts: dict) -> None:
+def evaluate_sources(dvectors: ArrayLike, trial_sets: dict[str, TrialSet]) -> dict[str, SpeakerResult]:
+    """Error rates of each source; ``dvectors`` has the utterances of all stores, one store after the other."""
+    dvectors, results, first = np.asarray(dvectors), {}, 0
+    for name, trial_set in trial_sets.items():
+        last = first + len(trial_set.speakers)
+        results[name] = evaluate(dvectors[first:last], trial_set)
+        first = last
+    return results
+
+
+def mean_metrics(results: dict[str, SpeakerResult]) -> dict[str, float]:
+    """Means of the metrics over sources, in which each counts the same, and the EER of each if there are several."""
+    keys = ("eer", "min_dcf", "eer_threshold")
+    means = {key: float(np.mean([result.metrics[key] for result in results.values()])) for key in keys}
+    if len(results) > 1:
+        means |= {f"eer_{name}": result.metrics["eer"] for name, result in results.items()}
+    return means
+
+
+def report(run: str | Path, results: dict[str, SpeakerResult], facts: dict) -> None:
     """Print a table, and write ``results.json``, the trials and plots to ``run``.
 
-    ``facts`` go to the results and must contain ``trained_on``.
+    Parameters
+    ----------
+    run : str or Path
+        The trials of several sources are in subfolders with their names.
+    results : dict of SpeakerResult
+        By source.
+    facts : dict
+        They go to the results, and must contain ``trained_on``.
     """
-    run, values, trial_set = Path(run), result.metrics, result.trial_set
+    run = Path(run)
+    several = len(results) > 1
+    metrics_of = {name: result.metrics for name, result in results.items()}
+    values = {"sources": metrics_of} if several else next(iter(metrics_of.values()))
     write_json(run / "results.json", facts | values)
-    trial_set.trials.write(run, trial_set.utt_ids)
     title = f"Test on {facts['trained_on']}, speakers not in training"
-    data = result.dvectors, trial_set.speakers, trial_set.names, title
-    paths = [
-        plots.det(run / "figures" / "det.png", {"test": (result.target_scores, result.nontarget_scores)}, title),
-        plots.similarity_matrix(run / "figures" / "similarity.png", *data),
-        plots.projection(run / "figures" / "projection.png", *data),
-    ]
-    table = Table(title=title, title_style="bold")
+    curves = {
+        name if several else "test": (result.target_scores, result.nontarget_scores) for name, result in results.items()
+    }
+    short = "Test speakers of each source, not in training" if several else title
+    paths = [plots.det(run / "figures" / "det.png", curves, short)]
+    for name, result in results.items():
+        trial_set, suffix = result.trial_set, f"-{name}" if several else ""
+        trial_set.trials.write(run / name if several else run, trial_set.utt_ids)
+        heading = f"Test speakers of {name}, not in training" if several else title
+        data = result.dvectors, trial_set.speakers, trial_set.names, heading
+        paths.append(plots.similarity_matrix(run / "figures" / f"similarity{suffix}.png", *data))
+        paths.append(plots.projection(run / "figures" / f"projection{suffix}.png", *data))
+    table = Table(title=short, title_style="bold")
     table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_row("EER", f"{100 * values['eer']:.2f} %")
-    table.add_row("minDCF, 1 % targets (normalised)", f"{values['min_dcf']:.3f}")
-    table.add_row("minDCF, 5 % targets (normalised)", f"{values['min_dcf_05']:.3f}")
-    table.add_row("voiceprints", f"{values['models']}")
-    table.add_row("target and non-target trials", f"{values['target_trials']} + {values['nontarget_trials']}")
+    for name in results:
+        table.add_column(name if several else "value", justify="right")
+    rows = {
+        "EER": lambda m: f"{100 * m['eer']:.2f} %",
+        "minDCF, 1 % targets (normalised)": lambda m: f"{m['min_dcf']:.3f}",
+        "minDCF, 5 % targets (normalised)": lambda m: f"{m['min_dcf_05']:.3f}",
+        "voiceprints": lambda m: f"{m['models']}",
+        "target and non-target trials": lambda m: f"{m['target_trials']} + {m['nontarget_trials']}",
+    }
+    for label, text in rows.items():
+        table.add_row(label, *(text(values) for values in metrics_of.values()))
     console = Console()
     console.print(table)
     print_outputs(run, paths, console)

@@ -4,7 +4,7 @@ A recording becomes a d-vector as in the GE2E paper (section 3.2): voice activit
 encoder, L2 normalisation, mean.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,6 +175,20 @@ class SpeakerEncoder(PretrainedModel):
             for number, (wav, count) in enumerate(zip(wavs, counts, strict=True))
         ]
         return torch.stack(self._embed(feats)).to(self.device)
+
+    @torch.no_grad()
+    def encode_speech(self, wavs: Sequence[Tensor]) -> Tensor:
+        """Embed waveforms (samples,) that contain speech alone: (batch, embedding_size).
+
+        Nothing is looked for or left out in them, as in the stores that a training draws from.
+        """
+        feats = []
+        for wav in wavs:
+            wav = self._to_signal(remove_offset(check_waveforms(wav))[0])
+            if hasattr(self.features, "levelled"):
+                wav = self.features.levelled(wav.unsqueeze(0))[0]
+            feats.append(self._frames(wav).to(self.dtype))
+        return torch.stack(self._embed(feats))
 
     def encode_windows(
         self, wav: Recording, sample_rate: float | None = None, channel: Channel = "mix"

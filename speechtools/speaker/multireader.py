@@ -7,11 +7,12 @@ exactly, and any number of loader processes may read ahead.
 import itertools
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from speechtools.core.errors import ConfigError, CorpusError
@@ -37,6 +38,8 @@ class Source:
         α_k of equation 12; 0 disables the source.
     min_samples, max_samples, step_samples : int
         Lengths, as in :class:`SpeakerBatches`; by default the paper's segments of 800 ms.
+    min_utterances, degraded_share : int, float
+        As in :class:`SpeakerBatches`.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Source:
     min_samples: int = 12800
     max_samples: int = 12800
     step_samples: int = 160
+    min_utterances: int = 2
+    degraded_share: float = 0.5
 
 
 @dataclass
@@ -142,11 +147,13 @@ class MixedReader(Dataset):
 
     def __init__(self, sources: Sequence[Source], seed: int = 0, rank: int = 0, world_size: int = 1):
         pooled = [source for source in checked(sources) if source.weight > 0]
-        shapes = {(s.num_utterances, s.min_samples, s.max_samples, s.step_samples): s.name for s in pooled}
+        shapes = {
+            (s.num_utterances, s.min_samples, s.max_samples, s.step_samples, s.min_utterances): s.name for s in pooled
+        }
         if len(shapes) > 1:
             values = "; ".join(f"{name}: {shape}" for shape, name in shapes.items())
             raise ConfigError(
-                "reader/mixed needs the same num_utterances, min_samples, max_samples and step_samples in all sources; "
+                "reader/mixed needs the same num_utterances, lengths and min_utterances in all sources; "
                 f"got {values}. Make them equal, or use reader/multireader."
             )
         num_speakers = sum(source.num_speakers for source in pooled)
@@ -175,14 +182,46 @@ class JoinedStore:
         # (speakers + 1,)
         self.num_samples = np.concatenate([store.num_samples for store in self.stores])
         # (utterances,)
+        self.num_versions = min(store.num_versions for store in self.stores)
+        targets = [store.targets for store in self.stores if store.targets is not None]
+        self.targets = np.concatenate(targets) if len(targets) == len(self.stores) else None
+        # (utterances, size)
 
     def __len__(self) -> int:
         return len(self.num_samples)
 
-    def read(self, utterance: int, start: int = 0, samples: int | None = None) -> np.ndarray:
+    def read(self, utterance: int, start: int = 0, samples: int | None = None, version: int = 0) -> np.ndarray:
         """See :meth:`SpeakerStore.read`."""
         place = int(np.searchsorted(self.offsets, utterance, side="right")) - 1
-        return self.stores[place].read(int(utterance - self.offsets[place]), start, samples)
+        return self.stores[place].read(int(utterance - self.offsets[place]), start, samples, version)
+
+
+def embed_sources(encoder: Callable[..., Tensor], feats: Sequence[Tensor]) -> list[Tensor]:
+    """Embed the features of several sources, whose lengths may differ, in one forward pass.
+
+    Parameters
+    ----------
+    encoder : callable
+        ``encoder(feats, lens)`` -> d-vectors, such as every plugin of the kind ``encoder``.
+    feats : sequence of Tensor
+        For each source, (batch, frames, size).
+
+    Returns
+    -------
+    list of Tensor
+        For each source, (batch, embedding_size).
+
+    Examples
+    --------
+    >>> encoder = lambda feats, lens: feats.sum(dim=1)
+    >>> [len(embedded) for embedded in embed_sources(encoder, [torch.rand(2, 80, 40), torch.rand(3, 50, 40)])]
+    [2, 3]
+    """
+    longest = max(part.shape[1] for part in feats)
+    padded = torch.cat([torch.nn.functional.pad(part, (0, 0, 0, longest - part.shape[1])) for part in feats])
+    # (batch of all, longest, size)
+    lens = torch.cat([padded.new_full((len(part),), part.shape[1] / longest) for part in feats])
+    return list(encoder(padded, lens).split([len(part) for part in feats]))
 
 
 def checked(sources: Sequence[Source]) -> Sequence[Source]:
@@ -208,8 +247,11 @@ def _batches(
     name: str, store: Store, shape: Source, num_speakers: int, seed: int, rank: int, world_size: int
 ) -> SpeakerBatches:
     """Batches of a store in the shape of a source; errors name the source."""
-    lengths = shape.min_samples, shape.max_samples, shape.step_samples
+    options = {
+        key: getattr(shape, key)
+        for key in ("num_utterances", "min_samples", "max_samples", "step_samples", "min_utterances", "degraded_share")
+    }
     try:
-        return SpeakerBatches(store, num_speakers, shape.num_utterances, *lengths, seed, rank, world_size)
+        return SpeakerBatches(store, num_speakers, seed=seed, rank=rank, world_size=world_size, **options)
     except (ConfigError, CorpusError) as error:
         raise type(error)(f"The source {name!r}: {error} (In the entry of this source.)") from error

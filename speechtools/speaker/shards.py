@@ -22,7 +22,7 @@ from speechtools.core.results import write_json
 from speechtools.core.rows import Row, write_rows
 from speechtools.corpora.utterance import Utterance
 from speechtools.speaker.index import SpeakerRow
-from speechtools.speaker.store import SpeakerStore
+from speechtools.speaker.store import SpeakerStore, version_path
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +59,13 @@ class Cutter(Protocol):
 
     sample_rate: int
     has_keywords: bool  # whether the texts of the utterances are keywords
+    num_copies: int  # degraded ones of each utterance for training
 
     def __call__(self, utterance: Utterance) -> np.ndarray:
         """Return the samples (samples,) of an utterance to keep."""
+
+    def degraded(self, samples: np.ndarray, utterance: Utterance, copy: int) -> np.ndarray:
+        """Return a degraded copy (samples,) of them, number 1 to ``num_copies``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +134,9 @@ def make_stores(
 
     rejected_csv = folder / "rejected.csv"
     rejected = [row for shard in finished_shards.values() for row in shard.rejected]
+    files = [path for name in finished_shards for path in sorted((folder / "shards").glob(f"{name}.*npy"))]
     with disk_errors(str(rejected_csv), _REMEDY):
-        write_checksums(folder, [folder / "shards" / f"{name}.npy" for name, _ in shards])
+        write_checksums(folder, files)
         write_rows(rejected_csv, RejectedRow, rejected)
         write_json(folder / "about.json", {"origin": sets.origin, **options})
     if rejected:
@@ -163,13 +168,16 @@ def _make_shard(job: tuple[str, list[Utterance]], folder: Path, make_cutter: Cal
                 return shard
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    shard, arrays, start = Shard([], []), [np.zeros(0, np.int16)], 0
+    shard, start = Shard([], []), 0
     try:
         cutter = make_cutter()
+        num_versions = 1 + (cutter.num_copies if name.startswith("train-") else 0)
+        versions: list[list[np.ndarray]] = [[np.zeros(0, np.int16)] for _ in range(num_versions)]
         for utterance in utterances:
             names: dict[str, Any] = {"utt_id": utterance.utt_id, "path": str(utterance.path)}
             try:
                 samples = cutter(utterance)
+                cuts = [samples, *(cutter.degraded(samples, utterance, copy) for copy in range(1, num_versions))]
             except AudioError as error:
                 shard.rejected.append(RejectedRow(**names, reason=str(error)))
                 continue
@@ -179,14 +187,16 @@ def _make_shard(job: tuple[str, list[Utterance]], folder: Path, make_cutter: Cal
             shard.rows.append(
                 SpeakerRow(**names, speaker=utterance.speaker, **place, duration=duration, keyword=keyword)
             )
-            arrays.append(to_int16(samples))
+            for arrays, cut in zip(versions, cuts, strict=True):
+                arrays.append(to_int16(cut))
             start += len(samples)
     finally:
         torch.set_num_threads(threads)
-    with disk_errors(str(audio_path), _REMEDY, 2e-6 * start):
+    with disk_errors(str(audio_path), _REMEDY, 2e-6 * start * num_versions):
         about.unlink(missing_ok=True)  # it may describe other utterances, and must not stand beside the new audio
-        with write_aside(audio_path) as aside, open(aside, "wb") as stream:
-            np.save(stream, np.concatenate(arrays))
+        for version, arrays in enumerate(versions):
+            with write_aside(version_path(audio_path, version)) as aside, open(aside, "wb") as stream:
+                np.save(stream, np.concatenate(arrays))
         with write_aside(about) as aside:
             aside.write_text(json.dumps(dataclasses.asdict(shard)), encoding="utf-8")
     return shard

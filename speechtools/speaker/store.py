@@ -50,6 +50,10 @@ class SpeakerStore:
         (utterances,)
     keyword : np.ndarray
         (utterances,): index into ``keywords``, which is a single empty text if the manifest has no keywords.
+    num_versions : int
+        How many times the speech is there: 1, and one more for each degraded copy of all utterances.
+    targets : np.ndarray or None
+        (utterances, size): d-vectors of a teacher; see :mod:`speechtools.speaker.teacher`.
 
     Raises
     ------
@@ -63,17 +67,27 @@ class SpeakerStore:
         self.speakers = [self.index.speakers[k] for k in range(len(self.index.speakers))]
         self.utt_ids, self.keywords = self.index.utt_ids, self.index.keywords
         self.first, self.num_samples, self.keyword = self.index.first, self.index.samples, self.index.keyword
-        self._maps: dict[int, np.ndarray] = {}
-        self._files: OrderedDict[int, tuple[io.FileIO, int]] = OrderedDict()  # open ones, and where their samples start
-        for shard in range(min(len(self.index.shards), MAX_MAPS)):  # reports damage at once
-            if len(self.index.shards) <= MAX_MAPS:
-                self._maps[shard] = self._mapped(shard)
+        self.targets: np.ndarray | None = None
+        self.num_versions = 1
+        while self.index.shards and version_path(self._path(0), self.num_versions).exists():
+            self.num_versions += 1
+        self._maps: dict[tuple[int, int], np.ndarray] = {}  # by shard and version
+        # open ones, and where their samples start
+        self._files: OrderedDict[tuple[int, int], tuple[io.FileIO, int]] = OrderedDict()
+        count = self.num_versions * len(self.index.shards)
+        for number in range(min(count, MAX_MAPS)):  # reports damage at once
+            place = divmod(number, self.num_versions)
+            if count <= MAX_MAPS:
+                self._maps[place] = self._mapped(*place)
             else:
-                self._opened(shard)
+                self._opened(*place)
 
-    def _mapped(self, shard: int) -> np.ndarray:
+    def _path(self, shard: int) -> Path:
+        return self.manifest.parent / self.index.shards[shard]
+
+    def _mapped(self, shard: int, version: int) -> np.ndarray:
         """The samples of a shard, mapped and read-only: (samples,) int16."""
-        with self._errors(shard) as path:
+        with self._errors(shard, version) as path:
             with open(path, "rb", buffering=0) as stream:
                 begin, num_samples = self._layout(shard, path, stream)
             # Python's maps keep their file open, of which a process may have about a thousand; torch's do not.
@@ -81,21 +95,22 @@ class SpeakerStore:
             samples.flags.writeable = False
             return samples
 
-    def _opened(self, shard: int) -> tuple[io.FileIO, int]:
+    def _opened(self, shard: int, version: int) -> tuple[io.FileIO, int]:
         """The open file of a shard and the offset of its first sample, in samples."""
-        if shard not in self._files:
-            with self._errors(shard) as path:
+        place = shard, version
+        if place not in self._files:
+            with self._errors(shard, version) as path:
                 stream = open(path, "rb", buffering=0)
-                self._files[shard] = stream, self._layout(shard, path, stream)[0]
+                self._files[place] = stream, self._layout(shard, path, stream)[0]
             if len(self._files) > MAX_OPEN:
                 self._files.popitem(last=False)[1][0].close()
-        return self._files[shard]
+        return self._files[place]
 
-    def _slice(self, shard: int, first: int, samples: int) -> np.ndarray:
+    def _slice(self, shard: int, version: int, first: int, samples: int) -> np.ndarray:
         """Samples (samples,) of a shard from ``first`` on, read-only."""
         if self._maps:
-            return self._maps[shard][first : first + samples]
-        stream, begin = self._opened(shard)
+            return self._maps[shard, version][first : first + samples]
+        stream, begin = self._opened(shard, version)
         # Independent of the position in the file, which loader processes share.
         return np.frombuffer(os.pread(stream.fileno(), 2 * samples, 2 * (begin + first)), np.int16)
 
@@ -118,9 +133,9 @@ class SpeakerStore:
         return begin, num_samples
 
     @contextlib.contextmanager
-    def _errors(self, shard: int) -> Iterator[Path]:
+    def _errors(self, shard: int, version: int) -> Iterator[Path]:
         """Yield the path of a shard; any error of its file in the block becomes a CorpusError."""
-        path = self.manifest.parent / self.index.shards[shard]
+        path = version_path(self._path(shard), version)
         try:
             yield path
         except CorpusError:
@@ -141,17 +156,27 @@ class SpeakerStore:
         """The label of an utterance's speaker."""
         return int(np.searchsorted(self.first, utterance, side="right")) - 1
 
-    def read(self, utterance: int, start: int = 0, samples: int | None = None) -> np.ndarray:
+    def read(self, utterance: int, start: int = 0, samples: int | None = None, version: int = 0) -> np.ndarray:
         """int16 samples (samples,) of an utterance from ``start`` on, as a read-only view where possible.
 
         Multiply them by 2 ** -15 for floats in [-1, 1). A shorter utterance is repeated until ``samples`` are filled.
+        Version 0 is the recording, the others are degraded copies, in which everything is at the same place.
         """
         length = int(self.num_samples[utterance])
         samples = length - start if samples is None else samples
         shard, first = int(self.index.shard[utterance]), int(self.index.start[utterance])
         if start + samples <= length:
-            return self._slice(shard, first + start, samples)
-        return self._slice(shard, first, length).take(np.arange(start, start + samples), mode="wrap")
+            return self._slice(shard, version, first + start, samples)
+        return self._slice(shard, version, first, length).take(np.arange(start, start + samples), mode="wrap")
+
+
+def version_path(shard: Path, version: int) -> Path:
+    """The file of a version of a shard: ``train-0.npy``, ``train-0.1.npy`` and so on.
+
+    >>> version_path(Path("shards/train-0.npy"), 2).name
+    'train-0.2.npy'
+    """
+    return shard.with_suffix(f".{version}.npy") if version else shard
 
 
 def store_of(

@@ -23,7 +23,7 @@ def test_a_report_writes_results_trials_and_plots(tmp_path, capsys):
     dvectors = centres[SPEAKERS] + 0.1 * rng.standard_normal((len(SPEAKERS), 8))
     result = evaluation.evaluate(dvectors, evaluation.trials_of(Store(), 2))
     assert result.metrics["eer"] == 0.0 and result.metrics["min_dcf"] == 0.0 and result.metrics["models"] == 3
-    evaluation.report(tmp_path, result, {"trained_on": "built-in synthetic speech"})
+    evaluation.report(tmp_path, {"main": result}, {"trained_on": "built-in synthetic speech"})
     saved = json.loads((tmp_path / "results.json").read_text())
     assert saved["eer"] == 0.0 and saved["trained_on"] == "built-in synthetic speech"
     for name in ("det", "similarity", "projection"):

@@ -6,39 +6,43 @@ python train.py hparams/ge2e.yaml --corpus=librispeech --data_folder=/corpora/Li
 
 from functools import partial
 
+import speechtools
 from speechtools import training
 from speechtools.inference import SpeakerVerification
-from speechtools.speaker import dvectors, evaluation
-from speechtools.speaker.batches import SpeakerBatches, StepSampler, WholeUtterances
+from speechtools.speaker import dvectors, evaluation, teacher
+from speechtools.speaker.batches import StepSampler, WholeUtterances
 from speechtools.speaker.gathering import gather_dvectors
+from speechtools.speaker.multireader import embed_sources
+from speechtools.speaker.sources import training_sources
 from speechtools.speaker.start import start_from
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split
 import speechbrain as sb
 import torch
+from torch.utils.data import ConcatDataset
 
 
 class SpeakerBrain(training.DVectorBrain):
-    """Partial utterances -> log-mel features -> LSTM -> d-vectors -> GE2E loss over N speakers x M utterances."""
+    """Partial utterances -> log-mel features -> LSTM -> d-vectors -> Σ α_k L_k over the sources (equation 12)."""
 
     def compute_forward(self, batch, stage):
-        """Return the d-vectors and the speakers of a batch of partial or, outside training, whole utterances."""
+        """Return the d-vectors: in training of each source, otherwise of whole utterances (utterances, emb)."""
         batch = batch.to(self.device)
         if stage != sb.Stage.TRAIN:
             return self.whole_utterances(batch)
-        wavs, speakers = batch.wavs, batch.speakers
-        # (speakers * utterances, samples)
         with torch.no_grad():
-            if self.hparams.augment:
-                wavs = self.hparams.augment(wavs, len(wavs) // len(speakers))
-            feats = self.modules.features(wavs)
-            # (speakers * utterances, frames, mels)
-            if self.hparams.augment_feats:
-                feats = self.hparams.augment_feats(feats)
-        embedded = self.modules.encoder(feats)
-        # (speakers * utterances, emb)
-        return embedded.view(len(speakers), -1, embedded.shape[1]), speakers
+            feats = [self.source_features(part) for part in batch.parts]
+        # for each source (speakers * utterances, frames, mels)
+        return embed_sources(self.modules.encoder, feats)
+
+    def source_features(self, part):
+        """Return the features of one source's batch, augmented if the yaml says so."""
+        wavs = part.wavs
+        if self.hparams.augment:
+            wavs = self.hparams.augment(wavs, len(wavs) // len(part.speakers))
+        feats = self.modules.features(wavs)
+        return self.hparams.augment_feats(feats) if self.hparams.augment_feats else feats
 
     def whole_utterances(self, batch):
         """Return the mean of the d-vectors of sliding windows of each utterance (section 3.2)."""
@@ -46,74 +50,84 @@ class SpeakerBrain(training.DVectorBrain):
         windows = dvectors.window_dvectors(
             self.hparams.averaged, feats, self.hparams.window_frames, self.hparams.window_hop_frames
         )
-        return torch.stack([dvectors.utterance_dvector(window) for window in windows]), batch.speakers
+        return torch.stack([dvectors.utterance_dvector(window) for window in windows])
 
     def compute_objectives(self, predictions, batch, stage):
-        """Return the loss of a training batch; collect the d-vectors of other batches."""
-        embedded, speakers = predictions
+        """Return the weighted sum of the losses of the sources; outside training, collect the d-vectors."""
         if stage != sb.Stage.TRAIN:
-            self.embedded.append(embedded.float().cpu())
+            self.embedded.append(predictions.float().cpu())
             return torch.zeros(())  # the EER validates; unlike the loss, it does not depend on N and M
-        # Utterances are compared with the centroids of all processes.
-        return self.modules.loss(*gather_dvectors(embedded, speakers))
+        losses = []
+        for embedded, part in zip(predictions, batch.parts, strict=True):
+            by_speaker = embedded.view(len(part.speakers), -1, embedded.shape[1])
+            # (speakers, utterances, emb); they are compared with the centroids of their own source, of all processes
+            loss = self.modules.loss(*gather_dvectors(by_speaker, part.speakers))
+            if part.targets is not None:
+                targets = part.targets.to(self.device)
+                loss = loss + self.hparams.teacher_weight * self.modules.teacher_loss(embedded, targets)
+            losses.append(loss)
+        return sum(weight * loss for weight, loss in zip(batch.weights, losses, strict=True))
 
     def validate(self, stage):
-        """Return the EER, the minDCF and the threshold of the trials of the stage."""
+        """Return the means over the sources of EER, minDCF and threshold, and the EER of each."""
         split = "test" if stage == sb.Stage.TEST else "valid"
-        self.result = evaluation.evaluate(torch.cat(self.embedded), self.trials[split])
-        return {key: self.result.metrics[key] for key in ("eer", "min_dcf", "eer_threshold")}
+        self.results = evaluation.evaluate_sources(torch.cat(self.embedded), self.trials[split])
+        return evaluation.mean_metrics(self.results)
 
 
 if __name__ == "__main__":
     hparams, run_opts = training.start()
-    num_speakers = hparams["speakers_per_batch"] * training.rank_and_size()["world_size"]
-    sets = training.on_main_first(partial(hparams["prepare"], num_train_speakers=num_speakers))
-    stores = sets.open()
+    ranks = training.rank_and_size()
+    sets = training.on_main_first(partial(hparams["prepare"], world_size=ranks["world_size"]))
+    stores = {name: source_sets.open() for name, source_sets in sets.items()}
+    features, encoder = hparams["features"], hparams["encoder"]
+    if hparams["teacher"]:
+        trained = teacher.load_teacher(hparams["teacher"], hparams["sample_rate"], run_opts["device"])
+        training.on_main_first(lambda: [teacher.add_targets(trained, store["train"]) for store in stores.values()])
+        hparams["modules"]["teacher_loss"].set_sizes(encoder.embedding_size, trained.embedding_size)
 
-    features = hparams["features"]
-    batches = SpeakerBatches(
-        stores["train"],
-        hparams["speakers_per_batch"],
-        hparams["utterances_per_speaker"],
-        min_samples=features.num_samples(hparams["min_frames"]),
-        max_samples=features.num_samples(hparams["max_frames"]),
-        step_samples=features.hop_length,
-        seed=hparams["seed"],
-        **training.rank_and_size(),
-    )
+    frames = hparams["min_frames"], hparams["max_frames"]
+    sources = training_sources(hparams["sources"], stores, features, *frames, hparams["degraded_share"])
+    reader = speechtools.build(f"reader/{hparams['reader_name']}", sources=sources, seed=hparams["seed"], **ranks)
     steps = StepSampler(hparams["steps_per_epoch"])
-    train_loader = training.make_loader(batches, num_workers=hparams["num_workers"], steps=steps)
+    train_loader = training.make_loader(reader, num_workers=hparams["num_workers"], steps=steps)
+    tested = {split: {name: s[split] for name, s in stores.items() if split in s} for split in ("valid", "test")}
     whole = {
-        split: training.make_loader(WholeUtterances(stores[split], hparams["sample_rate"]))
-        for split in ("valid", "test")
+        split: training.make_loader(
+            ConcatDataset([WholeUtterances(store, hparams["sample_rate"]) for store in of_split.values()])
+        )
+        for split, of_split in tested.items()
     }
     if hasattr(hparams["loss"], "set_speakers"):
-        hparams["loss"].set_speakers(len(stores["train"].speakers), hparams["encoder"].embedding_size)
+        hparams["loss"].set_speakers(len(stores[sources[0].name]["train"].speakers), encoder.embedding_size)
 
     brain = SpeakerBrain(
         hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"], train_batches=steps
     )
+    draws = hparams["num_enrolment"], hparams["data_seed"]
     brain.trials = {
-        split: evaluation.trials_of(
-            stores[split], hparams["num_enrolment"], hparams["data_seed"], published, hparams["max_nontargets"]
-        )
+        split: {
+            name: evaluation.trials_of(store, *draws, published, hparams["max_nontargets"])
+            for name, store in tested[split].items()
+        }
         for split, published in (("valid", None), ("test", hparams["trials"]))
     }
     if hparams["start_from"]:
-        start_from(hparams["start_from"], features, hparams["encoder"], hparams["sample_rate"])
-        hparams["averaged"].module.load_state_dict(hparams["encoder"].state_dict())
+        start_from(hparams["start_from"], features, encoder, hparams["sample_rate"])
+        hparams["averaged"].module.load_state_dict(encoder.state_dict())
     hparams["averaged"].to(brain.device).eval()
     brain.fit(hparams["epoch_counter"], train_loader, whole["valid"])
     reached = brain.evaluate_best(whole["test"])
     threshold = brain.validated["eer_threshold"]  # of speakers that are neither in training nor in the test
 
     if training.end_distributed():  # the first process continues alone
-        facts = {"trained_on": sets.origin, "reached": reached, "threshold": threshold, "seed": hparams["seed"]}
-        if hparams["start_from"]:
-            facts["started_from"] = hparams["start_from"]
+        origin = " + ".join(source_sets.origin for source_sets in sets.values())
+        facts = {"trained_on": origin, "reached": reached, "threshold": threshold, "seed": hparams["seed"]}
+        options = {"started_from": hparams["start_from"], "teacher": hparams["teacher"]}
+        facts |= {key: value for key, value in options.items() if value}
         facts["probe"] = dvectors.probe(features, hparams["averaged"], hparams["sample_rate"], brain.device)
         keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder", "threshold", "probe"]
         averaged = {"encoder": hparams["averaged"].module}
         pretrained = training.export(hparams, keys, averaged, facts, SpeakerVerification)
         SpeakerVerification.from_hparams(pretrained)
-        evaluation.report(hparams["output_folder"], brain.result, facts)
+        evaluation.report(hparams["output_folder"], brain.results, facts)

@@ -12,12 +12,12 @@ from speechtools.keyword import evaluation as keyword_evaluation
 from speechtools.speaker import dvectors
 from speechtools.speaker.batches import StepSampler, WholeUtterances
 from speechtools.speaker.gathering import gather_dvectors
+from speechtools.speaker.multireader import embed_sources
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split
 import speechbrain as sb
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 
 class KeywordBrain(training.DVectorBrain):
@@ -31,10 +31,7 @@ class KeywordBrain(training.DVectorBrain):
         with torch.no_grad():
             feats = [self.source_features(part) for part in batch.parts]
         # for each source (speakers * utterances, frames, mels)
-        # One forward pass for all sources, whose segments may differ in length.
-        padded = pad_sequence([segment for segments in feats for segment in segments], batch_first=True)
-        lens = torch.cat([padded.new_full((len(f),), f.shape[1] / padded.shape[1]) for f in feats])
-        embedded = self.modules.encoder(padded, lens).split([len(segments) for segments in feats])
+        embedded = embed_sources(self.modules.encoder, feats)
         return [
             (dvectors.view(len(part.speakers), -1, dvectors.shape[1]), part.speakers)
             for dvectors, part in zip(embedded, batch.parts, strict=True)

@@ -1,0 +1,90 @@
+"""A teacher: d-vectors of a trained encoder as a second target beside GE2E.
+
+The student's d-vector of a partial utterance, through a linear layer, approaches the teacher's d-vector of the whole
+utterance. So it learns from speech with and without labels, and, if the partial utterance is degraded and the teacher
+heard the recording, to hear the same voice in both (Hinton, Vinyals, Dean: Distilling the knowledge in a neural
+network, 2015; for d-vectors, the cosine takes the place of the divergence).
+"""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from speechtools.core.errors import ConfigError
+from speechtools.core.files import disk_errors, fingerprint, write_aside
+from speechtools.speaker.inference import SpeakerEncoder
+from speechtools.speaker.store import SpeakerStore
+
+logger = logging.getLogger(__name__)
+
+#: Utterances embedded at a time.
+_BATCH = 64
+
+
+class TeacherLoss(nn.Module):
+    """1 − the cosine of the teacher's d-vectors and a linear function of the student's, averaged.
+
+    Without a teacher it has no parameters; :meth:`set_sizes` creates them.
+
+    Shape
+    -----
+    dvectors (batch, embedding_size), targets (batch, teacher_size) -> scalar
+
+    Examples
+    --------
+    >>> loss = TeacherLoss()
+    >>> loss.set_sizes(2, 3)
+    >>> bool(0 <= loss(torch.randn(4, 2), torch.randn(4, 3)) <= 2)
+    True
+    """
+
+    linear: nn.Linear
+
+    def set_sizes(self, embedding_size: int, teacher_size: int) -> None:
+        """Create the linear layer for the sizes of the student's and the teacher's d-vectors."""
+        self.linear = nn.Linear(embedding_size, teacher_size)
+
+    def forward(self, dvectors: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss."""
+        return (1 - nn.functional.cosine_similarity(self.linear(dvectors).float(), targets.float())).mean()
+
+
+def load_teacher(source: str | Path, sample_rate: int, device: str = "cpu") -> SpeakerEncoder:
+    """Load a teacher: a folder of a converted or trained encoder, or the name of a bundled one.
+
+    Raises
+    ------
+    ConfigError
+        It does not exist, or it has another sample rate or embeds keywords.
+    """
+    teacher = SpeakerEncoder.from_hparams(source, run_opts={"device": device})
+    teacher.check_rate(sample_rate)
+    if teacher.segment is not None:
+        raise ConfigError(f"The teacher {source} embeds keywords. Use one that embeds all speech.")
+    return teacher
+
+
+def add_targets(teacher: SpeakerEncoder, store: SpeakerStore) -> None:
+    """Set ``store.targets``: the teacher's d-vectors (utterances, size), kept beside the manifest for the next time."""
+    name = fingerprint({"teacher": teacher.model_id, "utterances": len(store), "samples": int(store.num_samples.sum())})
+    path = store.manifest.parent / f"{store.manifest.stem}.teacher-{name}.npy"
+    if not path.exists():
+        targets = _targets(teacher, store)
+        remedy = "Free some space, and start again."
+        with disk_errors(str(path), remedy), write_aside(path) as aside, open(aside, "wb") as stream:
+            np.save(stream, targets)
+    store.targets = np.load(path)
+
+
+@torch.no_grad()
+def _targets(teacher: SpeakerEncoder, store: SpeakerStore) -> np.ndarray:
+    targets = np.empty((len(store), teacher.embedding_size), np.float32)
+    for first in tqdm(range(0, len(store), _BATCH), "Teacher", unit="batch"):
+        utterances = range(first, min(first + _BATCH, len(store)))
+        wavs = [torch.from_numpy(store.read(utterance).astype(np.float32) / 2**15) for utterance in utterances]
+        targets[utterances.start : utterances.stop] = teacher.encode_speech(wavs).numpy()
+    return targets
