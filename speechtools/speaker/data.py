@@ -67,8 +67,8 @@ def _check(
     check_shares(heldout_share=heldout_share, valid_share=valid_share)
     with naming("vad_name"):
         build(f"vad/{vad}", offered={"sample_rate": sample_rate})
-    corpora = [corpus] if isinstance(corpus, str) else list(corpus)
-    check_corpora(corpora, [data_folder] if isinstance(data_folder, (str, Path)) else data_folder, corpus_options)
+    folders = [data_folder] if isinstance(data_folder, (str, Path)) else list(data_folder)
+    check_corpora([corpus] * len(folders) if isinstance(corpus, str) else list(corpus), folders, corpus_options)
 
 
 @checked_by(_check)
@@ -98,7 +98,7 @@ def prepare(
     Parameters
     ----------
     corpus, data_folder : str or sequence of str
-        Name of a corpus reader and its folder; or lists of equal length, to join several corpora.
+        Name of a corpus reader and its folder; or several folders, or lists of equal length, to join several corpora.
     save_folder : str or Path
         The stores are in a subfolder named after the fingerprint of all these options.
     corpus_options : dict of dict, optional
@@ -143,7 +143,7 @@ def prepare(
     """
     folders = [data_folder] if isinstance(data_folder, (str, Path)) else list(data_folder)
     folders = [absolute_folder(folder) for folder in folders]
-    corpora = [corpus] if isinstance(corpus, str) else list(corpus)
+    corpora = [corpus] * len(folders) if isinstance(corpus, str) else list(corpus)
     options: dict[str, Any] = {
         "corpus": corpora,
         "data_folder": folders,

@@ -33,7 +33,7 @@ def prepare_sources(
     Parameters
     ----------
     sources : dict of dict
-        By name. ``corpus`` and ``data_folder`` name a reader and its folder, or are lists of them. ``weight``,
+        By name. ``corpus`` and ``data_folder`` name a reader and its folder, or several. ``weight``,
         ``num_speakers``, ``num_utterances`` and optionally ``min_frames``, ``max_frames`` and ``min_utterances`` shape
         its batches; further keys are those arguments of :func:`~speechtools.speaker.data.prepare` that differ from
         ``options``. A source of weight 0 is skipped, and one whose ``data_folder`` is empty if there are others.
@@ -134,12 +134,3 @@ def training_sources(
         for name, entry in sources.items()
         if name in stores
     ]
-
-
-def of_each(corpus: str, folders: list[str]) -> list[str]:
-    """Name a reader as often as there are folders, as a yaml needs it.
-
-    >>> of_each("kaldi", ["a", "b"])
-    ['kaldi', 'kaldi']
-    """
-    return [corpus] * len(folders)
