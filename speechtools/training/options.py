@@ -165,7 +165,9 @@ def _mismatch(defaults: dict, default: Any, value: Any) -> str:
             return "a mapping, as in {a: 1}"
         if default and all(map(tag, default.values())) and not value.keys() <= default.keys():
             return f"allowed: it has the keys {', '.join(default)}"
-        return next(filter(None, (_mismatch(defaults, default.get(key), entry) for key, entry in value.items())), "")
+        # Null removes an entry.
+        given = {key: entry for key, entry in value.items() if entry is not None}
+        return next(filter(None, (_mismatch(defaults, default.get(key), entry) for key, entry in given.items())), "")
     if isinstance(value, list | None) and not isinstance(default, bool | list):
         return ""
     kind, name = next((kind, name) for kind, name in _TYPES.items() if isinstance(default, kind))
