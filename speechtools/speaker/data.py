@@ -88,6 +88,7 @@ def prepare(
     name: str = "",
     max_utterances: int | None = None,
     heldout: Sequence[str] = (),
+    verified: bool = True,
     degradations: Sequence[str] = (),
     degraded_copies: int = 0,
     noise_folder: str | Path | Sequence[str | Path] = "",
@@ -125,6 +126,8 @@ def prepare(
     heldout : sequence of str
         Shell-style patterns of ids. The speakers with such an utterance are for the test, and no others. Without
         these, and with ``heldout_share`` 0, there is no test, unless the corpus has test speakers.
+    verified : bool
+        False: all speakers train, as where each has a single recording.
     degradations : sequence of str
         Chains, as in :func:`~speechtools.degradations.chain.parse_chain`, one of which is drawn for each copy.
     degraded_copies : int
@@ -157,6 +160,8 @@ def prepare(
     }
     if max_utterances is not None or heldout:  # the names of stores of earlier versions have none of these
         options |= {"max_utterances": max_utterances, "heldout": list(heldout)}
+    if not verified:
+        options["verified"] = False
     if degraded_copies:
         noise_folders = [noise_folder] if isinstance(noise_folder, (str, Path)) else list(noise_folder)
         options |= {"degradations": list(degradations), "degraded_copies": degraded_copies}
@@ -194,7 +199,10 @@ def prepare(
         if heldout:
             before = f"{corpora[number]}{number}-" if len(corpora) > 1 else ""
             utterances = with_heldout(utterances, heldout, before)
-        divided = split_speakers(utterances, heldout_share, valid_share, seed, valid_from="train", needs_test=not name)
+        divided = {"train": utterances}
+        if verified:
+            shares = heldout_share, valid_share, seed
+            divided = split_speakers(utterances, *shares, valid_from="train", needs_test=not name)
         for split, members in divided.items():
             groups[split] += members
     if heldout and not groups["test"]:

@@ -1,10 +1,13 @@
 """Several sources of speech for text-independent training, each a corpus or several (GE2E paper, section 2.3)."""
 
+import contextlib
+import functools
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from speechtools.core.checks import naming
+from speechtools.core.checks import check_arguments, checked_by, naming
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.registry import find
 from speechtools.core.spelling import did_you_mean
@@ -18,9 +21,68 @@ logger = logging.getLogger(__name__)
 #: Keys of a source that shape its batches; the others are arguments of :func:`~speechtools.speaker.data.prepare`.
 BATCH_KEYS = ("weight", "num_speakers", "num_utterances", "min_frames", "max_frames", "min_utterances")
 #: Arguments of :func:`~speechtools.speaker.data.prepare` that may differ from source to source.
-CORPUS_KEYS = ("corpus", "data_folder", "corpus_options", "max_utterances", "heldout", "heldout_share", "valid_share")
+CORPUS_KEYS = (
+    "corpus",
+    "data_folder",
+    "corpus_options",
+    "max_utterances",
+    "heldout",
+    "verified",
+    "heldout_share",
+    "valid_share",
+)
 
 
+def _used(sources: dict[str, dict]) -> dict[str, dict]:
+    """The sources that are trained on."""
+    used = {name: entry for name, entry in sources.items() if entry and entry.get("weight") != 0}
+    if len(used) > 1:
+        used = {name: entry for name, entry in used.items() if entry.get("data_folder", True)}
+    if not used:
+        raise ConfigError("There are no sources to train on. Give the folder of at least one, or add one.")
+    return used
+
+
+def _corpus_arguments(entry: dict, options: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of :func:`prepare` for a source."""
+    return options | {key: value for key, value in entry.items() if key not in BATCH_KEYS}
+
+
+@contextlib.contextmanager
+def _naming(name: str, used: dict[str, dict]) -> Iterator[None]:
+    """Put the name of a source before the message of an error in the block, if there are several."""
+    try:
+        yield
+    except SpeechtoolsError as error:
+        if len(used) == 1:
+            raise
+        raise type(error)(f"The source {name!r}: {error}") from error
+
+
+def _check_entry(name: str, entry: dict) -> None:
+    missing = [key for key in ("corpus", "num_speakers", "num_utterances", "weight") if key not in entry]
+    if missing:
+        keys = " and no ".join(missing)
+        raise ConfigError(f"The source {name!r} has no {keys}. Set them as in hparams/many_corpora.yaml.")
+    for key in entry:
+        if key not in BATCH_KEYS + CORPUS_KEYS:
+            near = did_you_mean(key, BATCH_KEYS + CORPUS_KEYS)
+            raise ConfigError(f"The source {name!r} has the unknown key {key!r}.{near}")
+    for corpus in [entry["corpus"]] if isinstance(entry["corpus"], str) else entry["corpus"]:
+        with naming("corpus"):
+            find(f"corpus/{corpus}")
+
+
+def _check(sources: dict[str, dict], options: dict[str, Any]) -> None:
+    """Check arguments of :func:`prepare_sources`."""
+    used = _used(sources)
+    for name, entry in used.items():
+        _check_entry(name, entry)
+        with _naming(name, used):
+            check_arguments(functools.partial(prepare, **_corpus_arguments(entry, options)))
+
+
+@checked_by(_check)
 def prepare_sources(
     sources: dict[str, dict],
     save_folder: str | Path = "prepared",
@@ -58,41 +120,18 @@ def prepare_sources(
     CorpusError
         A corpus cannot be read, or a set has fewer than two speakers. The message names the source.
     """
-    used = {name: entry for name, entry in sources.items() if entry and entry.get("weight") != 0}
-    if len(used) > 1:
-        used = {name: entry for name, entry in used.items() if entry.get("data_folder", True)}
-        if skipped := sorted(sources.keys() - used.keys()):
-            logger.info("Sources without a folder, or of weight 0, are skipped: %s", ", ".join(skipped))
-    if not used:
-        raise ConfigError("There are no sources to train on. Give the folder of at least one, or add one.")
-    for name, entry in used.items():
-        _check_entry(name, entry)
+    used = _used(sources)
+    if skipped := sorted(sources.keys() - used.keys()):
+        logger.info("Sources without a folder, or of weight 0, are skipped: %s", ", ".join(skipped))
     prepared = {}
     for name, entry in used.items():
-        arguments = options | {key: value for key, value in entry.items() if key not in BATCH_KEYS}
+        _check_entry(name, entry)
+        arguments = {"num_workers": num_workers, **_corpus_arguments(entry, options)}
         arguments["num_train_speakers"] = entry["num_speakers"] * world_size
-        if len(used) == 1:  # its name would tell nothing
-            prepared[name] = prepare(save_folder=save_folder, num_workers=num_workers, **arguments)
-            break
-        try:
-            prepared[name] = prepare(save_folder=save_folder, name=name, num_workers=num_workers, **arguments)
-        except SpeechtoolsError as error:
-            raise type(error)(f"The source {name!r}: {error}") from error
+        # The name of a single source would tell nothing.
+        with _naming(name, used):
+            prepared[name] = prepare(save_folder=save_folder, name=name if len(used) > 1 else "", **arguments)
     return prepared
-
-
-def _check_entry(name: str, entry: dict) -> None:
-    missing = [key for key in ("corpus", "num_speakers", "num_utterances", "weight") if key not in entry]
-    if missing:
-        keys = " and no ".join(missing)
-        raise ConfigError(f"The source {name!r} has no {keys}. Set them as in hparams/many_corpora.yaml.")
-    for key in entry:
-        if key not in BATCH_KEYS + CORPUS_KEYS:
-            near = did_you_mean(key, BATCH_KEYS + CORPUS_KEYS)
-            raise ConfigError(f"The source {name!r} has the unknown key {key!r}.{near}")
-    for corpus in [entry["corpus"]] if isinstance(entry["corpus"], str) else entry["corpus"]:
-        with naming("corpus"):
-            find(f"corpus/{corpus}")
 
 
 def training_sources(
