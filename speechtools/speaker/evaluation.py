@@ -131,7 +131,7 @@ def report(run: str | Path, results: dict[str, SpeakerResult], facts: dict) -> N
         They go to the results, and must contain ``trained_on``.
     """
     run = Path(run)
-    several = len(results) > 1
+    several = list(results) != ["main"]
     metrics_of = {name: result.metrics for name, result in results.items()}
     values = {"sources": metrics_of} if several else next(iter(metrics_of.values()))
     write_json(run / "results.json", facts | values)

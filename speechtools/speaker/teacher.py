@@ -28,7 +28,10 @@ _BATCH = 64
 class TeacherLoss(nn.Module):
     """1 − the cosine of the teacher's d-vectors and a linear function of the student's, averaged.
 
-    Without a teacher it has no parameters; :meth:`set_sizes` creates them.
+    Parameters
+    ----------
+    embedding_size, teacher_size : int
+        Of the student and of the teacher.
 
     Shape
     -----
@@ -36,16 +39,13 @@ class TeacherLoss(nn.Module):
 
     Examples
     --------
-    >>> loss = TeacherLoss()
-    >>> loss.set_sizes(2, 3)
+    >>> loss = TeacherLoss(2, 3)
     >>> bool(0 <= loss(torch.randn(4, 2), torch.randn(4, 3)) <= 2)
     True
     """
 
-    linear: nn.Linear
-
-    def set_sizes(self, embedding_size: int, teacher_size: int) -> None:
-        """Create the linear layer for the sizes of the student's and the teacher's d-vectors."""
+    def __init__(self, embedding_size: int, teacher_size: int):
+        super().__init__()
         self.linear = nn.Linear(embedding_size, teacher_size)
 
     def forward(self, dvectors: Tensor, targets: Tensor) -> Tensor:

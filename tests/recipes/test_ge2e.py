@@ -19,6 +19,7 @@ from speechtools.speaker.index import SpeakerRow
 from speechtools.speaker.store import SpeakerStore
 from tests.recipes.small import SPEAKER, results
 from tests.speaker.test_conversion import Linear, make, save_state
+from tests.speaker.test_data import write_corpus
 
 #: A train.py whose second process ends itself with SIGKILL after so many optimizer steps.
 RANK_DIES = f"""
@@ -122,9 +123,45 @@ def test_training_goes_on_from_a_converted_model(run, tmp_path):
     runs.one_message(train("third", "--start_from=/gone", "--hidden_size=8"), "folder /gone does not exist")
 
 
+def test_many_corpora_train_with_a_teacher_and_degraded_copies(run, tmp_path):
+    write_corpus(tmp_path / "a", speakers=9, utterances=3)
+    write_corpus(tmp_path / "b", speakers=6, utterances=2)
+    save_state(make(Linear), tmp_path / "weights.pt")
+    start = convert("resemblyzer", tmp_path / "weights.pt", tmp_path / "start", vad="energy")
+    entry = "corpus: folder, num_speakers: 2, num_utterances: 2"
+    sources = (
+        f"{{common-voice: {{data_folder: {tmp_path / 'a'}, heldout: ['spk[12]-*'], {entry}}}, "
+        f"recordings: {{data_folder: {tmp_path / 'b'}, {entry}}}, words: {{num_speakers: 4}}}}"
+    )
+    options = (
+        f"--sources={sources}",
+        f"--teacher={start}",
+        "--degradations=[clipping, loss]",
+        "--hidden_size=8",
+        "--proj_size=6",
+        "--valid_share=0.3",
+        "--steps_per_epoch=2",
+        "--number_of_epochs=2",
+    )
+    arguments = (f"--output_folder={tmp_path / 'run'}", f"--prepared_folder={tmp_path / 'prepared'}", *options)
+    output = runs.succeeded(runs.run("hparams/many_corpora.yaml", *arguments, cwd=SPEAKER.folder))
+    assert "skipped: main, runs, telephone, words" in output
+    saved = results(tmp_path / "run")
+    assert list(saved["sources"]) == ["common-voice"] and saved["teacher"] == str(start)
+    lines = (tmp_path / "run" / "train_log.txt").read_text().splitlines()
+    assert len(lines) == 2 and "valid eer" in lines[0]
+    trained = SpeakerVerification.from_hparams(tmp_path / "run" / "pretrained", run_opts={"device": "cpu"})
+    assert trained.embedding_size == 6 and trained.facts["teacher"] == str(start)
+    copies = sorted(path.name for path in (tmp_path / "prepared").glob("speakers-recordings-*/shards/*.npy"))
+    assert copies == ["train-0.1.npy", "train-0.2.npy", "train-0.npy"]
+
+
 @pytest.mark.parametrize(
     "option, message",
     [
+        ("--teacher=/gone", "folder /gone does not exist"),
+        ("--degraded_copies=1", "there are no degradations"),
+        ("--sources={main: null}", "no sources to train on"),
         ("--speakers_per_batch=64", "Lower speakers_per_batch"),
         ("--utterances_per_speaker=1", "utterances_per_speaker: 1 is not"),
         ("--num_enrolment=50", "Lower num_enrolment"),

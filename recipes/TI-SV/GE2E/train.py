@@ -84,7 +84,9 @@ if __name__ == "__main__":
     if hparams["teacher"]:
         trained = teacher.load_teacher(hparams["teacher"], hparams["sample_rate"], run_opts["device"])
         training.on_main_first(lambda: [teacher.add_targets(trained, store["train"]) for store in stores.values()])
-        hparams["modules"]["teacher_loss"].set_sizes(encoder.embedding_size, trained.embedding_size)
+        teacher_loss = teacher.TeacherLoss(encoder.embedding_size, trained.embedding_size)
+        hparams["modules"]["teacher_loss"] = teacher_loss
+        hparams["checkpointer"].add_recoverable("teacher_loss", teacher_loss)
 
     frames = hparams["min_frames"], hparams["max_frames"]
     sources = training_sources(hparams["sources"], stores, features, *frames, hparams["degraded_share"])
