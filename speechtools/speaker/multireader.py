@@ -18,7 +18,6 @@ from torch.utils.data import Dataset
 from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.core.registry import plugin
 from speechtools.speaker.batches import SpeakerBatch, SpeakerBatches, Store
-from speechtools.speaker.store import SpeakerStore
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ class Source:
     ----------
     name : str
         Name in messages.
-    store : SpeakerStore
+    store : Store
     num_speakers, num_utterances : int
         N and M of each process.
     weight : float
@@ -43,7 +42,7 @@ class Source:
     """
 
     name: str
-    store: SpeakerStore
+    store: Store
     num_speakers: int = 64
     num_utterances: int = 10
     weight: float = 1.0

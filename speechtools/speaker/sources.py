@@ -11,15 +11,26 @@ from speechtools.core.checks import check_arguments, checked_by, naming
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.registry import find
 from speechtools.core.spelling import did_you_mean
+from speechtools.speaker.batches import Store
 from speechtools.speaker.data import prepare
 from speechtools.speaker.multireader import Source
+from speechtools.speaker.relabelling import relabelled
 from speechtools.speaker.shards import SpeakerSets
 from speechtools.speaker.store import SpeakerStore
 
 logger = logging.getLogger(__name__)
 
 #: Keys of a source that shape its batches; the others are arguments of :func:`~speechtools.speaker.data.prepare`.
-BATCH_KEYS = ("weight", "num_speakers", "num_utterances", "min_frames", "max_frames", "min_utterances")
+BATCH_KEYS = (
+    "weight",
+    "num_speakers",
+    "num_utterances",
+    "min_frames",
+    "max_frames",
+    "min_utterances",
+    "merge_above",
+    "drop_below",
+)
 #: Arguments of :func:`~speechtools.speaker.data.prepare` that may differ from source to source.
 CORPUS_KEYS = (
     "corpus",
@@ -97,7 +108,7 @@ def prepare_sources(
     sources : dict of dict
         By name. ``corpus`` and ``data_folder`` name a reader and its folder, or several. ``weight``,
         ``num_speakers``, ``num_utterances`` and optionally ``min_frames``, ``max_frames`` and ``min_utterances`` shape
-        its batches; further keys are those arguments of :func:`~speechtools.speaker.data.prepare` that differ from
+        its batches, ``merge_above`` and ``drop_below`` correct its labels (see :func:`training_sources`); further keys are those arguments of :func:`~speechtools.speaker.data.prepare` that differ from
         ``options``. A source of weight 0 is skipped, and one whose ``data_folder`` is empty if there are others.
     save_folder : str or Path
         The stores of a source are in a subfolder named after it and the fingerprint of its options.
@@ -156,11 +167,15 @@ def training_sources(
         Lengths of the partial utterances of a source that has no others.
     degraded_share : float
         Share of the partial utterances that are of degraded copies.
+
+    Sources with ``merge_above`` or ``drop_below`` get the speakers of
+    :func:`~speechtools.speaker.relabelling.relabelled`, by the d-vectors of the teacher. Without a teacher, their
+    labels stay as they are, with a warning.
     """
     return [
         Source(
             name,
-            stores[name]["train"],
+            _with_right_labels(name, entry, stores[name]["train"]),
             entry["num_speakers"],
             entry["num_utterances"],
             entry["weight"],
@@ -173,3 +188,15 @@ def training_sources(
         for name, entry in sources.items()
         if name in stores
     ]
+
+
+def _with_right_labels(name: str, entry: dict, store: SpeakerStore) -> Store:
+    limits = {key: entry[key] for key in ("merge_above", "drop_below") if entry.get(key) is not None}
+    if not limits:
+        return store
+    if store.targets is None:
+        logger.warning(
+            "The labels of the source %s are not corrected, since that needs the d-vectors of a teacher.", name
+        )
+        return store
+    return relabelled(store, store.targets, **limits)
