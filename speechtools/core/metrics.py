@@ -11,8 +11,10 @@ mean_interval
     Confidence interval of a mean.
 logged_metrics
     Those of the paper, as a validation logs them.
-eer, eer_interval, min_dcf, det_curve
+eer, eer_interval, eer_bootstrap, min_dcf, det_curve
     Speaker verification, from the scores of target and non-target trials.
+cllr, min_cllr
+    Log-likelihood ratios of target and non-target trials, as they are and at best.
 """
 
 import math
@@ -230,15 +232,22 @@ def eer(target_scores: ArrayLike, nontarget_scores: ArrayLike) -> tuple[float, f
     0.5
     """
     p_miss, p_fa, thresholds = det_curve(target_scores, nontarget_scores)
+    rate, before, share = _crossing(p_miss, p_fa)
+    after = before + 1
+    high = thresholds[after] if np.isfinite(thresholds[after]) else thresholds[before]
+    place = 0.5 if share == 1 else share
+    return rate, float(thresholds[before] + place * (high - thresholds[before]))
+
+
+def _crossing(p_miss: np.ndarray, p_fa: np.ndarray) -> tuple[float, int, float]:
+    """Where rising and falling rates cross: the rate, the point before, and the share of the way to the next."""
     # The difference rises from -1 (all accepted) to 1 (all rejected).
     difference = p_miss - p_fa
     after = int(np.argmax(difference >= 0))
     before = after - 1
     share = -difference[before] / (difference[after] - difference[before])
     rate = p_miss[before] + share * (p_miss[after] - p_miss[before])
-    high = thresholds[after] if np.isfinite(thresholds[after]) else thresholds[before]
-    place = 0.5 if share == 1 else share
-    return float(rate), float(thresholds[before] + place * (high - thresholds[before]))
+    return float(rate), before, float(share)
 
 
 def eer_interval(rate: float, num_targets: int, num_nontargets: int, level: float = 0.95) -> tuple[float, float]:
@@ -281,6 +290,81 @@ def eer_interval(rate: float, num_targets: int, num_nontargets: int, level: floa
     return float(low), float(high)
 
 
+def eer_bootstrap(
+    scores: ArrayLike,
+    first_speakers: ArrayLike,
+    second_speakers: ArrayLike,
+    level: float = 0.95,
+    resamples: int = 200,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Confidence interval of an equal error rate: the percentile bootstrap over speakers.
+
+    Trials share speakers, so they are not independent, but speakers are. Each resample draws as many speakers as there
+    are, with replacement; a trial counts as often as its speaker was drawn, and a trial of two speakers as often as
+    both together (the product).
+
+    Parameters
+    ----------
+    scores : array-like
+        (trials,)
+    first_speakers, second_speakers : array-like
+        (trials,): the speakers of both sides. Target trials are those in which they are equal.
+    level : float
+        Probability that the interval contains the true rate.
+    resamples : int
+        Number of resamples; those without a target or a non-target trial are left out.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    low, high : float
+        In [0, 1].
+
+    Raises
+    ------
+    SpeechtoolsError
+        A kind of trials is missing, a score is NaN or infinite, the vectors differ in length, or ``level`` or
+        ``resamples`` is out of range.
+
+    Examples
+    --------
+    >>> firsts, seconds = ["a", "b", "c", "a", "a", "b"], ["a", "b", "c", "b", "c", "c"]
+    >>> eer_bootstrap([3.0, 4.0, 5.0, 0.0, 1.0, 2.0], firsts, seconds)
+    (0.0, 0.0)
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    firsts, seconds = np.asarray(first_speakers), np.asarray(second_speakers)
+    if scores.ndim != 1 or not scores.shape == firsts.shape == seconds.shape:
+        shapes = f"{scores.shape}, {firsts.shape} and {seconds.shape}"
+        raise SpeechtoolsError(f"Scores and speakers must be vectors of one length; got the shapes {shapes}.")
+    if not 0 < level < 1 or resamples < 1:
+        raise SpeechtoolsError(f"level={level}, resamples={resamples}: pass a level between 0 and 1, and resamples.")
+    _validate_groups("trials", target=scores[firsts == seconds], non_target=scores[firsts != seconds])
+    order = np.argsort(scores, kind="stable")
+    names, labels = np.unique(np.concatenate([firsts, seconds]), return_inverse=True)
+    first, second = (part[order] for part in labels.reshape(2, -1))
+    is_target = first == second
+    last_of_score = np.append(np.flatnonzero(np.diff(scores[order])), scores.size - 1)
+    rng, rates = np.random.default_rng(seed), []
+    for _ in range(resamples):
+        drawn = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names)).astype(np.float64)
+        weights = np.where(is_target, drawn[first], drawn[first] * drawn[second])
+        misses, rejections = (np.cumsum(np.where(kind, weights, 0.0)) for kind in (is_target, ~is_target))
+        # (trials,): weight of the trials of each kind up to each score
+        if misses[-1] == 0 or rejections[-1] == 0:
+            continue
+        p_miss = np.append(0.0, misses[last_of_score] / misses[-1])
+        p_fa = np.append(1.0, 1 - rejections[last_of_score] / rejections[-1])
+        rates.append(_crossing(p_miss, p_fa)[0])
+    if not rates:
+        raise SpeechtoolsError(f"None of {resamples} resamples has trials of both kinds. Use more speakers.")
+    tail = (1 - level) / 2
+    low, high = np.quantile(rates, [tail, 1 - tail])
+    return float(low), float(high)
+
+
 def min_dcf(
     target_scores: ArrayLike,
     nontarget_scores: ArrayLike,
@@ -302,6 +386,67 @@ def min_dcf(
     p_miss, p_fa, _ = det_curve(target_scores, nontarget_scores)
     cost = c_miss * p_target * p_miss + c_fa * (1 - p_target) * p_fa
     return float(cost.min() / min(c_miss * p_target, c_fa * (1 - p_target)))
+
+
+def cllr(target_llrs: ArrayLike, nontarget_llrs: ArrayLike) -> float:
+    """Cost of log-likelihood ratios, in bits (Brümmer and du Preez, 2006).
+
+    It measures both how well the ratios separate the trials and whether they are true. Ratios that are always 0 cost
+    1, and wrong ones more.
+
+    Parameters
+    ----------
+    target_llrs, nontarget_llrs : array-like
+        Natural logarithms of the likelihood ratios of target and non-target trials.
+
+    Raises
+    ------
+    SpeechtoolsError
+        A side has no trials, or a ratio is NaN or infinite.
+
+    Examples
+    --------
+    >>> cllr([0.0, 0.0], [0.0])
+    1.0
+    >>> round(cllr([2.0, 3.0], [-4.0]), 4)
+    0.0764
+    """
+    targets, nontargets = _validate_groups("trials", target=target_llrs, non_target=nontarget_llrs)
+    return float((np.logaddexp(0, -targets).mean() + np.logaddexp(0, nontargets).mean()) / (2 * math.log(2)))
+
+
+def min_cllr(target_scores: ArrayLike, nontarget_scores: ArrayLike) -> float:
+    """The lowest :func:`cllr` that a rising function of the scores can reach, in bits.
+
+    The best function is that of isotonic regression (pool adjacent violators). The difference between Cllr and this
+    value is what better calibration could gain.
+
+    Raises
+    ------
+    SpeechtoolsError
+        A side has no trials, or a score is NaN or infinite.
+
+    Examples
+    --------
+    >>> min_cllr([2.0, 3.0], [0.0, 1.0])
+    0.0
+    >>> min_cllr([1.0, 1.0], [1.0])
+    1.0
+    """
+    targets, nontargets = _validate_groups("trials", target=target_scores, non_target=nontarget_scores)
+    from scipy.optimize import isotonic_regression
+
+    values, place = np.unique(np.concatenate([targets, nontargets]), return_inverse=True)
+    # Both groups weigh the same, so that the prior is one half and the log odds are the log-likelihood ratio.
+    target_weights = np.bincount(place[: targets.size], minlength=values.size) / targets.size
+    nontarget_weights = np.bincount(place[targets.size :], minlength=values.size) / nontargets.size
+    weights = target_weights + nontarget_weights
+    probability = isotonic_regression(target_weights / weights, weights=weights).x
+    # (scores,): of a target
+    with np.errstate(divide="ignore", invalid="ignore"):  # a side without trials at a score costs nothing there
+        costs = np.where(target_weights > 0, -target_weights * np.log2(probability), 0.0)
+        costs += np.where(nontarget_weights > 0, -nontarget_weights * np.log2(1 - probability), 0.0)
+    return abs(float(costs.sum() / 2))
 
 
 def logged_metrics(results: Mapping[str, float | None]) -> dict[str, float]:

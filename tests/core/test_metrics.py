@@ -117,3 +117,79 @@ def test_the_interval_of_an_error_rate_is_the_exact_binomial_one():
     for arguments in ((0.1, 0, 5), (1.1, 5, 5), (0.1, 5, 5, 1.0)):
         with pytest.raises(SpeechtoolsError, match="out of range"):
             metrics.eer_interval(*arguments)
+
+
+def bits(targets, nontargets):
+    """Cllr by its definition, in plain Python."""
+    of_targets = [math.log2(1 + math.exp(-ratio)) for ratio in targets]
+    of_nontargets = [math.log2(1 + math.exp(ratio)) for ratio in nontargets]
+    return (sum(of_targets) / len(of_targets) + sum(of_nontargets) / len(of_nontargets)) / 2
+
+
+def pooled(targets, nontargets):
+    """The log-likelihood ratios of pool adjacent violators, in exact fractions: for each trial, of both kinds."""
+    values = sorted({*targets, *nontargets})
+    blocks = []  # shares of all targets and of all non-targets, and the scores
+    for value in values:
+        shares = [Fraction(side.count(value), len(side)) for side in (targets, nontargets)]
+        blocks.append([*shares, [value]])
+        # a / (a + b) must not fall
+        while len(blocks) > 1 and blocks[-2][0] * blocks[-1][1] >= blocks[-1][0] * blocks[-2][1]:
+            a, b, members = blocks.pop()
+            blocks[-1] = [blocks[-1][0] + a, blocks[-1][1] + b, blocks[-1][2] + members]
+    # Finite ratios in the place of infinite ones, whose cost is 0.
+    ratios = {v: math.log(a / b) if a and b else 700.0 if a else -700.0 for a, b, members in blocks for v in members}
+    return [[ratios[score] for score in side] for side in (targets, nontargets)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_cllr_is_that_of_its_definition_and_its_minimum_that_of_pooling(seed):
+    targets, nontargets = (side.tolist() for side in tied(seed))
+    assert metrics.cllr(targets, nontargets) == pytest.approx(bits(targets, nontargets), abs=1e-12)
+    least = metrics.min_cllr(targets, nontargets)
+    assert least == pytest.approx(bits(*pooled(targets, nontargets)), abs=1e-12)
+    # It depends on the order of the scores alone, and no rising function of them reaches less.
+    assert least == pytest.approx(metrics.min_cllr(*(np.exp(side) for side in (targets, nontargets))), abs=1e-12)
+    for scale, offset in ((1.0, 0.0), (0.3, 0.1), (4.0, -2.0)):
+        assert least <= metrics.cllr(*(scale * np.array(side) + offset for side in (targets, nontargets))) + 1e-12
+
+
+def test_true_ratios_of_normal_distributions_cost_the_minimum():
+    rng = np.random.default_rng(3)
+    targets, nontargets = rng.normal(1, 1, 40000), rng.normal(-1, 1, 40000)  # whose log-likelihood ratio is 2 x
+    least = metrics.min_cllr(targets, nontargets)
+    assert metrics.cllr(2 * targets, 2 * nontargets) == pytest.approx(least, abs=0.002)
+    assert metrics.cllr(targets, nontargets) > least + 0.02
+    assert metrics.cllr([-800.0], [800.0]) == pytest.approx(800 / math.log(2))  # without an overflow
+    for wrong in ([], [math.inf], [math.nan]):
+        for function in (metrics.cllr, metrics.min_cllr):
+            with pytest.raises(SpeechtoolsError, match="target"):
+                function(wrong, [0.0])
+
+
+def test_the_bootstrap_of_an_error_rate_draws_speakers():
+    rng = np.random.default_rng(4)
+
+    def interval(speakers, utterances, **options):
+        """Of speakers whose scores share an offset, as voices that are easily or hardly recognised."""
+        labels = np.repeat(np.arange(speakers), utterances)
+        first, second = (grid.ravel() for grid in np.meshgrid(labels, labels, indexing="ij"))
+        offset = rng.normal(size=speakers)
+        scores = 2.0 * (first == second) + offset[first] / 2 + offset[second] / 2 + rng.normal(size=len(first))
+        rate = metrics.eer(scores[first == second], scores[first != second])[0]
+        low, high = metrics.eer_bootstrap(scores, first, second, **options)
+        assert low <= rate <= high
+        return high - low
+
+    few, many = interval(6, 12), interval(60, 3)
+    assert 0 < many < few / 1.5  # more speakers say more, with as many target trials or fewer
+    scores, first = rng.normal(size=9), np.arange(9) // 3
+    assert metrics.eer_bootstrap(scores, first, np.arange(9) % 3) == metrics.eer_bootstrap(
+        3 * scores + 1, first, np.arange(9) % 3
+    )
+    with pytest.raises(SpeechtoolsError, match="one length"):
+        metrics.eer_bootstrap(scores, first, first[:4])
+    with pytest.raises(SpeechtoolsError, match="level=1"):
+        metrics.eer_bootstrap(scores, first, np.arange(9) % 3, level=1)
+    with pytest.raises(SpeechtoolsError, match="no non-target"):
+        metrics.eer_bootstrap(scores, first, first)
