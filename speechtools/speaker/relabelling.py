@@ -91,8 +91,8 @@ def relabelled(
             groups.append(kept.tolist())
     if len(groups) < 2:
         raise CorpusError(
-            f"merge_above={merge_above} and drop_below={drop_below} leave {len(groups)} speaker(s) of {store.manifest}. "
-            "Raise the first, or lower the second."
+            f"merge_above={merge_above} and drop_below={drop_below} leave {len(groups)} speaker(s) of "
+            f"{store.manifest}. Raise the first, or lower the second."
         )
     sounds = f"{len(members)} speakers sound like {len(groups)}"
     logger.info("%s: %s, and %d of %d utterances are left out.", store.manifest, sounds, dropped, len(store))

@@ -108,8 +108,9 @@ def prepare_sources(
     sources : dict of dict
         By name. ``corpus`` and ``data_folder`` name a reader and its folder, or several. ``weight``,
         ``num_speakers``, ``num_utterances`` and optionally ``min_frames``, ``max_frames`` and ``min_utterances`` shape
-        its batches, ``merge_above`` and ``drop_below`` correct its labels (see :func:`training_sources`); further keys are those arguments of :func:`~speechtools.speaker.data.prepare` that differ from
-        ``options``. A source of weight 0 is skipped, and one whose ``data_folder`` is empty if there are others.
+        its batches; ``merge_above`` and ``drop_below`` correct its labels (see :func:`training_sources`). Further keys
+        are those arguments of :func:`~speechtools.speaker.data.prepare` that differ from ``options``. A source of
+        weight 0 is skipped, and one whose ``data_folder`` is empty if there are others.
     save_folder : str or Path
         The stores of a source are in a subfolder named after it and the fingerprint of its options.
     num_workers : int, optional

@@ -35,6 +35,7 @@ def opened(sets):
 
 
 def test_sources_have_stores_of_their_own_and_a_test_only_where_they_are_given_one(corpus, other, tmp_path):
+    lengths = {"min_frames": 50, "max_frames": 60}
     sources = {
         "main": None,
         "read": ENTRY | {"data_folder": [str(corpus), str(other)], "heldout": ["spk[12]-*"], "max_utterances": 3},
