@@ -39,15 +39,7 @@ def test_sources_have_stores_of_their_own_and_a_test_only_where_they_are_given_o
     sources = {
         "main": None,
         "read": ENTRY | {"data_folder": [str(corpus), str(other)], "heldout": ["spk[12]-*"], "max_utterances": 3},
-        "single": ENTRY
-        | {
-            "data_folder": str(other),
-            "min_utterances": 1,
-            "verified": False,
-            "min_frames": 50,
-            "max_frames": 60,
-            "weight": 0.5,
-        },
+        "single": ENTRY | {"data_folder": str(other), "min_utterances": 1, "verified": False, "weight": 0.5} | lengths,
         "absent": ENTRY | {"data_folder": ""},
         "silenced": ENTRY | {"data_folder": "/gone", "weight": 0},
     }
