@@ -12,7 +12,7 @@ import soundfile
 
 from speechtools.core.files import fingerprint
 
-#: Longer values are stored as their fingerprint: libsndfile drops a long comment of a WAV file.
+#: Values that are longer as JSON are stored as their fingerprint: libsndfile drops a long comment of a WAV file.
 _LONGEST_VALUE = 200
 
 
@@ -37,7 +37,7 @@ def as_comment(command: str, settings: Mapping[str, Any]) -> str:
 def stored(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The values of settings as files store them."""
     return {
-        key: fingerprint({key: value}) if isinstance(value, str) and len(value) > _LONGEST_VALUE else value
+        key: fingerprint({key: value}) if isinstance(value, str) and len(json.dumps(value)) > _LONGEST_VALUE else value
         for key, value in settings.items()
     }
 

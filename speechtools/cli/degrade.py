@@ -244,33 +244,15 @@ def _check_resumed(
     kept: "list[Task]", tables: Sequence[Table], sample_rate: int | None, channel: "Channel", noise: str | None
 ) -> None:
     """Raise an error if an output of an earlier run, or its row in the table, was written with other options."""
-    from speechtools.audio.settings import read_settings
-    from speechtools.degradations.files import noise_identity, possible_rates, settings
+    from speechtools.degradations.files import noise_identity, settings
 
-    for number, task in enumerate(kept):
-        rows: dict[str, Any] = {table.path: table.earlier_row(task.output) for table in tables}
-        for path, row in rows.items():
-            if (row.chain, row.seed) != (task.chain, task.seed):
-                raise ConfigError(
-                    f"{printable(path)} was written with another --chain or --seed: {printable(task.output)} has "
-                    f"{row.chain!r} there. Use the same options, or choose another output."
-                )
-        # Without the option, it shows in any recording; opening all of them takes time.
-        if sample_rate or number == 0:
-            rates = {path: row.sample_rate for path, row in rows.items()}
-            if earlier := read_settings(task.output, "degrade"):
-                rates[str(task.output)] = earlier.get("sample_rate")
-            for path, rate in rates.items():
-                if rate not in possible_rates(task.path, sample_rate):
-                    raise ConfigError(
-                        f"{printable(path)} was written with another --sample_rate: "
-                        f"{printable(task.output)} has {rate} Hz. Use the same options, or choose another output."
-                        if path != str(task.output)
-                        else f"{printable(path)} was written with another --sample_rate: it has {rate} Hz. Use the "
-                        "same options, or choose another output."
-                    )
+    for task in kept:
+        columns: dict[str, Any] = {"chain": task.chain, "seed": task.seed}
+        columns |= {"sample_rate": sample_rate} if sample_rate else {}
+        for table in tables:
+            table.check_settings([task.output], columns)
     noises = noise_identity(noise or "") if kept else ""
-    check_settings("degrade", ((task.output, settings(task, channel, noises)) for task in kept))
+    check_settings("degrade", ((task.output, settings(task, sample_rate, channel, noises)) for task in kept))
 
 
 def _rows(results: "Iterable[Degraded]", done: "list[Degraded]") -> "Iterator[tuple[DegradeRow, dict[str, Any]]]":

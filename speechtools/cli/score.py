@@ -26,7 +26,7 @@ from speechtools.cli.common import (
     unique_stems,
 )
 from speechtools.cli.explain import Explainer, explain_options, make_explainer
-from speechtools.cli.tables import Table, is_finished, open_tables, print_summary, table_options, write_all
+from speechtools.cli.tables import is_finished, open_tables, print_summary, table_options, write_all
 from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.rows import Row
 
@@ -44,6 +44,9 @@ class ScoreRow(Row):
     degraded_seconds: float | None = None
     scale: str | None = None
     model: str | None = None
+    model_id: str | None = None
+    channel: str | None = None
+    below: float | None = None
     error: str | None = None
 
 
@@ -140,15 +143,16 @@ def score(
     row_model = score_row(net.measure_names)
     tables = open_tables(row_model, csv_path, jsonl_path, overwrite, resume)
     remaining = [path for path in files if not is_finished(path, tables)]
-    model = model or net.BUNDLED.name
     below = default_threshold(net.measure) if below is None else below
     explainer = make_explainer(explain, num_regions, order, net, below)
-    if earlier := [path for path in files if is_finished(path, tables)]:
-        check_resumed(next(score_rows(net, model, earlier[:1], 1, below, {}, channel))[0], tables)
+    settings = {"model_id": net.model_id, "channel": str(channel), "below": below}
+    for table in tables:
+        table.check_settings(files, settings | {"explain": explain})
+    settings["model"] = model or net.BUNDLED.name
     if not tables and sys.stdout.isatty():
         print(f"# {describe_scale(net.scale, net.measure)}\n# score\tfile")
     rows, columns = [], measure_columns(net.measure_names)
-    results = score_rows(net, model, remaining, batch_size, below, plots, channel, explainer)
+    results = score_rows(net, remaining, batch_size, settings, plots, channel, explainer)
     for row in write_all(results, tables, files):
         lines = explainer.lines.pop(row.file, []) if explainer else []
         if row.score is not None and (not tables or (lines and not any(table.is_stream for table in tables))):
@@ -161,22 +165,6 @@ def score(
         summary += f", {len(files) - len(remaining)} before"
     print_summary(summary, tables)
     return print_problems(f"not scored: {row.error}" for row in failed)
-
-
-def check_resumed(row: ScoreRow, tables: Iterable[Table]) -> None:
-    """Raise a :class:`ConfigError` if tables of an earlier run have other results for a recording, scored again."""
-    if row.error:  # it was moved or deleted
-        return
-    for table in tables:
-        earlier = table.earlier_row(row.file)
-        for column, tolerance in (("score", 0.01), ("degraded_seconds", 0.1)):
-            before, now = getattr(earlier, column), getattr(row, column)
-            if (before is None) != (now is None) or (now is not None and abs(before - now) > tolerance):
-                raise ConfigError(
-                    f"{printable(table.path)} was written with another model, --channel or --below, or {row.file} has "
-                    f"changed: its {column} is {before} there and {now} now. Use the same options, or choose another "
-                    "output."
-                )
 
 
 def describe_scale(name: str, scale: Any) -> str:
@@ -201,19 +189,22 @@ def describe_scale(name: str, scale: Any) -> str:
 
 def score_rows(
     net: Any,
-    model: str,
     paths: list[Path],
     batch_size: int,
-    below: float | None,
+    settings: Mapping[str, Any],
     plots: Mapping[Path, Path],
     channel: "Channel",
     explainer: Explainer | None = None,
 ) -> Iterator[tuple[ScoreRow, dict[str, Any]]]:
-    """Yield a row for each recording, in order, and its frames for the JSON lines; draw its plot, if it has one."""
+    """Yield a row for each recording, in order, and its frames for the JSON lines; draw its plot, if it has one.
+
+    All rows have the ``settings``: the columns ``model``, ``model_id``, ``channel`` and ``below``.
+    """
+    below = settings["below"]
     row_model, columns = score_row(net.measure_names), measure_columns(net.measure_names)
     for path, report in progress(net.assess_files(paths, batch_size, channel=channel), "scoring", len(paths)):
         if isinstance(report, AudioError):
-            yield row_model(file=str(path), error=str(report)), {}
+            yield row_model(file=str(path), error=str(report), **settings), {}
             continue
         regions = [] if below is None else report.degraded_regions(below)
         degraded = None if below is None else [[round(r.start, 3), round(r.end, 3), round(r.score, 3)] for r in regions]
@@ -221,6 +212,7 @@ def score_rows(
             "degraded_regions": degraded,
             "times": [round(float(time), 4) for time in report.times],
             "frame_scores": [round(float(value), 4) for value in report.frame_scores],
+            "explain": explainer is not None,
         }
         if explainer:
             frames |= explainer.explain(str(path), report)
@@ -245,8 +237,8 @@ def score_rows(
             seconds=round(report.duration, 3),
             degraded_seconds=None if below is None else round(sum(region.end - region.start for region in regions), 3),
             scale=net.scale,
-            model=model,
             error=error,
+            **settings,
             **{column: round(report.measures[name], 4) for name, column in columns.items()},
         )
         yield row, frames

@@ -110,9 +110,30 @@ class Table(abc.ABC):
         if not lines:
             self.stream.write(self._header())
 
-    def earlier_row(self, path: str | Path) -> Row | None:
-        """The row of an earlier run about a finished recording."""
-        return parse_row(self.model, self._cells(self.finished[file_cell(path)]))
+    def check_settings(self, files: Iterable[str | Path], settings: Mapping[str, Any]) -> None:
+        """Raise an error if lines of an earlier run about ``files`` were written with other settings.
+
+        Parameters
+        ----------
+        files : iterable of str or Path
+            Recordings, finished or not.
+        settings : mapping
+            Values by column. Those that a line does not have, such as details in a CSV file, are not compared.
+
+        Raises
+        ------
+        ConfigError
+            The first such line, and the options that differ.
+        """
+        for file in map(file_cell, files):
+            cells = self._cells(self.finished[file]) if file in self.finished else {}
+            columns = [key for key, value in settings.items() if cells.get(key, as_cell(value)) != as_cell(value)]
+            if columns:
+                options = " and ".join(f"--{column.removesuffix('_id')}" for column in columns)
+                raise ConfigError(
+                    f"{printable(self.path)} was written with another {options}, as its line about {printable(file)} "
+                    "shows. Use the same options, or choose another output."
+                )
 
     def write(self, row: Row, details: Mapping[str, Any]) -> None:
         """Add a row; ``details`` are for formats that are not flat."""

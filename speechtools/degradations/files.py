@@ -103,7 +103,7 @@ def degrade_files(
 ) -> Iterator[Degraded]:
     """Degrade recordings, and write them as mono 16-bit files of the same length.
 
-    The comment of each file has its :func:`settings` and sample rate.
+    The comment of each file has its :func:`settings`.
 
     Parameters
     ----------
@@ -188,17 +188,20 @@ def plan_tasks(
     return tasks
 
 
-def settings(task: Task, channel: Channel, noises: str) -> dict[str, str | int]:
-    """What the samples of an output depend on, beside the recording and the sample rate, by option.
+def settings(task: Task, sample_rate: int | None, channel: Channel, noises: str) -> dict[str, str | int | None]:
+    """What the samples of an output depend on, beside the recording, by option.
 
     Parameters
     ----------
     task : Task
+    sample_rate : int or None
+        As in :func:`degrade_files`, not the rate of the output.
     channel : int or "mix"
     noises : str
         :func:`noise_identity` of the noise folder.
     """
-    return {"chain": task.chain, "seed": task.seed, "channel": channel, "noise": noises}
+    noise = {"channel": channel, "noise": noises}
+    return {"chain": task.chain, "seed": task.seed, "sample_rate": sample_rate} | noise
 
 
 def noise_identity(noise_folder: str | Path) -> str:
@@ -306,22 +309,11 @@ def _degrade(task: Task, sample_rate: int | None, channel: Channel, noise_folder
         return _failed(task, as_audio_error(error, task.path))
     assert result.sample_rate is not None
     try:
-        comment = as_comment("degrade", settings(task, channel, noises) | {"sample_rate": result.sample_rate})
+        comment = as_comment("degrade", settings(task, sample_rate, channel, noises))
         audio.write(task.output, degraded, result.sample_rate, comment)
     except AudioError as error:
         return _failed(task, error)
     return result
-
-
-def possible_rates(path: str | Path, sample_rate: int | None = None) -> list[int]:
-    """The rates in Hz at which a recording may be degraded, the first if the chain can run at it.
-
-    Raises
-    ------
-    AudioError
-        The recording cannot be read.
-    """
-    return [sample_rate] if sample_rate else _rates(AudioSource(path, DEFAULT_RATE, takes_pipes=True))
 
 
 def _rates(source: AudioSource) -> list[int]:

@@ -216,9 +216,10 @@ def test_a_killed_run_is_resumed(call, refused, tone, tmp_path):
 
 def test_a_run_is_resumed_at_the_same_rate_only(call, refused, tone, tmp_path):
     write(tmp_path / "in" / "a.wav", tone(1.0))
-    for options, other in (([], [8000]), (["--sample_rate", 8000], [None, 16000])):
-        command = ["degrade", tmp_path / "in", tmp_path / f"out{len(options)}", "--chain", "clipping"]
-        command += ["--csv", tmp_path / f"{len(options)}.csv"]
+    for rate, other in ((None, [8000]), (8000, [None, 16000]), (16000, [None, 8000])):
+        options = ["--sample_rate", rate] if rate else []
+        command = ["degrade", tmp_path / "in", tmp_path / f"out{rate}", "--chain", "clipping"]
+        command += ["--csv", tmp_path / f"{rate}.csv"]
         assert call(*command, *options)[0] == call(*command, *options, "--resume")[0] == 0
         for rate in other:
             wrong = ["--sample_rate", rate] if rate else []

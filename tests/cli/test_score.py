@@ -248,7 +248,7 @@ def test_overwrite_replaces_another_file_but_never_a_recording(score, refused, r
 
 def test_tables_on_the_standard_output(call, recordings, pretrained):
     status, output, errors = call("score", recordings, "--model", pretrained, "--csv", "-")
-    assert status == 0 and output.splitlines()[0] == "file,score,seconds,degraded_seconds,scale,model,error"
+    assert status == 0 and output.splitlines()[0] == ",".join(ScoreRow.columns())
     assert len(output.splitlines()) == 4 and "3 recordings scored" in errors
     output = call("score", recordings, "--model", pretrained, "--jsonl", "-")[1]
     assert [json.loads(line)["error"] for line in output.splitlines()] == [None] * 3
@@ -344,8 +344,23 @@ def test_a_table_of_another_model_is_not_continued(score, refused, recordings, t
         path = tmp_path / f"scores.{table[2:]}"
         score("--below", "0.1", table, path)
         message = refused("score", recordings, *model, *options, table, path, "--resume")
-        assert "another model" in message, message
+        assert f"another {options[0]}" in message, message
     assert score("--below", "0.1", "--resume")[3] == before
+
+
+@pytest.mark.parametrize("table", ["--csv", "--jsonl"])
+def test_settings_are_compared_even_if_no_result_shows_them(call, refused, recordings, tmp_path, pretrained, table):
+    """Mono recordings without a degraded part have the same results with other options."""
+    command = ["score", recordings, "--model", pretrained, table, tmp_path / "scores"]
+    assert call(*command, "--below", "-9")[0] == 0
+    before = (tmp_path / "scores").read_bytes()
+    for options, name in ((["--below", "-8"], "--below"), (["--below", "-9", "--channel", 0], "--channel")):
+        assert f"another {name}" in refused(*command, *options, "--resume")
+    if table == "--jsonl":
+        assert "another --explain" in refused(*command, "--below", "-9", "--explain", "--resume")
+    os.remove(recordings / "a.wav")  # its line goes, the others decide
+    assert "another --below" in refused(*command, "--below", "-8", "--resume")
+    assert (tmp_path / "scores").read_bytes() == before
 
 
 def test_two_tables_are_two_files(refused, recordings, tmp_path):
