@@ -68,7 +68,9 @@ class VoiceSpeed(nn.Module):
         for number, change in enumerate(self.changes):
             rows = torch.nonzero(numbers == number).flatten().to(wavs.device)
             if len(rows):
-                at_speed = change(by_speaker[rows].flatten(0, 1))[:, :samples]
+                # Waveforms are resampled in their own precision, whatever that of the training.
+                with torch.autocast(wavs.device.type, enabled=False):
+                    at_speed = change(by_speaker[rows].flatten(0, 1))[:, :samples]
                 output[rows] = at_speed.view(len(rows), num_utterances, samples)
         return output.flatten(0, 1)
 

@@ -32,6 +32,17 @@ def test_a_speaker_has_one_speed_in_all_its_utterances():
     assert (heard == heard[:, :1]).all() and np.abs(heard - np.round(heard / 50) * 50).max() < 2
 
 
+def test_mixed_precision_changes_no_speed():
+    """Training in bfloat16 runs the augmentation under autocast."""
+    change, wavs = augmentation.VoiceSpeed([90, 110]), tones([500.0] * 6)
+    torch.manual_seed(0)
+    expected = change(wavs, num_utterances=3)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        changed = change(wavs, num_utterances=3)
+    assert changed.dtype == torch.float32 and torch.equal(changed, expected)
+
+
 def test_impossible_and_disabled_augmentation(tmp_path):
     for speeds in ([], [100, 20], [300]):
         with pytest.raises(ConfigError, match="speeds="):
