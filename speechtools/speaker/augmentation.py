@@ -45,6 +45,11 @@ class VoiceSpeed(nn.Module):
         In percent.
     sample_rate : int
 
+    Attributes
+    ----------
+    unchanged : Tensor
+        (speakers,): whether a speaker of the last batch kept their own speed.
+
     Examples
     --------
     >>> VoiceSpeed([90, 110])(torch.randn(4, 22000), num_utterances=2).shape
@@ -56,7 +61,9 @@ class VoiceSpeed(nn.Module):
         if not speeds or min(speeds) < 50 or max(speeds) > 200:
             raise ConfigError(f"speeds={list(speeds)} must be percents between 50 and 200.")
         self.fastest = max(speeds)
+        self.speeds = torch.tensor(list(speeds))
         self.changes = nn.ModuleList(SpeedPerturb(sample_rate, [speed]) for speed in speeds)
+        self.unchanged = torch.zeros(0, dtype=torch.bool)
 
     def forward(self, wavs: Tensor, num_utterances: int) -> Tensor:
         """Change the speed of wavs (batch, samples), with ``num_utterances`` of each speaker in turn."""
@@ -65,6 +72,7 @@ class VoiceSpeed(nn.Module):
         # (speakers, utterances, samples)
         output = by_speaker[:, :, :samples].clone()
         numbers = torch.randint(len(self.changes), (len(by_speaker),))
+        self.unchanged = self.speeds[numbers] == 100
         for number, change in enumerate(self.changes):
             rows = torch.nonzero(numbers == number).flatten().to(wavs.device)
             if len(rows):
@@ -81,6 +89,11 @@ class WaveformAugmenter(nn.Module):
     def __init__(self, voice_speed: VoiceSpeed | None, others: Augmenter):
         super().__init__()
         self.voice_speed, self.others = voice_speed, others
+
+    @property
+    def unchanged(self) -> Tensor | None:
+        """Whether each speaker (speakers,) of the last batch kept their own speed; None if all did."""
+        return None if self.voice_speed is None else self.voice_speed.unchanged
 
     def forward(self, wavs: Tensor, num_utterances: int) -> Tensor:
         """Augment wavs (batch, samples), with ``num_utterances`` of each speaker in turn."""

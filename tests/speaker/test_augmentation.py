@@ -29,6 +29,7 @@ def test_a_speaker_has_one_speed_in_all_its_utterances():
     heard = np.array([pitch(wav) for wav in changed]).reshape(20, 3)
     # Faster is higher: 450, 500 and 550 Hz.
     assert set(np.round(heard[:, 0] / 50) * 50) == {450.0, 500.0, 550.0}
+    assert change.unchanged.tolist() == (np.round(heard[:, 0] / 50) == 10).tolist()
     assert (heard == heard[:, :1]).all() and np.abs(heard - np.round(heard / 50) * 50).max() < 2
 
 

@@ -52,6 +52,11 @@ def test_the_loss_is_one_minus_the_mean_cosine():
     mapped = student.float() @ loss.linear.weight.T + loss.linear.bias
     cosines = [float((m @ t / m.norm() / t.norm()).detach()) for m, t in zip(mapped, target.float(), strict=True)]
     assert loss(student.float(), target).item() == pytest.approx(1 - np.mean(cosines), abs=1e-6)
+    silenced = target.clone()
+    silenced[[1, 3]] = 0
+    heard = [cosines[row] for row in (0, 2, 4)]
+    assert loss(student.float(), silenced).item() == pytest.approx(1 - np.mean(heard), abs=1e-6)
+    assert loss(student.float(), 0 * target).item() == 0
 
 
 def test_mistakes(folder):

@@ -38,9 +38,12 @@ class SpeakerBrain(training.DVectorBrain):
 
     def source_features(self, part):
         """Return the features of one source's batch, augmented if the yaml says so."""
-        wavs = part.wavs
+        wavs, num_utterances = part.wavs, len(part.wavs) // len(part.speakers)
         if self.hparams.augment:
-            wavs = self.hparams.augment(wavs, len(wavs) // len(part.speakers))
+            wavs = self.hparams.augment(wavs, num_utterances)
+            if part.targets is not None and self.hparams.augment.unchanged is not None:  # the teacher heard no others
+                heard = self.hparams.augment.unchanged.repeat_interleave(num_utterances)
+                part.targets = part.targets * heard.to(part.targets).unsqueeze(1)
         feats = self.modules.features(wavs)
         return self.hparams.augment_feats(feats) if self.hparams.augment_feats else feats
 
