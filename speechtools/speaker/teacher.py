@@ -85,6 +85,19 @@ def add_targets(teacher: SpeakerEncoder, store: SpeakerStore) -> None:
     store.targets = np.load(path)
 
 
+def centred(targets: np.ndarray) -> np.ndarray:
+    """Subtract the mean of d-vectors (utterances, size), and scale them to length 1.
+
+    What all d-vectors of a corpus have in common would dominate their cosines. In encoders that end in a ReLU, whose
+    d-vectors have no negative elements, it is most of them.
+
+    >>> centred(np.array([[1.0, 0.0], [1.0, 2.0]], np.float32)).tolist()
+    [[0.0, -1.0], [0.0, 1.0]]
+    """
+    centred_targets = targets - targets.mean(axis=0)
+    return centred_targets / np.maximum(np.linalg.norm(centred_targets, axis=1, keepdims=True), 1e-12)
+
+
 @torch.no_grad()
 def _targets(teacher: SpeakerEncoder, store: SpeakerStore) -> np.ndarray:
     targets = np.empty((len(store), teacher.embedding_size), np.float32)

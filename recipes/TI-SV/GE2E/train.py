@@ -93,6 +93,9 @@ if __name__ == "__main__":
 
     frames = hparams["min_frames"], hparams["max_frames"]
     sources = training_sources(hparams["sources"], stores, features, *frames, hparams["degraded_share"])
+    if hparams["teacher"]:
+        for source in sources:
+            source.store.targets = teacher.centred(source.store.targets)
     reader = speechtools.build(f"reader/{hparams['reader_name']}", sources=sources, seed=hparams["seed"], **ranks)
     steps = StepSampler(hparams["steps_per_epoch"])
     train_loader = training.make_loader(reader, num_workers=hparams["num_workers"], steps=steps)
