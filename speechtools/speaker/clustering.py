@@ -1,7 +1,8 @@
 """Cluster the d-vectors of a conversation by speaker, and smooth the labels over time.
 
-The clusters are those of spectral clustering as in "Speaker Diarization with LSTM" (Wang et al., ICASSP 2018), by the
-package ``spectralcluster`` of its authors. The labels over time are the best path of a hidden Markov model whose states
+If the number of speakers is given, the clusters are those of spectral clustering as in "Speaker Diarization with LSTM"
+(Wang et al., ICASSP 2018), by the package ``spectralcluster`` of its authors; otherwise average linkage finds them. The
+labels over time are the best path of a hidden Markov model whose states
 are the speakers.
 """
 
@@ -18,10 +19,8 @@ from speechtools.core.installation import optional_package
 MAX_PIECES = 400
 #: Windows of a piece, at most, whose d-vectors are averaged before they are clustered.
 PIECE_WINDOWS = 4
-#: Pieces with on average more than this share of the threshold of utterances as cosine are of one speaker.
-THRESHOLD_SHARE = 0.8
-#: Pieces whose best division has a smaller silhouette are of one speaker, too.
-MIN_SILHOUETTE = 0.25
+#: Clusters of pieces are of one speaker if their cosine is on average larger than this share of the threshold.
+THRESHOLD_SHARE = 1.05
 #: Least speech (s) of a speaker, if their number is estimated.
 MIN_SPEAKER_SECONDS = 4.0
 #: Rounds of labelling the times and adapting the speakers to them.
@@ -75,7 +74,8 @@ def piece_numbers(regions: np.ndarray, size: int = PIECE_WINDOWS) -> np.ndarray:
 def cluster_windows(windows: Windows, num_speakers: int | None, max_speakers: int, threshold: float) -> np.ndarray:
     """Centroids of the speakers' d-vectors, (speakers, emb), of length 1.
 
-    The mean d-vectors of pieces of consecutive windows are clustered.
+    The mean d-vectors of pieces of consecutive windows are clustered: into a given number of speakers by spectral
+    clustering, otherwise by average linkage, of which clusters with less than :data:`MIN_SPEAKER_SECONDS` are left out.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def cluster_windows(windows: Windows, num_speakers: int | None, max_speakers: in
     Raises
     ------
     SpeechtoolsError
-        The package spectralcluster is not installed.
+        A number is given, and the package spectralcluster is not installed.
     """
     numbers = piece_numbers(windows.regions)
     sums = np.zeros((numbers[-1] + 1, windows.dvectors.shape[1]))
@@ -105,80 +105,27 @@ def cluster_windows(windows: Windows, num_speakers: int | None, max_speakers: in
         kept = longest[np.linspace(0, len(longest) - 1, MAX_PIECES).round().astype(int)]
         pieces, seconds = pieces[kept], seconds[kept]
     if num_speakers is not None:
-        labels = spectral_labels(pieces, num_speakers)
-    elif max_speakers == 1 or is_single(pieces, seconds, THRESHOLD_SHARE * threshold):
-        labels = np.zeros(len(pieces), dtype=np.int64)
-    else:
-        labels = best_labels(pieces, seconds, max_speakers)
-    return centroids(pieces, seconds, labels)
+        return centroids(pieces, seconds, spectral_labels(pieces, num_speakers))
+    labels = linked_labels(pieces, THRESHOLD_SHARE * threshold)
+    totals = np.bincount(labels, seconds)
+    longest = np.argsort(-totals, kind="stable")[:max_speakers]
+    longest = longest[: max(1, np.count_nonzero(totals[longest] >= MIN_SPEAKER_SECONDS))]
+    return centroids(pieces, seconds, labels)[longest]
 
 
-def is_single(dvectors: np.ndarray, seconds: np.ndarray, min_cosine: float) -> bool:
-    """Whether pieces of speech are of one speaker, apart from some that are too short to tell.
+def linked_labels(dvectors: np.ndarray, min_cosine: float) -> np.ndarray:
+    """Labels (n,), 0 and up, of d-vectors (n, emb) by average linkage.
 
-    Clusters whose pieces have on average a larger cosine than ``min_cosine`` are merged. There is one speaker if at
-    most one cluster has :data:`MIN_SPEAKER_SECONDS` of speech.
+    Clusters are merged as long as the cosines between them are on average ``min_cosine`` or more.
 
-    Parameters
-    ----------
-    dvectors : np.ndarray
-        (pieces, emb), of length 1.
-    seconds : np.ndarray
-        (pieces,): the speech in each piece.
-
-    Examples
-    --------
-    >>> dvectors, seconds = np.array([[1.0, 0.0], [0.6, 0.8]]), np.array([9.0, 5.0])
-    >>> is_single(dvectors, seconds, 0.5), is_single(dvectors, seconds, 0.7)
-    (True, False)
+    >>> linked_labels(np.array([[1.0, 0.0], [0.6, 0.8]]), 0.5).tolist()
+    [0, 0]
     """
     if len(dvectors) == 1:
-        return True
+        return np.zeros(1, dtype=np.int64)
     distances = 1.0 - np.clip(dvectors @ dvectors.T, -1.0, 1.0)
     tree = hierarchy.linkage(distances[np.triu_indices(len(dvectors), 1)], "average")
-    labels = hierarchy.fcluster(tree, 1.0 - min_cosine, "distance")
-    return bool(np.count_nonzero(np.bincount(labels, seconds) >= MIN_SPEAKER_SECONDS) <= 1)
-
-
-def best_labels(dvectors: np.ndarray, seconds: np.ndarray, max_speakers: int) -> np.ndarray:
-    """Labels (pieces,) of the spectral clustering into up to ``max_speakers`` clusters with the largest silhouette.
-
-    The largest ratio of eigenvalues, which the package offers, finds fewer of many speakers. A division with a cluster
-    of less than :data:`MIN_SPEAKER_SECONDS` of speech is not considered. All labels are 0 if no division has a
-    silhouette of :data:`MIN_SILHOUETTE`.
-    """
-    best, labels = MIN_SILHOUETTE, np.zeros(len(dvectors), dtype=np.int64)
-    for count in range(2, min(max_speakers, len(dvectors)) + 1):
-        candidate = spectral_labels(dvectors, count)
-        own = np.bincount(candidate, seconds)
-        if len(own) < count or own.min() < MIN_SPEAKER_SECONDS:
-            continue
-        value = silhouette(dvectors, seconds, candidate)
-        if value >= best:
-            best, labels = value, candidate
-    return labels
-
-
-def silhouette(dvectors: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> float:
-    """Mean silhouette (Rousseeuw, 1987) of two clusters or more by cosine distance, in [-1, 1].
-
-    That of a vector is (b - a) / max(a, b), with its mean distance a to the others of its cluster, and b to those of
-    the nearest other cluster. Means are weighted.
-
-    >>> dvectors = np.eye(2)[[0, 0, 1, 1]]
-    >>> [silhouette(dvectors, np.ones(4), np.array(labels)) for labels in ([0, 0, 1, 1], [0, 1, 0, 1])]
-    [1.0, -0.5]
-    """
-    members = np.eye(labels.max() + 1)[labels] * weights[:, None]
-    # (n, clusters)
-    totals = members.sum(axis=0)
-    sums = (1.0 - np.clip(dvectors @ dvectors.T, -1.0, 1.0)) @ members
-    rows = np.arange(len(labels))
-    own = sums[rows, labels] / np.maximum(totals[labels] - weights, 1e-12)
-    means = sums / np.maximum(totals, 1e-12)
-    means[rows, labels] = np.inf
-    nearest = means.min(axis=1)
-    return float(np.average((nearest - own) / np.maximum(np.maximum(own, nearest), 1e-12), weights=weights))
+    return hierarchy.fcluster(tree, 1.0 - min_cosine, "distance").astype(np.int64) - 1
 
 
 def centroids(dvectors: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:

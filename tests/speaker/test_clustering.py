@@ -7,7 +7,7 @@ import pytest
 
 from speechtools.core.errors import SpeechtoolsError
 from speechtools.speaker import clustering
-from speechtools.speaker.clustering import Windows, best_path, cluster_windows, is_single, label_times, silhouette, unit
+from speechtools.speaker.clustering import Windows, best_path, cluster_windows, label_times, linked_labels, unit
 
 
 def conversation(order, seconds=4.0, pause=0.5, size=32, noise=0.15, seed=0):
@@ -45,10 +45,30 @@ def test_distinct_voices_are_told_apart(order, is_given):
 
 
 def test_short_clusters_are_not_speakers():
-    dvectors, seconds = np.eye(3), np.array([20.0, 1.0, 1.0])
-    assert is_single(dvectors, seconds, 0.5)
-    assert not is_single(dvectors, np.full(3, 20.0), 0.5)
-    assert is_single(dvectors, np.full(3, 20.0), -0.1)
+    windows, _ = conversation([0, 1, 0, 0])
+    short, _ = conversation([2], seconds=2.5, seed=3)
+    spans = np.concatenate([windows.spans, short.spans + 100])
+    numbers = np.concatenate([windows.regions, short.regions + 4])
+    joined = Windows(np.concatenate([windows.dvectors, short.dvectors]), spans, numbers)
+    assert len(cluster_windows(joined, None, 8, 0.5)) == len(cluster_windows(windows, None, 8, 0.5)) == 2
+    assert len(cluster_windows(short, None, 8, 0.5)) == 1  # there is one at least
+    assert len(cluster_windows(windows, None, 8, -0.9)) == 1
+
+
+def test_average_linkage_is_that_of_a_plain_loop():
+    rng = np.random.default_rng(4)
+    dvectors = unit(rng.standard_normal((3, 6))[np.arange(20) % 3] + 0.6 * rng.standard_normal((20, 6)))
+    for min_cosine in (0.2, 0.4, 0.6, 0.8):
+        clusters = [[number] for number in range(20)]
+        while len(clusters) > 1:
+            pairs = [(a, b) for a in range(len(clusters)) for b in range(a)]
+            means = [np.mean(dvectors[clusters[a]] @ dvectors[clusters[b]].T) for a, b in pairs]
+            if max(means) < min_cosine:
+                break
+            a, b = pairs[int(np.argmax(means))]
+            clusters[b] += clusters.pop(a)
+        labels = linked_labels(dvectors, min_cosine)
+        assert sorted(map(sorted, clusters)) == sorted(np.flatnonzero(labels == k).tolist() for k in set(labels))
 
 
 def test_the_number_of_speakers_is_bounded():
@@ -56,15 +76,6 @@ def test_the_number_of_speakers_is_bounded():
     windows, regions = conversation([*range(6), *range(6)])
     assert len(set(speakers_at(windows, regions, max_speakers=3))) == 3
     assert len(set(speakers_at(windows, regions, max_speakers=1))) == 1
-
-
-def test_the_silhouette_does_not_depend_on_names_and_falls_with_wrong_labels():
-    windows, _ = conversation([0, 1, 2])
-    weights, labels = np.ones(len(windows.dvectors)), windows.regions.copy()
-    value = silhouette(windows.dvectors, weights, labels)
-    assert 0.5 < value <= 1 and silhouette(windows.dvectors, weights, 2 - labels) == pytest.approx(value)
-    labels[0] = 1
-    assert silhouette(windows.dvectors, weights, labels) < value
 
 
 def test_one_window_is_one_speaker():
