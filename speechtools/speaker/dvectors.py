@@ -130,15 +130,34 @@ def unit(vectors: Tensor) -> Tensor:
     return torch.nn.functional.normalize(vectors, dim=-1)
 
 
-def utterance_dvector(windows: Tensor) -> Tensor:
+def utterance_dvector(windows: Tensor, weights: Tensor | None = None) -> Tensor:
     """The d-vector of an utterance: the mean of the unit d-vectors of its windows, (windows, emb) -> (emb,).
 
     As in the paper, the mean is not normalised again, which does not matter for cosines.
 
+    Parameters
+    ----------
+    windows : Tensor
+        (windows, emb)
+    weights : Tensor, optional
+        (windows,), not negative, and not all 0. Equal weights change nothing.
+
+    Examples
+    --------
     >>> utterance_dvector(torch.tensor([[2.0, 0.0], [0.0, 5.0]]))
     tensor([0.5000, 0.5000])
+    >>> utterance_dvector(torch.tensor([[2.0, 0.0], [0.0, 5.0]]), torch.tensor([3.0, 1.0]))
+    tensor([0.7500, 0.2500])
     """
-    return unit(windows).mean(dim=0)
+    return weighted_mean(unit(windows), weights)
+
+
+def weighted_mean(vectors: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The mean of vectors (number, emb) with weights (number,): (emb,). Equal weights give exactly the plain mean."""
+    if weights is not None:
+        shares = (weights / weights.max()).to(vectors)
+        vectors = vectors * (shares / shares.mean()).unsqueeze(1)
+    return vectors.mean(dim=0)
 
 
 @torch.no_grad()

@@ -4,8 +4,7 @@ A recording becomes a d-vector as in the GE2E paper (section 3.2): voice activit
 encoder, L2 normalisation, mean.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,29 +30,14 @@ from speechtools.core.files import fingerprint
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.speaker import dvectors
 from speechtools.speaker.encoders import LSTMP, folded
+from speechtools.speaker.weighing import QualityModel, QualityWeights
+from speechtools.speaker.windows import Embedded, Speech, WindowDVectors, weighed
 
 #: The bundled model; its README describes its training and its limits.
 BUNDLED_SPEAKER_ENCODER = BUNDLED_MODELS / "speaker"
 #: Longest window in frames.
 MAX_WINDOW_FRAMES = 100_000
 _ONE_EXPORT = "Both must come from one export."
-
-
-@dataclass(frozen=True)
-class WindowDVectors:
-    """The d-vectors of a recording's sliding windows.
-
-    Attributes
-    ----------
-    dvectors : Tensor
-        (windows, embedding_size), of length 1.
-    times : np.ndarray
-        (windows, 2): start and end of each window in the recording, in seconds. Pauses are removed before, so a window
-        may span more time than it contains speech.
-    """
-
-    dvectors: Tensor
-    times: np.ndarray
 
 
 class SpeakerEncoder(PretrainedModel):
@@ -110,6 +94,7 @@ class SpeakerEncoder(PretrainedModel):
         for module in (self.features, self.vad, self.segment):
             if isinstance(module, torch.nn.Module):
                 module.to(self.device)
+        self._weighing: QualityWeights | None = None
         self.encoder = self.mods.encoder
         on_cpu = torch.device(self.device).type == "cpu"
         if on_cpu and isinstance(self.encoder, LSTMP) and self.encoder.lstm.hidden_size <= self.MAX_FOLDED_SIZE:
@@ -145,6 +130,37 @@ class SpeakerEncoder(PretrainedModel):
         weights = {key: f"{value:.6e}" for key, value in sums.items()}
         return fingerprint(weights | {"features": type(self.features).__name__, "options": options})
 
+    def weigh_by_quality(
+        self, model: QualityModel | None, limit: float | None = None, spread: float | None = None
+    ) -> None:
+        """Weigh the windows of every recording by the quality of the speech in them, from now on.
+
+        The quality q of a window is the mean score of its frames of speech. A window has the weight exp(q / spread),
+        and 0 if q is below ``limit``, unless all windows of the recording are.
+
+        Parameters
+        ----------
+        model : QualityModel, optional
+            What scores the frames: :class:`~speechtools.inference.QualityNet`, or another object with its
+            ``assess_file``. It scores each recording once. None: windows count the same again.
+        limit : float, optional
+            Speech of worse scores is not usable. Default: 1.5, on scales like that of PESQ.
+        spread : float, optional
+            Difference of scores that divides a weight by e. Default: 0.5, on scales like that of PESQ.
+
+        Raises
+        ------
+        ConfigError
+            The object scores no recordings, or a number is out of range.
+
+        Examples
+        --------
+        >>> from speechtools.inference import QualityNet
+        >>> encoder = SpeakerEncoder.from_hparams()
+        >>> encoder.weigh_by_quality(QualityNet.from_hparams())
+        """
+        self._weighing = None if model is None else QualityWeights(model, limit, spread)
+
     @torch.no_grad()
     def encode_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Tensor:
         """Embed waveforms.
@@ -170,25 +186,25 @@ class SpeakerEncoder(PretrainedModel):
         wavs = check_waveforms(wavs)
         lens = check_lens(wav_lens, wavs)
         wavs, counts = remove_offset(wavs, lens), frame_counts(wavs, lens).tolist()
-        feats = [
-            self._speech_feats(wav[:count], f"Waveform {number} of the batch")[0]
+        speech = [
+            self._speech(wav[:count], f"Waveform {number} of the batch")
             for number, (wav, count) in enumerate(zip(wavs, counts, strict=True))
         ]
-        return torch.stack(self._embed(feats)).to(self.device)
+        return torch.stack([part.dvector for part in self._embed(speech)]).to(self.device)
 
     @torch.no_grad()
     def encode_speech(self, wavs: Sequence[Tensor]) -> Tensor:
         """Embed waveforms (samples,) that contain speech alone: (batch, embedding_size).
 
-        Nothing is looked for or left out in them, as in the stores that a training draws from.
+        Nothing is looked for, left out or weighed in them, as in the stores that a training draws from.
         """
-        feats = []
+        speech = []
         for wav in wavs:
             wav = self._to_signal(remove_offset(check_waveforms(wav))[0])
             if hasattr(self.features, "levelled"):
                 wav = self.features.levelled(wav.unsqueeze(0))[0]
-            feats.append(self._frames(wav).to(self.dtype))
-        return torch.stack(self._embed(feats))
+            speech.append(Speech(self._frames(wav).to(self.dtype)))
+        return torch.stack([part.dvector for part in self._embed(speech)])
 
     def encode_windows(
         self, wav: Recording, sample_rate: float | None = None, channel: Channel = "mix"
@@ -223,8 +239,7 @@ class SpeakerEncoder(PretrainedModel):
             The recording is missing, not audio, truncated, lacks the channel, or contains too little speech; the
             message names it.
         """
-        windows = self.encode_file_windows(path, sample_rate=sample_rate, channel=channel)
-        return dvectors.utterance_dvector(windows.dvectors).cpu()
+        return self.encode_file_windows(path, sample_rate=sample_rate, channel=channel).mean().cpu()
 
     def encode_files(
         self,
@@ -243,15 +258,26 @@ class SpeakerEncoder(PretrainedModel):
         result : Tensor or AudioError
             The d-vector (embedding_size,), or the reason why this recording has none.
         """
+        for path, result in self._embed_files(paths, batch_size, sample_rate, channel):
+            yield path, result if isinstance(result, AudioError) else result.dvector
 
-        def prepare(samples: np.ndarray, source: AudioSource) -> Tensor:
-            return self._speech_feats(torch.from_numpy(samples), source.name)[0]
+    def _embed_files(
+        self, paths: Iterable[Recording] | Recording, batch_size: int, sample_rate: float | None, channel: Channel
+    ) -> Iterator[tuple[Any, Embedded | AudioError]]:
+        """Embed many recordings; also yields how much of each is usable, if windows are weighed."""
+
+        def prepare(samples: np.ndarray, source: AudioSource) -> Speech:
+            return self._speech(torch.from_numpy(samples), source.name)
+
+        def embed_long(source: AudioSource) -> Embedded:
+            windows, _ = self._embed_recording(source)
+            return Embedded(windows.mean().cpu(), windows.usable)
 
         return map_recordings(
             paths,
             self.sample_rate,
             self._embed,
-            self.encode_file,
+            embed_long,
             self.CHUNK_SECONDS,
             batch_size,
             prepare,
@@ -266,7 +292,8 @@ class SpeakerEncoder(PretrainedModel):
         source = open_source(recording, self.sample_rate, sample_rate, channel)
         samples = read_short(source, self.sample_rate, self.CHUNK_SECONDS)
         if samples is not None:
-            return self._embed_windows([torch.from_numpy(samples)], source.name)
+            wav = torch.from_numpy(samples)
+            return self._embed_windows([wav], source.name, lambda: self._assess(wav))
         if self.segment is not None:
             raise AudioError(
                 f"{source.name} lasts more than {self.CHUNK_SECONDS:g} s, in which this model looks for a keyword of "
@@ -274,23 +301,33 @@ class SpeakerEncoder(PretrainedModel):
             )
         mean = np.float32(offset(source, self.sample_rate))
         parts = chunks(source, self.sample_rate, round(self.CHUNK_SECONDS * self.sample_rate))
-        return self._embed_windows((torch.from_numpy(part.samples - mean) for part in parts), source.name)
+        wavs = (torch.from_numpy(part.samples - mean) for part in parts)
+        return self._embed_windows(wavs, source.name, lambda: self._assess(source))
 
     @torch.no_grad()
-    def _embed(self, feats: list[Tensor]) -> list[Tensor]:
-        """Embed utterances' features (frames, size): a d-vector (embedding_size,) each."""
-        return [dvectors.utterance_dvector(windows).cpu() for windows in self._window_dvectors(feats)]
+    def _embed(self, speech: list[Speech]) -> list[Embedded]:
+        """Embed the speech of several recordings."""
+        windows = self._window_dvectors([part.feats for part in speech])
+        pairs = zip(windows, speech, strict=True)
+        return [Embedded(weighed(group, part.margins).cpu(), part.usable) for group, part in pairs]
 
     def _window_dvectors(self, feats: list[Tensor]) -> list[Tensor]:
         windows = dvectors.window_dvectors(self.encoder, feats, self.window_frames, self.window_hop_frames)
         return [self._to_signal(group) for group in windows]
 
     @torch.no_grad()
-    def _embed_windows(self, wavs: Iterable[Tensor], name: str) -> tuple[WindowDVectors, float]:
-        """Embed the windows of a recording's consecutive chunks; also returns its seconds of speech."""
+    def _embed_windows(
+        self, wavs: Iterable[Tensor], name: str, assess: Callable[[], Any]
+    ) -> tuple[WindowDVectors, float]:
+        """Embed the windows of a recording's consecutive chunks; also returns its seconds of speech.
+
+        If windows are weighed, ``assess`` returns the quality of the whole recording.
+        """
         windows: list[Tensor] = []
         times: list[np.ndarray] = []
-        offset, speech_seconds = 0, 0.0
+        frame_times: list[np.ndarray] = []
+        seconds: list[float] = []
+        offset = 0
         error: AudioError | None = None
         for wav in wavs:
             try:
@@ -301,11 +338,26 @@ class SpeakerEncoder(PretrainedModel):
                 windows += self._window_dvectors([feats])
                 starts = np.array(dvectors.window_starts(len(feats), self.window_frames, self.window_hop_frames))
                 times.append((self._window_samples(positions, starts, len(feats)) + offset) / self.sample_rate)
-                speech_seconds += len(positions) / self.sample_rate
+                frame_times.append(self._frame_times(positions + offset, len(feats)))
+                seconds.append(len(positions) / self.sample_rate)
             offset += len(wav)
         if error and not windows:
             raise error
-        return WindowDVectors(torch.cat(windows), np.concatenate(times)), speech_seconds
+        margins = usable = None
+        if self._weighing is not None:
+            hops = self.window_frames, self.window_hop_frames
+            margins, usable = self._weighing.of_windows(assess(), frame_times, seconds, *hops)
+        return WindowDVectors(torch.cat(windows), np.concatenate(times), margins, usable), sum(seconds)
+
+    def _assess(self, recording: Recording) -> Any:
+        """The quality of a recording, or of samples at the model's rate."""
+        assert self._weighing is not None
+        return self._weighing.model.assess_file(recording, sample_rate=self.sample_rate)
+
+    def _frame_times(self, positions: np.ndarray, num_frames: int) -> np.ndarray:
+        """Middles (frames,) of frames in seconds; ``positions`` are those of the samples of speech."""
+        middles = np.arange(num_frames) * self.features.hop_length + self.features.win_length // 2
+        return (positions[np.minimum(middles, len(positions) - 1)] + 0.5) / self.sample_rate
 
     def _window_samples(self, positions: np.ndarray, starts: np.ndarray, num_frames: int) -> np.ndarray:
         """First sample of windows and the one after their last, (windows, 2); ``positions`` are those of the speech."""
@@ -313,6 +365,16 @@ class SpeakerEncoder(PretrainedModel):
         last = np.minimum(starts + self.window_frames, num_frames) - 1
         ends = np.minimum(last * hop + length, len(positions)) - 1
         return np.stack([positions[starts * hop], positions[ends] + 1], axis=1)
+
+    @torch.no_grad()
+    def _speech(self, wav: Tensor, name: str) -> Speech:
+        """The speech of a waveform (samples,), with the margins of its windows if they are weighed."""
+        feats, positions = self._speech_feats(wav, name)
+        if self._weighing is None:
+            return Speech(feats)
+        times, seconds = self._frame_times(positions, len(feats)), len(positions) / self.sample_rate
+        hops = self.window_frames, self.window_hop_frames
+        return Speech(feats, *self._weighing.of_windows(self._assess(wav), [times], [seconds], *hops))
 
     @torch.no_grad()
     def _speech_feats(self, wav: Tensor, name: str) -> tuple[Tensor, np.ndarray]:

@@ -1,6 +1,7 @@
 """Enroll voices, and verify or identify the voice of a recording, with a trained d-vector encoder."""
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +16,17 @@ from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError, p
 from speechtools.speaker import dvectors
 from speechtools.speaker.inference import SpeakerEncoder
 from speechtools.speaker.voices import Voice, Voices, check_name, now, read_voices, unknown_voice, write_voices
+from speechtools.speaker.weighing import Usable, recording_weights
+from speechtools.speaker.windows import Embedded, WindowDVectors
 
 
-class Verdict(NamedTuple):
-    """The result of a verification.
+class _Decision(NamedTuple):
+    score: float
+    accepted: bool
+
+
+class Verdict(_Decision):
+    """The result of a verification: a tuple of score and decision.
 
     Attributes
     ----------
@@ -26,6 +34,9 @@ class Verdict(NamedTuple):
         Cosine of the two d-vectors, in [-1, 1].
     accepted : bool
         Whether the score reaches the threshold.
+    usable : Usable or None
+        How much of the speech in the recording is usable; of two, in the one with the smaller share. None without
+        :meth:`~SpeakerVerification.weigh_by_quality`.
 
     Examples
     --------
@@ -33,15 +44,20 @@ class Verdict(NamedTuple):
     Verdict(score=0.812, accepted=True)
     """
 
-    score: float
-    accepted: bool
+    usable: Usable | None = None
 
     def __repr__(self) -> str:
         return f"Verdict(score={self.score:.3f}, accepted={self.accepted})"
 
 
-class Match(NamedTuple):
-    """A voice that :meth:`SpeakerVerification.identify` found.
+class _NamedDecision(NamedTuple):
+    name: str
+    score: float
+    accepted: bool
+
+
+class Match(_NamedDecision):
+    """A voice that :meth:`SpeakerVerification.identify` found: a tuple of name, score and decision.
 
     Attributes
     ----------
@@ -51,11 +67,11 @@ class Match(NamedTuple):
         Cosine of its voiceprint and the d-vector of the recording, in [-1, 1].
     accepted : bool
         Whether the score reaches the threshold.
+    usable : Usable or None
+        As in :class:`Verdict`.
     """
 
-    name: str
-    score: float
-    accepted: bool
+    usable: Usable | None = None
 
     def __repr__(self) -> str:
         return f"Match(name={self.name!r}, score={self.score:.3f}, accepted={self.accepted})"
@@ -80,6 +96,8 @@ class SpeakerVerification(SpeakerEncoder):
     REFUSES_NOISE = True
     #: Least speech in all recordings of an enrollment together.
     MIN_ENROLMENT_SECONDS = 1.0
+    #: Enrolling from a smaller share of usable speech gives a warning.
+    MIN_USABLE_SHARE = 0.5
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -88,6 +106,8 @@ class SpeakerVerification(SpeakerEncoder):
             check_number("threshold", self.threshold, -1, 1)
             self.threshold = float(self.threshold)
         self.voices: dict[str, Tensor] = {}
+        #: How much of the speech was usable in the recordings of the voices enrolled with :meth:`weigh_by_quality`.
+        self.usable: dict[str, Usable] = {}
         # The voiceprint of each voice with its details, which are outdated when `voices` has another tensor.
         self._details: dict[str, tuple[Tensor, Voice]] = {}
 
@@ -101,6 +121,9 @@ class SpeakerVerification(SpeakerEncoder):
         channel: Channel = "mix",
     ) -> Tensor:
         """Enroll a voice from one or more recordings, replacing an earlier voice of that name.
+
+        With :meth:`weigh_by_quality`, recordings are weighed like windows: by the means of the weights that their
+        windows have among those of all recordings. If less than half of the speech is usable, there is a warning.
 
         Parameters
         ----------
@@ -122,7 +145,8 @@ class SpeakerVerification(SpeakerEncoder):
         Raises
         ------
         AudioError
-            A recording cannot be read, or the recordings contain too little speech; nothing is enrolled.
+            A recording cannot be read, or the recordings contain too little speech, or none that is usable; nothing is
+            enrolled.
         ConfigError
             The name is not valid, or there are no recordings.
         """
@@ -132,7 +156,8 @@ class SpeakerVerification(SpeakerEncoder):
             raise ConfigError(
                 f"No recordings to enroll {printable(name)!r} from. Pass at least one, better three or more."
             )
-        voiceprints, speech_seconds = [], 0.0
+        embedded: list[WindowDVectors] = []
+        speech_seconds = 0.0
         for path in paths:
             try:
                 windows, seconds = self._embed_recording(path, sample_rate, channel)
@@ -141,17 +166,39 @@ class SpeakerVerification(SpeakerEncoder):
                     raise
                 errors.append(error)
                 continue
-            voiceprints.append(dvectors.utterance_dvector(windows.dvectors))
+            embedded.append(windows)
             speech_seconds += seconds
-        if not voiceprints:
+        if not embedded:
             raise AudioError(f"None of the {len(paths)} recordings of {printable(name)!r} can be used.")
         if self.segment is None and speech_seconds < self.MIN_ENROLMENT_SECONDS:
             raise AudioError(
-                f"The {len(voiceprints)} recordings of {printable(name)!r} contain {speech_seconds:.2f} s of speech "
+                f"The {len(embedded)} recordings of {printable(name)!r} contain {speech_seconds:.2f} s of speech "
                 f"together, but at least {self.MIN_ENROLMENT_SECONDS} s are needed. Add recordings."
             )
-        self._store(name, torch.stack(voiceprints).mean(dim=0).cpu(), len(voiceprints), speech_seconds, now())
+        weights = self._weigh_recordings(name, embedded)
+        voiceprint = dvectors.weighted_mean(torch.stack([windows.mean() for windows in embedded]), weights)
+        self._store(name, voiceprint.cpu(), len(embedded), speech_seconds, now())
         return self.voices[name]
+
+    def _weigh_recordings(self, name: str, embedded: list[WindowDVectors]) -> Tensor | None:
+        """Weights (recordings,) of the recordings of a voice, and a warning if little is usable; None: all the same."""
+        margins = [windows.margins for windows in embedded if windows.margins is not None]
+        parts = [windows.usable for windows in embedded if windows.usable is not None]
+        self.usable.pop(name, None)
+        if not margins:
+            return None
+        usable = Usable.total(parts)
+        remedy = "Record again with less noise and closer to the microphone"
+        recordings = "the recording" if len(parts) == 1 else f"the {len(parts)} recordings"
+        if not usable.usable_seconds:
+            raise AudioError(
+                f"The speech in {recordings} of {printable(name)!r} is too bad to enroll: {usable}. {remedy}, or "
+                "enroll without weighing by quality."
+            )
+        if usable.share < self.MIN_USABLE_SHARE:
+            warnings.warn(f"{usable} in {recordings} of {printable(name)!r}. {remedy}.", stacklevel=3)
+        self.usable[name] = usable
+        return torch.from_numpy(recording_weights(margins))
 
     def _store(self, name: str, voiceprint: Tensor, recordings: int, seconds: float, date: str) -> None:
         self.voices[name] = voiceprint
@@ -176,8 +223,8 @@ class SpeakerVerification(SpeakerEncoder):
             The recording cannot be read or contains too little speech.
         """
         threshold, voiceprint = self.resolve_threshold(threshold), self.voice(name)
-        dvector = self.encode_file(path, sample_rate=sample_rate, channel=channel)
-        return self._verdict(voiceprint, dvector, threshold)
+        windows = self.encode_file_windows(path, sample_rate=sample_rate, channel=channel)
+        return self._verdict(voiceprint, windows.mean().cpu(), threshold, windows.usable)
 
     def verify_files(
         self,
@@ -190,8 +237,11 @@ class SpeakerVerification(SpeakerEncoder):
     ) -> Verdict:
         """Decide whether two recordings, as in :meth:`encode_file`, are of the same voice."""
         threshold = self.resolve_threshold(threshold)
-        first, second = (self.encode_file(path, sample_rate=sample_rate, channel=channel) for path in (path_a, path_b))
-        return self._verdict(first, second, threshold)
+        options: dict[str, Any] = {"sample_rate": sample_rate, "channel": channel}
+        first, second = (self.encode_file_windows(path, **options) for path in (path_a, path_b))
+        both = [windows.usable for windows in (first, second) if windows.usable is not None]
+        usable = min(both, key=lambda part: part.share, default=None)
+        return self._verdict(first.mean().cpu(), second.mean().cpu(), threshold, usable)
 
     def identify(
         self,
@@ -229,7 +279,8 @@ class SpeakerVerification(SpeakerEncoder):
             The recording cannot be read or contains too little speech.
         """
         self._check_search(top, threshold)
-        return self._rank(self.encode_file(path, sample_rate=sample_rate, channel=channel), top, threshold)
+        windows = self.encode_file_windows(path, sample_rate=sample_rate, channel=channel)
+        return self._rank(Embedded(windows.mean().cpu(), windows.usable), top, threshold)
 
     def identify_files(
         self,
@@ -251,7 +302,7 @@ class SpeakerVerification(SpeakerEncoder):
             The voices by falling score, or the reason why this recording has none.
         """
         self._check_search(top, threshold)
-        for path, result in self.encode_files(paths, batch_size, sample_rate=sample_rate, channel=channel):
+        for path, result in self._embed_files(paths, batch_size, sample_rate, channel):
             yield path, result if isinstance(result, AudioError) else self._rank(result, top, threshold)
 
     def voice(self, name: str) -> Tensor:
@@ -298,12 +349,17 @@ class SpeakerVerification(SpeakerEncoder):
             raise ConfigError(f"Invalid top={top}: it must be at least 1.")
         self.resolve_threshold(threshold)
 
-    def _rank(self, dvector: Tensor, top: int, threshold: float | None) -> list[Match]:
+    def _rank(self, embedded: Embedded, top: int, threshold: float | None) -> list[Match]:
         names = sorted(self.voices)
-        scores = dvectors.cosine_scores(torch.stack([self.voices[name] for name in names]), dvector.unsqueeze(0))[:, 0]
+        scores = dvectors.cosine_scores(
+            torch.stack([self.voices[name] for name in names]), embedded.dvector.unsqueeze(0)
+        )[:, 0]
         # (voices,)
         best = sorted(zip(names, scores.tolist(), strict=True), key=lambda pair: -pair[1])[:top]
-        return [Match(name, *self._decide(score, threshold)) for name, score in best]
+        matches = [Match(name, *self._decide(score, threshold)) for name, score in best]
+        for match in matches:
+            match.usable = embedded.usable
+        return matches
 
     def resolve_threshold(self, threshold: float | None = None) -> float:
         """Return the threshold of a decision: the one that is passed, or that of the model.
@@ -324,9 +380,10 @@ class SpeakerVerification(SpeakerEncoder):
             raise ConfigError(f"Invalid threshold={threshold}: it must be a finite number.")
         return threshold
 
-    def _verdict(self, model: Tensor, test: Tensor, threshold: float | None) -> Verdict:
-        score = dvectors.cosine_scores(model.unsqueeze(0), test.unsqueeze(0)).item()
-        return self._decide(score, threshold)
+    def _verdict(self, model: Tensor, test: Tensor, threshold: float | None, usable: Usable | None) -> Verdict:
+        verdict = self._decide(dvectors.cosine_scores(model.unsqueeze(0), test.unsqueeze(0)).item(), threshold)
+        verdict.usable = usable
+        return verdict
 
     def _decide(self, score: float, threshold: float | None) -> Verdict:
         if not math.isfinite(score):
