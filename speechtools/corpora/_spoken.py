@@ -31,6 +31,10 @@ VARIANTS = {
 }  # fmt: skip
 
 
+#: Frequencies (Hz) between which the gain of a microphone is interpolated.
+_BANDS = (0, 250, 600, 1200, 2200, 3800, 8000)
+
+
 @dataclass(frozen=True, slots=True)
 class Voice:
     """A pseudo-speaker."""
@@ -78,6 +82,14 @@ def say(text: str, voice: Voice, pitch: int, pitch_range: int, words_per_minute:
     low = lfilter([0.18], [1, -0.82], samples)  # one pole at 500 Hz
     samples = low + 10 ** (voice.tilt_db / 20) * (samples - low)
     return _trim(lfilter([1, -1], [1, -0.98], samples))  # no DC
+
+
+def through_microphone(samples: np.ndarray, rng: np.random.Generator, spread_db: float) -> np.ndarray:
+    """Colour samples (samples,) at 16 kHz smoothly; ``spread_db`` is the standard deviation of the gain in a band."""
+    gains_db = rng.normal(0, spread_db, len(_BANDS))  # (bands,)
+    spectrum = np.fft.rfft(samples)
+    frequencies = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))  # Hz
+    return np.fft.irfft(spectrum * 10 ** (np.interp(frequencies, _BANDS, gains_db) / 20), len(samples))
 
 
 def _trim(samples: np.ndarray, frame: int = 160) -> np.ndarray:

@@ -19,7 +19,15 @@ from speechtools.core.files import fingerprint
 from speechtools.core.registry import plugin
 from speechtools.corpora import _generated
 from speechtools.corpora._generated import Item, cache_folder, check_at_least, complete
-from speechtools.corpora._spoken import ACCENTS, SAMPLE_RATE, VARIANTS, Voice, say, tract_and_pitch
+from speechtools.corpora._spoken import (
+    ACCENTS,
+    SAMPLE_RATE,
+    VARIANTS,
+    Voice,
+    say,
+    through_microphone,
+    tract_and_pitch,
+)
 from speechtools.corpora.utterance import Utterance
 
 _VERSION = 1  # part of the folder's fingerprint: raise it whenever the samples change
@@ -30,8 +38,7 @@ _PITCH_SPREAD = 4.0  # standard deviation on espeak-ng's scale: about a semitone
 _PACE = (0.85, 1.18)  # times the speaker's own
 _SNR_DB = (15, 32)
 _DIRECT_TO_REVERBERANT_DB = (2, 18)
-_MICROPHONE_DB = 4.0  # standard deviation of the microphone's gain at _BANDS
-_BANDS = (0, 250, 600, 1200, 2200, 3800, 8000)  # Hz
+_MICROPHONE_DB = 4.0  # standard deviation of the microphone's gain in a band
 
 _README = """\
 SYNTHETIC SPEECH. Nobody ever said this: espeak-ng spoke it for the toolkit speechtools, as {speakers} pseudo-speakers,
@@ -212,14 +219,6 @@ def _make(folder: Path, item: Item) -> None:
     # Background noise between white and pink.
     noise = lfilter([1], [1, -rng.uniform(0, 0.9)], rng.standard_normal(len(samples)))
     noise *= np.sqrt(np.mean(speech**2) / np.mean(noise**2)) * 10 ** (-rng.uniform(*_SNR_DB) / 20)
-    samples = _through_microphone(samples + noise, rng)
+    samples = through_microphone(samples + noise, rng, _MICROPHONE_DB)
     samples = samples * min(1.0, 0.95 / np.abs(samples).max())
     _generated.write_audio(folder / item.relative, samples.astype(np.float32))
-
-
-def _through_microphone(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The samples (samples,) with a smooth colouring that differs in every recording."""
-    gains_db = rng.normal(0, _MICROPHONE_DB, len(_BANDS))  # (bands,)
-    spectrum = np.fft.rfft(samples)
-    frequencies = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))  # Hz
-    return np.fft.irfft(spectrum * 10 ** (np.interp(frequencies, _BANDS, gains_db) / 20), len(samples))

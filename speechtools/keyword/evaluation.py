@@ -16,7 +16,7 @@ from speechtools.core.errors import ConfigError, first_of
 from speechtools.core.results import print_outputs, write_json
 from speechtools.core.spelling import did_you_mean
 from speechtools.speaker import plots
-from speechtools.speaker.evaluation import SpeakerResult, TrialSet, evaluate
+from speechtools.speaker.evaluation import SpeakerResult, TrialSet, evaluate, with_reference
 from speechtools.speaker.store import SpeakerStore
 from speechtools.speaker.trials import Trials
 
@@ -130,14 +130,27 @@ def evaluate_pairs(dvectors: ArrayLike, trial_sets: dict[Pair, TrialSet]) -> Key
     return KeywordResult(pairs, means | {"eer_threshold": threshold})
 
 
-def report(run: str | Path, result: KeywordResult, facts: dict) -> None:
+def report(run: str | Path, result: KeywordResult, facts: dict, untrained: KeywordResult | None = None) -> None:
     """Print the table, and write ``results.json``, the trials of every pair, DET curves and the heat map to ``run``.
 
-    ``facts`` go to the results and must contain ``tested_on``.
+    Parameters
+    ----------
+    run : str or Path
+    result : KeywordResult
+    facts : dict
+        They go to the results, and must contain ``tested_on``.
+    untrained : KeywordResult, optional
+        That of an untrained encoder of the same architecture.
     """
     run = Path(run)
-    cells = {f"{a} -> {b}": pair.metrics for (a, b), pair in result.pairs.items()}
-    write_json(run / "results.json", facts | result.metrics | {"pairs": cells})
+    references = untrained.pairs if untrained else {}
+    cells = {f"{a} -> {b}": with_reference(pair, references.get((a, b))) for (a, b), pair in result.pairs.items()}
+    # All pairs have the same speakers, so the limits of the mean are about the means of the limits.
+    means = {
+        key: float(np.mean([cell[key] for cell in cells.values()]))
+        for key in ("eer_low", "eer_high", *(["untrained_eer"] if untrained else []))
+    }
+    write_json(run / "results.json", facts | result.metrics | means | {"pairs": cells})
     for (a, b), pair in result.pairs.items():
         folder = "-".join(a.split()) + "_to_" + "-".join(b.split())
         pair.trial_set.trials.write(run / "trials" / folder, pair.trial_set.utt_ids)
@@ -155,5 +168,8 @@ def report(run: str | Path, result: KeywordResult, facts: dict) -> None:
         table.add_row(keyword, *(f"{100 * rate:.2f} %" for rate in row))
     console = Console()
     console.print(table)
-    console.print(f"mean: {100 * result.metrics['eer']:.2f} %")
+    interval = f"95 % interval {100 * means['eer_low']:.1f} to {100 * means['eer_high']:.1f} %"
+    console.print(f"mean: {100 * result.metrics['eer']:.2f} %, {interval}")
+    if untrained:
+        console.print(f"mean of an untrained encoder: {100 * means['untrained_eer']:.2f} %")
     print_outputs(run, paths, console)

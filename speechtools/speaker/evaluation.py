@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 #: With fewer speakers, trials are few and an EER is a coarse measure.
 FEW_SPEAKERS = 10
+_RESAMPLES = 400
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,41 @@ def evaluate(dvectors: ArrayLike, trial_set: TrialSet) -> SpeakerResult:
     return SpeakerResult(values, targets, nontargets, dvectors, trial_set)
 
 
+def eer_interval(result: SpeakerResult, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of the EER of a result, in which speakers and not trials are independent.
+
+    It is the bootstrap over speakers. Of fewer than 10 speakers, or without an error, resamples tell too little. Then it
+    is the exact binomial interval in which each speaker counts as one trial.
+
+    Examples
+    --------
+    >>> from speechtools.speaker.trials import make_trials
+    >>> speakers = np.repeat(np.arange(3), 5)
+    >>> trial_set = TrialSet(make_trials(speakers, ["a", "b", "c"], 2), speakers, ["a", "b", "c"], [])
+    >>> low, high = eer_interval(evaluate(np.eye(3)[speakers], trial_set))  # no error, of 3 speakers
+    >>> f"{low:.0%} to {high:.0%}"
+    '0% to 71%'
+    """
+    trials, speakers, rate = result.trial_set.trials, result.trial_set.speakers, result.metrics["eer"]
+    enrolled = np.array([speakers[members[0]] for members in trials.enrolments])[trials.models]
+    tested = speakers[trials.tests]
+    # (trials,)
+    number = len(np.unique(enrolled))
+    # A published list may divide speakers in another way.
+    if number < FEW_SPEAKERS or not 0 < rate < 1 or ((enrolled == tested) != trials.targets).any():
+        return metrics.eer_interval(rate, number, number, level)
+    scores = np.empty(len(trials.targets))
+    scores[trials.targets], scores[~trials.targets] = result.target_scores, result.nontarget_scores
+    return metrics.eer_bootstrap(scores, enrolled, tested, level, _RESAMPLES)
+
+
+def with_reference(result: SpeakerResult, untrained: SpeakerResult | None = None) -> dict[str, float]:
+    """The metrics of a result, with the interval of the EER, and the EER of an untrained encoder if there is one."""
+    low, high = eer_interval(result)
+    reference = {} if untrained is None else {"untrained_eer": untrained.metrics["eer"]}
+    return result.metrics | {"eer_low": low, "eer_high": high} | reference
+
+
 def evaluate_sources(dvectors: ArrayLike, trial_sets: dict[str, TrialSet]) -> dict[str, SpeakerResult]:
     """Error rates of each source; ``dvectors`` has the utterances of all stores, one store after the other."""
     dvectors, results, first = np.asarray(dvectors), {}, 0
@@ -118,7 +154,12 @@ def mean_metrics(results: dict[str, SpeakerResult]) -> dict[str, float]:
     return means
 
 
-def report(run: str | Path, results: dict[str, SpeakerResult], facts: dict) -> None:
+def report(
+    run: str | Path,
+    results: dict[str, SpeakerResult],
+    facts: dict,
+    untrained: dict[str, SpeakerResult] | None = None,
+) -> None:
     """Print a table, and write ``results.json``, the trials and plots to ``run``.
 
     Parameters
@@ -129,10 +170,13 @@ def report(run: str | Path, results: dict[str, SpeakerResult], facts: dict) -> N
         By source.
     facts : dict
         They go to the results, and must contain ``trained_on``.
+    untrained : dict of SpeakerResult, optional
+        Those of an untrained encoder of the same architecture, by source. A corpus on which it does well gives speakers
+        away by other things than their voices.
     """
     run = Path(run)
     several = list(results) != ["main"]
-    metrics_of = {name: result.metrics for name, result in results.items()}
+    metrics_of = {name: with_reference(result, (untrained or {}).get(name)) for name, result in results.items()}
     values = {"sources": metrics_of} if several else next(iter(metrics_of.values()))
     write_json(run / "results.json", facts | values)
     title = f"Test on {facts['trained_on']}, speakers not in training"
@@ -154,6 +198,8 @@ def report(run: str | Path, results: dict[str, SpeakerResult], facts: dict) -> N
         table.add_column(name if several else "value", justify="right")
     rows = {
         "EER": lambda m: f"{100 * m['eer']:.2f} %",
+        "95 % interval": lambda m: f"{100 * m['eer_low']:.1f} to {100 * m['eer_high']:.1f} %",
+        "EER of an untrained encoder": lambda m: f"{100 * m['untrained_eer']:.2f} %" if "untrained_eer" in m else "-",
         "minDCF, 1 % targets (normalised)": lambda m: f"{m['min_dcf']:.3f}",
         "minDCF, 5 % targets (normalised)": lambda m: f"{m['min_dcf_05']:.3f}",
         "voiceprints": lambda m: f"{m['models']}",

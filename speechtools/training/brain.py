@@ -12,6 +12,7 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.epoch_loop import EpochCounterWithStopper
 
+from speechtools.core import registry
 from speechtools.core.checks import check_number
 from speechtools.core.checksums import find_damaged, write_checksums
 from speechtools.core.errors import ConfigError, SpeechtoolsError
@@ -146,6 +147,47 @@ class RecipeBrain(sb.Brain):
         self.validated = dict(checkpoint.meta)
         self.test_metrics["epoch"] = checkpoint.meta["epoch"]
         return self.test_metrics
+
+    def evaluate_untrained(self, test_loader, name: str = "encoder", seed: int = 0) -> bool:
+        """Test a module of the same architecture with random weights in the place of a trained one: a baseline.
+
+        Results that ``validate`` stores, such as ``self.results``, are those of the random weights afterwards. The
+        trained module, and the metrics of :meth:`evaluate_best`, stay as they are.
+
+        Parameters
+        ----------
+        test_loader
+            As for :meth:`evaluate_best`, which comes first.
+        name : str
+            The module in ``modules``; and with a running average of it, ``averaged``.
+        seed : int
+            Of the random weights.
+
+        Returns
+        -------
+        bool
+            False if the module was not built by :func:`speechtools.build`, so that it cannot be built again. Nothing
+            is tested then.
+        """
+        definition = registry.definition(getattr(self.hparams, name))
+        if definition is None:
+            return False
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            random = registry.build(**definition).to(self.device).eval()
+        holders = [(self.modules, name), (self.hparams, "averaged")]
+        trained = [(holder, key, getattr(holder, key)) for holder, key in holders if hasattr(holder, key)]
+        metrics = self.test_metrics
+        try:
+            for holder, key, _ in trained:
+                setattr(holder, key, random)
+            # The checkpoint is that of evaluate_best: it is loaded into the trained module again.
+            self.evaluate(test_loader, min_key=self.selection_key)
+        finally:
+            for holder, key, module in trained:
+                setattr(holder, key, module)
+            self.test_metrics = metrics
+        return True
 
     @sb.utils.distributed.main_process_only
     def _tensorboard(self, epoch: int, values: dict[str, float]) -> None:

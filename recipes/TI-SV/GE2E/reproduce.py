@@ -69,7 +69,7 @@ def main() -> None:
     common = max(min(eer for _, eer in curve) for curve in curves.values())
     rows = {
         loss: {
-            "eer": result["eer"],
+            **{key: result[key] for key in ("eer", "eer_low", "eer_high", "untrained_eer") if key in result},
             "valid_eer": min(eer for _, eer in curves[loss]),
             "seconds_to_common_eer": seconds_to(curves[loss], common),
             "paper_eer": LOSSES[loss] / 100,
@@ -80,12 +80,22 @@ def main() -> None:
     facts = {"trained_on": origin, "budget_seconds": arguments.budget_seconds, "common_valid_eer": common}
     write_json(folder / "table3.json", facts | {"losses": rows})
     table = Table(title=f"Table 3: {arguments.budget_seconds:g} s of training each, on {origin}", title_style="bold")
-    for column in ("loss", "test EER (%)", f"s to a validation EER of {100 * common:.2f} %", "paper's EER (%)"):
+    for column in (
+        "loss",
+        "test EER (%)",
+        "95 % interval",
+        f"s to a validation EER of {100 * common:.2f} %",
+        "paper's EER (%)",
+    ):
         table.add_column(column, justify="left" if column == "loss" else "right")
     for loss, row in rows.items():
-        table.add_row(
-            loss, f"{100 * row['eer']:.2f}", f"{row['seconds_to_common_eer']:.0f}", f"{100 * row['paper_eer']:.2f}"
-        )
+        interval = f"{100 * row['eer_low']:.1f} to {100 * row['eer_high']:.1f}" if "eer_low" in row else "-"
+        reached = f"{row['seconds_to_common_eer']:.0f}"
+        table.add_row(loss, f"{100 * row['eer']:.2f}", interval, reached, f"{100 * row['paper_eer']:.2f}")
+    untrained = [row["untrained_eer"] for row in rows.values() if "untrained_eer" in row]
+    if untrained:
+        table.add_section()
+        table.add_row("untrained", f"{100 * untrained[0]:.2f}", "", "", "")
     Console().print(table)
     Console().print(f"results: {folder / 'table3.json'}", soft_wrap=True)
 

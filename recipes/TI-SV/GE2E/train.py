@@ -125,7 +125,8 @@ if __name__ == "__main__":
         hparams["averaged"].module.load_state_dict(encoder.state_dict())
     hparams["averaged"].to(brain.device).eval()
     brain.fit(hparams["epoch_counter"], train_loader, whole["valid"])
-    reached = brain.evaluate_best(whole["test"])
+    reached, results = brain.evaluate_best(whole["test"]), brain.results
+    untrained = brain.results if brain.evaluate_untrained(whole["test"]) else None
     threshold = brain.validated["eer_threshold"]  # of speakers that are neither in training nor in the test
 
     if training.end_distributed():  # the first process continues alone
@@ -138,4 +139,4 @@ if __name__ == "__main__":
         averaged = {"encoder": hparams["averaged"].module}
         pretrained = training.export(hparams, keys, averaged, facts, SpeakerVerification)
         SpeakerVerification.from_hparams(pretrained)
-        evaluation.report(hparams["output_folder"], brain.results, facts)
+        evaluation.report(hparams["output_folder"], results, facts, untrained)

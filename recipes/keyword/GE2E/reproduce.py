@@ -69,6 +69,11 @@ def gain(mixed: list[float], multireader: list[float]) -> str:
     return f"{100 * (1 - np.mean(multireader) / np.mean(mixed)):.0f} %" if np.mean(mixed) else "-"
 
 
+def baseline(results: list[dict]) -> str:
+    """EER of an untrained network in %, the same for all results."""
+    return f"{100 * results[0]['untrained_eer']:.1f}" if "untrained_eer" in results[0] else "-"
+
+
 def against(paper: tuple[float, float] | None) -> str:
     """The paper's two rates, and its gain."""
     return f"{paper[0]:.2f} / {paper[1]:.2f}, {gain([paper[0]], [paper[1]])}" if paper else ""
@@ -85,26 +90,30 @@ def new_table(title: str, first: str, *columns: str) -> Table:
 
 def table1(runs: dict, title: str) -> Table:
     """EER of every pair of keywords, mixed and MultiReader. ``runs`` has the results of the last network by reader."""
-    table = new_table(title, "enrol → verify", "mixed", "MultiReader", "gain", "paper's")
+    table = new_table(title, "enrol → verify", "untrained", "mixed", "MultiReader", "gain", "paper's")
     pairs = list(runs["mixed"][0]["pairs"])
     papers = list(CELLS.values()) if len(pairs) == len(CELLS) else [None] * len(pairs)
     for pair, paper in zip(pairs, papers, strict=True):
-        rates = [[run["pairs"][pair]["eer"] for run in runs[reader]] for reader in READERS]
-        table.add_row(Text(pair.replace("->", "→")), *map(spread, rates), gain(*rates), against(paper))
+        cells = [[run["pairs"][pair] for run in runs[reader]] for reader in READERS]
+        rates = [[cell["eer"] for cell in of_reader] for of_reader in cells]
+        name = Text(pair.replace("->", "→"))
+        table.add_row(name, baseline(cells[0]), *map(spread, rates), gain(*rates), against(paper))
     table.add_section()
     rates = [[run["eer"] for run in runs[reader]] for reader in READERS]
     paper = tuple(np.mean(papers, axis=0)) if papers[0] else None
-    table.add_row("mean", *map(spread, rates), gain(*rates), against(paper), style="bold")
+    means = spread(rates[0]), spread(rates[1])
+    table.add_row("mean", baseline(runs["mixed"]), *means, gain(*rates), against(paper), style="bold")
     return table
 
 
 def table2(runs: dict, title: str) -> Table:
     """Mean EER of every network with both readers, and the seconds of its training."""
-    table = new_table(title, "net", "mixed", "MultiReader", "gain", "seconds", "paper's")
+    table = new_table(title, "net", "untrained", "mixed", "MultiReader", "gain", "seconds", "paper's")
     for net, (_, paper) in NETS.items():
         rates = [[run["eer"] for run in runs[net, reader]] for reader in READERS]
         seconds = " / ".join(f"{np.mean([run['seconds'] for run in runs[net, reader]]):.0f}" for reader in READERS)
-        table.add_row(Text(net), *map(spread, rates), gain(*rates), seconds, f"{paper[0]:.2f} / {paper[1]:.2f}")
+        shown = baseline(runs[net, "mixed"]), spread(rates[0]), spread(rates[1]), gain(*rates), seconds
+        table.add_row(Text(net), *shown, f"{paper[0]:.2f} / {paper[1]:.2f}")
     return table
 
 

@@ -101,7 +101,8 @@ if __name__ == "__main__":
     }
     hparams["averaged"].to(brain.device).eval()
     brain.fit(hparams["epoch_counter"], train_loader, whole["valid"])
-    reached = brain.evaluate_best(whole["test"])
+    reached, result = brain.evaluate_best(whole["test"]), brain.result
+    untrained = brain.result if brain.evaluate_untrained(whole["test"]) else None
 
     if training.end_distributed():  # the first process continues alone
         facts = {
@@ -117,4 +118,4 @@ if __name__ == "__main__":
         averaged = {"encoder": hparams["averaged"].module}
         pretrained = training.export(hparams, keys, averaged, facts, SpeakerVerification)
         SpeakerVerification.from_hparams(pretrained)
-        keyword_evaluation.report(hparams["output_folder"], brain.result, facts)
+        keyword_evaluation.report(hparams["output_folder"], result, facts, untrained)

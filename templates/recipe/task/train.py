@@ -84,7 +84,8 @@ if __name__ == "__main__":
     )
     brain.trials = {split: evaluation.trials_of(stores[split], hparams["num_enrolment"]) for split in ("valid", "test")}
     brain.fit(hparams["epoch_counter"], training.make_loader(batches, steps=steps), valid)
-    reached = brain.evaluate_best(test)
+    reached, result = brain.evaluate_best(test), brain.result
+    untrained = brain.result if brain.evaluate_untrained(test) else None  # what the corpus gives away without training
 
     if training.end_distributed():  # the first process continues alone
         # The run leaves a model, three recordings to try it (two of one voice, one of another) and a report.
@@ -96,4 +97,4 @@ if __name__ == "__main__":
         SpeakerVerification.from_hparams(folder)
         for name, number in {"one": 0, "same": 1, "other": len(stores["test"]) - 1}.items():
             audio.write(run / "examples" / f"{name}.wav", stores["test"].read(number) / 32768, hparams["sample_rate"])
-        evaluation.report(run, brain.result, facts)
+        evaluation.report(run, {"test": result}, facts, untrained and {"test": untrained})
