@@ -89,6 +89,37 @@ def load_model(interface: str, model: str | None, device: str | None, option: st
         raise ConfigError(f"{option}={model} is a model for {commands}. {remedy}") from error
 
 
+def quality_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add ``--weigh-by-quality`` and ``--quality_model``; the command gets ``quality`` for :func:`weigh_by_quality`."""
+
+    @click.option(
+        "--weigh-by-quality",
+        is_flag=True,
+        help="Weigh the windows of a recording by the quality of their speech, which Quality-Net predicts.",
+    )
+    @click.option(
+        "--quality_model",
+        metavar="MODEL",
+        help="The model of --weigh-by-quality, as for `speechtools score`.  [default: the bundled one]",
+    )
+    @functools.wraps(command)
+    def with_quality(*args: Any, weigh_by_quality: bool, quality_model: str | None, **kwargs: Any) -> int:
+        if quality_model is not None and not weigh_by_quality:
+            raise ConfigError("--quality_model is the model of --weigh-by-quality. Pass both.")
+        return command(*args, quality=(quality_model,) if weigh_by_quality else None, **kwargs)
+
+    return with_quality
+
+
+def weigh_by_quality(encoder: Any, quality: tuple[str | None] | None, device: str | None) -> Any:
+    """Let an encoder weigh windows by the model of the options, if they say so, and return the model."""
+    if quality is None:
+        return None
+    net = load_model("QualityNet", quality[0], device, "--quality_model")
+    encoder.weigh_by_quality(net)
+    return net
+
+
 def progress(results: Iterable, description: str, total: int) -> Iterable:
     """Show a progress bar on a terminal while iterating."""
     from tqdm import tqdm

@@ -18,7 +18,9 @@ from speechtools.cli.common import (
     output_options,
     print_problems,
     progress,
+    quality_options,
     refuse_inputs,
+    weigh_by_quality,
 )
 from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.files import is_stream, write_aside
@@ -35,6 +37,7 @@ SECONDS_BETWEEN_WRITES = 10.0
 @click.option(
     "--out", required=True, metavar="FILE", help="The .npz file to write. Its folder is created if it does not exist."
 )
+@quality_options
 @model_options
 @channel_option
 @output_options
@@ -42,6 +45,7 @@ SECONDS_BETWEEN_WRITES = 10.0
 def embed(
     paths: tuple[str, ...],
     out: str,
+    quality: tuple[str | None] | None,
     model: str | None,
     device: str | None,
     channel: int | str,
@@ -51,7 +55,8 @@ def embed(
     """Write the d-vectors of recordings to a file. Folders are searched for audio files.
 
     A d-vector describes the voice in a recording. The .npz file contains `files` (n,), `dvectors` (n, size) and
-    `model`, which identifies the encoder, and `channel`. In Python, numpy.load reads it.
+    `model`, which identifies the encoder, `channel`, and `quality`, which identifies the model of --weigh-by-quality.
+    In Python, numpy.load reads it.
 
     A recording that cannot be embedded is reported; the others are embedded, and the exit status is 1.
     """
@@ -63,16 +68,24 @@ def embed(
     files = find_recordings(paths)
     refuse_inputs(files, {"--out": [out]})
     if os.path.exists(out) and not is_stream(out) and (resume or not overwrite):
-        earlier, model_id, earlier_channel = read_dvectors(out)
+        earlier, model_id, earlier_channel, earlier_quality = read_dvectors(out)
     else:
-        earlier, model_id, earlier_channel = {}, "", ""
+        earlier, model_id, earlier_channel, earlier_quality = {}, "", "", ""
     encoder = load_model("SpeakerEncoder", model, device)
+    net = weigh_by_quality(encoder, quality, device)
+    quality_id = net.model_id if net else ""
     if resume and earlier and model_id != encoder.model_id:
         raise ConfigError(f"The d-vectors in {out} are those of another model. Use that, or choose another --out.")
     if resume and earlier and earlier_channel not in ("", str(channel)):
         raise ConfigError(
             f"The d-vectors in {out} are those of --channel={earlier_channel}, not {channel}. Use that, or choose "
             "another --out."
+        )
+    if resume and earlier and earlier_quality != quality_id:
+        how = "weighed by another model, or not at all" if net else "weighed by quality"
+        raise ConfigError(
+            f"The d-vectors in {out} are {how}. Use the same --weigh-by-quality and --quality_model, or choose another "
+            "--out."
         )
     dvectors = {str(path): earlier[str(path)] for path in files if resume and str(path) in earlier}
     before, errors, written = len(dvectors), [], time.monotonic()
@@ -85,11 +98,11 @@ def embed(
                 continue
             dvectors[str(path)] = result.numpy()
             if time.monotonic() - written > SECONDS_BETWEEN_WRITES and not is_stream(out):
-                write_dvectors(out, dvectors, encoder.model_id, channel)
+                write_dvectors(out, dvectors, encoder.model_id, channel, quality_id)
                 written = time.monotonic()
     finally:
         if len(dvectors) > before:
-            write_dvectors(out, dvectors, encoder.model_id, channel)
+            write_dvectors(out, dvectors, encoder.model_id, channel, quality_id)
     if dvectors:
         earlier_count = f" ({before} of them embedded before)" if before else ""
         print(f"{len(dvectors)} d-vectors of size {encoder.embedding_size}{earlier_count}: {printable(out)}")
@@ -99,21 +112,28 @@ def embed(
 
 
 def write_dvectors(
-    path: str | Path, dvectors: "dict[str, np.ndarray]", model_id: str, channel: int | str = "mix"
+    path: str | Path,
+    dvectors: "dict[str, np.ndarray]",
+    model_id: str,
+    channel: int | str = "mix",
+    quality_id: str = "",
 ) -> None:
-    """Write d-vectors (size,) by file, the fingerprint of their model and their channel to an .npz file."""
+    """Write d-vectors (size,) by file, their channel and the fingerprints of their models to an .npz file."""
     import numpy as np
 
     with write_aside(path) as aside, open(aside, "wb") as stream:
         names = np.array(list(dvectors), dtype=np.str_)
         content = io.BytesIO() if is_stream(path) else stream  # zip files do not work in devices
-        np.savez(content, files=names, dvectors=np.stack(list(dvectors.values())), model=model_id, channel=str(channel))
+        texts = {"model": model_id, "channel": str(channel), "quality": quality_id}
+        np.savez(content, files=names, dvectors=np.stack(list(dvectors.values())), **texts)
         if isinstance(content, io.BytesIO):
             stream.write(content.getbuffer())
 
 
-def read_dvectors(path: str | Path) -> "tuple[dict[str, np.ndarray], str, str]":
-    """Read the file of :func:`write_dvectors`; of earlier versions, which did not store it, the channel is empty.
+def read_dvectors(path: str | Path) -> "tuple[dict[str, np.ndarray], str, str, str]":
+    """Read the file of :func:`write_dvectors`: d-vectors by file, model, channel and model of quality.
+
+    What earlier versions did not store is empty.
 
     Raises
     ------
@@ -125,13 +145,13 @@ def read_dvectors(path: str | Path) -> "tuple[dict[str, np.ndarray], str, str]":
     try:
         with np.load(path, allow_pickle=False) as content:
             files, dvectors = content["files"], content["dvectors"]
-            texts = [content[name] if name in content else np.array("") for name in ("model", "channel")]
+            texts = [content[name] if name in content else np.array("") for name in ("model", "channel", "quality")]
         kinds = [(text.dtype.kind, text.ndim) for text in texts]
-        if (files.dtype.kind, files.ndim, dvectors.ndim) != ("U", 1, 2) or kinds != 2 * [("U", 0)]:
+        if (files.dtype.kind, files.ndim, dvectors.ndim) != ("U", 1, 2) or kinds != 3 * [("U", 0)]:
             raise ValueError("arrays of other shapes or types")
         if dvectors.dtype != np.float32 or not np.isfinite(dvectors).all() or len(set(files.tolist())) < len(files):
             raise ValueError("d-vectors that no encoder returns, or a recording twice")
-        return dict(zip(files.tolist(), dvectors, strict=True)), str(texts[0]), str(texts[1])
+        return dict(zip(files.tolist(), dvectors, strict=True)), str(texts[0]), str(texts[1]), str(texts[2])
     except Exception as error:  # whatever NumPy raises for a damaged file
         reason = "exists and is not a file of d-vectors"
         raise ConfigError(f"--out={path} {reason}. Choose another output, or pass --overwrite.") from error

@@ -18,8 +18,10 @@ from speechtools.cli.common import (
     plot_folder,
     print_problems,
     progress,
+    quality_options,
     recordings,
     refuse_inputs,
+    weigh_by_quality,
 )
 from speechtools.cli.tables import csv_option, open_tables, write_all
 from speechtools.core.errors import ConfigError, CorpusError, printable
@@ -61,6 +63,7 @@ class TrialRow(Row):
     help="Prior probability of a target trial in minDCF, between 0 and 1.",
 )
 @batch_size_option
+@quality_options
 @model_options
 @channel_option
 @module_option
@@ -72,6 +75,7 @@ def trials(
     overwrite: bool,
     p_target: float,
     batch_size: int,
+    quality: tuple[str | None] | None,
     model: str | None,
     device: str | None,
     channel: "Channel",
@@ -100,6 +104,7 @@ def trials(
         remedy = "Pass the folder of the recordings with --root."
         raise ConfigError(f"None of the {len(files)} recordings of {path} exists, such as {files[0]}. {remedy}")
     encoder = load_model("SpeakerEncoder", model, device)
+    weigh_by_quality(encoder, quality, device)
     scores, errors = score_pairs(
         encoder,
         pairs,

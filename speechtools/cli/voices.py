@@ -22,8 +22,10 @@ from speechtools.cli.common import (
     overwrite_option,
     print_problems,
     progress,
+    quality_options,
     recordings,
     refuse_inputs,
+    weigh_by_quality,
 )
 from speechtools.cli.tables import open_tables, print_summary, table_options, write_all
 from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError, printable
@@ -38,6 +40,8 @@ class Identification(Row):
     rank: int | None = None
     name: str | None = None
     score: float | None = None
+    usable_seconds: float | None = None
+    speech_seconds: float | None = None
     error: str | None = None
 
 
@@ -65,6 +69,7 @@ def voices_option(command: Callable) -> Callable:
 )
 @click.option("--overwrite", is_flag=True, help="Replace a voice that has this name.")
 @click.option("--add", is_flag=True, help="Add the recordings to a voice that has this name.")
+@quality_options
 @model_options
 @channel_option
 @module_option
@@ -74,6 +79,7 @@ def enroll(
     from_folder: str | None,
     overwrite: bool,
     add: bool,
+    quality: tuple[str | None] | None,
     model: str | None,
     device: str | None,
     channel: int | str,
@@ -108,6 +114,7 @@ def enroll(
     if from_folder is None and words[0] in earlier and not overwrite and not add:
         raise ConfigError(taken(words[0]))
     verifier = load_model("SpeakerVerification", model, device)
+    weigh_by_quality(verifier, quality, device)
     if exists:
         read_voices(voices, verifier.model_id, verifier.embedding_size)
     problems: list[str] = []
@@ -131,7 +138,7 @@ def enroll(
         problems += [f"not used: {error}" for error in errors]
         voice = verifier.details(name)
         how = "enrolled from" if not again else "extended by" if add else "enrolled again from"
-        source = f"{recordings(voice.recordings)}, {voice.seconds:.1f} s of speech"
+        source = f"{recordings(voice.recordings)}, {verifier.usable.get(name) or f'{voice.seconds:.1f} s of speech'}"
         tqdm.write(f"{printable(name)} {how} {source}: {voices}", file=sys.stdout)
         if not from_folder:
             print(f"voices: {', '.join(map(printable, names)) if len(names) <= 20 else len(names)}")
@@ -192,6 +199,7 @@ def _find_speakers(folder: str) -> dict[str, list[Path]]:
     help="Accept from this score on.  [default: the model's threshold, if it has one]",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print no decision; the exit status is 0 (accepted) or 1 (rejected).")
+@quality_options
 @model_options
 @channel_option
 @module_option
@@ -201,6 +209,7 @@ def verify(
     voices: str | None,
     threshold: float | None,
     quiet: bool,
+    quality: tuple[str | None] | None,
     model: str | None,
     device: str | None,
     channel: int | str,
@@ -208,17 +217,20 @@ def verify(
     """Decide whether a recording is of the same voice as another, or of an enrolled voice.
 
     Without --voices, pass two recordings. With --voices, pass the name of an enrolled voice, then a recording. The
-    output is accepted or rejected, the score (a cosine, from -1 to 1) and the threshold, separated by tabs.
+    output is accepted or rejected, the score (a cosine, from -1 to 1) and the threshold, separated by tabs; with
+    --weigh-by-quality also how much of the speech is usable, of two recordings in the worse one.
 
     The exit status is 0 for both decisions and 1 for an error. With --quiet, it is 0 if the voice is accepted, 1 if it
     is rejected, and 2 for an error, such as a recording without speech.
     """
     if not quiet:
-        verdict, used = _decide(claimed, recording, voices, threshold, model, device, channel)
-        print(f"{'accepted' if verdict.accepted else 'rejected'}\tscore {verdict.score:.4f}\tthreshold {used:.4f}")
+        verdict, used = _decide(claimed, recording, voices, threshold, quality, model, device, channel)
+        decision = "accepted" if verdict.accepted else "rejected"
+        usable = f"\t{verdict.usable}" if verdict.usable else ""
+        print(f"{decision}\tscore {verdict.score:.4f}\tthreshold {used:.4f}{usable}")
         return 0
     try:
-        verdict, _ = _decide(claimed, recording, voices, threshold, model, device, channel)
+        verdict, _ = _decide(claimed, recording, voices, threshold, quality, model, device, channel)
     except (SpeechtoolsError, OSError) as error:
         print_problems([error])
         return 2
@@ -233,6 +245,7 @@ def _decide(
     recording: str,
     voices: str | None,
     threshold: float | None,
+    quality: tuple[str | None] | None,
     model: str | None,
     device: str | None,
     channel: int | str,
@@ -258,6 +271,7 @@ def _decide(
             "`speechtools verify NAME RECORDING --voices FILE`."
         )
     verifier = load_model("SpeakerVerification", model, device)
+    weigh_by_quality(verifier, quality, device)
     if voices:
         verifier.load_voices(voices)
         verdict = verifier.verify(claimed, recording, threshold, channel=channel)
@@ -292,6 +306,7 @@ def _decide(
 @table_options(Identification)
 @overwrite_option
 @batch_size_option
+@quality_options
 @model_options
 @channel_option
 @module_option
@@ -304,6 +319,7 @@ def identify(
     jsonl_path: str | None,
     overwrite: bool,
     batch_size: int,
+    quality: tuple[str | None] | None,
     model: str | None,
     device: str | None,
     channel: int | str,
@@ -312,7 +328,8 @@ def identify(
 
     The output has a line for each recording: its path, the name of the most similar voice, and the score (a cosine,
     from -1 to 1), separated by tabs. With --top 3, it has up to three lines. If no voice reaches the threshold, the
-    name is `nobody`, and empty in a CSV file; the score is the highest.
+    name is `nobody`, and empty in a CSV file; the score is the highest. With --weigh-by-quality, the line ends with how
+    much of the speech is usable.
 
     A recording that cannot be used is reported; the others are identified, and the exit status is 1.
     """
@@ -320,6 +337,7 @@ def identify(
 
     from speechtools.audio.recordings import find_recordings
     from speechtools.speaker.voices import read_voices
+    from speechtools.speaker.weighing import Usable
 
     files = find_recordings(paths)
     outputs = {option: [path] for option, path in (("--csv", csv_path), ("--jsonl", jsonl_path)) if path}
@@ -328,6 +346,7 @@ def identify(
     if not read_voices(voices).voices:
         raise ConfigError(f"{voices} contains no voices. Enroll voices with `speechtools enroll`.")
     verifier = load_model("SpeakerVerification", model, device)
+    weigh_by_quality(verifier, quality, device)
     verifier.load_voices(voices)
     used = verifier.resolve_threshold(threshold)
 
@@ -337,14 +356,18 @@ def identify(
             if isinstance(result, AudioError):
                 yield Identification(file=str(path), error=str(result))
                 continue
+            usable = {}
+            if result[0].usable:
+                usable = {key: round(value, 3) for key, value in dataclasses.asdict(result[0].usable).items()}
             if not result[0].accepted:
-                yield Identification(file=str(path), score=round(result[0].score, 4))
+                yield Identification(file=str(path), score=round(result[0].score, 4), **usable)
             for rank, match in enumerate(result, start=1):
                 if match.accepted:
-                    yield Identification(file=str(path), rank=rank, name=match.name, score=round(match.score, 4))
+                    score = round(match.score, 4)
+                    yield Identification(file=str(path), rank=rank, name=match.name, score=score, **usable)
 
     if not tables and sys.stdout.isatty():
-        print(f"# threshold {used:.4f}\n# file\tname\tscore")
+        print(f"# threshold {used:.4f}\n# file\tname\tscore{'' if quality is None else chr(9) + 'usable'}")
     identified, errors = set(), []
     for row in write_all(((row, {}) for row in rows()), tables):
         if row.error:
@@ -353,7 +376,10 @@ def identify(
         identified.add(row.file)
         if not tables:
             name = "nobody" if row.name is None else printable(row.name)
-            tqdm.write(f"{printable(row.file)}\t{name}\t{row.score:.4f}", file=sys.stdout)
+            line = f"{printable(row.file)}\t{name}\t{row.score:.4f}"
+            if row.usable_seconds is not None and row.speech_seconds is not None:
+                line += f"\t{Usable(row.usable_seconds, row.speech_seconds)}"
+            tqdm.write(line, file=sys.stdout)
     print_summary(f"{recordings(len(identified))} identified", tables)
     return print_problems(f"not identified: {error}" for error in errors)
 

@@ -122,7 +122,7 @@ DAMAGED = {
 def test_dvectors_that_no_encoder_returns_are_not_continued(tmp_path, arrays):
     whole = {"files": np.array(["a.wav"]), "dvectors": np.array([[0.6, 0.8]], np.float32), "model": np.array("m")}
     np.savez(tmp_path / "whole.npz", **whole)
-    dvectors, model_id, channel = embed.read_dvectors(tmp_path / "whole.npz")
+    dvectors, model_id, channel, _ = embed.read_dvectors(tmp_path / "whole.npz")
     assert (model_id, channel) == ("m", "") and dvectors["a.wav"].tolist() == pytest.approx([0.6, 0.8])
     np.savez(tmp_path / "damaged.npz", **{**whole, **arrays})
     with pytest.raises(ConfigError, match="not a file of d-vectors"):

@@ -79,7 +79,7 @@ class DVectorFiles:
         else:
             self.path.write_bytes(pack(rng, damage_arrays(rng, self.content)))
         try:
-            dvectors, model, _ = read_dvectors(self.path)
+            dvectors, model, *_ = read_dvectors(self.path)
         except ConfigError:
             return "refused"
         for file, dvector in dvectors.items():
