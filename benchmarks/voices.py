@@ -8,9 +8,10 @@ speaker, is enrolled alone and compared with all others: the same trials for eve
 the test side goes through chains of ``degradation/*``, drawn by the seed and the id of the utterance, with rooms and
 types of noise that no recipe trains on. Each file is read once and embedded once for each condition.
 
-Beside the encoder there is an untrained one of the same architecture, and with ``--peer`` Resemblyzer, if its package
-is installed. The interval of an EER is the bootstrap over speakers. Cllr is that of the model's own log-likelihood
-ratios, and misses and false alarms are those at its own threshold; what a model lacks is shown as -.
+Beside the encoder there is an untrained one of the same architecture, with ``--weigh`` the same encoder with windows
+weighed by the bundled Quality-Net, and with ``--peer`` Resemblyzer, if its package is installed. The interval of an EER
+is the bootstrap over speakers. Cllr is that of the model's own log-likelihood ratios, and misses and false alarms are
+those at its own threshold; what a model lacks is shown as -.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from speechtools.corpora.splits import select_noises
 from speechtools.corpora.utterance import Utterance
 from speechtools.degradations.chain import Chain
 from speechtools.degradations.noise import PEAK_LIMIT, read_noise_types
-from speechtools.inference import SpeakerVerification
+from speechtools.inference import QualityNet, SpeakerVerification
 from speechtools.speaker.data import fewer_utterances
 from speechtools.speaker.dvectors import unit
 
@@ -53,6 +54,7 @@ CONDITIONS: dict[str, list[str]] = {
     "rooms": _ROOMS,
     "noise": _NOISE,
     "degraded": [*_CODECS, *_ROOMS, *_NOISE, *_CHAINS],
+    "part": ["noise(snr_db=[-5, 5], share=[0.3, 0.6])", "loss(rate=[0.2, 0.5], share=[0.3, 0.6])"],
 }
 COLUMNS = ("set", "condition", "encoder", "EER", "95 %", "minDCF", "Cllr", "min Cllr", "misses", "false alarms")
 
@@ -89,6 +91,13 @@ def untrained(model: str | None, plugins: list[str], seed: int = 0) -> Encoder:
     encoder = ours("untrained", verifier)
     encoder.verifier = None  # the threshold is not of these weights
     return encoder
+
+
+def weighed(model: str | None, plugins: list[str]) -> Encoder:
+    """The same encoder, whose windows are weighed by quality."""
+    verifier = load(model, plugins)
+    verifier.weigh_by_quality(QualityNet.from_hparams(run_opts={"device": "cpu"}))
+    return ours("weighed", verifier)
 
 
 def load(model: str | None, plugins: list[str]) -> SpeakerVerification:
@@ -207,6 +216,7 @@ def main() -> None:
     parser.add_argument("--model", help="default: the bundled one")
     parser.add_argument("--module", nargs="+", default=[], help="files of plugins that the model needs")
     parser.add_argument("--peer", action="store_true", help="Resemblyzer, too")
+    parser.add_argument("--weigh", action="store_true", help="with windows weighed by quality, too")
     parser.add_argument("--untrained", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--conditions", nargs="+", choices=list(CONDITIONS), default=["clean", "degraded"])
     parser.add_argument("--noise", help="folder of noises; default: the built-in ones of degradation/noise")
@@ -230,6 +240,7 @@ def main() -> None:
     chains = {name: [Chain(steps, RATE, noises) for steps in CONDITIONS[name]] for name in conditions}
     verifier = load(arguments.model, arguments.module)
     encoders = [ours("speechtools", verifier)]
+    encoders += [weighed(arguments.model, arguments.module)] if arguments.weigh else []
     encoders += [untrained(arguments.model, arguments.module)] if arguments.untrained else []
     encoders += [peer] if arguments.peer and (peer := resemblyzer()) else []
     results: dict[str, dict] = {}
