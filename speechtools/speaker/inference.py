@@ -144,9 +144,9 @@ class SpeakerEncoder(PretrainedModel):
             What scores the frames: :class:`~speechtools.inference.QualityNet`, or another object with its
             ``assess_file``. It scores each recording once. None: windows count the same again.
         limit : float, optional
-            Speech of worse scores is not usable. Default: 1.5, on scales like that of PESQ.
+            Speech of worse scores is not usable. Default: 1, on the scale ``raw_nb`` (raw PESQ).
         spread : float, optional
-            Difference of scores that divides a weight by e. Default: 0.5, on scales like that of PESQ.
+            Difference of scores that divides a weight by e. Default: 1, on the scale ``raw_nb`` (raw PESQ).
 
         Raises
         ------

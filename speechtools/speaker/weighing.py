@@ -14,11 +14,10 @@ import numpy as np
 from speechtools.audio.sources import Channel, Recording
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
-from speechtools.measures import Scale
 from speechtools.speaker.dvectors import window_starts
 
-#: Defaults on scales like those of PESQ and of opinions, chosen by benchmarks/weighing.py.
-LIMIT, SPREAD = 1.5, 0.5
+#: Defaults on the scale of the bundled Quality-Net, chosen by benchmarks/weighing.py.
+SCALE, LIMIT, SPREAD = "raw_nb", 1.0, 1.0
 
 
 class QualityModel(Protocol):
@@ -76,9 +75,9 @@ class QualityWeights:
     model : QualityModel
         Scores each recording once.
     limit : float, optional
-        Speech of worse scores is not usable. Default: :data:`LIMIT`, on scales like that of PESQ.
+        Speech of worse scores is not usable. Default: 1, on the scale ``raw_nb``.
     spread : float, optional
-        Difference of scores that divides a weight by e. Default: :data:`SPREAD`, on scales like that of PESQ.
+        Difference of scores that divides a weight by e. Default: 1, on the scale ``raw_nb``.
 
     Raises
     ------
@@ -133,7 +132,7 @@ class QualityWeights:
         Raises
         ------
         ConfigError
-            The scale is not like that of PESQ, and ``limit`` or ``spread`` is not set.
+            The scale is not ``raw_nb``, and ``limit`` or ``spread`` is not set.
         """
         parts, usable_seconds = [], 0.0
         for of_chunk, duration in zip(times, seconds, strict=True):
@@ -161,7 +160,7 @@ class QualityWeights:
         Raises
         ------
         ConfigError
-            The scale is not like that of PESQ, and ``limit`` or ``spread`` is not set.
+            The scale is not ``raw_nb``, and ``limit`` or ``spread`` is not set.
         """
         limit, spread = self._parameters(report.scale)
         edges = (report.times[1:] + report.times[:-1]) / 2
@@ -171,11 +170,10 @@ class QualityWeights:
     def _parameters(self, scale: str) -> tuple[float, float]:
         if self.limit is not None and self.spread is not None:
             return self.limit, self.spread
-        known = Scale.of(scale)
-        if known is None or not known.higher_is_better or not (known.minimum < LIMIT and 4.5 <= known.maximum <= 5):
+        if scale != SCALE:
             raise ConfigError(
-                f"Which speech is usable on the scale {scale} is not known. Pass limit=… and spread=…, or a model of a "
-                "scale like that of PESQ."
+                f"Which speech is usable on the scale {scale} is not known. Use a model of the scale {SCALE}, or pass "
+                "limit=… and spread=… in Python."
             )
         return LIMIT if self.limit is None else self.limit, SPREAD if self.spread is None else self.spread
 

@@ -108,6 +108,16 @@ def test_dvectors_of_another_channel_are_not_continued(recordings, tmp_path, cal
     assert call("embed", *recordings, "--out", out, "--resume")[0] == 0
 
 
+def test_dvectors_of_another_weighing_are_not_continued(recordings, tmp_path, call, refused):
+    out, weighed = tmp_path / "out.npz", tmp_path / "weighed.npz"
+    assert call("embed", *recordings, "--out", out)[0] == 0
+    assert call("embed", recordings[0], "--out", weighed, "--weigh-by-quality")[0] == 0
+    assert "--weigh-by-quality" in refused("embed", *recordings, "--out", out, "--resume", "--weigh-by-quality")
+    assert "weighed by quality" in refused("embed", *recordings, "--out", weighed, "--resume")
+    assert call("embed", *recordings, "--out", weighed, "--resume", "--weigh-by-quality")[0] == 0
+    assert load(weighed)[0] == recordings and not np.array_equal(load(weighed)[1], load(out)[1])
+
+
 DAMAGED = {
     "nan": {"dvectors": np.array([[0.6, np.nan]], np.float32)},
     "type": {"dvectors": np.array([[0.6, 0.8]])},

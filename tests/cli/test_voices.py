@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -139,6 +140,55 @@ def test_identify_ranks_voices_and_reports_bad_files(recordings, enrolled, tmp_p
     assert "would be replaced" in refused("identify", recordings[2], *enrolled, "--csv", enrolled[1])
     call("voices", "remove", "anna", "bob", *enrolled)
     assert "no voices" in refused("identify", recordings[2], *enrolled)
+
+
+@pytest.fixture
+def noisy(recordings, tmp_path):
+    """A recording with noise in its second half."""
+    samples, _ = soundfile.read(recordings[0])
+    samples = np.tile(samples, 3)
+    samples[48000:] += 0.5 * np.random.default_rng(0).standard_normal(48000)
+    soundfile.write(tmp_path / "noisy.wav", np.clip(samples, -1, 1), 16000)
+    return str(tmp_path / "noisy.wav")
+
+
+def test_windows_are_weighed_by_quality(recordings, noisy, voices, tmp_path, call, refused, monkeypatch):
+    monkeypatch.setattr("speechtools.speaker.weighing.LIMIT", -9.0)  # buzzing is no speech of good quality
+    status, output, errors = call("enroll", "anna", *recordings[:2], *voices, "--weigh-by-quality")
+    usable = re.search(r"anna enrolled from 2 recordings, (\d\.\d) of (\d\.\d) s usable: ", output)
+    assert status == 0 and usable[1] == usable[2] and not errors
+    plain = call("verify", "anna", noisy, *voices)[1]
+    weighed = call("verify", "anna", noisy, *voices, "--weigh-by-quality")[1]
+    assert re.search(r"\tthreshold 0\.\d{4}\t(\d\.\d) of \1 s usable\n$", weighed) and "usable" not in plain
+    score, other = (float(line.split("score ")[1].split()[0]) for line in (plain, weighed))
+    assert other > score
+    monkeypatch.setattr("speechtools.speaker.weighing.LIMIT", 9.0)
+    message = refused("enroll", "ben", *recordings[:2], *voices, "--weigh-by-quality")
+    assert "0.0 of " in message and "'ben' is too bad to enroll" in message
+    table, jsonl = tmp_path / "t.csv", tmp_path / "t.jsonl"
+    options = [*voices, "--threshold", -1, "--weigh-by-quality"]
+    assert re.search(r"\tanna\t0\.\d+\t0\.0 of \d\.\d s usable\n$", call("identify", noisy, *options)[1])
+    assert call("identify", noisy, *options, "--csv", table, "--jsonl", jsonl)[0] == 0
+    with open(table, encoding="utf-8", newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert float(row["usable_seconds"]) == 0 and float(row["speech_seconds"]) > 3
+    assert json.loads(jsonl.read_text())["usable_seconds"] == 0
+    assert "Pass both" in refused("verify", "anna", noisy, *voices, "--quality_model", "quality-net")
+    assert "--quality_model=speaker" in refused(
+        "verify", "anna", noisy, *voices, "--weigh-by-quality", "--quality_model", "speaker"
+    )
+
+
+def test_little_usable_speech_is_a_warning_at_enrollment(recordings, noisy, voices, call, monkeypatch):
+    from speechtools.inference import QualityNet, SpeakerVerification
+
+    verifier = SpeakerVerification.from_hparams()
+    verifier.weigh_by_quality(QualityNet.from_hparams(), limit=0.0, spread=1.0)
+    scores = np.sort(verifier.encode_file_windows(noisy).margins)
+    monkeypatch.setattr("speechtools.speaker.weighing.LIMIT", float(scores[-2:].mean()))  # the best window alone
+    status, output, errors = call("enroll", "anna", noisy, *voices, "--weigh-by-quality")
+    assert status == 0 and re.search(r"\d\.\d of \d\.\d s usable in the recording of 'anna'. Record again", errors)
+    assert "s usable: " in output
 
 
 def test_voices_are_listed_renamed_and_removed(recordings, enrolled, tmp_path, call, refused):

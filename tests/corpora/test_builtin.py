@@ -39,6 +39,24 @@ def test_speech_has_natural_length_and_level():
     assert min(levels) > -36 and max(levels) < -17 and np.std(levels) > 0.5
 
 
+def test_recordings_vary_in_level_and_colour_on_demand(tmp_path):
+    sizes = {"data_folder": tmp_path, "num_train_speakers": 1, "num_test_speakers": 1, "num_workers": 1}
+    plain, varied = (list(builtin.builtin(**sizes, vary_recordings=vary)) for vary in (False, True))
+    assert [(u.utt_id, u.speaker, u.text) for u in plain] == [(u.utt_id, u.speaker, u.text) for u in varied]
+    assert plain[0].path.parents[3] != varied[0].path.parents[3]
+    spreads = []
+    for utterances in (plain, varied):
+        spectra = []
+        for utterance in utterances:
+            if utterance.speaker == plain[0].speaker:
+                power = np.abs(np.fft.rfft(audio.read(utterance.path))) ** 2
+                bands = np.array([band.sum() for band in np.array_split(power[: len(power) // 2], 4)])
+                spectra.append(10 * np.log10([power.sum(), *bands / bands.sum()]))
+        spreads.append(np.std(spectra, axis=0))
+    assert spreads[0][0] < 2 < 3 < spreads[1][0]  # level, dB
+    assert (spreads[1][1:] > spreads[0][1:]).all() and spreads[1][1:].mean() > 2 * spreads[0][1:].mean()
+
+
 @pytest.mark.parametrize(("seed", "num_train", "num_test"), [(0, 126, 48), (5, 1, 300)])
 def test_splits_share_no_speakers_and_no_sentences_except_sa(seed, num_train, num_test):
     plan = builtin._plan(seed, num_train, num_test)

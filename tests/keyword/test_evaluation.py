@@ -149,9 +149,24 @@ def test_a_report_writes_results_trials_and_plots(store, tmp_path, capsys):
     written = json.loads((tmp_path / "run" / "results.json").read_text())
     assert written["tested_on"] == "nothing" and written["eer"] == pytest.approx(result.metrics["eer"])
     for (a, b), cell in result.pairs.items():
-        assert written["pairs"][f"{a} -> {b}"] == pytest.approx(cell.metrics)
+        saved = written["pairs"][f"{a} -> {b}"]
+        low, high = saved.pop("eer_low"), saved.pop("eer_high")
+        assert saved == pytest.approx(cell.metrics) and low < saved["eer"] < high
         again = read_trials(tmp_path / "run" / "trials" / f"{a}_to_{b}" / "trials.txt", store.utt_ids)
         assert np.array_equal(again.scores(dvectors), cell.trial_set.trials.scores(dvectors))
     assert {path.name for path in (tmp_path / "run" / "figures").iterdir()} == {"det.png", "eer_table.png"}
     shown = capsys.readouterr().out
     assert all(f"{100 * rate:.2f} %" in shown for rate in (*result.table().flatten(), result.metrics["eer"]))
+
+
+def test_a_report_has_the_rates_of_an_untrained_encoder(store, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    trials = pair_trials(store, 2)
+    result, untrained = (evaluate_pairs(rng.standard_normal((len(store), 5)), trials) for _ in range(2))
+    report(tmp_path, result, {"tested_on": "nothing"}, untrained)
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["untrained_eer"] == pytest.approx(untrained.metrics["eer"])
+    for (a, b), cell in untrained.pairs.items():
+        assert written["pairs"][f"{a} -> {b}"]["untrained_eer"] == cell.metrics["eer"]
+    assert written["eer_low"] < written["eer"] < written["eer_high"]
+    assert f"untrained encoder: {100 * untrained.metrics['eer']:.2f} %" in capsys.readouterr().out

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import runs
+import torch
 
+from speechtools.core import registry
 from speechtools.core.rows import read_rows
 from speechtools.inference import SpeakerEncoder, SpeakerVerification
 from speechtools.speaker import evaluation
@@ -49,6 +51,21 @@ def test_the_exported_model_gives_the_results_again(run):
     assert saved["models"] == 3 and saved["target_trials"] == 18
     assert result.metrics["eer"] == pytest.approx(saved["eer"], abs=0.02)
     assert verifier.threshold == pytest.approx(saved["threshold"])
+
+
+def test_the_report_has_an_interval_and_an_untrained_encoder(run):
+    folder, prepared, output = run
+    saved = results(folder)
+    assert saved["eer_low"] <= saved["eer"] <= saved["eer_high"] and "of an untrained encoder" in output
+    assert "vary_recordings: true" in (folder / "hyperparams.yaml").read_text().lower()
+    verifier = SpeakerVerification.from_hparams(folder / "pretrained", run_opts={"device": "cpu"})
+    torch.manual_seed(0)
+    verifier.encoder = registry.build(**registry.definition(verifier.mods.encoder)).eval()
+    manifest = next(prepared.glob("speakers-*/test.csv"))
+    encoded = dict(verifier.encode_files([row.path for row in read_rows(manifest, SpeakerRow)]))
+    trials = evaluation.trials_of(SpeakerStore(manifest), 4, published=folder / "trials.txt")
+    result = evaluation.evaluate(np.stack([vector.numpy() for vector in encoded.values()]), trials)
+    assert result.metrics["eer"] == pytest.approx(saved["untrained_eer"], abs=0.02)
 
 
 @pytest.mark.processes

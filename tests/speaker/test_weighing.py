@@ -11,7 +11,7 @@ from speechtools.audio import duration
 from speechtools.audio.sources import AudioSource
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.inference import QualityNet, SpeakerEncoder
-from speechtools.speaker.weighing import QualityWeights, Usable, weights_of
+from speechtools.speaker.weighing import LIMIT, SPREAD, QualityWeights, Usable, weights_of
 from tests.speaker.test_inference import RATE, load, voice, write_model
 
 
@@ -34,7 +34,7 @@ class Quality:
         )
 
 
-def good_until(end, good=4.0, bad=1.0):
+def good_until(end, good=4.0, bad=0.5):
     return Quality(lambda times: np.where(times < end, good, bad))
 
 
@@ -65,7 +65,7 @@ def test_equal_quality_changes_nothing(verifier, two_parts, score):
     plain += [dvector for _, dvector in verifier.encode_files(two_parts)]
     verifier.weigh_by_quality(Quality(lambda times: np.float32(score)))
     weighed = [verifier.encode_file(two_parts[0]), verifier.encode_batch(wavs)[0]]
-    if score > 1.5:
+    if score > LIMIT:
         weighed.append(verifier.enroll("a", two_parts))
     else:  # nothing is usable
         plain.pop(2)
@@ -82,11 +82,12 @@ def test_windows_have_the_quality_at_their_times_in_the_recording(verifier, two_
     windows = verifier.encode_file_windows(two_parts[0])
     early, late = windows.times[:, 1] < 5.0, windows.times[:, 0] > 6.5
     assert early.sum() > 3 and late.sum() > 3 and early.sum() + late.sum() >= len(early) - 2
-    assert np.allclose(windows.margins[early], 5.0) and np.allclose(windows.margins[late], -1.0)
+    good, bad = (4.0 - LIMIT) / SPREAD, (0.5 - LIMIT) / SPREAD
+    assert np.allclose(windows.margins[early], good) and np.allclose(windows.margins[late], bad)
     assert (windows.weights[early] == 1).all() and (windows.weights[late] == 0).all()
     crossing = windows.margins[~early & ~late]
-    assert ((crossing > -1) & (crossing < 5)).all()
-    alone = verifier.encode_file(two_parts[1])
+    assert ((crossing > bad) & (crossing < good)).all()
+    alone = verifier.encode_file(two_parts[1])  # equal quality: as without weights
     verifier.weigh_by_quality(None)
     assert cosine(windows.mean(), alone) > 0.999 > 0.99 > cosine(verifier.encode_file(two_parts[0]), alone)
 
@@ -135,7 +136,7 @@ def test_bad_recordings_count_less_in_an_enrollment(verifier, two_parts, tmp_pat
     soundfile.write(quiet, 0.1 * voice(4.0, 220, 1), RATE)
 
     def assess(path, *, sample_rate=None, channel="mix"):
-        score = 4.0 if float(abs(path).max()) > 0.1 else 1.0
+        score = 4.0 if float(abs(path).max()) > 0.1 else 0.5
         return Quality(lambda times: score).assess_file(path, sample_rate=sample_rate)
 
     verifier.weigh_by_quality(SimpleNamespace(assess_file=assess))
@@ -178,14 +179,14 @@ def test_scales(verifier, two_parts):
     verifier.weigh_by_quality(good_until(5.5))
     margins = verifier.encode_file_windows(two_parts[0]).margins
     # lower is better: the same margins from the scores with the other sign
-    lower = Quality(lambda times: np.where(times < 5.5, -4.0, -1.0), "own", higher_is_better=False)
-    verifier.weigh_by_quality(lower, limit=-1.5, spread=0.5)
+    lower = Quality(lambda times: np.where(times < 5.5, -4.0, -0.5), "own", higher_is_better=False)
+    verifier.weigh_by_quality(lower, limit=-LIMIT, spread=SPREAD)
     assert np.allclose(verifier.encode_file_windows(two_parts[0]).margins, margins)
     verifier.weigh_by_quality(Quality(lambda times: 0.9, "stoi"))
     with pytest.raises(ConfigError, match="scale stoi.*limit="):
         verifier.encode_file(two_parts[0])
-    verifier.weigh_by_quality(Quality(lambda times: 3.0, "mos"), limit=2.0)
-    assert np.allclose(verifier.encode_file_windows(two_parts[0]).margins, 2.0)
+    verifier.weigh_by_quality(Quality(lambda times: 3.0, "mos"), limit=2.0, spread=2.0)
+    assert np.allclose(verifier.encode_file_windows(two_parts[0]).margins, 0.5)
 
 
 def test_mistakes_are_refused(verifier):
