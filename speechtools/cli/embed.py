@@ -124,8 +124,8 @@ def write_dvectors(
     with write_aside(path) as aside, open(aside, "wb") as stream:
         names = np.array(list(dvectors), dtype=np.str_)
         content = io.BytesIO() if is_stream(path) else stream  # zip files do not work in devices
-        texts = {"model": model_id, "channel": str(channel), "quality": quality_id}
-        np.savez(content, files=names, dvectors=np.stack(list(dvectors.values())), **texts)
+        stacked = np.stack(list(dvectors.values()))
+        np.savez(content, files=names, dvectors=stacked, model=model_id, channel=str(channel), quality=quality_id)
         if isinstance(content, io.BytesIO):
             stream.write(content.getbuffer())
 
