@@ -67,6 +67,8 @@ class Magnitude(Framing):
     """
 
     window: Tensor
+    #: Whether frames are magnitudes, or log(1 + magnitude), which an equalizer multiplies.
+    is_magnitude = True
 
     def __init__(
         self,
@@ -198,6 +200,7 @@ class LevelledLogMel(Magnitude):
     """
 
     filters: Tensor
+    is_magnitude = False
     #: Divides the logarithms, so that they have about the range that networks learn from best.
     SCALE = 5.0
 

@@ -144,6 +144,22 @@ def check_start(start: QualityNet, sample_rate: int, features: nn.Module, qualit
             raise ConfigError(f"The model that start_from names was trained with {name}={its}. Add --{option}={its}.")
 
 
+def check_equalizer(max_db: float, features: nn.Module) -> None:
+    """Check that an equalizer of so many dB, if it is above 0, gets magnitudes, which it multiplies by its gains.
+
+    Raises
+    ------
+    ConfigError
+        The features are logarithms or of another kind, or ``max_db`` is negative.
+    """
+    check_number("equalizer_db", max_db, 0)
+    if max_db and not getattr(features, "is_magnitude", False):
+        raise ConfigError(
+            f"equalizer_db={max_db:g} multiplies magnitudes, which {_plugin(features)} does not return. Set "
+            "--equalizer_db=0, or use --features_name=magnitude."
+        )
+
+
 def _plugin(module: nn.Module) -> str:
     return (definition(module) or {}).get("plugin", type(module).__name__)
 

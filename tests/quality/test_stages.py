@@ -13,7 +13,7 @@ from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.enhancement.inference import SpeechEnhancer
 from speechtools.quality.data import QualityRow
 from speechtools.quality.inference import QualityNet
-from speechtools.quality.stages import check_start, prepare_sets, refuse_other_sets
+from speechtools.quality.stages import check_equalizer, check_start, prepare_sets, refuse_other_sets
 from tests.quality.test_data import quality_row
 
 SPEAKERS, NOISES = ["mabc0", "fdef0", "mghi0"], ["street/1.wav", "white.wav"]
@@ -101,3 +101,14 @@ def test_a_run_is_not_continued_with_other_ratings(tmp_path):
     refuse_other_sets(tmp_path, sets, "ratings-1")
     with pytest.raises(ConfigError, match="quality-1 ratings-1 .* quality-1 ratings-2"):
         refuse_other_sets(tmp_path, sets, "ratings-2")
+
+
+def test_an_equalizer_needs_magnitudes():
+    for features in (build("features/magnitude"), build("features/magnitude", log1p=True)):
+        check_equalizer(4.0, features)
+    for name in ("mel", "log-mel"):
+        check_equalizer(0.0, build(f"features/{name}"))
+        with pytest.raises(ConfigError, match=f"equalizer_db=4 .*features/{name} .*--features_name=magnitude"):
+            check_equalizer(4.0, build(f"features/{name}"))
+    with pytest.raises(ConfigError, match="equalizer_db"):
+        check_equalizer(-1.0, build("features/magnitude"))

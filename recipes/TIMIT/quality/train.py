@@ -169,6 +169,7 @@ def dataio_prepare(rows, sample_rate, features=None, silence_share=0.0, further=
 if __name__ == "__main__":
     hparams, run_opts = training.start()
     quality, features, ratings, further = (hparams[key] for key in ("quality", "features", "ratings", "further"))
+    quality_stages.check_equalizer(hparams["equalizer_db"], features)
     if hparams["start_from"]:
         start = QualityNet.from_hparams(hparams["start_from"])
         quality_stages.check_start(start, hparams["sample_rate"], features, quality)
