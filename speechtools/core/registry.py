@@ -182,7 +182,7 @@ def find(name: str) -> Callable:
     kind, short = name.split("/", 1)
     names = available(kind)
     if name not in names:
-        short = short.replace("_", "-")
+        short = short.replace("_", "-").lower()
         near = nearest(short, [other.split("/", 1)[1] for other in names])
         module = short.replace("-", "_")
         hint = f" Did you mean '{kind}/{near}'?" if near else ""

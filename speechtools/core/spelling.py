@@ -5,14 +5,18 @@ from collections.abc import Iterable
 
 
 def nearest(word: object, choices: Iterable[str]) -> str | None:
-    """The choice that begins with a word, or else the most similar one; None if none is similar.
+    """The choice that begins with a word, or else the most similar one, in any case; None if none is similar.
 
     >>> nearest("ge2e", ["te2e", "ge2e-softmax"]), nearest("lstmq", ["lstm"]), nearest("x", ["lstm"])
     ('ge2e-softmax', 'lstm', None)
+    >>> nearest("LOSS", ["loss-burst", "loss"])
+    'loss'
     """
-    text, choices = str(word), list(choices)
-    longer = [choice for choice in choices if len(text) > 2 and choice.startswith(text)]
-    return next(iter(longer or difflib.get_close_matches(text, choices, n=1, cutoff=0.5)), None)
+    text, originals = str(word).lower(), {choice.lower(): choice for choice in choices}
+    longer = [choice for choice in originals if len(text) > 2 and choice.startswith(text)]
+    same = [text] if text in originals else []
+    near = same or longer or difflib.get_close_matches(text, originals, n=1, cutoff=0.5)
+    return originals[near[0]] if near else None
 
 
 def did_you_mean(word: object, choices: Iterable[str], quoted: bool = True) -> str:

@@ -71,6 +71,8 @@ def test_former_kinds_work_with_a_warning():
     [
         ("toy/nett", "'toy/nett'. Did you mean 'toy/net'.* --__plugins=my_module .* 'toy': toy/my-net, toy/net"),
         ("toy/my_net", r"'toy/my_net'. Did you mean 'toy/my-net'\? Plugins of the kind"),
+        ("toy/My_NET", r"'toy/My_NET'. Did you mean 'toy/my-net'\? Plugins of the kind"),
+        ("ENCODER/lstmp", "Unknown kind 'ENCODER'. Did you mean 'encoder'"),
         ("toy/my-own", "If my_own.py registers it, import it: --__plugins=my_own in a recipe, --module my_own.py"),
         ("corpsu/timit", "Unknown kind 'corpsu'. Did you mean 'corpus'"),
         ("magnitude", "Write kind/name, .* Kinds: corpus, "),

@@ -1,5 +1,7 @@
 """Chains: their text, what they draw, and steps that degrade a share of the recording."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,13 @@ def test_a_wrong_step_is_named():
         Chain("gsm+nois")
     with pytest.raises(PluginError, match="step clipping.*lvel"):
         Chain("noise+clipping(lvel=0.1)")
+
+
+@pytest.mark.parametrize("chain", ["gsm+LOSS", "Loss(rate=0.1)", "MP3", "loss(RATE=0.1)"])
+def test_names_in_upper_case_get_the_name_that_is_meant(chain):
+    name = re.search(r"LOSS|Loss|MP3|RATE", chain)[0]
+    with pytest.raises(PluginError, match=rf"{name}'. Did you mean '(degradation/)?{name.lower()}'\?"):
+        Chain(chain)
 
 
 def test_the_same_seed_draws_the_same():
