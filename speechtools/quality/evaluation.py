@@ -17,7 +17,7 @@ from speechtools.core.results import print_outputs, write_json
 from speechtools.core.rows import write_rows
 from speechtools.quality import localization, plots
 from speechtools.quality.data import QualityRow
-from speechtools.quality.further import measures_text, parse_measures
+from speechtools.quality.further import FurtherMeasures, measures_text
 
 logger = logging.getLogger(__name__)
 
@@ -68,13 +68,14 @@ def quality_metrics(predicted, true, rows: Sequence[QualityRow], clean_variances
     }
 
 
-def measure_metrics(names: Sequence[str], predicted: Sequence[Mapping[str, float]], rows: Sequence[QualityRow]) -> dict:
-    """MSE, LCC and SRCC of further measures, over the rows that have their labels.
+def measure_metrics(
+    further: FurtherMeasures, predicted: Sequence[Mapping[str, float]], rows: Sequence[QualityRow]
+) -> dict:
+    """MSE, LCC and SRCC of further measures, over the rows that have their labels, which are within their limits.
 
     Parameters
     ----------
-    names : sequence of str
-        The measures.
+    further : FurtherMeasures
     predicted : sequence of dict
         The predictions for each row, by measure.
     rows : sequence of QualityRow
@@ -84,8 +85,8 @@ def measure_metrics(names: Sequence[str], predicted: Sequence[Mapping[str, float
     dict
         By measure: ``overall`` and ``by_subset``, as :func:`quality_metrics` has them; what is undefined is None.
     """
-    labels, results = [parse_measures(row.measures) for row in rows], {}
-    for name in names:
+    labels, results = [further.labels(row) for row in rows], {}
+    for name in further.names:
         known = [index for index, scores in enumerate(labels) if name in scores]
         true = np.array([labels[index][name] for index in known])
         values = np.array([predicted[index][name] for index in known])

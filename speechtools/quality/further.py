@@ -20,7 +20,7 @@ from speechtools.core.rows import read_rows
 from speechtools.corpora.row_checks import check_score
 from speechtools.measures import find_measure, is_measure
 from speechtools.measures.labels import LabelJob, LabelRow, RejectedRow, label
-from speechtools.quality.objective import point_errors, point_of, start_output
+from speechtools.quality.objective import point_errors, point_of_range, start_output
 from speechtools.quality.outputs import check_outputs
 from speechtools.quality.ratings import Ratings
 
@@ -171,6 +171,10 @@ class FurtherMeasures:
         Measure of the score.
     ratings : Ratings, optional
         What is learned from another source, which must have other measures.
+    limits : mapping of str to pair of floats, optional
+        By measure, the range to which labels are limited for training and tests, such as ``{"si-sdr": (-20, 40)}``.
+        Without limits, clean speech has an SI-SDR of 100 dB, which would dominate the errors. Measures that are not
+        learned may have limits, too.
 
     Attributes
     ----------
@@ -182,7 +186,8 @@ class FurtherMeasures:
     Raises
     ------
     ConfigError
-        From :func:`further_names`; a measure is also that of ratings; or the weight is negative.
+        From :func:`further_names`; a measure is also that of ratings; the weight is negative; or limits are those of no
+        measure, or not two ascending numbers within its range.
     """
 
     def __init__(
@@ -191,12 +196,15 @@ class FurtherMeasures:
         weight: float = 0.3,
         scale: str = "raw_nb",
         ratings: Ratings | None = None,
+        limits: Mapping[str, Sequence[float]] | None = None,
     ):
         check_number("measure_weight", weight, 0)
         rated, labels = ([], "measure") if ratings is None else (ratings.measures, ratings.labels)
         self.names, self.weight = further_names(names, scale, labels), weight
         self.all_names = [*rated, *self.names]
-        self._points = {name: point_of(find_measure(name)) for name in self.names}
+        ranges = {measure.name: (measure.minimum, measure.maximum) for measure in map(find_measure, self.names)}
+        self._ranges = ranges | {name: pair for name, pair in _check_limits(limits).items() if name in ranges}
+        self._points = {name: point_of_range(*self._ranges[name]) for name in self.names}
         if both := [name for name in self.names if name in rated]:
             raise ConfigError(
                 f"{both[0]} is in further_measures and in {labels}, and one output cannot learn both. Leave it out of "
@@ -220,7 +228,7 @@ class FurtherMeasures:
         """
         if not self.names:
             return
-        scores = [parse_measures(row.measures) for row in rows]
+        scores = [self.labels(row) for row in rows]
         outputs = getattr(network, "measure_outputs", {})
         for name in self.names:
             labels = [known[name] for known in scores if name in known]
@@ -234,9 +242,14 @@ class FurtherMeasures:
             if name in outputs:
                 start_output(outputs[name], labels)
 
+    def labels(self, row: Any) -> dict[str, float]:
+        """The labels that a row of a manifest has, within their limits, by measure."""
+        scores = parse_measures(row.measures)
+        return {name: min(max(scores[name], low), high) for name, (low, high) in self._ranges.items() if name in scores}
+
     def targets(self, row: Any) -> Tensor:
         """Labels of a row (measures,), NaN where there is none."""
-        scores = parse_measures(row.measures)
+        scores = self.labels(row)
         return torch.tensor([scores.get(name, math.nan) for name in self.names])
 
     def objective(self, predicted: dict[str, Tensor], targets: Tensor) -> Tensor:
@@ -269,3 +282,19 @@ class FurtherMeasures:
                 reached |= {f"{name}_{key}": value for key, value in logged.items()}
                 sum_of_errors += logged["mse"] / point**2
         return reached | {"measures_mse": sum_of_errors}
+
+
+def _check_limits(limits: Mapping[str, Sequence[float]] | None) -> dict[str, tuple[float, float]]:
+    """Check the option ``measure_limits``, and return its pairs by the names of the plugins."""
+    if not isinstance(limits, Mapping | None):
+        raise ConfigError(f"measure_limits={limits!r} is not a mapping. Write it as in {{si-sdr: [-20, 40]}}.")
+    checked: dict[str, tuple[float, float]] = {}
+    for name, pair in (limits or {}).items():
+        with naming("measure_limits"):
+            measure = find_measure(name)
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise ConfigError(f"measure_limits: {name}: {pair!r} is not a pair. Write it as in {{si-sdr: [-20, 40]}}.")
+        check_number(f"measure_limits: the lower one of {name}", pair[0], measure.minimum, measure.maximum)
+        check_number(f"measure_limits: the upper one of {name}", pair[1], pair[0], measure.maximum, above=True)
+        checked[measure.name] = (float(pair[0]), float(pair[1]))
+    return checked

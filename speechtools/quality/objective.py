@@ -24,7 +24,16 @@ def point_of(measure: Measure) -> float:
     >>> point_of(find_measure("raw_nb")), point_of(find_measure("stoi")), point_of(find_measure("si-sdr"))
     (1.0, 1.0, 40.0)
     """
-    return max(1.0, (measure.maximum - measure.minimum) / PESQ_RANGE)
+    return point_of_range(measure.minimum, measure.maximum)
+
+
+def point_of_range(low: float, high: float) -> float:
+    """Return the same for a scale from ``low`` to ``high``: a fifth of it, but at least 1.
+
+    >>> point_of_range(-20.0, 40.0)
+    12.0
+    """
+    return max(1.0, (high - low) / PESQ_RANGE)
 
 
 def start_in_range(net: nn.Module, measure: Measure, labels: Sequence[float]) -> None:

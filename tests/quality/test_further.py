@@ -190,11 +190,50 @@ def test_outputs_begin_at_the_mean_label():
     torch.testing.assert_close(net.measure_outputs["mos"].weight, before["mos"])
 
 
+def test_labels_are_limited_for_training_and_tests():
+    """The 100 dB of clean speech count as 40, and a point is a fifth of the limited range."""
+    rows = [quality_row(measures=f"si-sdr={value} stoi=0.9") for value in (100.0, 10.0, -50.0)]
+    further = FurtherMeasures(["si-sdr", "stoi"], weight=1.0, limits={"si-sdr": [-20, 40], "pesq-nb": (2, 4)})
+    assert [further.labels(row)["si-sdr"] for row in rows] == [40.0, 10.0, -20.0]
+    targets = torch.stack([further.targets(row) for row in rows])
+    assert targets.tolist() == pytest.approx([[40.0, 0.9], [10.0, 0.9], [-20.0, 0.9]])
+    predicted = {"si-sdr": torch.tensor([40.0, 22.0, -20.0]), "stoi": targets[:, 1]}
+    assert further.objective(predicted, targets).item() == pytest.approx(1 / 3)  # 12 dB in one of three files
+    net = network()
+    further.start(net, rows)
+    assert net.measure_outputs["si-sdr"].bias.item() == pytest.approx(10.0)
+    scores = [{"si-sdr": value, "stoi": 0.9} for value in (40.0, 10.0, -20.0)]
+    metrics = evaluation.measure_metrics(further, scores, rows)
+    assert metrics["si-sdr"]["overall"]["mse"] == 0 and further.reached(metrics)["measures_mse"] == 0
+    assert FurtherMeasures(["si-sdr"]).labels(rows[0]) == {"si-sdr": 100.0}
+    assert parse_measures(rows[0].measures)["si-sdr"] == 100.0
+
+
+@pytest.mark.parametrize(
+    "limits, message",
+    [
+        ([-20, 40], "is not a mapping"),
+        ({"si-sdd": [-20, 40]}, "measure_limits: Unknown measure 'si-sdd'. Did you mean 'si-sdr'"),
+        ({"si-sdr": 40}, "is not a pair"),
+        ({"si-sdr": [-20, 0, 40]}, "is not a pair"),
+        ({"si-sdr": [40, -20]}, "upper one of si-sdr"),
+        ({"si-sdr": [-20, "high"]}, "upper one of si-sdr"),
+        ({"si-sdr": [-200, 40]}, "lower one of si-sdr"),
+        ({"stoi": [0.5, 2]}, "upper one of stoi"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused(limits, message):
+    with pytest.raises(ConfigError, match=message):
+        FurtherMeasures(MEASURES, limits=limits)
+
+
 def test_metrics_are_those_of_the_rows_with_a_label():
     values = [0.1, 0.4, 0.9]
     rows = [quality_row(measures=f"stoi={value}") for value in values] + [quality_row(subset="noisy", noise_type="a")]
     predicted = [{"stoi": value + 0.1} for value in [*values, 0.0]]
-    metrics = evaluation.measure_metrics(MEASURES, [scores | {"si-sdr": 1.0} for scores in predicted], rows)
+    metrics = evaluation.measure_metrics(
+        FurtherMeasures(MEASURES), [scores | {"si-sdr": 1.0} for scores in predicted], rows
+    )
     assert metrics["stoi"]["overall"] == pytest.approx({"utterances": 3, "mse": 0.01, "lcc": 1.0, "srcc": 1.0})
     assert list(metrics["stoi"]["by_subset"]) == ["clean"]
     assert metrics["si-sdr"]["overall"] == {"utterances": 0, "mse": None, "lcc": None, "srcc": None}

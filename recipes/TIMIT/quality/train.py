@@ -119,7 +119,7 @@ class QualityBrain(training.RecipeBrain):
         reached = metrics.logged_metrics(self.results["overall"])
         weighted_mse = reached["mse"] / point_of(find_measure(self.hparams.scale)) ** 2
         if self.further:
-            measures = evaluation.measure_metrics(self.further.names, self.predicted_measures, rows)
+            measures = evaluation.measure_metrics(self.further, self.predicted_measures, rows)
             self.results["measures"] = measures
             reached |= self.further.reached(measures)
             weighted_mse += self.further.weight * reached["measures_mse"]
