@@ -1,6 +1,7 @@
 """Quality-Net learns ratings beside its mixtures, continues exactly after a kill, and starts from a trained model."""
 
 import csv
+import hashlib
 import re
 import signal
 
@@ -89,12 +90,37 @@ def test_a_killed_run_with_ratings_ends_with_the_same_weights(rated, start, mine
     assert results(tmp_path) == results(rated[0])
 
 
+def print_weights(left):
+    """Whether processes have the same weights shows in their prints."""
+    content = b"".join(value.numpy().tobytes() for value in left["quality"].state_dict().values())
+    print("weights", hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.processes
+def test_two_processes_learn_ratings_together(rated, start, mine, tmp_path):
+    """Each has its own mixtures and ratings, both have the same weights, and the first one tests and reports."""
+    folder, _ = rated
+    words = ("--distributed_backend=gloo", "--device=cpu", "--further_measures=[stoi]")
+    arguments = QUALITY.arguments(tmp_path, start[1], *options(start, mine), *words)
+    printed = [
+        re.search(r"^weights (.*)$", runs.succeeded(done), re.MULTILINE)[1]
+        for done in runs.run_processes(2, *arguments, cwd=QUALITY.folder, after=print_weights)
+    ]
+    assert len(printed) == 2 and printed[0] == printed[1]
+    assert not QUALITY.same_weights(tmp_path, folder)
+    values = results(tmp_path)["ratings"]["mos"]
+    assert [values[split]["ratings"] for split in ("train", "valid", "test")] == [15, 5, 5]
+    assert values["test"]["rmse"] is not None and "stoi" in results(tmp_path)["measures"]
+    assert QualityNet.from_hparams(tmp_path / "pretrained").measure_names == ("mos", "stoi")
+
+
 def test_what_cannot_be_is_refused_before_anything_is_prepared(start, mine, pretrained, tmp_path):
     """A model without further outputs, a start of another architecture, and a list with a missing recording."""
     soundfile.write(tmp_path / "a.wav", [0.1, -0.1] * 8000, 16000)
     (tmp_path / "wrong.csv").write_text("path,score\na.wav,1\nb.wav,2\n", encoding="utf-8")
     for words, message in (
         ([f"--labels={mine}"], "quality/blstm has no output for mos"),
+        ([*CONV, "--features_name=mel", "--input_size=80", "--equalizer_db=4"], "equalizer_db=4 multiplies magnitudes"),
         (["--further_measures=[stoi]"], "quality/blstm has no output for stoi"),
         ([*CONV, "--further_measures=[stio]"], "Did you mean 'stoi'"),
         ([*CONV, f"--start_from={pretrained}"], "has quality/blstm, and this run has quality/conv-blstm"),
