@@ -220,12 +220,8 @@ class SmoothedWebRTCVAD(WebRTCVAD):
 
     Parameters
     ----------
-    sample_rate : int
-        8000, 16000, 32000 or 48000 Hz.
-    aggressiveness : int
-        0 to 3; higher values accept less as speech.
-    hop_ms : int
-        10, 20 or 30 milliseconds.
+    sample_rate, aggressiveness, hop_ms : int
+        As in :class:`WebRTCVAD`.
     average_frames : int
         Decisions that are averaged, about half of them before a frame and half after it.
     extend_frames : int

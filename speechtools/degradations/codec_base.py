@@ -30,7 +30,7 @@ class CodecBase(ABC):
     causes: tuple[str, ...] = ("processing",)
     may_leave: tuple[str, ...] = ()
 
-    def __init__(self, sample_rate: int):
+    def __init__(self, sample_rate: int = 16000):
         if not isinstance(sample_rate, int) or sample_rate < 8000:
             raise ConfigError(f"sample_rate={sample_rate!r} must be at least 8000 Hz for a codec.")
         self.sample_rate = sample_rate

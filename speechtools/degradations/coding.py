@@ -189,15 +189,7 @@ def ffmpeg_coding(
     ----------
     name : str
         The codec's name in messages.
-    rate : int
-        In Hz.
-    coders : Coders
-        FFmpeg's names.
-    bit_rate : int
-        In bit/s.
-    options : tuple of (str, str)
-        Options of the encoder.
-    delay_bit_rate : int, optional
+    rate, coders, bit_rate, options, delay_bit_rate
         As in :class:`FFmpegCoding`.
 
     Raises

@@ -21,8 +21,9 @@ class _FFmpegCodec(CodecBase):
         The encoder is not installed.
     """
 
-    #: The name in messages.
+    #: The name in messages, and what must be installed; empty for what soundfile replaces.
     name: ClassVar[str]
+    needs: ClassVar[str] = ""
     #: FFmpeg's names.
     coders: ClassVar[Coders]
     #: Sample rates in Hz, ascending, and the lowest and highest bit rate in kbit/s.
@@ -111,11 +112,6 @@ class AMRNarrowband(_ModeCodec):
     sample_rate : int
         In Hz.
 
-    Raises
-    ------
-    SpeechtoolsError
-        The encoder is not installed.
-
     Examples
     --------
     >>> AMRNarrowband()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape  # doctest: +SKIP
@@ -123,7 +119,6 @@ class AMRNarrowband(_ModeCodec):
     """
 
     causes: tuple[str, ...] = ("processing", "band-limit")
-    #: What must be installed.
     needs = "the package av, or a program ffmpeg with the encoder libopencore_amrnb"
     name = "amr-nb"
     coders = Coders("libopencore_amrnb", "amrnb", "amr")
@@ -149,18 +144,12 @@ class AMRWideband(_ModeCodec):
     sample_rate : int
         In Hz.
 
-    Raises
-    ------
-    SpeechtoolsError
-        The encoder is not installed.
-
     Examples
     --------
     >>> AMRWideband()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape  # doctest: +SKIP
     (4800,)
     """
 
-    #: What must be installed.
     needs = "a program ffmpeg with the encoder libvo_amrwbenc"
     name = "amr-wb"
     coders = Coders("libvo_amrwbenc", "amrwb", "amr")
@@ -185,18 +174,12 @@ class AAC(_FFmpegCodec):
     sample_rate : int
         In Hz.
 
-    Raises
-    ------
-    SpeechtoolsError
-        The encoder is not installed.
-
     Examples
     --------
     >>> AAC()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape  # doctest: +SKIP
     (4800,)
     """
 
-    #: What must be installed.
     needs = "the package av, or a program ffmpeg"
     name = "aac"
     coders = Coders("aac", "aac", "adts")
@@ -223,18 +206,12 @@ class Speex(_FFmpegCodec):
     sample_rate : int
         In Hz. Speech of 16 kHz or more is coded at 16 kHz.
 
-    Raises
-    ------
-    SpeechtoolsError
-        The encoder is not installed.
-
     Examples
     --------
     >>> Speex()(np.zeros(4800, dtype=np.float32), np.random.default_rng(0)).shape  # doctest: +SKIP
     (4800,)
     """
 
-    #: What must be installed.
     needs = "a program ffmpeg with the encoder libspeex"
     name = "speex"
     coders = Coders("libspeex", "speex", "ogg")

@@ -98,9 +98,6 @@ class GSM(CodecBase):
 
     causes: tuple[str, ...] = ("processing", "band-limit")
 
-    def __init__(self, sample_rate: int = 16000):
-        super().__init__(sample_rate)
-
     def draw_coding(self, rng: np.random.Generator) -> Coding:
         """Return the only coding."""
         return SoundfileCoding(8000, "WAV", "GSM610")

@@ -123,16 +123,12 @@ def partly_degraded_set(
 
     Parameters
     ----------
-    rows : sequence of QualityRow
-        Of the test manifest.
-    sample_rate : int
-        In Hz.
+    rows, sample_rate, max_utterances
+        As in :func:`partly_noisy_set`.
     chain : str
         As in ``"loss(rate=0.3, share=0.33)"``; see :class:`speechtools.degradations.chain.Chain`.
     noises : sequence of path
         Recordings for a step ``noise``.
-    max_utterances : int, optional
-        Use only this many, spread evenly over the set.
     seed : int
         Of the draws, which are the same for every model.
 

@@ -161,12 +161,8 @@ class LSTMAttentionEncoder(LSTMEncoder):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers : int
-        As in ``torch.nn.LSTM``.
-    embedding_size : int
-        Size of the d-vector.
-    forget_gate_bias : float
-        Initial bias of the forget gates; see :class:`LSTMP`.
+    input_size, hidden_size, num_layers, embedding_size, forget_gate_bias
+        As in :class:`LSTMEncoder`.
 
     Shape
     -----
