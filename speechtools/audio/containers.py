@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
+from speechtools.audio.lengths import declared_samples
 from speechtools.core.errors import AudioError
 
 COPY_AGAIN = "Copy it again from its source, or leave it out."
@@ -106,6 +107,9 @@ def sections(file: BinaryIO, name: str) -> list[Section] | None:
         if pattern.match(magic):
             # A tag in front of a format that has none: libsndfile skips it, and the chunks begin behind it.
             check(_Bytes(file, start) if start and not magic.startswith(b"fLaC") else content, name)
+            return None
+    if declared := declared_samples(content):
+        _check_end(content, name, *declared)
     return None
 
 
@@ -290,8 +294,10 @@ def _check_chunks(content: _Bytes, name: str, order: str, samples: bytes) -> Non
             long_size = int.from_bytes(content.at(position + 16, 8), "little")
         if marker == samples:
             size = declared = long_size or size  # the other size is ignored by libsndfile, too
-            if position + 8 + size > content.size:  # libsndfile reports a truncation
+            if position + 8 + size > content.size:  # libsndfile reports a truncation of most formats
                 _check_second(content, name, content.at(0, 4))
+                if order == ">":
+                    _check_end(content, name, position + 8, size)
                 return
         end = position + 8 + size
         if end > content.size:
@@ -381,6 +387,13 @@ def _check_trailer(content: _Bytes, name: str, position: int, declared: int) -> 
         )
 
 
+def _check_end(content: _Bytes, name: str, start: int, declared: int) -> None:
+    """Raise an error if a file has fewer bytes of samples from ``start`` on than its header declares."""
+    if declared < _LARGEST_BYTES and start + declared > content.size:
+        size = max(0, content.size - start)
+        raise AudioError(f"{name} is truncated: it has {size} of the {declared} bytes in its header. {COPY_AGAIN}")
+
+
 def is_harmless(data: bytes) -> bool:
     """Whether bytes behind the samples are filling, text or tags.
 
@@ -445,6 +458,7 @@ def _check_flac(content: _Bytes, name: str) -> None:
 _CHECKS: dict[re.Pattern[bytes], Callable[[_Bytes, str], None]] = {
     re.compile(rb"(RIFF|RF64).{4}WAVE", re.S): lambda content, name: _check_chunks(content, name, "<", b"data"),
     re.compile(rb"FORM.{4}AIF[FC]", re.S): lambda content, name: _check_chunks(content, name, ">", b"SSND"),
+    re.compile(rb"FORM.{4}(8SVX|16SV)", re.S): lambda content, name: _check_chunks(content, name, ">", b"BODY"),
     re.compile(rb"caff"): _check_caf,
     re.compile(rb"\.snd"): _check_au,
     re.compile(rb"fLaC"): _check_flac,

@@ -23,6 +23,12 @@ FORMATS = {
     "voc": "VOC",
     "mp3": "MP3",
     "ogg": "OGG",
+    "avr": "AVR",
+    "svx": "SVX",
+    "mat4": "MAT4",
+    "mat5": "MAT5",
+    "mpc2k": "MPC2K",
+    "wve": "WVE",
 }
 
 
@@ -48,6 +54,44 @@ def write(tmp_path, suffix, content):
 def power(samples):
     """Mean square of each quarter of a second."""
     return np.square(samples[: len(samples) // 4000 * 4000]).reshape(-1, 4000).mean(axis=1)
+
+
+# ------------------------------------------------------------------------------------------------------------ cut short
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "avr", "svx", "mat4", "mat5", "mpc2k", "wve"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_file_that_is_cut_short_is_refused_in_any_format(tmp_path, suffix, channels):
+    """Of most of these formats, libsndfile reads what is left without a word."""
+    if channels == 2 and suffix in ("svx", "wve"):
+        channels = 1  # they have no more
+    content = encoded(suffix, channels=channels, rate=8000, seconds=1.0001)  # an odd number of samples
+    frames = len(audio.read(content, 8000))
+    assert frames == 8001 and len(audio.read(content + bytes(64), 8000)) >= frames
+    for size in (len(content) - 4, len(content) // 2):
+        path = write(tmp_path, suffix, content[:size])
+        for reader in (audio.read, audio.duration):
+            with pytest.raises(
+                AudioError, match=r"joined\.\w+ is truncated: it has \d+ of the \d+ bytes in its header"
+            ):
+                reader(path)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_32", "FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+@pytest.mark.parametrize("suffix", ["mat4", "mat5"])
+def test_matlab_files_of_any_type_are_read_whole(suffix, subtype, endian):
+    content = encoded(suffix, subtype=subtype, endian=endian, seconds=0.1)
+    assert len(audio.read(content)) == 1600
+    with pytest.raises(AudioError, match="truncated"):
+        audio.read(content[:-9])
+
+
+def test_compressed_aiff_that_is_cut_short_is_refused():
+    content = encoded("aiff", subtype="IMA_ADPCM")
+    assert len(audio.read(content)) >= 32000
+    with pytest.raises(AudioError, match="truncated"):
+        audio.read(content[: len(content) // 2])
 
 
 # --------------------------------------------------------------------------------------------------------------- joined
