@@ -200,8 +200,8 @@ def settings(task: Task, sample_rate: int | None, channel: Channel, noises: str)
     noises : str
         :func:`noise_identity` of the noise folder.
     """
-    values = {"chain": task.chain, "seed": task.seed, "sample_rate": sample_rate}
-    return {**values, "channel": channel, "noise": noises}
+    noise: dict[str, str | int | None] = {"channel": channel, "noise": noises}
+    return {"chain": task.chain, "seed": task.seed, "sample_rate": sample_rate, **noise}
 
 
 def noise_identity(noise_folder: str | Path) -> str:

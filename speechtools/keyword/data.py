@@ -237,7 +237,7 @@ class SegmentCutter:
     """Cuts an utterance to the segment with its keyword, (samples,) of one length; raises AudioError."""
 
     has_keywords = True
-    num_copies = 0
+    num_copies, degraded = 0, None
 
     def __init__(self, segment: str, seconds: float, sample_rate: int):
         self.finder = build(f"segment/{segment}", seconds=seconds, offered={"sample_rate": sample_rate})

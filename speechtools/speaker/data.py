@@ -305,7 +305,7 @@ class SpeechCutter:
     def degraded(self, samples: np.ndarray, utterance: Utterance, copy: int) -> np.ndarray:
         """Return a degraded copy (samples,) of the speech of an utterance."""
         digest = hashlib.sha256(f"{self.seed} {copy} {utterance.utt_id}".encode()).digest()
-        rng = np.random.default_rng(int.from_bytes(digest[:8]))
+        rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
         chain = self.chains[int(rng.integers(len(self.chains)))]
         degraded = chain(samples, rng)
         return degraded * min(1.0, PEAK_LIMIT / max(float(np.abs(degraded).max()), PEAK_LIMIT))

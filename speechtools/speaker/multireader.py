@@ -174,7 +174,7 @@ class JoinedStore:
         self.stores = [source.store for source in sources]
         self.manifest = " + ".join(source.name for source in sources)
         self.speakers = [f"{source.name}/{speaker}" for source in sources for speaker in source.store.speakers]
-        self.offsets = np.cumsum([0, *(len(store) for store in self.stores)])
+        self.offsets = np.cumsum([0, *(len(store.num_samples) for store in self.stores)])
         # (stores + 1,)
         starts = [store.first[:-1] + offset for store, offset in zip(self.stores, self.offsets[:-1], strict=True)]
         self.first = np.concatenate([*starts, self.offsets[-1:]])

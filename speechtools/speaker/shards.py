@@ -60,12 +60,12 @@ class Cutter(Protocol):
     sample_rate: int
     has_keywords: bool  # whether the texts of the utterances are keywords
     num_copies: int  # degraded ones of each utterance for training
+    @property
+    def degraded(self) -> Any:
+        """(samples, utterance, copy) -> a degraded copy (samples,), number 1 to ``num_copies``; None without any."""
 
     def __call__(self, utterance: Utterance) -> np.ndarray:
         """Return the samples (samples,) of an utterance to keep."""
-
-    def degraded(self, samples: np.ndarray, utterance: Utterance, copy: int) -> np.ndarray:
-        """Return a degraded copy (samples,) of them, number 1 to ``num_copies``."""
 
 
 @dataclass(frozen=True, kw_only=True)
