@@ -60,6 +60,7 @@ class Cutter(Protocol):
     sample_rate: int
     has_keywords: bool  # whether the texts of the utterances are keywords
     num_copies: int  # degraded ones of each utterance for training
+
     @property
     def degraded(self) -> Any:
         """(samples, utterance, copy) -> a degraded copy (samples,), number 1 to ``num_copies``; None without any."""
