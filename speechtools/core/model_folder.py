@@ -29,6 +29,8 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FILES = (CONFIG, WEIGHTS, CARD)
 #: Version of the format; raised by changes that earlier versions of the toolkit cannot read.
 FORMAT = 1
+#: Key of the type of the weights, if it is not float32.
+_PRECISION = "precision"
 #: Sections of ``config.json`` and their types.
 _SECTIONS: dict[str, type | tuple[type, ...]] = {
     "format": int,
@@ -79,6 +81,7 @@ def write_model(
     facts: Mapping[str, Any],
     card: str,
     interface: str | None = None,
+    half: bool = False,
 ) -> Path:
     """Write a model; an earlier one in the folder is replaced when everything is written.
 
@@ -88,18 +91,21 @@ def write_model(
     entries : mapping
         Plain values, and components that :func:`speechtools.build` built, by name.
     modules : mapping
-        The components with trained weights. Their parameters are written as float32.
+        The components with trained weights.
     facts : mapping
         What the model was trained on, and its metrics.
     card : str
         Content of ``README.md``.
     interface : str, optional
         Name of the class that loads the model.
+    half : bool
+        Write numbers as float16 instead of float32, which halves the size. They are loaded as float32.
 
     Raises
     ------
     ConfigError
-        A component was not built by ``speechtools.build``, or has an argument or a state that is not plain.
+        A weight is too large for float16; or a component was not built by ``speechtools.build``, or has an argument or
+        a state that is not plain.
     """
     values, components = {}, {}
     for name, entry in entries.items():
@@ -119,6 +125,8 @@ def write_model(
     tensors = {
         f"{name}.{key}": value for name, module in modules.items() for key, value in _state(module, name).items()
     }
+    if half:
+        tensors = {key: _as_half(value, key) for key, value in tensors.items()}
     weights = safetensors.torch.save(tensors)
     config = {
         "format": FORMAT,
@@ -130,6 +138,8 @@ def write_model(
         "facts": _without_nan(json.loads(json.dumps(dict(facts), default=str))),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
+    if half:
+        config[_PRECISION] = "float16"
     config = json.loads(json.dumps(config, allow_nan=False))
     config[_OWN_SUM] = _checksum(config)
     folder = Path(folder).expanduser()
@@ -167,6 +177,17 @@ def _state(module: Any, name: str) -> dict[str, Tensor]:
         value = value.detach().cpu()
         state[key] = (value.float() if value.is_floating_point() else value).contiguous().clone()
     return state
+
+
+def _as_half(value: Tensor, name: str) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    rounded = value.half()
+    if value.isfinite().all() and not rounded.isfinite().all():
+        raise ConfigError(
+            f"{name} has values up to {float(value.abs().max()):.3g}, too large for float16. Use float32."
+        )
+    return rounded
 
 
 def _without_nan(value: Any) -> Any:
@@ -251,7 +272,7 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"yourself, delete the line {_OWN_SUM}."
         )
     problems = [f"{key} is missing" for key in _SECTIONS if key not in config]
-    problems += [f"unknown key {key!r}" for key in config if key not in (*_SECTIONS, _OWN_SUM)]
+    problems += [f"unknown key {key!r}" for key in config if key not in (*_SECTIONS, _OWN_SUM, _PRECISION)]
     problems += [
         f"{key}={config[key]!r} is not valid"
         for key, kind in _SECTIONS.items()
@@ -278,6 +299,8 @@ def _problems(config: dict[str, Any]) -> Iterator[str]:
         yield f"weights={names!r} are not names of components"
     elif len(set(names)) < len(names):
         yield f"weights={names!r} repeats a name"
+    if config.get(_PRECISION, "float16") != "float16":
+        yield f"{_PRECISION}={config[_PRECISION]!r}"
 
 
 def _read_weights(path: Path, config: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
@@ -302,6 +325,8 @@ def _read_weights(path: Path, config: dict[str, Any]) -> dict[str, dict[str, Ten
             raise ConfigError(f"{path} has the tensor {key}, which belongs to no component. {_COPY_AGAIN}")
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ConfigError(f"The weights {path} contain NaN or infinite values in {key}. Export the model again.")
+        if _PRECISION in config and value.dtype == torch.float16:
+            value = value.float()
         grouped.setdefault(name, {})[rest] = value
     return grouped
 

@@ -18,6 +18,7 @@ def export(
     modules: Mapping[str, torch.nn.Module],
     facts: Mapping[str, Any] | None = None,
     interface: type | None = None,
+    half: bool = False,
 ) -> Path:
     """Write ``pretrained/`` into the folder of a run. Call it only on the first process.
 
@@ -34,6 +35,8 @@ def export(
         Further facts, such as ``trained_on`` and the metrics ``reached``.
     interface : type, optional
         The class that loads the model, such as ``QualityNet``; the model card names it.
+    half : bool
+        Write the weights as float16, which halves the size.
 
     Returns
     -------
@@ -55,4 +58,4 @@ def export(
     plain = {name: getattr(module, "module", module) for name, module in modules.items()}  # without its DDP wrapper
     card = model_card(interface, entries, further)
     name = interface.__name__ if interface else None
-    return write_model(Path(hparams["output_folder"]) / "pretrained", entries, plain, further, card, name)
+    return write_model(Path(hparams["output_folder"]) / "pretrained", entries, plain, further, card, name, half)

@@ -406,3 +406,22 @@ def test_everything_moves_to_a_device(interface):
     for module in (getattr(net, name, None) for name in (*net.SIGNAL_MODULES, "mods", "encoder")):
         if isinstance(module, nn.Module):
             assert all(value.is_meta for value in (*module.parameters(), *module.buffers()))
+
+
+def test_weights_in_half_precision_are_half_as_large_and_loaded_as_float32(tmp_path):
+    net = speechtools.build("encoder/lstm", input_size=40, hidden_size=32, embedding_size=16)
+    write = speechtools.core.model_folder.write_model
+    sizes = {}
+    for half in (False, True):
+        folder = write(tmp_path / str(half), {"encoder": net}, {"encoder": net}, {}, "", half=half)
+        sizes[half] = (folder / "model.safetensors").stat().st_size
+    assert 0.5 <= sizes[True] / sizes[False] < 0.6
+    read = speechtools.core.model_folder.read_model(tmp_path / "True", {"encoder": "encoder"}, "SpeakerEncoder")
+    for key, value in read.modules["encoder"].state_dict().items():
+        assert value.dtype == torch.float32 and torch.equal(value, net.state_dict()[key].half().float())
+    edit(tmp_path / "True", lambda config: config.update(precision="int8"))
+    with pytest.raises(ConfigError, match="precision='int8'"):
+        speechtools.core.model_folder.read_model(tmp_path / "True", {"encoder": "encoder"}, "SpeakerEncoder")
+    net.linear.weight.data[0, 0] = 1e6
+    with pytest.raises(ConfigError, match=r"encoder.linear.weight has values up to 1e\+06, too large for float16"):
+        write(tmp_path / "large", {"encoder": net}, {"encoder": net}, {}, "", half=True)

@@ -137,6 +137,6 @@ if __name__ == "__main__":
         facts["probe"] = dvectors.probe(features, hparams["averaged"], hparams["sample_rate"], brain.device)
         keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder", "threshold", "probe"]
         averaged = {"encoder": hparams["averaged"].module}
-        pretrained = training.export(hparams, keys, averaged, facts, SpeakerVerification)
+        pretrained = training.export(hparams, keys, averaged, facts, SpeakerVerification, hparams["half_weights"])
         SpeakerVerification.from_hparams(pretrained)
         evaluation.report(hparams["output_folder"], results, facts, untrained)
