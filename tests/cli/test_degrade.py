@@ -1,11 +1,13 @@
 """`speechtools degrade`."""
 
+import contextlib
 import csv
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +30,18 @@ def write(path, samples, rate=16000):
 
 def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.wav")}
+
+
+def group_is_running(number):
+    """Whether a process of a group has not ended; without /proc, wait until it should have."""
+    if not os.path.isdir("/proc"):
+        time.sleep(1.5)
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ends
+            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(group) == number and state != "Z":
+                return True
+    return False
 
 
 def rows(path):
@@ -197,13 +211,15 @@ def test_a_killed_run_is_resumed(call, refused, tone, tmp_path):
     whole, table = tmp_path / "whole.csv", tmp_path / "out.csv"
     assert call("degrade", tmp_path / "in", tmp_path / "whole", *options, "--csv", whole)[0] == 0
     command = ["degrade", tmp_path / "in", tmp_path / "out", *options, "--csv", table]
-    process = subprocess.Popen([sys.executable, "-m", "speechtools", *map(str, command)], stderr=subprocess.DEVNULL)
+    words = [sys.executable, "-m", "speechtools", *map(str, command)]
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline and not (table.exists() and len(rows(table)) > 4):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait(30)
-    time.sleep(1.5)  # its workers end
+    while time.monotonic() < deadline and group_is_running(process.pid):  # its workers end
+        time.sleep(0.01)
     [first, *_] = contents(tmp_path / "out")
     (tmp_path / "out" / first).write_bytes(b"")  # as on a full disk
     assert "--seed" in refused(*command, "--resume", "--seed", 1)

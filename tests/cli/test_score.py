@@ -165,15 +165,16 @@ def test_a_plot_that_fails_costs_no_score(score, tmp_path, monkeypatch):
     assert status == 1 and all(row["score"] and "no glyph" in row["error"] for row in rows)
 
 
-def test_a_foreign_picture_is_replaced_with_overwrite_only(score, refused, recordings, tmp_path):
+def test_a_foreign_picture_is_replaced_with_overwrite_only(call, refused, recordings, pretrained, tmp_path):
     picture = tmp_path / "png" / "a.png"
     picture.parent.mkdir()
     picture.write_bytes(b"\x89PNG of a holiday")
     assert "--overwrite" in refused("score", recordings, "--png", picture.parent)
     assert picture.read_bytes() == b"\x89PNG of a holiday"
     assert "is a file" in refused("score", recordings, "--png", picture)
-    assert score("--png", picture.parent, "--overwrite")[0] == 0 and len(picture.read_bytes()) > 1000
-    assert score("--png", picture.parent)[0] == 0  # its own plot
+    command = ["score", recordings / "a.wav", "--model", pretrained, "--png", picture.parent]
+    assert call(*command, "--overwrite")[0] == 0 and len(picture.read_bytes()) > 1000
+    assert call(*command)[0] == 0  # its own plot
 
 
 def test_names_that_a_plot_a_table_and_a_terminal_can_show(call, tone, tmp_path, pretrained):
