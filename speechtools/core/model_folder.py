@@ -63,12 +63,15 @@ class Model(NamedTuple):
         Those of the components that have weights.
     facts : dict
         What the model was trained on, and its metrics.
+    half : bool
+        Whether the weights were written as float16.
     """
 
     values: dict[str, Any]
     components: dict[str, Any]
     modules: dict[str, nn.Module]
     facts: dict[str, Any]
+    half: bool = False
 
 
 # --------------------------------------------------------------------------------------------------------------- write
@@ -241,7 +244,7 @@ def read_model(folder: Path, kinds: Mapping[str, str], interface: str) -> Model:
     modules = {name: components[name] for name in config["weights"]}
     for name, module in modules.items():
         _load(module, tensors.get(name, {}), name, folder / WEIGHTS)
-    return Model(config["values"], components, modules, config["facts"])
+    return Model(config["values"], components, modules, config["facts"], _PRECISION in config)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class PretrainedModel(Pretrained):
         super().__init__(modules, hparams, run_opts, freeze_params)
         self.facts: dict[str, Any] = dict(hparams.get("facts") or {})
         self.card: str | None = None
+        self.half_weights = False  # whether they were written as float16
         # cuDNN passes gradients to the waveform in training mode only, which without dropout computes the same.
         for module in self.mods.modules():
             if isinstance(module, nn.RNNBase) and module.dropout == 0:
@@ -157,7 +158,7 @@ class PretrainedModel(Pretrained):
         if reserved := hparams.keys() & RunOptions().as_dict().keys():
             raise ConfigError(f"{folder} sets {', '.join(sorted(reserved))}, which is for you to set in run_opts.")
         try:
-            return cls(content.modules, hparams | {"facts": content.facts}, run_opts)
+            model = cls(content.modules, hparams | {"facts": content.facts}, run_opts)
         except SpeechtoolsError:
             raise
         except (RuntimeError, AssertionError) as error:
@@ -167,6 +168,8 @@ class PretrainedModel(Pretrained):
         except Exception as error:  # of values that no export writes
             reason = f"{type(error).__name__}: {error}"
             raise ConfigError(f"{folder} does not describe a {cls.__name__} ({reason}). Export it again.") from error
+        model.half_weights = content.half
+        return model
 
     @property
     def model_id(self) -> str:
@@ -180,7 +183,8 @@ class PretrainedModel(Pretrained):
     def save(self, folder: str | Path) -> Path:
         """Write the model to a folder that :meth:`from_hparams` loads: config.json, model.safetensors and README.md.
 
-        The weights are written as float32. The card is that of the folder the model was loaded from.
+        The weights are written as float32, or as float16 if they were loaded as such. The card is that of the folder
+        the model was loaded from.
 
         Returns
         -------
@@ -195,7 +199,7 @@ class PretrainedModel(Pretrained):
         entries = {key: value for key, value in vars(self.hparams).items() if key != "facts"}
         card = self.card or model_card(type(self), entries, self.facts)
         modules = {name: getattr(module, "_orig_mod", module) for name, module in self.mods.items()}  # not compiled
-        return write_model(folder, entries, modules, self.facts, card, type(self).__name__)
+        return write_model(folder, entries, modules, self.facts, card, type(self).__name__, self.half_weights)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -425,3 +425,16 @@ def test_weights_in_half_precision_are_half_as_large_and_loaded_as_float32(tmp_p
     net.linear.weight.data[0, 0] = 1e6
     with pytest.raises(ConfigError, match=r"encoder.linear.weight has values up to 1e\+06, too large for float16"):
         write(tmp_path / "large", {"encoder": net}, {"encoder": net}, {}, "", half=True)
+
+
+def test_a_model_with_weights_in_half_precision_is_saved_as_such(model, tmp_path):
+    def halve(tensors):
+        return {key: value.half() for key, value in tensors.items()}
+
+    edit_weights(model, halve)
+    edit(model, lambda config: config.update(precision="float16"))
+    net = load_net(model)
+    assert net.half_weights and next(net.mods.parameters()).dtype == torch.float32
+    again = load(net.save(tmp_path / "again").joinpath("model.safetensors").read_bytes())
+    before = load((model / "model.safetensors").read_bytes())
+    assert all(again[key].dtype == torch.float16 and torch.equal(again[key], before[key]) for key in before)
