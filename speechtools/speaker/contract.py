@@ -1,11 +1,19 @@
-"""The contracts of the kinds ``encoder``, ``speaker-loss`` and ``reader``."""
+"""The contracts of the kinds ``encoder``, ``speaker-loss``, ``score-norm`` and ``reader``."""
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
 from speechtools.core.contract import Broken, Contract, Slot, Subject, register_kind, temporary_folder
-from speechtools.core.laws import NUM_FRAMES, must_agree, must_be, must_have_gradients, sequence_laws, tensor_law
+from speechtools.core.laws import (
+    NUM_FRAMES,
+    must_agree,
+    must_be,
+    must_be_finite,
+    must_have_gradients,
+    sequence_laws,
+    tensor_law,
+)
 
 # ---- encoder
 
@@ -104,6 +112,77 @@ register_kind(
         modules=("speechtools.speaker.ge2e", "speechtools.speaker.te2e", "speechtools.speaker.softmax"),
         slot=Slot("TI-SV/GE2E", "ge2e.yaml", "loss_name"),
         laws=(_loss_is_scalar, _flat_equals_regular, _apart_is_better, _loss_gradients_reach),
+    ),
+)
+
+
+# ---- score-norm
+
+_COHORT = 8
+
+
+def _score_norm(subject: Subject, torch):
+    """A plugin with a random cohort, d-vectors of models and tests (batch, emb), and their cosines (batch,)."""
+    norm = subject.module(size=_COHORT, embedding_size=_EMBEDDING)
+    norm.set_cohort(torch.nn.functional.normalize(torch.randn(_COHORT, _EMBEDDING), dim=1))
+    models, tests = torch.nn.functional.normalize(torch.randn(2, 5, _EMBEDDING), dim=2)
+    return norm, models, tests, (models * tests).sum(dim=1)
+
+
+@tensor_law(
+    "scores (batch,) and the statistics of both sides give finite float32 scores (batch,), and it names their scale",
+    "Add an attribute scale, and bound what you divide by from below.",
+)
+def _normalised_are_finite(subject: Subject, torch) -> None:
+    norm, models, tests, scores = _score_norm(subject, torch)
+    if not isinstance(norm.scale, str) or norm.scale in ("", "cosine"):
+        raise Broken(f"scale={norm.scale!r}")
+    same = models[:1].expand(_COHORT, -1)
+    for cohort in (None, same):  # the second has no spread
+        if cohort is not None:
+            norm.set_cohort(cohort)
+        normalised = norm(scores, norm.statistics(models), norm.statistics(tests))
+        must_be(normalised, tuple(scores.shape), f"{len(scores)} scores")
+        must_be_finite(normalised, "normalised scores")
+
+
+@tensor_law("a score is normalised alone: other trials change nothing", "Do not use statistics of the batch.")
+def _trials_are_independent(subject: Subject, torch) -> None:
+    norm, models, tests, scores = _score_norm(subject, torch)
+    together = norm(scores, norm.statistics(models), norm.statistics(tests))
+    alone = [
+        norm(scores[i : i + 1], norm.statistics(models[i : i + 1]), norm.statistics(tests[i : i + 1]))
+        for i in range(len(scores))
+    ]
+    must_agree(together, torch.cat(alone), "the scores of trials together and alone")
+
+
+@tensor_law("of two scores of the same sides, the higher one stays higher", "Divide by positive numbers alone.")
+def _order_stays(subject: Subject, torch) -> None:
+    norm, models, tests, scores = _score_norm(subject, torch)
+    sides = norm.statistics(models), norm.statistics(tests)
+    if not (norm(scores + 0.1, *sides) > norm(scores, *sides)).all():
+        raise Broken("a score that is higher by 0.1 is not higher afterwards")
+
+
+@tensor_law("its state has the cohort", "Register what set_cohort computes as a buffer.")
+def _cohort_is_saved(subject: Subject, torch) -> None:
+    norm, models, tests, scores = _score_norm(subject, torch)
+    other = subject.module(size=_COHORT, embedding_size=_EMBEDDING)
+    other.load_state_dict(norm.state_dict())
+    expected, loaded = (n(scores, n.statistics(models), n.statistics(tests)) for n in (norm, other))
+    must_agree(loaded, expected, "the scores of a plugin and of another one with its state")
+
+
+register_kind(
+    "score-norm",
+    Contract(
+        "build(name, size, embedding_size): set_cohort(dvectors (size, embedding_size)); statistics(dvectors (batch, "
+        "embedding_size)) -> (batch, …); (scores (batch,), statistics of the models, of the tests) -> scores (batch,); "
+        "scale: the name of their scale",
+        modules=("speechtools.speaker.normalization",),
+        slot=Slot("TI-SV/GE2E", "ge2e.yaml", "score_norm"),
+        laws=(_normalised_are_finite, _trials_are_independent, _order_stays, _cohort_is_saved),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Each law of the kinds encoder and speaker-loss catches a plugin that breaks it."""
+"""Each law of the kinds encoder, speaker-loss and score-norm catches a plugin that breaks it."""
 
 import laws
 import pytest
@@ -7,6 +7,7 @@ from torch import nn
 
 from speechtools.speaker.encoders import LSTMEncoder
 from speechtools.speaker.ge2e import GE2ESoftmax
+from speechtools.speaker.normalization import ASNorm
 
 
 class Unused(LSTMEncoder):
@@ -51,3 +52,27 @@ def test_broken_encoders(plugin, law, seen):
 )
 def test_broken_losses(change, law, seen):
     laws.must_break("speaker-loss", laws.changed(GE2ESoftmax, change), law, seen)
+
+
+class Forgetful(ASNorm):
+    def set_cohort(self, dvectors):
+        self.members = dvectors
+
+    def statistics(self, dvectors):
+        cosines = dvectors @ getattr(self, "members", self.cohort).T
+        return torch.stack([cosines.mean(dim=1), cosines.std(dim=1) + 0.1], dim=1)
+
+
+@pytest.mark.parametrize(
+    "plugin, law, seen",
+    [
+        (laws.changed(ASNorm, lambda norm, *batch: norm(*batch).double()), "finite float32", "float64"),
+        (laws.changed(ASNorm, lambda norm, scores, *sides: scores / 0), "finite float32", "not finite"),
+        (type("Unnamed", (ASNorm,), {"scale": "cosine"}), "names their scale", "scale='cosine'"),
+        (laws.changed(ASNorm, lambda norm, scores, *sides: scores - scores.mean()), "normalised alone", "differ by"),
+        (laws.changed(ASNorm, lambda norm, *batch: -norm(*batch)), "stays higher", "not higher"),
+        (Forgetful, "state has the cohort", "differ by"),
+    ],
+)
+def test_broken_normalisations(plugin, law, seen):
+    laws.must_break("score-norm", plugin, law, seen)
