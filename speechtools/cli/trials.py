@@ -40,6 +40,7 @@ class TrialRow(Row):
     first: str
     second: str
     score: float | None = None
+    llr: float | None = None
     error: str | None = None
 
 
@@ -82,7 +83,9 @@ def trials(
 ) -> int:
     """Score a list of trials of speaker verification, and print error rates.
 
-    The rates are the equal error rate (EER) and the minimum of the detection cost (minDCF).
+    The rates are the equal error rate (EER), the minimum of the detection cost (minDCF), and the cost of the best
+    log-likelihood ratios that the scores could give (min Cllr). A calibrated model also has ratios of its own, which
+    are rated, too (Cllr).
 
     LIST is a text file with a trial on each line, as those of VoxCeleb: `1 a.wav b.wav` if both recordings
     are of the same speaker, `0 a.wav b.wav` otherwise. Fields are separated by spaces, tabs or commas.
@@ -90,7 +93,7 @@ def trials(
     Each recording is embedded once. Trials of a recording that cannot be used are left out; it is reported, and the
     exit status is 1.
     """
-    from speechtools.speaker.trials import pair_recordings, read_pairs, score_pairs
+    from speechtools.speaker.trials import pair_recordings, rate_pairs, read_pairs
 
     pairs = read_pairs(path)
     folder = Path(path).parent if root is None else Path(root)
@@ -105,7 +108,7 @@ def trials(
         raise ConfigError(f"None of the {len(files)} recordings of {path} exists, such as {files[0]}. {remedy}")
     encoder = load_model("SpeakerEncoder", model, device)
     weigh_by_quality(encoder, quality, device)
-    scores, errors = score_pairs(
+    rated = rate_pairs(
         encoder,
         pairs,
         folder,
@@ -113,13 +116,15 @@ def trials(
         channel=channel,
         progress=lambda results: progress(results, "embedding", len(files)),
     )
+    errors = rated.errors
     rows = []
-    for pair, score in zip(pairs, scores.tolist(), strict=True):
+    for number, pair in enumerate(pairs):
         row = TrialRow(line=pair.line, target=int(pair.target), first=pair.first, second=pair.second)
-        error = errors.get(pair.first) or errors.get(pair.second)
-        rows.append(
-            dataclasses.replace(row, error=str(error)) if error else dataclasses.replace(row, score=round(score, 6))
-        )
+        if error := errors.get(pair.first) or errors.get(pair.second):
+            rows.append(dataclasses.replace(row, error=str(error)))
+            continue
+        llr = None if rated.llrs is None else round(float(rated.llrs[number]), 6)
+        rows.append(dataclasses.replace(row, score=round(float(rated.scores[number]), 6), llr=llr))
     rows = list(write_all(((row, {}) for row in rows), tables))
     print_problems(f"not embedded: {error}" for error in errors.values())
     scored = [(row.target, row.score) for row in rows if row.score is not None]
@@ -128,6 +133,9 @@ def trials(
         kind = "target" if not targets else "non-target"
         raise CorpusError(f"No {kind} trial of {path} has a score, so there are no error rates. Check the recordings.")
     threshold = _print_rates(targets, nontargets, p_target)
+    if rated.llrs is not None:
+        _print_calibration(*([row.llr for row in rows if row.llr is not None and row.target == k] for k in (1, 0)))
+    print(f"trials\t{len(scored)}\t{len(targets)} target, {len(nontargets)} non-target")
     left_out = f"{len(rows) - len(scored)}\tof {len(rows)} trials, for {recordings(len(errors))} of {len(files)}"
     print(f"left out\t{left_out}")
     if plots:
@@ -150,5 +158,17 @@ def _print_rates(targets: list[float], nontargets: list[float], p_target: float)
     print(f"EER\t{100 * rate:.2f} %\t95 % interval {100 * low:.2f} to {100 * high:.2f} %")
     print(f"threshold\t{threshold:.4f}\tat the EER")
     print(f"minDCF\t{cost:.4f}\tnormalised, p_target {p_target:g}")
-    print(f"trials\t{len(targets) + len(nontargets)}\t{len(targets)} target, {len(nontargets)} non-target")
+    print(f"min Cllr\t{metrics.min_cllr(targets, nontargets):.4f}\tin bits, at best")
     return threshold
+
+
+def _print_calibration(targets: list[float], nontargets: list[float]) -> None:
+    """Print the cost and the error rates of log-likelihood ratios."""
+    from speechtools.core import metrics
+
+    cost, least = metrics.cllr(targets, nontargets), metrics.min_cllr(targets, nontargets)
+    misses = sum(ratio < 0 for ratio in targets) / len(targets)
+    alarms = sum(ratio >= 0 for ratio in nontargets) / len(nontargets)
+    rate = metrics.eer(targets, nontargets)[0]
+    print(f"Cllr\t{cost:.4f}\tof the calibration; {least:.4f} at best, EER {100 * rate:.2f} %")
+    print(f"calibrated\t{100 * misses:.2f} %\tmisses, and {100 * alarms:.2f} % false alarms at probability 0.5")

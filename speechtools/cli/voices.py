@@ -40,6 +40,7 @@ class Identification(Row):
     rank: int | None = None
     name: str | None = None
     score: float | None = None
+    probability: float | None = None
     usable_seconds: float | None = None
     speech_seconds: float | None = None
     error: str | None = None
@@ -49,6 +50,18 @@ def voices_option(command: Callable) -> Callable:
     """Add ``--voices``."""
     return click.option(
         "--voices", required=True, metavar="FILE", help="The file of voices that `speechtools enroll` wrote."
+    )(command)
+
+
+def prior_option(command: Callable) -> Callable:
+    """Add ``--prior``."""
+    return click.option(
+        "--prior",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="NUMBER",
+        default=0.5,
+        show_default=True,
+        help="Probability of the same voice before the comparison, for a calibrated model.",
     )(command)
 
 
@@ -115,8 +128,9 @@ def enroll(
         raise ConfigError(taken(words[0]))
     verifier = load_model("SpeakerVerification", model, device)
     weigh_by_quality(verifier, quality, device)
+    of_model = verifier.model_id, verifier.embedding_size, verifier.SCALE
     if exists:
-        read_voices(voices, verifier.model_id, verifier.embedding_size)
+        read_voices(voices, *of_model)
     problems: list[str] = []
     for name, files in progress(speakers.items(), "enrolling", len(speakers)) if from_folder else speakers.items():
         errors: list[AudioError] = []
@@ -126,7 +140,7 @@ def enroll(
             if name in earlier and not overwrite and not add:
                 raise ConfigError(taken(name))
             verifier.enroll(name, files, errors if from_folder else None, channel=channel)
-            with edit_voices(voices, verifier.model_id, verifier.embedding_size) as content:
+            with edit_voices(voices, *of_model) as content:
                 again = name in content.voices
                 content.enroll(name, verifier.details(name), overwrite, add)
                 names = sorted(content.voices)
@@ -198,6 +212,7 @@ def _find_speakers(folder: str) -> dict[str, list[Path]]:
     metavar="SCORE",
     help="Accept from this score on.  [default: the model's threshold, if it has one]",
 )
+@prior_option
 @click.option("--quiet", "-q", is_flag=True, help="Print no decision; the exit status is 0 (accepted) or 1 (rejected).")
 @quality_options
 @model_options
@@ -208,6 +223,7 @@ def verify(
     recording: str,
     voices: str | None,
     threshold: float | None,
+    prior: float,
     quiet: bool,
     quality: tuple[str | None] | None,
     model: str | None,
@@ -217,20 +233,26 @@ def verify(
     """Decide whether a recording is of the same voice as another, or of an enrolled voice.
 
     Without --voices, pass two recordings. With --voices, pass the name of an enrolled voice, then a recording. The
-    output is accepted or rejected, the score (a cosine, from -1 to 1) and the threshold, separated by tabs; with
-    --weigh-by-quality also how much of the speech is usable, of two recordings in the worse one.
+    output is accepted or rejected, the score (a cosine, from -1 to 1) and the threshold, separated by tabs; of a
+    calibrated model also the probability of the same voice, and with --weigh-by-quality how much of the speech is
+    usable, of two recordings in the worse one.
+
+    The threshold of a calibrated model is the score at which the probability is one half. It depends on the number of
+    recordings that the voice was enrolled from, on the seconds of speech, and on both sides. That of another model is
+    for voices of several recordings.
 
     The exit status is 0 for both decisions and 1 for an error. With --quiet, it is 0 if the voice is accepted, 1 if it
     is rejected, and 2 for an error, such as a recording without speech.
     """
     if not quiet:
-        verdict, used = _decide(claimed, recording, voices, threshold, quality, model, device, channel)
+        verdict, kind = _decide(claimed, recording, voices, threshold, prior, quality, model, device, channel)
         decision = "accepted" if verdict.accepted else "rejected"
-        usable = f"\t{verdict.usable}" if verdict.usable else ""
-        print(f"{decision}\tscore {verdict.score:.4f}\tthreshold {used:.4f}{usable}")
+        known = "" if verdict.probability is None else f"\tprobability {verdict.probability:.4f}"
+        known += f"\t{verdict.usable}" if verdict.usable else ""
+        print(f"{decision}\tscore {verdict.score:.4f}\tthreshold {verdict.threshold:.4f}{kind}{known}")
         return 0
     try:
-        verdict, _ = _decide(claimed, recording, voices, threshold, quality, model, device, channel)
+        verdict, _ = _decide(claimed, recording, voices, threshold, prior, quality, model, device, channel)
     except (SpeechtoolsError, OSError) as error:
         print_problems([error])
         return 2
@@ -245,11 +267,13 @@ def _decide(
     recording: str,
     voices: str | None,
     threshold: float | None,
+    prior: float,
     quality: tuple[str | None] | None,
     model: str | None,
     device: str | None,
     channel: int | str,
-) -> tuple[Any, float]:
+) -> tuple[Any, str]:
+    """Verify a recording, and return the verdict and what its threshold is for."""
     from speechtools.speaker.voices import read_voices, unknown_voice
 
     enrolled = read_voices(voices).voices if voices else {}  # before the model, which takes seconds to load
@@ -274,10 +298,20 @@ def _decide(
     weigh_by_quality(verifier, quality, device)
     if voices:
         verifier.load_voices(voices)
-        verdict = verifier.verify(claimed, recording, threshold, channel=channel)
+        verdict = verifier.verify(claimed, recording, threshold, channel=channel, prior=prior)
+        count = verifier.details(claimed).recordings
     else:
-        verdict = verifier.verify_files(claimed, recording, threshold, channel=channel)
-    return verdict, verifier.resolve_threshold(threshold)
+        verdict = verifier.verify_files(claimed, recording, threshold, channel=channel, prior=prior)
+        count = 1
+    if threshold is not None:
+        return verdict, ""
+    if verifier.calibration is not None:
+        return verdict, f" for {recordings(count)}" if count else ""
+    if "converted_from" in verifier.facts:  # its threshold is that of whoever converted it
+        return verdict, ""
+    enrolled_from = verifier.facts.get("num_enrolment")
+    known = isinstance(enrolled_from, int) and enrolled_from > 0
+    return verdict, f" for {recordings(enrolled_from) if known else 'several recordings'}"
 
 
 @command(
@@ -303,6 +337,7 @@ def _decide(
     metavar="SCORE",
     help="List voices from this score on.  [default: the model's threshold, if it has one]",
 )
+@prior_option
 @table_options(Identification)
 @overwrite_option
 @batch_size_option
@@ -315,6 +350,7 @@ def identify(
     voices: str,
     top: int,
     threshold: float | None,
+    prior: float,
     csv_path: str | None,
     jsonl_path: str | None,
     overwrite: bool,
@@ -328,8 +364,8 @@ def identify(
 
     The output has a line for each recording: its path, the name of the most similar voice, and the score (a cosine,
     from -1 to 1), separated by tabs. With --top 3, it has up to three lines. If no voice reaches the threshold, the
-    name is `nobody`, and empty in a CSV file; the score is the highest. With --weigh-by-quality, the line ends with how
-    much of the speech is usable.
+    name is `nobody`, and empty in a CSV file; the score is the highest. With a calibrated model, the probability of the
+    voice follows, and with --weigh-by-quality how much of the speech is usable.
 
     A recording that cannot be used is reported; the others are identified, and the exit status is 1.
     """
@@ -348,10 +384,11 @@ def identify(
     verifier = load_model("SpeakerVerification", model, device)
     weigh_by_quality(verifier, quality, device)
     verifier.load_voices(voices)
-    used = verifier.resolve_threshold(threshold)
+    calibrated = verifier.calibration is not None
+    used = "of each voice" if calibrated and threshold is None else f"{verifier.resolve_threshold(threshold):.4f}"
 
     def rows() -> Iterator[Identification]:
-        results = verifier.identify_files(files, top, threshold, batch_size, channel=channel)
+        results = verifier.identify_files(files, top, threshold, batch_size, channel=channel, prior=prior)
         for path, result in progress(results, "identifying", len(files)):
             if isinstance(result, AudioError):
                 yield Identification(file=str(path), error=str(result))
@@ -359,15 +396,19 @@ def identify(
             usable = {}
             if result[0].usable:
                 usable = {key: round(value, 3) for key, value in dataclasses.asdict(result[0].usable).items()}
-            if not result[0].accepted:
-                yield Identification(file=str(path), score=round(result[0].score, 4), **usable)
             for rank, match in enumerate(result, start=1):
+                known = dict(usable)
+                if match.probability is not None:
+                    known["probability"] = round(match.probability, 4)
                 if match.accepted:
                     score = round(match.score, 4)
-                    yield Identification(file=str(path), rank=rank, name=match.name, score=score, **usable)
+                    yield Identification(file=str(path), rank=rank, name=match.name, score=score, **known)
+                elif rank == 1:
+                    yield Identification(file=str(path), score=round(match.score, 4), **known)
 
     if not tables and sys.stdout.isatty():
-        print(f"# threshold {used:.4f}\n# file\tname\tscore{'' if quality is None else chr(9) + 'usable'}")
+        columns = ["file", "name", "score", *["probability"] * calibrated, *["usable"] * (quality is not None)]
+        print(f"# threshold {used}\n# {chr(9).join(columns)}")
     identified, errors = set(), []
     for row in write_all(((row, {}) for row in rows()), tables):
         if row.error:
@@ -377,6 +418,7 @@ def identify(
         if not tables:
             name = "nobody" if row.name is None else printable(row.name)
             line = f"{printable(row.file)}\t{name}\t{row.score:.4f}"
+            line += "" if row.probability is None else f"\t{row.probability:.4f}"
             if row.usable_seconds is not None and row.speech_seconds is not None:
                 line += f"\t{Usable(row.usable_seconds, row.speech_seconds)}"
             tqdm.write(line, file=sys.stdout)

@@ -8,17 +8,18 @@ they were equally frequent, so that it does not depend on the share of target tr
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError, SpeechtoolsError
-from speechtools.speaker.normalization import COSINE
 
+#: Scale of scores that are not normalised.
+COSINE = "cosine"
 #: Fewest trials of each kind, and fewest groups of speakers, to fit a calibration to.
 MIN_TRIALS, MIN_SPEAKERS = 20, 5
 _MAX_STEPS = 100
@@ -65,6 +66,29 @@ class Conditions:
 
 
 TERMS = ("recordings", "model_seconds", "test_seconds", "model_quality", "test_quality")
+
+
+class Side(NamedTuple):
+    """What is known of one side of a trial: recordings, seconds of speech, and quality; 0 or None where unknown."""
+
+    recordings: int = 0
+    seconds: float = 0.0
+    quality: float | None = None
+
+
+def conditions_of(models: Sequence[Side], tests: Sequence[Side]) -> Conditions:
+    """The conditions (trials,) of trials with these sides."""
+
+    def qualities(sides: Sequence[Side]) -> np.ndarray:
+        return np.array([np.nan if side.quality is None else side.quality for side in sides])
+
+    return Conditions(
+        recordings=np.array([side.recordings for side in models]),
+        model_seconds=np.array([side.seconds for side in models]),
+        test_seconds=np.array([side.seconds for side in tests]),
+        model_quality=qualities(models),
+        test_quality=qualities(tests),
+    )
 
 
 @dataclass(frozen=True)

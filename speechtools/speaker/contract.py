@@ -157,12 +157,14 @@ def _trials_are_independent(subject: Subject, torch) -> None:
     must_agree(together, torch.cat(alone), "the scores of trials together and alone")
 
 
-@tensor_law("of two scores of the same sides, the higher one stays higher", "Divide by positive numbers alone.")
-def _order_stays(subject: Subject, torch) -> None:
+@tensor_law("it is a linear, rising function of the score", "Shift by means, and divide by positive numbers alone.")
+def _scores_stay_in_order(subject: Subject, torch) -> None:
     norm, models, tests, scores = _score_norm(subject, torch)
     sides = norm.statistics(models), norm.statistics(tests)
-    if not (norm(scores + 0.1, *sides) > norm(scores, *sides)).all():
+    low, middle, high = (norm(scores + step, *sides) for step in (0.0, 0.1, 0.2))
+    if not (middle > low).all():
         raise Broken("a score that is higher by 0.1 is not higher afterwards")
+    must_agree(middle - low, high - middle, "what 0.1 and the next 0.1 add to a score")
 
 
 @tensor_law("its state has the cohort", "Register what set_cohort computes as a buffer.")
@@ -182,7 +184,7 @@ register_kind(
         "scale: the name of their scale",
         modules=("speechtools.speaker.normalization",),
         slot=Slot("TI-SV/GE2E", "ge2e.yaml", "score_norm"),
-        laws=(_normalised_are_finite, _trials_are_independent, _order_stays, _cohort_is_saved),
+        laws=(_normalised_are_finite, _trials_are_independent, _scores_stay_in_order, _cohort_is_saved),
     ),
 )
 

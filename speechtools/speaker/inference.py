@@ -30,6 +30,7 @@ from speechtools.core.files import fingerprint
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.speaker import dvectors
 from speechtools.speaker.encoders import LSTMP, folded
+from speechtools.speaker.scoring import Scoring
 from speechtools.speaker.weighing import QualityModel, QualityWeights
 from speechtools.speaker.windows import Embedded, Speech, WindowDVectors, weighed
 
@@ -40,7 +41,7 @@ MAX_WINDOW_FRAMES = 100_000
 _ONE_EXPORT = "Both must come from one export."
 
 
-class SpeakerEncoder(PretrainedModel):
+class SpeakerEncoder(Scoring, PretrainedModel):
     """d-vectors of recordings.
 
     A text-independent model embeds all speech of a recording, in sliding windows. A keyword model, which has a
@@ -58,7 +59,13 @@ class SpeakerEncoder(PretrainedModel):
 
     HPARAMS_NEEDED = ["features", "sample_rate"]
     MODULES_NEEDED = ["encoder"]
-    COMPONENTS = {"features": "features", "vad": "vad", "segment": "segment", "encoder": "encoder"}
+    COMPONENTS = {
+        "features": "features",
+        "vad": "vad",
+        "segment": "segment",
+        "encoder": "encoder",
+        "normalization": "score-norm",
+    }
     BUNDLED = BUNDLED_SPEAKER_ENCODER
 
     #: Longer recordings are embedded in chunks of this length, in bounded memory.
@@ -99,6 +106,7 @@ class SpeakerEncoder(PretrainedModel):
         on_cpu = torch.device(self.device).type == "cpu"
         if on_cpu and isinstance(self.encoder, LSTMP) and self.encoder.lstm.hidden_size <= self.MAX_FOLDED_SIZE:
             self.encoder = folded(self.encoder)
+        self._load_scoring(self.embedding_size)
         try:
             probe = dvectors.probe(self.features, self.encoder, self.sample_rate, self.device)
         except RuntimeError as error:
@@ -258,20 +266,24 @@ class SpeakerEncoder(PretrainedModel):
         result : Tensor or AudioError
             The d-vector (embedding_size,), or the reason why this recording has none.
         """
-        for path, result in self._embed_files(paths, batch_size, sample_rate, channel):
+        for path, result in self.embed_files(paths, batch_size, sample_rate=sample_rate, channel=channel):
             yield path, result if isinstance(result, AudioError) else result.dvector
 
-    def _embed_files(
-        self, paths: Iterable[Recording] | Recording, batch_size: int, sample_rate: float | None, channel: Channel
+    def embed_files(
+        self,
+        paths: Iterable[Recording] | Recording,
+        batch_size: int = 32,
+        *,
+        sample_rate: float | None = None,
+        channel: Channel = "mix",
     ) -> Iterator[tuple[Any, Embedded | AudioError]]:
-        """Embed many recordings; also yields how much of each is usable, if windows are weighed."""
+        """Do as :meth:`encode_files`, and yield also the seconds of speech, and what is known of their quality."""
 
         def prepare(samples: np.ndarray, source: AudioSource) -> Speech:
             return self._speech(torch.from_numpy(samples), source.name)
 
         def embed_long(source: AudioSource) -> Embedded:
-            windows, _ = self._embed_recording(source)
-            return Embedded(windows.mean().cpu(), windows.usable)
+            return self._embed_recording(source)[0].embedded()
 
         return map_recordings(
             paths,
@@ -309,7 +321,10 @@ class SpeakerEncoder(PretrainedModel):
         """Embed the speech of several recordings."""
         windows = self._window_dvectors([part.feats for part in speech])
         pairs = zip(windows, speech, strict=True)
-        return [Embedded(weighed(group, part.margins).cpu(), part.usable) for group, part in pairs]
+        return [
+            Embedded(weighed(group, part.margins).cpu(), part.usable, part.seconds, part.quality)
+            for group, part in pairs
+        ]
 
     def _window_dvectors(self, feats: list[Tensor]) -> list[Tensor]:
         windows = dvectors.window_dvectors(self.encoder, feats, self.window_frames, self.window_hop_frames)
@@ -343,11 +358,13 @@ class SpeakerEncoder(PretrainedModel):
             offset += len(wav)
         if error and not windows:
             raise error
-        margins = usable = None
+        margins = usable = quality = None
         if self._weighing is not None:
-            hops = self.window_frames, self.window_hop_frames
-            margins, usable = self._weighing.of_windows(assess(), frame_times, seconds, *hops)
-        return WindowDVectors(torch.cat(windows), np.concatenate(times), margins, usable), sum(seconds)
+            hops, report = (self.window_frames, self.window_hop_frames), assess()
+            margins, usable = self._weighing.of_windows(report, frame_times, seconds, *hops)
+            quality = float(np.mean(report.frame_scores))
+        of_windows = torch.cat(windows), np.concatenate(times)
+        return WindowDVectors(*of_windows, margins, usable, sum(seconds), quality), sum(seconds)
 
     def _assess(self, recording: Recording) -> Any:
         """The quality of a recording, or of samples at the model's rate."""
@@ -370,11 +387,13 @@ class SpeakerEncoder(PretrainedModel):
     def _speech(self, wav: Tensor, name: str) -> Speech:
         """The speech of a waveform (samples,), with the margins of its windows if they are weighed."""
         feats, positions = self._speech_feats(wav, name)
+        seconds = len(positions) / self.sample_rate
         if self._weighing is None:
-            return Speech(feats)
-        times, seconds = self._frame_times(positions, len(feats)), len(positions) / self.sample_rate
+            return Speech(feats, seconds)
+        report, times = self._assess(wav), self._frame_times(positions, len(feats))
         hops = self.window_frames, self.window_hop_frames
-        return Speech(feats, *self._weighing.of_windows(self._assess(wav), [times], [seconds], *hops))
+        margins, usable = self._weighing.of_windows(report, [times], [seconds], *hops)
+        return Speech(feats, seconds, margins, usable, float(np.mean(report.frame_scores)))
 
     @torch.no_grad()
     def _speech_feats(self, wav: Tensor, name: str) -> tuple[Tensor, np.ndarray]:

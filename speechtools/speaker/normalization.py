@@ -18,8 +18,6 @@ from speechtools.core.errors import ConfigError
 from speechtools.core.registry import plugin
 from speechtools.speaker.dvectors import cosine_scores, unit
 
-#: Scale of scores that are not normalised.
-COSINE = "cosine"
 #: Least standard deviation, so that a cohort without spread gives finite scores.
 _MIN_STD = 1e-3
 
@@ -83,7 +81,9 @@ class ASNorm(nn.Module):
 
     def statistics(self, dvectors: Tensor) -> Tensor:
         """Mean and standard deviation of the highest scores against the cohort: (batch, emb) -> (batch, 2)."""
-        highest = cosine_scores(dvectors.to(self.cohort), self.cohort).topk(self.top, dim=1).values
+        # In half precision, a standard deviation would be inexact.
+        cohort = self.cohort.to(torch.promote_types(self.cohort.dtype, torch.float32))
+        highest = cosine_scores(dvectors.to(cohort), cohort).topk(self.top, dim=1).values
         # (batch, top)
         return torch.stack([highest.mean(dim=1), highest.std(dim=1, correction=0).clamp(min=_MIN_STD)], dim=1)
 

@@ -12,13 +12,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, first_of, printable
 from speechtools.core.files import write_aside
 from speechtools.core.spelling import did_you_mean
+from speechtools.speaker.calibration import Conditions, Side, conditions_of
 
 if TYPE_CHECKING:
     from speechtools.audio.sources import Channel
@@ -52,7 +53,9 @@ class Trials:
     tests: np.ndarray
     targets: np.ndarray
 
-    def scores(self, dvectors: np.ndarray, utt_ids: Sequence[str] | None = None) -> np.ndarray:
+    def scores(
+        self, dvectors: np.ndarray, utt_ids: Sequence[str] | None = None, normalization: Any | None = None
+    ) -> np.ndarray:
         """Cosines (trials,) of voiceprints and test utterances.
 
         All pairs are computed in one product, except for a long published list that names few of them.
@@ -63,6 +66,8 @@ class Trials:
             (utterances, emb)
         utt_ids : sequence of str, optional
             Names of the utterances in messages.
+        normalization : nn.Module, optional
+            A plugin of the kind ``score-norm``, by which the cosines are normalised.
 
         Raises
         ------
@@ -82,12 +87,22 @@ class Trials:
         tests = _unit(dvectors[test_utterances])
         # (test_utterances, emb)
         if len(prints) * len(tests) <= 8 * max(len(place), 2**20):
-            return (prints @ tests.T)[self.models, place]
-        scores = np.empty(len(place))
-        for start in range(0, len(place), _PAIRS_AT_A_TIME):
-            part = slice(start, start + _PAIRS_AT_A_TIME)
-            scores[part] = np.einsum("te,te->t", prints[self.models[part]], tests[place[part]])
-        return scores
+            scores = (prints @ tests.T)[self.models, place]
+        else:
+            scores = np.empty(len(place))
+            for start in range(0, len(place), _PAIRS_AT_A_TIME):
+                part = slice(start, start + _PAIRS_AT_A_TIME)
+                scores[part] = np.einsum("te,te->t", prints[self.models[part]], tests[place[part]])
+        return scores if normalization is None else self._normalized(scores, prints, tests, place, normalization)
+
+    def _normalized(
+        self, scores: np.ndarray, prints: np.ndarray, tests: np.ndarray, place: np.ndarray, normalization: Any
+    ) -> np.ndarray:
+        import torch
+
+        sides = (normalization.statistics(torch.from_numpy(side)).double() for side in (prints, tests))
+        of_models, of_tests = next(sides)[self.models], next(sides)[place]
+        return normalization(torch.from_numpy(scores).to(of_models), of_models, of_tests).cpu().numpy()
 
     def write(self, folder: str | Path, utt_ids: Sequence[str]) -> None:
         """Write ``trials.txt`` and ``enrolments.txt`` for :func:`read_trials`."""
@@ -316,12 +331,54 @@ def score_pairs(
     >>> pairs = read_pairs("veri_test.txt")  # doctest: +SKIP
     >>> scores, errors = score_pairs(SpeakerEncoder.from_hparams(), pairs, "voxceleb1/wav")  # doctest: +SKIP
     """
+    rated = rate_pairs(encoder, pairs, root, batch_size, channel=channel, progress=progress)
+    return rated.scores, rated.errors
+
+
+@dataclass(frozen=True)
+class RatedPairs:
+    """Trials of recordings, rated by a model.
+
+    Attributes
+    ----------
+    scores : np.ndarray
+        (pairs,): cosines; NaN for the trials of a recording that cannot be used, here and below.
+    normalized : np.ndarray
+        (pairs,): what a calibration takes: the scores, normalised if the model has a cohort.
+    llrs : np.ndarray or None
+        (pairs,): log-likelihood ratios, if the model is calibrated.
+    conditions : Conditions
+        Of the pairs.
+    errors : dict of str to AudioError
+        Why a recording cannot be used, by its name in the list.
+    """
+
+    scores: np.ndarray
+    normalized: np.ndarray
+    llrs: np.ndarray | None
+    conditions: Conditions
+    errors: dict[str, AudioError]
+
+
+def rate_pairs(
+    encoder: "SpeakerEncoder",
+    pairs: Sequence[Pair],
+    root: str | Path,
+    batch_size: int = 32,
+    *,
+    channel: "Channel" = "mix",
+    progress: Callable[[Iterator], Iterable] = iter,
+) -> RatedPairs:
+    """Do as :func:`score_pairs`, and return also log-likelihood ratios, if the model is calibrated."""
     files = pair_recordings(pairs, root)
-    embedded = progress(encoder.encode_files(files.values(), batch_size, channel=channel))
+    embedded = progress(encoder.embed_files(files.values(), batch_size, channel=channel))
     results = {name: result for name, (_, result) in zip(files, embedded, strict=True)}
     errors = {name: result for name, result in results.items() if isinstance(result, AudioError)}
     usable = [pair.first not in errors and pair.second not in errors for pair in pairs]
-    scores = np.full(len(pairs), np.nan)
+    scores, normalized = np.full((2, len(pairs)), np.nan)
+    unknown = Side()
+    sides = {name: unknown if name in errors else result.side for name, result in results.items()}
+    conditions = conditions_of([sides[pair.first] for pair in pairs], [sides[pair.second] for pair in pairs])
     if any(usable):
         names = [name for name in files if name not in errors]
         index = {name: number for number, name in enumerate(names)}
@@ -329,8 +386,12 @@ def score_pairs(
         models, tests = np.array([(index[pair.first], index[pair.second]) for pair in kept]).T
         targets = np.array([pair.target for pair in kept])
         trials = Trials(names, [np.array([number]) for number in index.values()], models, tests, targets)
-        scores[usable] = trials.scores(np.stack([results[name].numpy() for name in names]), names)
-    return scores, errors
+        dvectors = np.stack([results[name].dvector.numpy() for name in names])
+        scores[usable] = normalized[usable] = trials.scores(dvectors, names)
+        if encoder.normalization is not None:
+            normalized[usable] = trials.scores(dvectors, names, encoder.normalization)
+    llrs = None if encoder.calibration is None else encoder.calibration.llr(normalized, conditions)
+    return RatedPairs(scores, normalized, llrs, conditions, errors)
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:

@@ -2,10 +2,11 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,75 +15,25 @@ from speechtools.audio.sources import Channel, Recording
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError, printable
 from speechtools.speaker import dvectors
+from speechtools.speaker.calibration import COSINE, Side, conditions_of, probability
 from speechtools.speaker.inference import SpeakerEncoder
+from speechtools.speaker.verdicts import Match, Verdict
 from speechtools.speaker.voices import Voice, Voices, check_name, now, read_voices, unknown_voice, write_voices
 from speechtools.speaker.weighing import Usable, recording_weights
 from speechtools.speaker.windows import Embedded, WindowDVectors
-
-
-class _Decision(NamedTuple):
-    score: float
-    accepted: bool
-
-
-class Verdict(_Decision):
-    """The result of a verification: a tuple of score and decision.
-
-    Attributes
-    ----------
-    score : float
-        Cosine of the two d-vectors, in [-1, 1].
-    accepted : bool
-        Whether the score reaches the threshold.
-    usable : Usable or None
-        How much of the speech in the recording is usable; of two, in the one with the smaller share. None without
-        :meth:`~SpeakerVerification.weigh_by_quality`.
-
-    Examples
-    --------
-    >>> Verdict(0.8125, True)
-    Verdict(score=0.812, accepted=True)
-    """
-
-    usable: Usable | None = None
-
-    def __repr__(self) -> str:
-        return f"Verdict(score={self.score:.3f}, accepted={self.accepted})"
-
-
-class _NamedDecision(NamedTuple):
-    name: str
-    score: float
-    accepted: bool
-
-
-class Match(_NamedDecision):
-    """A voice that :meth:`SpeakerVerification.identify` found: a tuple of name, score and decision.
-
-    Attributes
-    ----------
-    name : str
-        Name of the enrolled voice.
-    score : float
-        Cosine of its voiceprint and the d-vector of the recording, in [-1, 1].
-    accepted : bool
-        Whether the score reaches the threshold.
-    usable : Usable or None
-        As in :class:`Verdict`.
-    """
-
-    usable: Usable | None = None
-
-    def __repr__(self) -> str:
-        return f"Match(name={self.name!r}, score={self.score:.3f}, accepted={self.accepted})"
 
 
 class SpeakerVerification(SpeakerEncoder):
     """Speaker verification.
 
     A voice is enrolled from one or more recordings; its voiceprint is the mean of their d-vectors (equation 1). A
-    recording is accepted if its cosine with the voiceprint reaches ``threshold``. The default threshold is that of the
-    equal error rate on the validation speakers. A converted model has none (None), and needs one in every decision.
+    recording is accepted if its score, the cosine with the voiceprint, reaches the threshold.
+
+    A calibrated model also has a log-likelihood ratio and a probability for each score. They depend on how similar both
+    sides are to a cohort of other speakers, on the number of recordings that a voice was enrolled from, and on the
+    seconds of speech. So does the threshold: it is the score at which the probability is one half. Without a
+    calibration it is ``threshold``, that of the equal error rate on the validation speakers. A threshold that you pass
+    or set counts in any case. A converted model has none (None) and needs one, unless you calibrate it.
 
     Examples
     --------
@@ -96,20 +47,34 @@ class SpeakerVerification(SpeakerEncoder):
     REFUSES_NOISE = True
     #: Least speech in all recordings of an enrollment together.
     MIN_ENROLMENT_SECONDS = 1.0
+    #: What scores are. A subclass with other scores has another name here, so that its voices are not mixed with these.
+    SCALE = COSINE
     #: Enrolling from a smaller share of usable speech gives a warning.
     MIN_USABLE_SHARE = 0.5
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.threshold: float | None = self.hparams.threshold
-        if self.threshold is not None:
-            check_number("threshold", self.threshold, -1, 1)
-            self.threshold = float(self.threshold)
+        threshold = self.hparams.threshold
+        if threshold is not None:
+            check_number("threshold", threshold, -1, 1)
+            threshold = float(threshold)
+        self._threshold: float | None = threshold
+        #: Whether it was set, and so counts for every decision, instead of a calibration.
+        self._threshold_is_set = False
         self.voices: dict[str, Tensor] = {}
         #: How much of the speech was usable in the recordings of the voices enrolled with :meth:`weigh_by_quality`.
         self.usable: dict[str, Usable] = {}
         # The voiceprint of each voice with its details, which are outdated when `voices` has another tensor.
         self._details: dict[str, tuple[Tensor, Voice]] = {}
+
+    @property
+    def threshold(self) -> float | None:
+        """The threshold of decisions without a calibration. One that you set counts for every decision."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float | None) -> None:
+        self._threshold, self._threshold_is_set = value, value is not None
 
     def enroll(
         self,
@@ -212,8 +177,22 @@ class SpeakerVerification(SpeakerEncoder):
         *,
         sample_rate: float | None = None,
         channel: Channel = "mix",
+        prior: float = 0.5,
     ) -> Verdict:
         """Decide whether a recording, as in :meth:`encode_file`, is of the enrolled voice ``name``.
+
+        Parameters
+        ----------
+        name : str
+        path : str, bytes, PathLike, BinaryIO, np.ndarray or Tensor
+            The recording, as in :meth:`encode_file`.
+        threshold : float, optional
+            Accept from this score on. Default: the model's threshold.
+        sample_rate, channel
+            As in :meth:`encode_file`.
+        prior : float
+            Probability of the same voice before the recording was heard. It changes the probability, and so the
+            threshold, of a calibrated model.
 
         Raises
         ------
@@ -222,9 +201,10 @@ class SpeakerVerification(SpeakerEncoder):
         AudioError
             The recording cannot be read or contains too little speech.
         """
-        threshold, voiceprint = self.resolve_threshold(threshold), self.voice(name)
-        windows = self.encode_file_windows(path, sample_rate=sample_rate, channel=channel)
-        return self._verdict(voiceprint, windows.mean().cpu(), threshold, windows.usable)
+        self._check_decision(threshold, prior)
+        voice = self.voice(name).unsqueeze(0), [self._side(name)]
+        test = self.encode_file_windows(path, sample_rate=sample_rate, channel=channel).embedded()
+        return self._verdicts(*voice, test, threshold, prior)[0]
 
     def verify_files(
         self,
@@ -234,14 +214,16 @@ class SpeakerVerification(SpeakerEncoder):
         *,
         sample_rate: float | None = None,
         channel: Channel = "mix",
+        prior: float = 0.5,
     ) -> Verdict:
-        """Decide whether two recordings, as in :meth:`encode_file`, are of the same voice."""
-        threshold = self.resolve_threshold(threshold)
+        """Decide whether two recordings, as in :meth:`encode_file`, are of the same voice; see :meth:`verify`."""
+        self._check_decision(threshold, prior)
         options: dict[str, Any] = {"sample_rate": sample_rate, "channel": channel}
-        first, second = (self.encode_file_windows(path, **options) for path in (path_a, path_b))
-        both = [windows.usable for windows in (first, second) if windows.usable is not None]
-        usable = min(both, key=lambda part: part.share, default=None)
-        return self._verdict(first.mean().cpu(), second.mean().cpu(), threshold, usable)
+        first, second = (self.encode_file_windows(path, **options).embedded() for path in (path_a, path_b))
+        (verdict,) = self._verdicts(first.dvector.unsqueeze(0), [first.side], second, threshold, prior)
+        both = [side.usable for side in (first, second) if side.usable is not None]
+        verdict.usable = min(both, key=lambda part: part.share, default=None)
+        return verdict
 
     def identify(
         self,
@@ -251,6 +233,7 @@ class SpeakerVerification(SpeakerEncoder):
         *,
         sample_rate: float | None = None,
         channel: Channel = "mix",
+        prior: float = 0.5,
     ) -> list[Match]:
         """Find the enrolled voices that are most similar to that of a recording.
 
@@ -264,12 +247,14 @@ class SpeakerVerification(SpeakerEncoder):
             Accept from this score on. Default: the model's threshold.
         sample_rate, channel
             As in :meth:`encode_file`.
+        prior : float
+            As in :meth:`verify`, for each voice.
 
         Returns
         -------
         list of Match
-            By falling score, at least one. The recording is of none of the enrolled voices if the first is not
-            accepted.
+            By falling probability, or score if the model is not calibrated; at least one. The recording is of none of
+            the enrolled voices if the first is not accepted.
 
         Raises
         ------
@@ -278,9 +263,9 @@ class SpeakerVerification(SpeakerEncoder):
         AudioError
             The recording cannot be read or contains too little speech.
         """
-        self._check_search(top, threshold)
+        self._check_search(top, threshold, prior)
         windows = self.encode_file_windows(path, sample_rate=sample_rate, channel=channel)
-        return self._rank(Embedded(windows.mean().cpu(), windows.usable), top, threshold)
+        return self._rank(windows.embedded(), top, threshold, prior)
 
     def identify_files(
         self,
@@ -291,6 +276,7 @@ class SpeakerVerification(SpeakerEncoder):
         *,
         sample_rate: float | None = None,
         channel: Channel = "mix",
+        prior: float = 0.5,
     ) -> Iterator[tuple[Any, list[Match] | AudioError]]:
         """Identify the voices of many recordings, as :meth:`identify` does for one.
 
@@ -299,11 +285,11 @@ class SpeakerVerification(SpeakerEncoder):
         path : Path or object
             In the order of ``paths``: a path, or the file or samples that were passed.
         matches : list of Match, or AudioError
-            The voices by falling score, or the reason why this recording has none.
+            The voices, the likeliest first, or the reason why this recording has none.
         """
-        self._check_search(top, threshold)
-        for path, result in self._embed_files(paths, batch_size, sample_rate, channel):
-            yield path, result if isinstance(result, AudioError) else self._rank(result, top, threshold)
+        self._check_search(top, threshold, prior)
+        for path, result in self.embed_files(paths, batch_size, sample_rate=sample_rate, channel=channel):
+            yield path, result if isinstance(result, AudioError) else self._rank(result, top, threshold, prior)
 
     def voice(self, name: str) -> Tensor:
         """Return the voiceprint (embedding_size,) of an enrolled voice."""
@@ -328,7 +314,8 @@ class SpeakerVerification(SpeakerEncoder):
         ConfigError
             The path is a file of another kind.
         """
-        write_voices(path, Voices(self.model_id, {name: self.details(name) for name in self.voices}))
+        voices = {name: self.details(name) for name in self.voices}
+        write_voices(path, Voices(self.model_id, voices, self.SCALE))
 
     def load_voices(self, path: str | Path) -> None:
         """Add the voices of a file written by :meth:`save_voices`.
@@ -336,30 +323,42 @@ class SpeakerVerification(SpeakerEncoder):
         Raises
         ------
         ConfigError
-            The file is missing or damaged, or its voices were enrolled with another model.
+            The file is missing or damaged, or its voices were enrolled with another model or scale of scores.
         """
-        content = read_voices(path, self.model_id, self.embedding_size)
+        content = read_voices(path, self.model_id, self.embedding_size, self.SCALE)
         for name, voice in content.voices.items():
             self._store(name, torch.from_numpy(voice.voiceprint), voice.recordings, voice.seconds, voice.date)
 
-    def _check_search(self, top: int, threshold: float | None) -> None:
+    def _check_search(self, top: int, threshold: float | None, prior: float) -> None:
         if not self.voices:
             raise ConfigError("No voice is enrolled. Enroll voices, or load a file of voices.")
         if top < 1:
             raise ConfigError(f"Invalid top={top}: it must be at least 1.")
-        self.resolve_threshold(threshold)
+        self._check_decision(threshold, prior)
 
-    def _rank(self, embedded: Embedded, top: int, threshold: float | None) -> list[Match]:
+    def _check_decision(self, threshold: float | None, prior: float) -> None:
+        """Raise an error before a recording is embedded, if there can be no decision."""
+        probability(0.0, prior)
+        if not self._is_calibrated(threshold):
+            self.resolve_threshold(threshold)
+
+    def _is_calibrated(self, threshold: float | None) -> bool:
+        """Whether the calibration has the threshold of a decision for which this one was passed."""
+        return threshold is None and self.calibration is not None and not self._threshold_is_set
+
+    def _side(self, name: str) -> Side:
+        voice = self.details(name)
+        return Side(voice.recordings, voice.seconds)
+
+    def _rank(self, embedded: Embedded, top: int, threshold: float | None, prior: float) -> list[Match]:
         names = sorted(self.voices)
-        scores = dvectors.cosine_scores(
-            torch.stack([self.voices[name] for name in names]), embedded.dvector.unsqueeze(0)
-        )[:, 0]
-        # (voices,)
-        best = sorted(zip(names, scores.tolist(), strict=True), key=lambda pair: -pair[1])[:top]
-        matches = [Match(name, *self._decide(score, threshold)) for name, score in best]
-        for match in matches:
-            match.usable = embedded.usable
-        return matches
+        models = torch.stack([self.voices[name] for name in names])
+        verdicts = self._verdicts(models, list(map(self._side, names)), embedded, threshold, prior)
+        # A calibrated threshold depends on the voice, so the score alone does not say which is the likeliest.
+        best = sorted(
+            zip(names, verdicts, strict=True), key=lambda pair: -(pair[1].score if pair[1].llr is None else pair[1].llr)
+        )
+        return [Match(name, *verdict, **vars(verdict)) for name, verdict in best[:top]]
 
     def resolve_threshold(self, threshold: float | None = None) -> float:
         """Return the threshold of a decision: the one that is passed, or that of the model.
@@ -373,19 +372,36 @@ class SpeakerVerification(SpeakerEncoder):
         if threshold is None:
             raise ConfigError(
                 "This model has no threshold: it was converted, and has to be fitted to recordings like yours. Pass "
-                "--threshold (threshold=… in Python). On a list of trials, `speechtools trials --model` prints the "
-                "one of the EER; `speechtools convert --threshold` stores it in the model."
+                "--threshold (threshold=… in Python), or fit one to a list of trials with `speechtools calibrate`; "
+                "`speechtools trials --model` prints the one of the EER."
             )
         if not math.isfinite(threshold):
             raise ConfigError(f"Invalid threshold={threshold}: it must be a finite number.")
         return threshold
 
-    def _verdict(self, model: Tensor, test: Tensor, threshold: float | None, usable: Usable | None) -> Verdict:
-        verdict = self._decide(dvectors.cosine_scores(model.unsqueeze(0), test.unsqueeze(0)).item(), threshold)
-        verdict.usable = usable
-        return verdict
-
-    def _decide(self, score: float, threshold: float | None) -> Verdict:
-        if not math.isfinite(score):
+    def _verdicts(
+        self, models: Tensor, sides: Sequence[Side], test: Embedded, threshold: float | None, prior: float
+    ) -> list[Verdict]:
+        """Compare voiceprints (models, emb), of which ``sides`` are known, with a recording."""
+        scores = dvectors.cosine_scores(models, test.dvector.unsqueeze(0))[:, 0].double().numpy()
+        # (models,)
+        if not np.isfinite(scores).all():
             raise SpeechtoolsError("The score is not finite: the model's weights are damaged. Export the model again.")
-        return Verdict(score, score >= self.resolve_threshold(threshold))
+        if self.calibration is None:
+            limit = self.resolve_threshold(threshold)
+            return [Verdict(score, score >= limit, threshold=limit, usable=test.usable) for score in scores.tolist()]
+        conditions = conditions_of(sides, [test.side] * len(sides))
+        llrs, limits = self.rate(scores, models, test.dvector, conditions, prior)
+        if not self._is_calibrated(threshold):
+            limits = np.full(len(scores), self.resolve_threshold(threshold))
+        return [
+            Verdict(
+                score,
+                score >= limit,
+                threshold=limit,
+                llr=llr,
+                probability=probability(llr, prior),
+                usable=test.usable,
+            )
+            for score, limit, llr in zip(scores.tolist(), limits.tolist(), llrs.tolist(), strict=True)
+        ]

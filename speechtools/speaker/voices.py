@@ -16,11 +16,14 @@ from speechtools.core.errors import ConfigError, printable
 from speechtools.core.files import write_aside
 from speechtools.core.locks import locked
 from speechtools.core.spelling import did_you_mean
+from speechtools.speaker.calibration import COSINE
 
 #: Arrays of every file of voices.
 _ALWAYS = ("names", "voiceprints", "model")
 #: Arrays that the first files of voices lack.
 _ADDED = ("recordings", "seconds", "dates")
+#: Array of files for scores that are not cosines.
+_SCALE = "scale"
 _MAX_NAME = 255
 
 
@@ -59,10 +62,11 @@ class Voice:
 
 @dataclass
 class Voices:
-    """The content of a file of voices: the fingerprint of the model, and the voices by name."""
+    """The content of a file of voices: the fingerprint of the model, the voices by name, and the scale of scores."""
 
     model: str
     voices: dict[str, Voice] = field(default_factory=dict)
+    scale: str = COSINE
 
     def find(self, name: str) -> Voice:
         """Return a voice; an unknown name is a :class:`ConfigError` with the nearest spelling."""
@@ -131,7 +135,9 @@ def now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M")
 
 
-def read_voices(path: str | Path, model: str | None = None, embedding_size: int | None = None) -> Voices:
+def read_voices(
+    path: str | Path, model: str | None = None, embedding_size: int | None = None, scale: str | None = None
+) -> Voices:
     """Read a file of voices and check all of it.
 
     Parameters
@@ -141,11 +147,13 @@ def read_voices(path: str | Path, model: str | None = None, embedding_size: int 
         The fingerprint of the model that the voices must be of.
     embedding_size : int, optional
         Size of the voiceprints of that model.
+    scale : str, optional
+        The scale of the model's scores, for which the voices must have been enrolled.
 
     Raises
     ------
     ConfigError
-        The file is missing or damaged, or its voices were enrolled with another model.
+        The file is missing or damaged, or its voices were enrolled with another model or for another scale.
     """
     create = f"Create it with `speechtools enroll NAME RECORDING... --voices {path}`."
     if not os.path.exists(path):
@@ -173,9 +181,17 @@ def read_voices(path: str | Path, model: str | None = None, embedding_size: int 
             f"The voices in {path} were enrolled with another model. Pass that model, or enroll them again in another "
             "file."
         )
+    stored = str(arrays.get("scale", COSINE))
+    if scale is not None and stored != scale:
+        raise ConfigError(
+            f"The voices in {path} were enrolled for scores on the scale {stored!r}, but those of the model are on the "
+            f"scale {scale!r}, for which thresholds are others. Pass the model that they were enrolled with, or enroll "
+            "them again in another file."
+        )
     details = [arrays[key].tolist() if key in arrays else [empty] * len(names) for key, empty in _defaults()]
     rows = zip(names, voiceprints, *details, strict=True)
-    return Voices(str(arrays["model"]), {name: Voice(voiceprint, *row) for name, voiceprint, *row in rows})
+    voices = {name: Voice(voiceprint, *row) for name, voiceprint, *row in rows}
+    return Voices(str(arrays["model"]), voices, stored)
 
 
 def write_voices(path: str | Path, content: Voices) -> None:
@@ -202,6 +218,8 @@ def write_voices(path: str | Path, content: Voices) -> None:
         "seconds": np.array([voice.seconds for voice in voices], dtype=np.float64),
         "dates": np.array([voice.date for voice in voices], dtype=np.str_),
     }
+    if content.scale != COSINE:
+        arrays["scale"] = np.array(content.scale)
     try:
         _check_arrays(arrays)
     except _DamagedError as error:
@@ -212,7 +230,11 @@ def write_voices(path: str | Path, content: Voices) -> None:
 
 @contextlib.contextmanager
 def edit_voices(
-    path: str | Path, model: str | None = None, embedding_size: int | None = None, timeout: float = 60.0
+    path: str | Path,
+    model: str | None = None,
+    embedding_size: int | None = None,
+    scale: str | None = None,
+    timeout: float = 60.0,
 ) -> Iterator[Voices]:
     """Yield the voices of a file, and write them when the block succeeds; the file is locked meanwhile.
 
@@ -227,9 +249,9 @@ def edit_voices(
         read_voices(path)  # a missing file needs no lock beside it
     with locked(path, timeout):
         if model is not None and not os.path.exists(path):
-            content = Voices(model)
+            content = Voices(model, scale=scale or COSINE)
         else:
-            content = read_voices(path, model, embedding_size)
+            content = read_voices(path, model, embedding_size, scale)
         yield content
         write_voices(path, content)
 
@@ -265,7 +287,7 @@ def _read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         raise _DamagedError("it is not an .npz file, or it is truncated")
     arrays: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(path) as archive:
-        for key in (*_ALWAYS, *_ADDED, "checksum"):
+        for key in (*_ALWAYS, *_ADDED, _SCALE, "checksum"):
             try:
                 entry = archive.getinfo(f"{key}.npy")
             except KeyError:
@@ -295,6 +317,8 @@ def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
     names, voiceprints, model = (arrays[key] for key in _ALWAYS)
     if names.dtype.kind != "U" or names.ndim != 1 or model.dtype.kind != "U" or model.ndim != 0:
         raise _DamagedError("its names or its model are not text")
+    if _SCALE in arrays and (arrays[_SCALE].dtype.kind != "U" or arrays[_SCALE].ndim != 0):
+        raise _DamagedError("its scale is not text")
     listed = names.tolist()
     if len(set(listed)) != len(listed) or not all(name.strip() for name in listed):
         raise _DamagedError("there is a name twice, or a blank name")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from speechtools.speaker import dvectors
+from speechtools.speaker.calibration import Side
 from speechtools.speaker.weighing import Usable, weights_of
 
 
@@ -27,12 +28,18 @@ class WindowDVectors:
         ``weigh_by_quality``.
     usable : Usable, optional
         How much of the speech is in windows that reach the limit. None without ``weigh_by_quality``.
+    seconds : float
+        Speech in the recording.
+    quality : float, optional
+        The mean score of its frames. None without ``weigh_by_quality``.
     """
 
     dvectors: Tensor
     times: np.ndarray
     margins: np.ndarray | None = None
     usable: Usable | None = None
+    seconds: float = 0.0
+    quality: float | None = None
 
     @property
     def weights(self) -> np.ndarray | None:
@@ -43,6 +50,10 @@ class WindowDVectors:
         """The d-vector of the recording, (embedding_size,)."""
         return weighed(self.dvectors, self.margins)
 
+    def embedded(self) -> "Embedded":
+        """The recording without its windows."""
+        return Embedded(self.mean().cpu(), self.usable, self.seconds, self.quality)
+
 
 @dataclass(frozen=True)
 class Speech:
@@ -52,25 +63,49 @@ class Speech:
     ----------
     feats : Tensor
         (frames, size)
+    seconds : float
     margins : np.ndarray, optional
         Those of its windows (windows,), if they are weighed.
     usable : Usable, optional
         How much of it is usable, if its windows are weighed.
+    quality : float, optional
+        The mean score of the frames of the waveform, if its windows are weighed.
     """
 
     feats: Tensor
+    seconds: float
     margins: np.ndarray | None = None
     usable: Usable | None = None
+    quality: float | None = None
 
     def __len__(self) -> int:
         return len(self.feats)
 
 
 class Embedded(NamedTuple):
-    """The d-vector of a recording (embedding_size,), and how much of its speech is usable, if that is known."""
+    """A recording as one side of a trial.
+
+    Attributes
+    ----------
+    dvector : Tensor
+        (embedding_size,)
+    usable : Usable or None
+        How much of its speech is usable, if that is known.
+    seconds : float
+        Speech in the recording.
+    quality : float or None
+        Its score of quality, if it was assessed.
+    """
 
     dvector: Tensor
     usable: Usable | None = None
+    seconds: float = 0.0
+    quality: float | None = None
+
+    @property
+    def side(self) -> Side:
+        """What a calibration uses."""
+        return Side(1, self.seconds, self.quality)
 
 
 def weighed(windows: Tensor, margins: np.ndarray | None) -> Tensor:

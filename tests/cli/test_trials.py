@@ -1,13 +1,18 @@
 """`speechtools trials`, with a model that takes the mean of a recording for its voice."""
 
 import csv
+import math
 import shutil
 
 import pytest
 import torch
 
 from speechtools.cli import trials
+from speechtools.core import metrics
 from speechtools.core.errors import AudioError
+from speechtools.speaker.calibration import Calibration
+from speechtools.speaker.normalization import ASNorm
+from speechtools.speaker.windows import Embedded
 
 #: The angle of the d-vector of each recording: equal for one speaker.
 ANGLES = {"a1": 0.0, "a2": 0.1, "b1": 1.5, "b2": 1.6, "c1": 0.2}
@@ -16,13 +21,15 @@ ANGLES = {"a1": 0.0, "a2": 0.1, "b1": 1.5, "b2": 1.6, "c1": 0.2}
 class Encoder:
     """The d-vectors of ANGLES; every recording may be embedded once."""
 
-    def encode_files(self, paths, batch_size, channel):
+    normalization = calibration = None
+
+    def embed_files(self, paths, batch_size, channel):
         paths = list(paths)
         assert len(set(paths)) == len(paths) and channel in ("mix", 1)
         for path in paths:
             if path.stem in ANGLES and path.exists():
                 angle = torch.tensor(ANGLES[path.stem])
-                yield path, 2 * torch.stack([angle.cos(), angle.sin()])
+                yield path, Embedded(2 * torch.stack([angle.cos(), angle.sin()]), seconds=2.0)
             else:
                 yield path, AudioError(f"{path} does not exist.")
 
@@ -64,6 +71,27 @@ def test_error_rates_scores_and_plots(folder, call):
     assert all((plots / name).read_bytes().startswith(b"\x89PNG") for name in ("det.png", "scores.png"))
     status, output, _ = call("trials", folder / "list.txt", "--csv", table, "--png", plots, "--p_target", 0.5)
     assert status == 0 and "p_target 0.5" in output
+
+
+def test_a_calibrated_model_is_rated_by_its_ratios(folder, call, monkeypatch):
+    norm = ASNorm(3, 2, top=2)
+    norm.set_cohort(torch.eye(3, 2) + 0.5)
+    monkeypatch.setattr(Encoder, "normalization", norm)
+    monkeypatch.setattr(Encoder, "calibration", Calibration(2.0, -1.0, "as-norm"))
+    table = folder / "scores.csv"
+    status, output, _ = call("trials", write(folder, *LINES), "--csv", table)
+    lines = {line.split("\t")[0]: line.split("\t")[1:] for line in output.splitlines()}
+    assert status == 0 and lines["EER"][0] == "0.00 %" and lines["min Cllr"][0] == "0.0000"
+    rows = read(table)
+    vectors = {name: torch.tensor([math.cos(angle), math.sin(angle)])[None] for name, angle in ANGLES.items()}
+    for row in rows:
+        sides = [vectors[row[side].removesuffix(".wav")] for side in ("first", "second")]
+        expected = norm(torch.tensor([float(row["score"])]), *map(norm.statistics, sides))
+        assert float(row["llr"]) == pytest.approx(2 * expected.item() - 1, abs=1e-4)
+    ratios = [[float(row["llr"]) for row in rows if row["target"] == kind] for kind in "10"]
+    assert float(lines["Cllr"][0]) == pytest.approx(metrics.cllr(*ratios), abs=1e-4)
+    misses = sum(ratio < 0 for ratio in ratios[0]) / 2
+    assert lines["calibrated"][0] == f"{100 * misses:.2f} %" and "EER 0.00 %" in lines["Cllr"][1]
 
 
 def test_trials_of_bad_recordings_are_left_out_and_counted(folder, call):

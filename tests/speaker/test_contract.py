@@ -70,7 +70,8 @@ class Forgetful(ASNorm):
         (laws.changed(ASNorm, lambda norm, scores, *sides: scores / 0), "finite float32", "not finite"),
         (type("Unnamed", (ASNorm,), {"scale": "cosine"}), "names their scale", "scale='cosine'"),
         (laws.changed(ASNorm, lambda norm, scores, *sides: scores - scores.mean()), "normalised alone", "differ by"),
-        (laws.changed(ASNorm, lambda norm, *batch: -norm(*batch)), "stays higher", "not higher"),
+        (laws.changed(ASNorm, lambda norm, *batch: -norm(*batch)), "rising function", "not higher"),
+        (laws.changed(ASNorm, lambda norm, *batch: norm(*batch).exp()), "rising function", "the next 0.1"),
         (Forgetful, "state has the cohort", "differ by"),
     ],
 )

@@ -8,6 +8,7 @@ import torch
 
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
 from speechtools.speaker.trials import Pair, Trials, make_trials, read_pairs, read_trials, score_pairs
+from speechtools.speaker.windows import Embedded
 
 SPEAKERS = np.repeat(np.arange(4), [5, 3, 6, 2])
 NAMES = ["anna", "bob", "carl", "dora"]
@@ -168,12 +169,14 @@ def test_pairs_are_scored_by_the_cosine_and_each_recording_is_embedded_once(tmp_
     dvectors = {"a": [2.0, 0.0], "b": [3.0, 4.0], "c": [0.0, 1.0]}
 
     class Encoder:
-        def encode_files(self, paths, batch_size, *, channel):
+        normalization = calibration = None
+
+        def embed_files(self, paths, batch_size, *, channel):
             paths = list(paths)
             assert paths == [tmp_path / name for name in ("a", "b", "gone", "c")] and (batch_size, channel) == (2, 1)
             for path in paths:
                 vector = dvectors.get(path.name)
-                yield path, torch.tensor(vector) if vector else AudioError(f"{path} does not exist.")
+                yield path, Embedded(torch.tensor(vector)) if vector else AudioError(f"{path} does not exist.")
 
     pairs = [Pair(1, True, "a", "b"), Pair(2, True, "gone", "b"), Pair(3, False, "c", "a"), Pair(4, False, "b", "b")]
     scores, errors = score_pairs(Encoder(), pairs, tmp_path, 2, channel=1)
