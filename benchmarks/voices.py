@@ -9,9 +9,10 @@ the test side goes through chains of ``degradation/*``, drawn by the seed and th
 types of noise that no recipe trains on. Each file is read once and embedded once for each condition.
 
 Beside the encoder there is an untrained one of the same architecture, with ``--weigh`` the same encoder with windows
-weighed by the bundled Quality-Net, and with ``--peer`` Resemblyzer, if its package is installed. The interval of an EER
-is the bootstrap over speakers. Cllr is that of the model's own log-likelihood ratios, and misses and false alarms are
-those at its own threshold; what a model lacks is shown as -.
+weighed by the bundled Quality-Net, further models (``--also name=folder``), and with ``--peer`` Resemblyzer, if its
+package is installed. A model is rated by its cosines; with a cohort also by normalised scores; and with a calibration
+by its log-likelihood ratios, with which it decides. Misses and false alarms are those at its own threshold; what a
+model lacks is shown as -. The interval of an EER is the bootstrap over speakers.
 """
 
 import argparse
@@ -37,8 +38,10 @@ from speechtools.corpora.utterance import Utterance
 from speechtools.degradations.chain import Chain
 from speechtools.degradations.noise import PEAK_LIMIT, read_noise_types
 from speechtools.inference import QualityNet, SpeakerVerification
+from speechtools.speaker.calibration import Conditions
 from speechtools.speaker.data import fewer_utterances
 from speechtools.speaker.dvectors import unit
+from speechtools.speaker.trials import Trials
 
 RATE = 16000
 #: Types of ESC-50 that hparams/noise leaves to tests.
@@ -56,29 +59,33 @@ CONDITIONS: dict[str, list[str]] = {
     "degraded": [*_CODECS, *_ROOMS, *_NOISE, *_CHAINS],
     "part": ["noise(snr_db=[-5, 5], share=[0.3, 0.6])", "loss(rate=[0.2, 0.5], share=[0.3, 0.6])"],
 }
-COLUMNS = ("set", "condition", "encoder", "EER", "95 %", "minDCF", "Cllr", "min Cllr", "misses", "false alarms")
+COLUMNS = ("set", "condition", "encoder: scores", "EER", "95 %", "minDCF", "Cllr", "min Cllr", "misses", "false alarms")
+
+
+#: A d-vector (emb,) and the seconds of speech.
+Embedding = tuple[np.ndarray, float]
 
 
 @dataclass
 class Encoder:
-    """An encoder, and its d-vectors (utterances, emb) of a set by condition, in the order of the utterances.
+    """An encoder, and what it made of a set by condition, in the order of the utterances.
 
-    ``embed`` yields the d-vector (emb,), or None, of each waveform (samples,).
+    ``embed`` yields the d-vector (emb,) and the seconds of speech of each waveform (samples,), or None.
     """
 
     name: str
-    embed: Callable[[list[np.ndarray]], Iterable[np.ndarray | None]]
+    embed: Callable[[list[np.ndarray]], Iterable[Embedding | None]]
     verifier: SpeakerVerification | None = None
-    dvectors: dict[str, list[np.ndarray | None]] = field(default_factory=dict)
+    embedded: dict[str, list[Embedding | None]] = field(default_factory=dict)
     seconds: float = 0.0
 
 
 def ours(name: str, verifier: SpeakerVerification) -> Encoder:
     """An encoder of the toolkit."""
 
-    def embed(wavs: list[np.ndarray]) -> Iterable[np.ndarray | None]:
-        for _, result in verifier.encode_files(wavs, sample_rate=RATE):
-            yield None if isinstance(result, AudioError) else result.numpy()
+    def embed(wavs: list[np.ndarray]) -> Iterable[Embedding | None]:
+        for _, result in verifier.embed_files(wavs, sample_rate=RATE):
+            yield None if isinstance(result, AudioError) else (result.dvector.numpy(), result.seconds)
 
     return Encoder(name, embed, verifier)
 
@@ -114,10 +121,10 @@ def resemblyzer() -> Encoder | None:
         return None
     upstream = package.VoiceEncoder("cpu", verbose=False)
 
-    def embed(wavs: list[np.ndarray]) -> Iterable[np.ndarray | None]:
+    def embed(wavs: list[np.ndarray]) -> Iterable[Embedding | None]:
         for wav in wavs:
             speech = package.preprocess_wav(wav, source_sr=RATE)
-            yield upstream.embed_utterance(speech) if len(speech) else None
+            yield (upstream.embed_utterance(speech), len(speech) / RATE) if len(speech) else None
 
     return Encoder("Resemblyzer", embed)
 
@@ -148,7 +155,7 @@ def degrade(chains: list[Chain], samples: np.ndarray, utterance: Utterance, seed
 def embed_set(encoders: list[Encoder], utterances: list[Utterance], chains: dict[str, list[Chain]], seed: int) -> None:
     """Embed all utterances in all conditions with all encoders, some files at a time."""
     for encoder in encoders:
-        encoder.dvectors = {condition: [] for condition in chains}
+        encoder.embedded = {condition: [] for condition in chains}
         encoder.seconds = 0.0
     for first in range(0, len(utterances), 64):
         part = utterances[first : first + 64]
@@ -159,37 +166,62 @@ def embed_set(encoders: list[Encoder], utterances: list[Utterance], chains: dict
                 used = [degrade(of_condition, wav, u, seed) for wav, u in zip(wavs, part, strict=True)]
             for encoder in encoders:
                 start = time.process_time()
-                encoder.dvectors[condition] += list(encoder.embed(used))
+                encoder.embedded[condition] += list(encoder.embed(used))
                 encoder.seconds += time.process_time() - start
 
 
-def measure(encoder: Encoder, condition: str, kept: np.ndarray, speakers: np.ndarray) -> dict[str, float]:
-    """Metrics of all utterances against all others, of which ``kept`` are the numbers."""
+def measure(encoder: Encoder, condition: str, kept: np.ndarray, speakers: np.ndarray) -> dict[str, dict[str, float]]:
+    """Metrics of all utterances against all others, of which ``kept`` are the numbers, by kind of scores."""
+    sides = [[encoder.embedded[side][number] for number in kept] for side in ("clean", condition)]
     enrolled, tested = (
-        unit(torch.from_numpy(np.stack([encoder.dvectors[side][number] for number in kept])).double()).numpy()
-        for side in ("clean", condition)
+        unit(torch.from_numpy(np.stack([dvector for dvector, _ in side])).double()).numpy() for side in sides
     )
     first, second = np.nonzero(~np.eye(len(kept), dtype=bool))
-    scores = (enrolled @ tested.T)[first, second]
-    is_target = speakers[first] == speakers[second]
+    names, enrolments = [str(number) for number in kept], list(np.arange(len(kept))[:, None])
+    trials = Trials(names, enrolments, first, second + len(kept), speakers[first] == speakers[second])
+    both = np.concatenate([enrolled, tested])
+    cosines = trials.scores(both)
+    scores: dict[str, tuple[np.ndarray, float | None]] = {"cosine": (cosines, None)}
+    verifier = encoder.verifier
+    if verifier is not None and verifier.calibration is not None:
+        normalized = trials.scores(both, None, verifier.normalization)
+        if verifier.normalization is not None:
+            scores[verifier.normalization.scale] = normalized, None
+        seconds = [np.array([length for _, length in side]) for side in sides]
+        conditions = Conditions(recordings=1, model_seconds=seconds[0][first], test_seconds=seconds[1][second])
+        scores["calibrated"] = verifier.calibration.llr(normalized, conditions), 0.0
+    elif verifier is not None:
+        scores["cosine"] = cosines, verifier.threshold
+    return {
+        f"{encoder.name}: {kind}": rates(values, threshold, speakers[first], speakers[second], kind == "calibrated")
+        for kind, (values, threshold) in scores.items()
+    }
+
+
+def rates(
+    scores: np.ndarray, threshold: float | None, first: np.ndarray, second: np.ndarray, are_llrs: bool
+) -> dict[str, float]:
+    """Metrics of scores (trials,) of trials with the speakers ``first`` and ``second`` (trials,)."""
+    is_target = first == second
     targets, nontargets = scores[is_target], scores[~is_target]
-    rate, threshold = metrics.eer(targets, nontargets)
-    low, high = metrics.eer_bootstrap(scores, speakers[first], speakers[second])
+    rate, eer_threshold = metrics.eer(targets, nontargets)
+    low, high = metrics.eer_bootstrap(scores, first, second)
     values = {
         "eer": rate,
         "eer_low": low,
         "eer_high": high,
-        "eer_threshold": threshold,
+        "eer_threshold": eer_threshold,
         "min_dcf": metrics.min_dcf(targets, nontargets),
         "min_cllr": metrics.min_cllr(targets, nontargets),
-        "speakers": len(np.unique(speakers)),
-        "utterances": len(kept),
+        "speakers": len(np.unique(first)),
         "targets": len(targets),
         "nontargets": len(nontargets),
     }
-    if encoder.verifier is not None and encoder.verifier.threshold is not None:
-        own = encoder.verifier.threshold
-        values |= {"misses": float((targets < own).mean()), "false_alarms": float((nontargets >= own).mean())}
+    if threshold is not None:
+        values["misses"] = float((targets < threshold).mean())
+        values["false_alarms"] = float((nontargets >= threshold).mean())
+    if are_llrs:
+        values["cllr"] = metrics.cllr(targets, nontargets)
     return values
 
 
@@ -215,6 +247,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME=PATTERNS", help="of utterance ids: cv=br_*,el_*")
     parser.add_argument("--model", help="default: the bundled one")
     parser.add_argument("--module", nargs="+", default=[], help="files of plugins that the model needs")
+    parser.add_argument("--also", nargs="+", default=[], metavar="NAME=FOLDER", help="further models")
     parser.add_argument("--peer", action="store_true", help="Resemblyzer, too")
     parser.add_argument("--weigh", action="store_true", help="with windows weighed by quality, too")
     parser.add_argument("--untrained", action=argparse.BooleanOptionalAction, default=True)
@@ -241,6 +274,8 @@ def main() -> None:
     verifier = load(arguments.model, arguments.module)
     encoders = [ours("speechtools", verifier)]
     encoders += [weighed(arguments.model, arguments.module)] if arguments.weigh else []
+    also = pairs(arguments.also, "--also")
+    encoders += [ours(name, load(folder, arguments.module)) for name, folder in also.items()]
     encoders += [untrained(arguments.model, arguments.module)] if arguments.untrained else []
     encoders += [peer] if arguments.peer and (peer := resemblyzer()) else []
     results: dict[str, dict] = {}
@@ -252,21 +287,21 @@ def main() -> None:
         labels = np.unique([u.speaker for u in utterances], return_inverse=True)[1]
         seconds = sum(u.duration for u in utterances) * len(chains)
         for condition in conditions:
-            used = [encoder.dvectors[side] for encoder in encoders for side in {"clean", condition}]
+            used = [encoder.embedded[side] for encoder in encoders for side in {"clean", condition}]
             kept = np.flatnonzero([all(d[i] is not None for d in used) for i in range(len(utterances))])
             for encoder in encoders:
-                values = measure(encoder, condition, kept, labels[kept]) | {"left_out": len(utterances) - len(kept)}
-                values["times_real_time"] = seconds / encoder.seconds
-                results.setdefault(name, {}).setdefault(condition, {})[encoder.name] = values
-                if condition in arguments.conditions:
-                    rows.append(row(name, condition, encoder.name, values))
+                for kind, values in measure(encoder, condition, kept, labels[kept]).items():
+                    values |= {"left_out": len(utterances) - len(kept), "times_real_time": seconds / encoder.seconds}
+                    results.setdefault(name, {}).setdefault(condition, {})[kind] = values
+                    if condition in arguments.conditions:
+                        rows.append(row(name, condition, kind, values))
     print_table("one utterance to enrol; test side degraded", rows, COLUMNS)
     for name, of_set in results.items():
-        first = of_set[conditions[-1]][encoders[0].name]
-        speed = ", ".join(f"{e.name} {of_set['clean'][e.name]['times_real_time']:.0f} ×" for e in encoders)
+        first = next(iter(of_set[conditions[-1]].values()))
+        speed = ", ".join(f"{e.name} {of_set['clean'][f'{e.name}: cosine']['times_real_time']:.0f} ×" for e in encoders)
         left_out = max(values["left_out"] for by_encoder in of_set.values() for values in by_encoder.values())
         print(
-            f"{name}: {first['speakers']} speakers, {first['utterances']} utterances, {first['targets']} + "
+            f"{name}: {first['speakers']} speakers, {first['targets']} + "
             f"{first['nontargets']} trials; {left_out} without speech left out; real time on the CPU: {speed}"
         )
     if arguments.json:

@@ -35,7 +35,7 @@ def convert(
     PROJECT is resemblyzer, real-time-voice-cloning, or dvector (yistLin/dvector). CHECKPOINT is the file that it has
     saved, of which only tensors are read. FOLDER is the new folder of the model.
 
-    The model has no threshold, unless you pass one: `speechtools trials` prints that of the EER on your recordings.
+    The model has no threshold, unless you pass one: `speechtools calibrate` fits it to your recordings.
     """
     from speechtools.speaker import conversion
 
@@ -44,7 +44,7 @@ def convert(
     print(f"converted: {printable(folder)}")
     if threshold is None:
         print(
-            f"It has no threshold. `speechtools trials LIST --model {printable(shlex.quote(folder))}` finds one; pass "
-            "it as --threshold."
+            f"It has no threshold. `speechtools calibrate LIST --model {printable(shlex.quote(folder))} --out FOLDER` "
+            "fits one to your recordings, or pass it as --threshold."
         )
     return 0

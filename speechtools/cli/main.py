@@ -12,7 +12,19 @@ from typing import Any
 import click
 
 from speechtools import __version__
-from speechtools.cli import compare, convert, degrade, diarize, embed, enhance, plugins, score, trials, voices
+from speechtools.cli import (
+    calibrate,
+    compare,
+    convert,
+    degrade,
+    diarize,
+    embed,
+    enhance,
+    plugins,
+    score,
+    trials,
+    voices,
+)
 from speechtools.cli.command import Group
 from speechtools.cli.common import print_message
 from speechtools.core.errors import SpeechtoolsError
@@ -53,6 +65,7 @@ for command in (
     diarize.diarize,
     voices.voices,
     trials.trials,
+    calibrate.calibrate,
     convert.convert,
     plugins.list_plugins,
     plugins.show,

@@ -29,6 +29,7 @@ from speechtools.core.rows import Row
 
 if TYPE_CHECKING:
     from speechtools.audio.sources import Channel
+    from speechtools.speaker.trials import Pair
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,19 +94,13 @@ def trials(
     Each recording is embedded once. Trials of a recording that cannot be used are left out; it is reported, and the
     exit status is 1.
     """
-    from speechtools.speaker.trials import pair_recordings, rate_pairs, read_pairs
+    from speechtools.speaker.trials import rate_pairs
 
-    pairs = read_pairs(path)
-    folder = Path(path).parent if root is None else Path(root)
-    if root is not None and not folder.is_dir():
-        raise ConfigError(f"--root={root} is not a folder.")
-    files = list(pair_recordings(pairs, folder).values())
+    pairs, folder, files = read_list(path, root, must_exist=False)
     plots = plot_folder(png, ("det.png", "scores.png"), overwrite) if png else []
     refuse_inputs([*files, path], {"--csv": [csv_path] if csv_path else [], "--png": plots})
     tables = open_tables(TrialRow, csv_path, None, overwrite, resume=False)
-    if not any(os.path.exists(file) for file in files):
-        remedy = "Pass the folder of the recordings with --root."
-        raise ConfigError(f"None of the {len(files)} recordings of {path} exists, such as {files[0]}. {remedy}")
+    _check_files(path, files)
     encoder = load_model("SpeakerEncoder", model, device)
     weigh_by_quality(encoder, quality, device)
     rated = rate_pairs(
@@ -146,6 +141,26 @@ def trials(
         score_histogram(plots[1], targets, nontargets, threshold, title)
         print(f"plots\t{plots[0]}\t{plots[1]}")
     return 1 if errors else 0
+
+
+def read_list(path: str, root: str | None, must_exist: bool = True) -> tuple[list["Pair"], Path, list[Path]]:
+    """Read a list of trials, and return it with the folder of the recordings, and these."""
+    from speechtools.speaker.trials import pair_recordings, read_pairs
+
+    pairs = read_pairs(path)
+    folder = Path(path).parent if root is None else Path(root)
+    if root is not None and not folder.is_dir():
+        raise ConfigError(f"--root={root} is not a folder.")
+    files = list(pair_recordings(pairs, folder).values())
+    if must_exist:
+        _check_files(path, files)
+    return pairs, folder, files
+
+
+def _check_files(path: str, files: list[Path]) -> None:
+    if not any(os.path.exists(file) for file in files):
+        remedy = "Pass the folder of the recordings with --root."
+        raise ConfigError(f"None of the {len(files)} recordings of {path} exists, such as {files[0]}. {remedy}")
 
 
 def _print_rates(targets: list[float], nontargets: list[float], p_target: float) -> float:

@@ -233,13 +233,13 @@ def verify(
     """Decide whether a recording is of the same voice as another, or of an enrolled voice.
 
     Without --voices, pass two recordings. With --voices, pass the name of an enrolled voice, then a recording. The
-    output is accepted or rejected, the score (a cosine, from -1 to 1) and the threshold, separated by tabs; of a
-    calibrated model also the probability of the same voice, and with --weigh-by-quality how much of the speech is
-    usable, of two recordings in the worse one.
+    output is accepted or rejected, the score (a cosine, from -1 to 1), and the threshold with the number of recordings
+    that it is for, separated by tabs. Of a calibrated model, the probability of the same voice follows, and with
+    --weigh-by-quality how much of the speech is usable, of two recordings in the worse one.
 
     The threshold of a calibrated model is the score at which the probability is one half. It depends on the number of
-    recordings that the voice was enrolled from, on the seconds of speech, and on both sides. That of another model is
-    for voices of several recordings.
+    recordings that the voice was enrolled from, on the seconds of speech, and on both sides. With --threshold, only the
+    score counts.
 
     The exit status is 0 for both decisions and 1 for an error. With --quiet, it is 0 if the voice is accepted, 1 if it
     is rejected, and 2 for an error, such as a recording without speech.
@@ -247,7 +247,8 @@ def verify(
     if not quiet:
         verdict, kind = _decide(claimed, recording, voices, threshold, prior, quality, model, device, channel)
         decision = "accepted" if verdict.accepted else "rejected"
-        known = "" if verdict.probability is None else f"\tprobability {verdict.probability:.4f}"
+        calibrated = threshold is None and verdict.probability is not None
+        known = f"\tprobability {verdict.probability:.4f}" if calibrated else ""
         known += f"\t{verdict.usable}" if verdict.usable else ""
         print(f"{decision}\tscore {verdict.score:.4f}\tthreshold {verdict.threshold:.4f}{kind}{known}")
         return 0
@@ -384,8 +385,8 @@ def identify(
     verifier = load_model("SpeakerVerification", model, device)
     weigh_by_quality(verifier, quality, device)
     verifier.load_voices(voices)
-    calibrated = verifier.calibration is not None
-    used = "of each voice" if calibrated and threshold is None else f"{verifier.resolve_threshold(threshold):.4f}"
+    calibrated = verifier.calibration is not None and threshold is None
+    used = "of each voice" if calibrated else f"{verifier.resolve_threshold(threshold):.4f}"
 
     def rows() -> Iterator[Identification]:
         results = verifier.identify_files(files, top, threshold, batch_size, channel=channel, prior=prior)
@@ -418,7 +419,7 @@ def identify(
         if not tables:
             name = "nobody" if row.name is None else printable(row.name)
             line = f"{printable(row.file)}\t{name}\t{row.score:.4f}"
-            line += "" if row.probability is None else f"\t{row.probability:.4f}"
+            line += f"\t{row.probability:.4f}" if calibrated else ""
             if row.usable_seconds is not None and row.speech_seconds is not None:
                 line += f"\t{Usable(row.usable_seconds, row.speech_seconds)}"
             tqdm.write(line, file=sys.stdout)

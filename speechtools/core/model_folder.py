@@ -8,6 +8,7 @@ plugins that are installed or that you import yourself.
 import hashlib
 import json
 import math
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -156,6 +157,25 @@ def write_model(
         weights_path.write_bytes(weights)
         config_path.write_text(text, encoding="utf-8")
     return folder
+
+
+def check_model_folder(folder: Path, overwrite: bool) -> None:
+    """Check that a model can be written to a folder.
+
+    Raises
+    ------
+    ConfigError
+        It is a file, has other files than those of a model, or has a model and ``overwrite`` is not set.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file. Pass the name of a new folder.")
+    names = os.listdir(folder) if folder.is_dir() else []
+    if names and CONFIG not in names:
+        raise ConfigError(
+            f"The folder {folder} contains other files: {first_of(sorted(names))}. Pass the name of a new folder."
+        )
+    if names and not overwrite:
+        raise ConfigError(f"{folder} contains a model. Pass --overwrite to replace it, or the name of a new folder.")
 
 
 def _plain(value: Any, name: str) -> Any:

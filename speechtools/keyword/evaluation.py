@@ -100,7 +100,7 @@ def pair_trials(
 
 @dataclass(frozen=True)
 class KeywordResult:
-    """The results of all pairs, and ``metrics``: their mean ``eer`` and ``min_dcf``, and one ``eer_threshold``."""
+    """The results of all pairs; ``metrics``: means of ``eer``, ``min_dcf`` and ``min_cllr``, and ``eer_threshold``."""
 
     pairs: dict[Pair, SpeakerResult]
     metrics: dict[str, float]
@@ -126,7 +126,10 @@ def evaluate_pairs(dvectors: ArrayLike, trial_sets: dict[Pair, TrialSet]) -> Key
         np.concatenate([result.target_scores for result in pairs.values()]),
         np.concatenate([result.nontarget_scores for result in pairs.values()]),
     )
-    means = {key: float(np.mean([result.metrics[key] for result in pairs.values()])) for key in ("eer", "min_dcf")}
+    means = {
+        key: float(np.mean([result.metrics[key] for result in pairs.values()]))
+        for key in ("eer", "min_dcf", "min_cllr")
+    }
     return KeywordResult(pairs, means | {"eer_threshold": threshold})
 
 

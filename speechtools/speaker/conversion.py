@@ -4,7 +4,6 @@ The project determines what its checkpoint does not contain: features, windows a
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from speechtools.core import registry
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError, first_of
 from speechtools.core.model_card import model_card
-from speechtools.core.model_folder import CONFIG, write_model
+from speechtools.core.model_folder import check_model_folder, write_model
 from speechtools.core.spelling import did_you_mean
 from speechtools.speaker import dvectors
 from speechtools.speaker.checkpoints import Checkpoint, read_checkpoint
@@ -148,7 +147,7 @@ def convert(
         raise ConfigError(f"Unknown project {project!r}.{hint} Known are {', '.join(PROJECTS)}.")
     known = PROJECTS[project]
     folder = Path(folder).expanduser()
-    _check_folder(folder, overwrite)
+    check_model_folder(folder, overwrite)
     if threshold is not None:
         check_number("threshold", threshold, -1, 1)
     content = read_checkpoint(checkpoint)
@@ -179,19 +178,6 @@ def convert(
     facts = _facts(known, content, Path(checkpoint), threshold)
     card = model_card(SpeakerVerification, {"sample_rate": SAMPLE_RATE}, facts)
     return write_model(folder, entries, {"encoder": encoder}, facts, card + _card(known, facts), "SpeakerVerification")
-
-
-def _check_folder(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that has other files than those of a model, or has a model that is not to be replaced."""
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file. Pass the name of a new folder.")
-    names = os.listdir(folder) if folder.is_dir() else []
-    if names and CONFIG not in names:
-        raise ConfigError(
-            f"The folder {folder} contains other files: {first_of(sorted(names))}. Pass the name of a new folder."
-        )
-    if names and not overwrite:
-        raise ConfigError(f"{folder} contains a model. Pass --overwrite to replace it, or the name of a new folder.")
 
 
 def _encoder(tensors: dict[str, Tensor], project: str, path: Path) -> Any:

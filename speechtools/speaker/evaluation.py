@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,8 +14,12 @@ from rich.table import Table
 from speechtools.core import metrics
 from speechtools.core.results import print_outputs, write_json
 from speechtools.speaker import plots
+from speechtools.speaker.calibration import Conditions
 from speechtools.speaker.store import SpeakerStore
 from speechtools.speaker.trials import Trials, make_trials, read_trials
+
+if TYPE_CHECKING:
+    from speechtools.speaker.inference import SpeakerEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +86,7 @@ def evaluate(dvectors: ArrayLike, trial_set: TrialSet) -> SpeakerResult:
     """Error rates of the d-vectors (utterances, emb) of a whole store.
 
     ``metrics`` has ``eer`` and its threshold ``eer_threshold``, ``min_dcf`` (normalised, at 1 % targets),
-    ``min_dcf_05`` (at 5 %), and the numbers of models and trials.
+    ``min_dcf_05`` (at 5 %), ``min_cllr``, and the numbers of models and trials.
     """
     dvectors = np.asarray(dvectors, dtype=np.float64)
     trials = trial_set.trials
@@ -93,6 +98,7 @@ def evaluate(dvectors: ArrayLike, trial_set: TrialSet) -> SpeakerResult:
         "eer_threshold": threshold,
         "min_dcf": metrics.min_dcf(targets, nontargets, p_target=0.01),
         "min_dcf_05": metrics.min_dcf(targets, nontargets, p_target=0.05),
+        "min_cllr": metrics.min_cllr(targets, nontargets),
         "models": len(trials.names),
         "target_trials": len(targets),
         "nontarget_trials": len(nontargets),
@@ -133,6 +139,41 @@ def with_reference(result: SpeakerResult, untrained: SpeakerResult | None = None
     low, high = eer_interval(result)
     reference = {} if untrained is None else {"untrained_eer": untrained.metrics["eer"]}
     return result.metrics | {"eer_low": low, "eer_high": high} | reference
+
+
+def with_calibration(result: SpeakerResult, encoder: "SpeakerEncoder", seconds: np.ndarray) -> SpeakerResult:
+    """A result with the metrics of log-likelihood ratios, if the encoder is calibrated.
+
+    They are ``cllr``, ``calibrated_min_cllr``, ``calibrated_eer``, and ``misses`` and ``false_alarms`` at the
+    probability 0.5.
+
+    Parameters
+    ----------
+    result : SpeakerResult
+    encoder : SpeakerEncoder
+        The one that the d-vectors are of.
+    seconds : np.ndarray
+        (utterances,): speech in the utterances.
+    """
+    if encoder.calibration is None:
+        return result
+    trials = result.trial_set.trials
+    scores = trials.scores(result.dvectors, result.trial_set.utt_ids, encoder.normalization)
+    conditions = Conditions(
+        recordings=np.array([len(members) for members in trials.enrolments])[trials.models],
+        model_seconds=np.array([seconds[members].sum() for members in trials.enrolments])[trials.models],
+        test_seconds=seconds[trials.tests],
+    )
+    ratios = encoder.calibration.llr(scores, conditions)
+    targets, nontargets = ratios[trials.targets], ratios[~trials.targets]
+    values = {
+        "cllr": metrics.cllr(targets, nontargets),
+        "calibrated_min_cllr": metrics.min_cllr(targets, nontargets),
+        "calibrated_eer": metrics.eer(targets, nontargets)[0],
+        "misses": float((targets < 0).mean()),
+        "false_alarms": float((nontargets >= 0).mean()),
+    }
+    return replace(result, metrics=result.metrics | values)
 
 
 def evaluate_sources(dvectors: ArrayLike, trial_sets: dict[str, TrialSet]) -> dict[str, SpeakerResult]:
@@ -202,11 +243,19 @@ def report(
         "EER of an untrained encoder": lambda m: f"{100 * m['untrained_eer']:.2f} %" if "untrained_eer" in m else "-",
         "minDCF, 1 % targets (normalised)": lambda m: f"{m['min_dcf']:.3f}",
         "minDCF, 5 % targets (normalised)": lambda m: f"{m['min_dcf_05']:.3f}",
+        "min Cllr (bits)": lambda m: f"{m['min_cllr']:.3f}",
+        "Cllr, calibrated": lambda m: f"{m['cllr']:.3f}",
+        "min Cllr, calibrated": lambda m: f"{m['calibrated_min_cllr']:.3f}",
+        "EER, calibrated": lambda m: f"{100 * m['calibrated_eer']:.2f} %",
+        "misses, calibrated": lambda m: f"{100 * m['misses']:.2f} %",
+        "false alarms, calibrated": lambda m: f"{100 * m['false_alarms']:.2f} %",
         "voiceprints": lambda m: f"{m['models']}",
         "target and non-target trials": lambda m: f"{m['target_trials']} + {m['nontarget_trials']}",
     }
+    calibrated = any("cllr" in values for values in metrics_of.values())
     for label, text in rows.items():
-        table.add_row(label, *(text(values) for values in metrics_of.values()))
+        if calibrated or "calibrated" not in label:
+            table.add_row(label, *(text(values) for values in metrics_of.values()))
     console = Console()
     console.print(table)
     print_outputs(run, paths, console)

@@ -211,7 +211,7 @@ class SpeakerEncoder(Scoring, PretrainedModel):
             wav = self._to_signal(remove_offset(check_waveforms(wav))[0])
             if hasattr(self.features, "levelled"):
                 wav = self.features.levelled(wav.unsqueeze(0))[0]
-            speech.append(Speech(self._frames(wav).to(self.dtype)))
+            speech.append(Speech(self._frames(wav).to(self.dtype), len(wav) / self.sample_rate))
         return torch.stack([part.dvector for part in self._embed(speech)])
 
     def encode_windows(

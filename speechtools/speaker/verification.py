@@ -15,7 +15,7 @@ from speechtools.audio.sources import Channel, Recording
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError, printable
 from speechtools.speaker import dvectors
-from speechtools.speaker.calibration import COSINE, Side, conditions_of, probability
+from speechtools.speaker.calibration import COSINE, Calibration, Side, conditions_of, probability
 from speechtools.speaker.inference import SpeakerEncoder
 from speechtools.speaker.verdicts import Match, Verdict
 from speechtools.speaker.voices import Voice, Voices, check_name, now, read_voices, unknown_voice, write_voices
@@ -75,6 +75,25 @@ class SpeakerVerification(SpeakerEncoder):
     @threshold.setter
     def threshold(self, value: float | None) -> None:
         self._threshold, self._threshold_is_set = value, value is not None
+
+    def set_calibration(self, calibration: Calibration | None, threshold: float | None = None) -> None:
+        """Calibrate scores; None: they have no log-likelihood ratios. :meth:`save` writes it.
+
+        Parameters
+        ----------
+        calibration : Calibration or None
+        threshold : float, optional
+            What ``threshold`` is from now on, for decisions without a calibration. Default: as it was.
+
+        Raises
+        ------
+        ConfigError
+            The calibration is for scores on another scale.
+        """
+        super().set_calibration(calibration)
+        if threshold is not None:
+            self.hparams.threshold = self._threshold = threshold
+            self._threshold_is_set = False
 
     def enroll(
         self,

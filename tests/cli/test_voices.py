@@ -166,7 +166,8 @@ def test_windows_are_weighed_by_quality(speech, voices, tmp_path, call, refused,
     assert status == 0 and usable[1] == usable[2] and not errors
     plain = call("verify", "anna", noisy, *voices)[1]
     weighed = call("verify", "anna", noisy, *voices, "--weigh-by-quality")[1]
-    assert re.search(r"\tthreshold 0\.\d{4}\t\d+\.\d of \d+\.\d s usable\n$", weighed) and "usable" not in plain
+    pattern = r"\tthreshold 0\.\d{4} for \w+ recordings\t(probability [01]\.\d{4}\t)?\d+\.\d of \d+\.\d s usable\n$"
+    assert re.search(pattern, weighed) and "usable" not in plain
     score, other = (float(line.split("score ")[1].split()[0]) for line in (plain, weighed))
     assert other > score
     table, jsonl = tmp_path / "t.csv", tmp_path / "t.jsonl"

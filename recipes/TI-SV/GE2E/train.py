@@ -8,7 +8,7 @@ from functools import partial
 
 import speechtools
 from speechtools import training
-from speechtools.inference import SpeakerVerification
+from speechtools.inference import QualityNet, SpeakerVerification
 from speechtools.speaker import dvectors, evaluation, teacher
 from speechtools.speaker.batches import StepSampler, WholeUtterances
 from speechtools.speaker.gathering import gather_dvectors
@@ -132,11 +132,21 @@ if __name__ == "__main__":
     if training.end_distributed():  # the first process continues alone
         origin = " + ".join(source_sets.origin for source_sets in sets.values())
         facts = {"trained_on": origin, "reached": reached, "threshold": threshold, "seed": hparams["seed"]}
+        facts["num_enrolment"] = hparams["num_enrolment"]
         options = {"started_from": hparams["start_from"], "teacher": hparams["teacher"]}
         facts |= {key: value for key, value in options.items() if value}
         facts["probe"] = dvectors.probe(features, hparams["averaged"], hparams["sample_rate"], brain.device)
         keys = ["sample_rate", "window_frames", "window_hop_frames", "features", "vad", "encoder", "threshold", "probe"]
         averaged = {"encoder": hparams["averaged"].module}
         pretrained = training.export(hparams, keys, averaged, facts, SpeakerVerification, hparams["half_weights"])
-        SpeakerVerification.from_hparams(pretrained)
+        verifier = SpeakerVerification.from_hparams(pretrained)
+        if hparams["calibrate"]:
+            quality = QualityNet.from_hparams(hparams["quality"]) if hparams["quality"] else None
+            train = {name: store["train"] for name, store in stores.items()}
+            facts["calibration"] = hparams["fit_scoring"](verifier, train, tested["valid"], quality=quality)
+            verifier.facts["calibration"] = facts["calibration"]
+            verifier.save(pretrained)
+            for name, result in results.items():
+                seconds = tested["test"][name].num_samples / hparams["sample_rate"]
+                results[name] = evaluation.with_calibration(result, verifier, seconds)
         evaluation.report(hparams["output_folder"], results, facts, untrained)
