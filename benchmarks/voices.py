@@ -147,7 +147,7 @@ def read_set(folder: str, patterns: list[str], per_speaker: int, seed: int) -> l
 def degrade(chains: list[Chain], samples: np.ndarray, utterance: Utterance, seed: int) -> np.ndarray:
     """Samples (samples,) through a chain that the seed and the id of the utterance draw."""
     digest = hashlib.sha256(f"{seed} {utterance.utt_id}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:8]))
+    rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     degraded = chains[int(rng.integers(len(chains)))](samples, rng)
     return (degraded * min(1.0, PEAK_LIMIT / max(float(np.abs(degraded).max()), PEAK_LIMIT))).astype(np.float32)
 

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -184,18 +183,16 @@ def _joined(parts: Sequence[_CalibrationTrials]) -> _CalibrationTrials:
     """The trials of all sources, whose speakers are others."""
     offsets = np.cumsum([0, *(int(part.first.max()) + 1 for part in parts)])
 
-    def join(values: Callable[[_CalibrationTrials], Any]) -> np.ndarray:
-        return np.concatenate([values(part) for part in parts])
-
+    conditions = {
+        name: np.concatenate([getattr(part.conditions, name) for part in parts]) for name in calibration.TERMS
+    }
     return _CalibrationTrials(
-        scores=join(lambda part: part.scores),
-        targets=join(lambda part: part.targets),
-        conditions=Conditions(
-            **{name: join(lambda part, name=name: getattr(part.conditions, name)) for name in calibration.TERMS}
-        ),
+        scores=np.concatenate([part.scores for part in parts]),
+        targets=np.concatenate([part.targets for part in parts]),
+        conditions=Conditions(**conditions),
         first=np.concatenate([part.first + offset for part, offset in zip(parts, offsets, strict=False)]),
         second=np.concatenate([part.second + offset for part, offset in zip(parts, offsets, strict=False)]),
-        weights=join(lambda part: part.weights),
+        weights=np.concatenate([part.weights for part in parts]),
     )
 
 

@@ -25,7 +25,7 @@ class Scoring:
     """
 
     hparams: Any
-    mods: nn.ModuleDict
+    mods: Any
     device: str
     normalization: Any
     calibration: Calibration | None
