@@ -1,7 +1,7 @@
 """The test of a speaker encoder: trials, error rates, and the files of a report."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,22 +141,31 @@ def with_reference(result: SpeakerResult, untrained: SpeakerResult | None = None
     return result.metrics | {"eer_low": low, "eer_high": high} | reference
 
 
-def with_calibration(result: SpeakerResult, encoder: "SpeakerEncoder", seconds: np.ndarray) -> SpeakerResult:
-    """A result with the metrics of log-likelihood ratios, if the encoder is calibrated.
+def with_calibration(
+    results: Mapping[str, SpeakerResult], encoder: "SpeakerEncoder", stores: Mapping[str, SpeakerStore]
+) -> dict[str, SpeakerResult]:
+    """Results with the metrics of log-likelihood ratios, if the encoder is calibrated.
 
     They are ``cllr``, ``calibrated_min_cllr``, ``calibrated_eer``, and ``misses`` and ``false_alarms`` at the
     probability 0.5.
 
     Parameters
     ----------
-    result : SpeakerResult
+    results : mapping of SpeakerResult
+        By source.
     encoder : SpeakerEncoder
         The one that the d-vectors are of.
-    seconds : np.ndarray
-        (utterances,): speech in the utterances.
+    stores : mapping of SpeakerStore
+        The stores that the results are of.
     """
     if encoder.calibration is None:
-        return result
+        return dict(results)
+    return {name: _calibrated(result, encoder, stores[name]) for name, result in results.items()}
+
+
+def _calibrated(result: SpeakerResult, encoder: "SpeakerEncoder", store: SpeakerStore) -> SpeakerResult:
+    seconds = store.num_samples / encoder.sample_rate
+    # (utterances,)
     trials = result.trial_set.trials
     scores = trials.scores(result.dvectors, result.trial_set.utt_ids, encoder.normalization)
     conditions = Conditions(
@@ -164,7 +173,7 @@ def with_calibration(result: SpeakerResult, encoder: "SpeakerEncoder", seconds: 
         model_seconds=np.array([seconds[members].sum() for members in trials.enrolments])[trials.models],
         test_seconds=seconds[trials.tests],
     )
-    ratios = encoder.calibration.llr(scores, conditions)
+    ratios = encoder.calibration.llr(scores, conditions)  # type: ignore[union-attr]
     targets, nontargets = ratios[trials.targets], ratios[~trials.targets]
     values = {
         "cllr": metrics.cllr(targets, nontargets),

@@ -39,8 +39,7 @@ _BATCH = 64
 
 def fit_scoring(
     encoder: SpeakerEncoder,
-    train: Mapping[str, SpeakerStore],
-    valid: Mapping[str, SpeakerStore],
+    stores: Mapping[str, Mapping[str, SpeakerStore]],
     score_norm: str | None = "as-norm",
     cohort_size: int = 300,
     degradations: Sequence[str] = (),
@@ -57,8 +56,8 @@ def fit_scoring(
     ----------
     encoder : SpeakerEncoder
         It is changed.
-    train, valid : mapping of SpeakerStore
-        By source, each of which counts the same.
+    stores : mapping of mapping of SpeakerStore
+        By source, each of which counts the same, and split: ``train``, and ``valid`` where the source has it.
     score_norm : str, optional
         A plugin of the kind ``score-norm``; none: cosines are calibrated.
     cohort_size : int
@@ -78,7 +77,8 @@ def fit_scoring(
         Of the log-likelihood ratios of calibrations without the speakers of the trial: ``cllr``, ``min_cllr``, ``eer``;
         empty without a calibration.
     """
-    cohort = cohort_dvectors(encoder, list(train.values()), cohort_size, seed) if score_norm else torch.zeros(0, 0)
+    train = [of_source["train"] for of_source in stores.values()]
+    cohort = cohort_dvectors(encoder, train, cohort_size, seed) if score_norm else torch.zeros(0, 0)
     norm = None
     if score_norm and len(cohort) >= MIN_COHORT:
         norm = build(f"score-norm/{score_norm}", size=len(cohort), embedding_size=encoder.embedding_size)
@@ -92,8 +92,9 @@ def fit_scoring(
         chains = [Chain(chain, encoder.sample_rate, noises) for chain in degradations]
     parts = [
         part
-        for number, store in enumerate(valid.values())
-        if (part := _trials_of_source(encoder, store, chains, quality, np.random.default_rng([seed, 21, number])))
+        for number, of_source in enumerate(stores.values())
+        if "valid" in of_source
+        and (part := _trials_of_source(encoder, of_source["valid"], chains, quality, [seed, 21, number]))
     ]
     counts = [sum(np.count_nonzero(part.targets == kind) for part in parts) for kind in (True, False)]
     speakers = sum(len(np.unique(part.first)) for part in parts)
@@ -201,9 +202,10 @@ def _trials_of_source(
     store: SpeakerStore,
     chains: Sequence[Chain],
     quality: QualityModel | None,
-    rng: np.random.Generator,
+    seed: Sequence[int],
 ) -> _CalibrationTrials | None:
     """Voices of one recording or several against recordings that are whole, cut or degraded; None without targets."""
+    rng = np.random.default_rng(seed)
     members = [
         np.sort(rng.permutation(np.arange(store.first[k], store.first[k + 1]))[:MAX_OF_SPEAKER])
         for k in rng.permutation(len(store.speakers))

@@ -49,13 +49,14 @@ def make_store(folder, first, speakers, utterances=6):
 
 @pytest.fixture
 def stores(tmp_path):
-    train = {"a": make_store(tmp_path / "a", 0, 40), "b": make_store(tmp_path / "b", 100, 90, 1)}
-    valid = {"a": make_store(tmp_path / "c", 300, 25), "b": make_store(tmp_path / "d", 400, 12)}
-    return train, valid
+    return {
+        "a": {"train": make_store(tmp_path / "a", 0, 40), "valid": make_store(tmp_path / "c", 300, 25)},
+        "b": {"train": make_store(tmp_path / "b", 100, 90, 1), "valid": make_store(tmp_path / "d", 400, 12)},
+    }
 
 
 def test_the_cohort_is_drawn_from_all_sources_in_turn(verifier, stores, monkeypatch):
-    train, _ = stores
+    train = {name: of_source["train"] for name, of_source in stores.items()}
     drawn = []
     monkeypatch.setattr(fitting, "_read", lambda store, utterance: drawn.append((store, utterance)) or torch.ones(8000))
     cohort = fitting.cohort_dvectors(verifier, list(train.values()), 60)
@@ -70,14 +71,14 @@ def test_the_cohort_is_drawn_from_all_sources_in_turn(verifier, stores, monkeypa
 
 
 def test_scores_are_normalised_and_calibrated(verifier, stores):
-    facts = fitting.fit_scoring(verifier, *stores, cohort_size=70)
+    facts = fitting.fit_scoring(verifier, stores, cohort_size=70)
     assert verifier.calibrated_scale == "as-norm" == verifier.calibration.scale
     assert verifier.normalization.cohort.shape == (70, SIZE)
     assert {"recordings", "model_seconds", "test_seconds"} == set(verifier.calibration.terms)
     assert verifier.calibration.terms["recordings"].weight < 0  # voices of several recordings have higher scores
     assert facts["min_cllr"] <= facts["cllr"] < 1.15 * facts["min_cllr"] and 0 < facts["eer"] < 0.3
     first = verifier.calibration
-    plain = fitting.fit_scoring(verifier, *stores, score_norm=None)
+    plain = fitting.fit_scoring(verifier, stores, score_norm=None)
     assert verifier.normalization is None and verifier.calibration.scale == "cosine" and plain["target_trials"] > 100
     assert first.slope != verifier.calibration.slope
 
@@ -90,31 +91,31 @@ def test_degradations_and_quality_are_used(verifier, stores):
         return SimpleNamespace(frame_scores=np.array([1.0, 1.0 + len(wav) / sample_rate]))
 
     model = SimpleNamespace(assess_file=assess)
-    fitting.fit_scoring(verifier, *stores, degradations=["clipping", "level(gain_db=-6)"], quality=model)
+    fitting.fit_scoring(verifier, stores, degradations=["clipping", "level(gain_db=-6)"], quality=model)
     assert {"model_quality", "test_quality"} <= set(verifier.calibration.terms)
     assert len(heard) == 3 * (25 + 12) * 6  # whole, cut, degraded
 
 
 def test_few_speakers_give_no_cohort_and_no_calibration(verifier, stores, tmp_path, caplog):
-    train, valid = stores
-    few = {"a": make_store(tmp_path / "few", 900, 4)}
-    assert fitting.fit_scoring(verifier, few, few) == {}
+    few = make_store(tmp_path / "few", 900, 4)
+    assert fitting.fit_scoring(verifier, {"a": {"train": few, "valid": few}}) == {}
     assert verifier.normalization is None and verifier.calibration is None
     assert "4, a cohort" in caplog.text.replace("of 4 speakers", "4") and "not calibrated: 4 speakers" in caplog.text
-    single = {"a": make_store(tmp_path / "single", 950, 30, 1)}  # no target trials
-    assert fitting.fit_scoring(verifier, train, single) == {} and verifier.calibration is None
-    assert fitting.fit_scoring(verifier, train, valid | {"single": single["a"]})["cllr"] < 1
+    single = make_store(tmp_path / "single", 950, 30, 1)  # no target trials
+    alone = {"single": {"train": few, "valid": single}}
+    assert fitting.fit_scoring(verifier, alone) == {} and verifier.calibration is None
+    assert fitting.fit_scoring(verifier, stores | alone | {"unvalidated": {"train": few}})["cllr"] < 1
 
 
 def test_a_result_has_the_metrics_of_the_calibration(verifier, stores):
-    store = stores[1]["a"]
+    store = stores["a"]["valid"]
     trial_set = evaluation.trials_of(store, num_enrolment=2)
     dvectors = torch.cat([verifier.encode_speech([fitting._read(store, u)]) for u in range(len(store))])
     plain = evaluation.evaluate(dvectors, trial_set)
     seconds = store.num_samples / 16000
-    assert evaluation.with_calibration(plain, verifier, seconds) is plain
-    fitting.fit_scoring(verifier, *stores)
-    result = evaluation.with_calibration(plain, verifier, seconds)
+    assert evaluation.with_calibration({"a": plain}, verifier, {"a": store}) == {"a": plain}
+    fitting.fit_scoring(verifier, stores)
+    result = evaluation.with_calibration({"a": plain}, verifier, {"a": store})["a"]
     assert result.metrics["eer"] == plain.metrics["eer"] and result.metrics["min_cllr"] == plain.metrics["min_cllr"]
     trials = trial_set.trials
     scores = trials.scores(dvectors.numpy(), None, verifier.normalization)

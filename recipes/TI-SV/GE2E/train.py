@@ -142,11 +142,7 @@ if __name__ == "__main__":
         verifier = SpeakerVerification.from_hparams(pretrained)
         if hparams["calibrate"]:
             quality = QualityNet.from_hparams(hparams["quality"]) if hparams["quality"] else None
-            train = {name: store["train"] for name, store in stores.items()}
-            facts["calibration"] = hparams["fit_scoring"](verifier, train, tested["valid"], quality=quality)
-            verifier.facts["calibration"] = facts["calibration"]
+            verifier.facts["calibration"] = hparams["fit_scoring"](verifier, stores, quality=quality)
             verifier.save(pretrained)
-            for name, result in results.items():
-                seconds = tested["test"][name].num_samples / hparams["sample_rate"]
-                results[name] = evaluation.with_calibration(result, verifier, seconds)
+            results = evaluation.with_calibration(results, verifier, tested["test"])
         evaluation.report(hparams["output_folder"], results, facts, untrained)
