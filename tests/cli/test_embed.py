@@ -31,9 +31,9 @@ def test_it_writes_the_dvectors_and_reports_bad_files(recordings, tmp_path, call
     status, output, _ = call("embed", gone, "--out", out)
     assert status == 1 and not out.exists() and "was not written" in output
     status, output, errors = call("embed", *recordings, gone, "--out", out)
-    assert status == 1 and "gone.wav does not exist" in errors and "3 d-vectors of size 128" in output
+    assert status == 1 and "gone.wav does not exist" in errors and "3 d-vectors of size 256" in output
     files, dvectors = load(out)
-    assert files == recordings and dvectors.shape == (3, 128)
+    assert files == recordings and dvectors.shape == (3, 256)
     assert "is a folder" in refused("embed", gone, "--out", tmp_path)
 
 

@@ -187,7 +187,9 @@ def test_features_of_another_model_are_refused(tmp_path):
 def test_the_bundled_model_tells_voices_apart(recordings):
     bundled = load(None)
     near, far = (bundled.verify_files(recordings[0], other) for other in (recordings[1], recordings[3]))
-    assert near.score > far.score + 0.1 and repr(near) == f"Verdict(score={near.score:.3f}, accepted={near.accepted})"
+    assert near.score > far.score + 0.1 and near.llr > far.llr and near.probability > far.probability
+    calibrated = f"llr={near.llr:.2f}, probability={near.probability:.3f}"
+    assert repr(near) == f"Verdict(score={near.score:.3f}, accepted={near.accepted}, {calibrated})"
 
 
 def test_digital_silence_around_speech_changes_no_dvector():
