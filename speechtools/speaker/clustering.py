@@ -19,8 +19,6 @@ from speechtools.core.installation import optional_package
 MAX_PIECES = 400
 #: Windows of a piece, at most, whose d-vectors are averaged before they are clustered.
 PIECE_WINDOWS = 4
-#: Clusters of pieces are of one speaker if their cosine is on average larger than this share of the threshold.
-THRESHOLD_SHARE = 1.05
 #: Least speech (s) of a speaker, if their number is estimated.
 MIN_SPEAKER_SECONDS = 4.0
 #: Rounds of labelling the times and adapting the speakers to them.
@@ -86,7 +84,7 @@ def cluster_windows(windows: Windows, num_speakers: int | None, max_speakers: in
     max_speakers : int
         So many are estimated at most.
     threshold : float
-        Cosine from which the model accepts an utterance as of a voice.
+        Clusters of pieces are of one speaker if their cosines are on average as large.
 
     Raises
     ------
@@ -106,7 +104,7 @@ def cluster_windows(windows: Windows, num_speakers: int | None, max_speakers: in
         pieces, seconds = pieces[kept], seconds[kept]
     if num_speakers is not None:
         return centroids(pieces, seconds, spectral_labels(pieces, num_speakers))
-    labels = linked_labels(pieces, THRESHOLD_SHARE * threshold)
+    labels = linked_labels(pieces, threshold)
     totals = np.bincount(labels, seconds)
     longest = np.argsort(-totals, kind="stable")[:max_speakers]
     longest = longest[: max(1, np.count_nonzero(totals[longest] >= MIN_SPEAKER_SECONDS))]

@@ -104,6 +104,11 @@ class SpeakerDiarization(SpeakerVerification):
             raise ConfigError("A keyword model embeds one keyword alone. Use a model of free text for diarization.")
         if isinstance(self.vad, EnergyVAD):
             self.use_vad("energy")
+        #: Cosine from which pieces of one recording are of one speaker: that of the model, or else its threshold for
+        #: voices. It is higher where the channel, too, tells recordings apart.
+        self.conversation_threshold: float | None = getattr(self.hparams, "conversation_threshold", self.threshold)
+        if self.conversation_threshold is not None:
+            check_number("conversation_threshold", self.conversation_threshold, -1, 1)
 
     def use_vad(self, vad: str | Callable[..., torch.Tensor]) -> None:
         """Find the speech with another voice activity detector than the model's.
@@ -172,7 +177,7 @@ class SpeakerDiarization(SpeakerVerification):
         windows, regions, seconds, reason = self._embed_speech(source)
         if windows is None:
             return Diarization([], seconds, no_speech=f"No speech was found in {source.name}: {reason}.")
-        same_voice = threshold if self.threshold is None else self.threshold
+        same_voice = threshold if self.conversation_threshold is None else self.conversation_threshold
         # A given number needs no threshold.
         means = cluster_windows(windows, num_speakers, max_speakers, same_voice or 0.0)
         labels, edges, means = label_times(windows, regions, means)
