@@ -97,4 +97,4 @@ if __name__ == "__main__":
         SpeakerVerification.from_hparams(folder)
         for name, number in {"one": 0, "same": 1, "other": len(stores["test"]) - 1}.items():
             audio.write(run / "examples" / f"{name}.wav", stores["test"].read(number) / 32768, hparams["sample_rate"])
-        evaluation.report(run, {"test": result}, facts, untrained and {"test": untrained})
+        evaluation.report(run, {"main": result}, facts, untrained and {"main": untrained})
