@@ -175,7 +175,7 @@ def test_dvectors_can_be_trained_on(models, speech):
         encoder.encode_batch(torch.tensor(speech)),
     )
     for dvector in (*dvectors, encoder.encode_windows(speech).dvectors, encoder.enroll("anna", speech)):
-        layer = torch.nn.Linear(128, 2)
+        layer = torch.nn.Linear(256, 2)
         layer(dvector).sum().backward()
         assert layer.weight.grad.abs().sum() > 0
 

@@ -54,7 +54,7 @@ class SpeakerEncoder(Scoring, PretrainedModel):
     --------
     >>> encoder = SpeakerEncoder.from_hparams()  # the bundled model
     >>> encoder.embedding_size
-    128
+    256
     """
 
     HPARAMS_NEEDED = ["features", "sample_rate"]

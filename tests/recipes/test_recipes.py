@@ -36,7 +36,11 @@ def test_what_a_run_leaves(recipe, trained):
     assert list((folder / "tensorboard").glob("events*"))
     assert len((folder / "train_log.txt").read_text().splitlines()) == 2
     assert "synthetic" in output and str(folder / "pretrained") in output
-    saved = torch.load(next(folder.glob(f"save/CKPT*/{recipe.module}.ckpt")), weights_only=True)
+    best = f"epoch: {results(folder)['reached']['epoch']}"
+    (checkpoint,) = (
+        path.parent for path in folder.glob("save/CKPT*/CKPT.yaml") if best in path.read_text().splitlines()
+    )
+    saved = torch.load(checkpoint / f"{recipe.module}.ckpt", weights_only=True)
     is_last = all(torch.equal(value, saved[name]) for name, value in recipe.weights(folder).items())
     assert is_last == (recipe is SPEAKER), "the running average is exported if there is one"
 

@@ -60,14 +60,14 @@ class SpeakerBrain(training.DVectorBrain):
         if stage != sb.Stage.TRAIN:
             self.embedded.append(predictions.float().cpu())
             return torch.zeros(())  # the EER validates; unlike the loss, it does not depend on N and M
-        losses = []
+        losses, teacher_weight = [], self.hparams.teacher_weight
         for embedded, part in zip(predictions, batch.parts, strict=True):
             by_speaker = embedded.view(len(part.speakers), -1, embedded.shape[1])
             # (speakers, utterances, emb); they are compared with the centroids of their own source, of all processes
             loss = self.modules.loss(*gather_dvectors(by_speaker, part.speakers))
             if part.targets is not None:
                 targets = part.targets.to(self.device)
-                loss = loss + self.hparams.teacher_weight * self.modules.teacher_loss(embedded, targets)
+                loss = loss + teacher_weight * self.modules.teacher_loss(embedded, targets)
             losses.append(loss)
         return sum(weight * loss for weight, loss in zip(batch.weights, losses, strict=True))
 
