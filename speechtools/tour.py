@@ -142,9 +142,10 @@ def tour(folder: str | Path = "tour", png: str | Path | None = None, console: Co
     run(_ENROLL)
     console.print("Is it anna? Another recording of her, one of ben, and one of clara, who is not enrolled")
     run(_VERIFY)
-    table = Table("recording", "score", f"threshold {variables['verifier'].threshold:.2f}", box=None)
+    table = Table("recording", "score", "threshold", "probability", "decision", box=None)
     for name, verdict in variables["verdicts"].items():
-        table.add_row(name, f"{verdict.score:.2f}", "accepted as anna" if verdict.accepted else "rejected")
+        numbers = f"{verdict.score:.2f}", f"{verdict.threshold:.2f}", f"{verdict.probability:.2f}"
+        table.add_row(name, *numbers, "accepted as anna" if verdict.accepted else "rejected")
     console.print(table)
 
     console.print("\n[bold]4. Next[/bold], with your own recordings:")
