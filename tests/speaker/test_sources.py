@@ -127,7 +127,7 @@ def test_mistakes_of_all_sources(corpus, tmp_path):
     with pytest.raises(ConfigError, match="degraded_copies=2, but there are no degradations"):
         prepare(tmp_path, entry, degraded_copies=2, heldout_share=0.3)
     with pytest.raises(Exception, match="clipping"):
-        prepare(tmp_path, entry, degraded_copies=2, degradations=["cliping"], heldout_share=0.3)
+        prepare(tmp_path, entry, degraded_copies=2, degradations=["clippings"], heldout_share=0.3)
     with pytest.raises(ConfigError, match="noises_left_out"):
         options = {"degraded_copies": 1, "degradations": ["noise"], "noises_left_out": ["whale"], "heldout_share": 0.3}
         options["noise_folder"] = corpus
