@@ -17,6 +17,7 @@ from speechtools.cli.common import (
     print_problems,
     progress,
     recordings,
+    weigh_by_quality,
 )
 from speechtools.cli.trials import read_list
 from speechtools.core.errors import printable
@@ -73,6 +74,7 @@ def calibrate(
         check_output("--out", out)
         check_model_folder(Path(out).expanduser(), overwrite)
     verifier = load_model("SpeakerVerification", model, device)
+    weigh_by_quality(verifier, None, device, rates=True)
     rated = rate_pairs(
         verifier,
         pairs,

@@ -111,13 +111,20 @@ def quality_options(command: Callable[..., int]) -> Callable[..., int]:
     return with_quality
 
 
-def weigh_by_quality(encoder: Any, quality: tuple[str | None] | None, device: str | None) -> Any:
-    """Let an encoder weigh windows by the model of the options, if they say so, and return the model."""
-    if quality is None:
-        return None
-    net = load_model("QualityNet", quality[0], device, "--quality_model")
-    encoder.weigh_by_quality(net)
-    return net
+def weigh_by_quality(
+    encoder: Any, quality: tuple[str | None] | None, device: str | None, *, rates: bool = False
+) -> Any:
+    """Let an encoder weigh windows by the model of the options, if they say so, and return the model.
+
+    If the command ``rates`` trials, an encoder whose calibration uses the quality of recordings assesses it as well.
+    """
+    if quality is not None:
+        net = load_model("QualityNet", quality[0], device, "--quality_model")
+        encoder.weigh_by_quality(net)
+        return net
+    if rates and encoder.calibration is not None and encoder.calibration.uses_quality:
+        encoder.assess_quality(load_model("QualityNet", None, device))
+    return None
 
 
 def progress(results: Iterable, description: str, total: int) -> Iterable:

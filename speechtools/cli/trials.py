@@ -102,7 +102,7 @@ def trials(
     tables = open_tables(TrialRow, csv_path, None, overwrite, resume=False)
     _check_files(path, files)
     encoder = load_model("SpeakerEncoder", model, device)
-    weigh_by_quality(encoder, quality, device)
+    weigh_by_quality(encoder, quality, device, rates=True)
     rated = rate_pairs(
         encoder,
         pairs,

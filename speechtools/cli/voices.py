@@ -296,7 +296,7 @@ def _decide(
             "`speechtools verify NAME RECORDING --voices FILE`."
         )
     verifier = load_model("SpeakerVerification", model, device)
-    weigh_by_quality(verifier, quality, device)
+    weigh_by_quality(verifier, quality, device, rates=True)
     if voices:
         verifier.load_voices(voices)
         verdict = verifier.verify(claimed, recording, threshold, channel=channel, prior=prior)
@@ -383,7 +383,7 @@ def identify(
     if not read_voices(voices).voices:
         raise ConfigError(f"{voices} contains no voices. Enroll voices with `speechtools enroll`.")
     verifier = load_model("SpeakerVerification", model, device)
-    weigh_by_quality(verifier, quality, device)
+    weigh_by_quality(verifier, quality, device, rates=True)
     verifier.load_voices(voices)
     calibrated = verifier.calibration is not None and threshold is None
     used = "of each voice" if calibrated else f"{verifier.resolve_threshold(threshold):.4f}"

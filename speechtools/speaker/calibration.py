@@ -139,6 +139,11 @@ class Calibration:
     scale: str = COSINE
     terms: dict[str, Term] = field(default_factory=dict)
 
+    @property
+    def uses_quality(self) -> bool:
+        """Whether the quality of a side changes the ratio."""
+        return any(name.endswith("quality") for name in self.terms)
+
     def _shift(self, conditions: Conditions | None) -> np.ndarray:
         shift = np.asarray(self.offset, dtype=np.float64)
         for name, values in (conditions.values() if conditions else {}).items():

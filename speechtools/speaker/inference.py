@@ -102,6 +102,7 @@ class SpeakerEncoder(Scoring, PretrainedModel):
             if isinstance(module, torch.nn.Module):
                 module.to(self.device)
         self._weighing: QualityWeights | None = None
+        self._quality_model: QualityModel | None = None
         self.encoder = self.mods.encoder
         on_cpu = torch.device(self.device).type == "cpu"
         if on_cpu and isinstance(self.encoder, LSTMP) and self.encoder.lstm.hidden_size <= self.MAX_FOLDED_SIZE:
@@ -168,6 +169,24 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         >>> encoder.weigh_by_quality(QualityNet.from_hparams())
         """
         self._weighing = None if model is None else QualityWeights(model, limit, spread)
+
+    def assess_quality(self, model: QualityModel | None) -> None:
+        """Score the quality of every recording from now on, for a calibration that uses it; None: no longer.
+
+        The d-vectors stay as they are. With :meth:`weigh_by_quality`, the scores are those of its model.
+
+        Raises
+        ------
+        ConfigError
+            The object scores no recordings.
+
+        Examples
+        --------
+        >>> from speechtools.inference import QualityNet
+        >>> encoder = SpeakerEncoder.from_hparams()
+        >>> encoder.assess_quality(QualityNet.from_hparams())
+        """
+        self._quality_model = None if model is None else QualityWeights(model).model
 
     @torch.no_grad()
     def encode_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Tensor:
@@ -359,17 +378,20 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         if error and not windows:
             raise error
         margins = usable = quality = None
-        if self._weighing is not None:
-            hops, report = (self.window_frames, self.window_hop_frames), assess()
-            margins, usable = self._weighing.of_windows(report, frame_times, seconds, *hops)
+        if self._weighing is not None or self._quality_model is not None:
+            report = assess()
             quality = float(np.mean(report.frame_scores))
+        if self._weighing is not None:
+            hops = self.window_frames, self.window_hop_frames
+            margins, usable = self._weighing.of_windows(report, frame_times, seconds, *hops)
         of_windows = torch.cat(windows), np.concatenate(times)
         return WindowDVectors(*of_windows, margins, usable, sum(seconds), quality), sum(seconds)
 
     def _assess(self, recording: Recording) -> Any:
         """The quality of a recording, or of samples at the model's rate."""
-        assert self._weighing is not None
-        return self._weighing.model.assess_file(recording, sample_rate=self.sample_rate)
+        model = self._quality_model if self._weighing is None else self._weighing.model
+        assert model is not None
+        return model.assess_file(recording, sample_rate=self.sample_rate)
 
     def _frame_times(self, positions: np.ndarray, num_frames: int) -> np.ndarray:
         """Middles (frames,) of frames in seconds; ``positions`` are those of the samples of speech."""
@@ -388,11 +410,12 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         """The speech of a waveform (samples,), with the margins of its windows if they are weighed."""
         feats, positions = self._speech_feats(wav, name)
         seconds = len(positions) / self.sample_rate
-        if self._weighing is None:
+        if self._weighing is None and self._quality_model is None:
             return Speech(feats, seconds)
-        report, times = self._assess(wav), self._frame_times(positions, len(feats))
-        hops = self.window_frames, self.window_hop_frames
-        margins, usable = self._weighing.of_windows(report, [times], [seconds], *hops)
+        report, margins, usable = self._assess(wav), None, None
+        if self._weighing is not None:
+            times, hops = self._frame_times(positions, len(feats)), (self.window_frames, self.window_hop_frames)
+            margins, usable = self._weighing.of_windows(report, [times], [seconds], *hops)
         return Speech(feats, seconds, margins, usable, float(np.mean(report.frame_scores)))
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,6 +76,34 @@ def test_a_verdict_has_the_ratio_of_its_sides(folder, recordings):
     verdict = verifier.verify("anna", recordings[3])
     expected = ratio(verifier, verifier.voice("anna"), second, 3, seconds_of(verifier, recordings[3]))
     assert verdict.llr == pytest.approx(expected, abs=1e-4)
+
+
+def test_quality_counts_if_it_is_assessed(tmp_path, recordings):
+    terms = {"model_quality": Term(1.5, 2.0, 0.0, 5.0), "test_quality": Term(-3.0, 2.0, 0.0, 5.0)}
+    folder = write_model(tmp_path / "q", calibration=Calibration(8.0, -4.0, "cosine", terms).to_plain(), zero_bias=True)
+    verifier = load(folder)
+    heard = []
+
+    def assess(recording, sample_rate):
+        heard.append(sample_rate)
+        return SimpleNamespace(frame_scores=np.array([3.0, 4.0]) if len(heard) % 2 else np.array([1.0]))
+
+    assert verifier.calibration.uses_quality and not Calibration(1.0, 0.0).uses_quality
+    plain = verifier.verify_files(*recordings[:2])
+    assert plain.llr == pytest.approx(8 * plain.score - 4, abs=1e-5)
+    verifier.assess_quality(SimpleNamespace(assess_file=assess))
+    verdict = verifier.verify_files(*recordings[:2])
+    assert verdict.score == pytest.approx(plain.score, abs=1e-6) and heard == [RATE] * 2 and verdict.usable is None
+    assert verdict.llr == pytest.approx(plain.llr + 1.5 * (3.5 - 2) - 3.0 * (1.0 - 2), abs=1e-5)
+    assert verdict.threshold == pytest.approx(plain.threshold - (1.5 * 1.5 + 3.0) / 8, abs=1e-5)
+    verifier.enroll("anna", recordings[0])  # whose quality is not stored
+    assert verifier.verify("anna", recordings[1]).llr == pytest.approx(plain.llr + 3.0, abs=1e-5)
+    ((_, embedded), (_, other)) = verifier.embed_files(recordings[:2])
+    assert {embedded.quality, other.quality} == {3.5, 1.0}
+    verifier.assess_quality(None)
+    assert verifier.verify_files(*recordings[:2]).llr == pytest.approx(plain.llr)
+    with pytest.raises(ConfigError, match="does not score recordings"):
+        verifier.assess_quality(object())
 
 
 def test_the_threshold_is_where_the_probability_is_one_half(folder, recordings):
