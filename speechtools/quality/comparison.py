@@ -32,7 +32,7 @@ FEW = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Pair:
+class PairedScores:
     """The scores of a recording in both tables.
 
     Attributes
@@ -153,7 +153,7 @@ class Comparison:
         Over all pairs.
     groups : list of Difference
         One for each group, by name.
-    pairs : list of Pair
+    pairs : list of PairedScores
         The recordings that are compared, by name.
     left_out : list of LeftOut
         The recordings that are not.
@@ -167,7 +167,7 @@ class Comparison:
     scale: str | None
     total: Difference
     groups: list[Difference]
-    pairs: list[Pair]
+    pairs: list[PairedScores]
     left_out: list[LeftOut]
     level: float
 
@@ -295,13 +295,13 @@ def _common_scale(tables: Sequence[ScoreTable], column: str) -> str | None:
     return next((scale for table in tables for scale in table.scales), None)
 
 
-def _pair(a: ScoreTable, b: ScoreTable) -> tuple[list[Pair], list[LeftOut]]:
+def _pair(a: ScoreTable, b: ScoreTable) -> tuple[list[PairedScores], list[LeftOut]]:
     """Pair the recordings with a score in both tables, by name, and say why the others are left out."""
     files, ambiguous = pair_paths(a.paths, b.paths)
     pairs, left_out = [], []
     for file_a, file_b in files.items():
         if file_a in a.scores and file_b in b.scores:
-            pairs.append(Pair(common_end(file_a, file_b), file_a, file_b, a.scores[file_a], b.scores[file_b]))
+            pairs.append(PairedScores(common_end(file_a, file_b), file_a, file_b, a.scores[file_a], b.scores[file_b]))
         elif file_a in a.errors:
             left_out.append(LeftOut(file_a, "A", "no score in", a.errors[file_a]))
         else:
@@ -317,8 +317,12 @@ def _pair(a: ScoreTable, b: ScoreTable) -> tuple[list[Pair], list[LeftOut]]:
 
 
 def _grouped(
-    pairs: list[Pair], tables: Sequence[ScoreTable], group: str | None, groups: str | Path | None, key: str | None
-) -> list[Pair]:
+    pairs: list[PairedScores],
+    tables: Sequence[ScoreTable],
+    group: str | None,
+    groups: str | Path | None,
+    key: str | None,
+) -> list[PairedScores]:
     """The pairs with their groups."""
     if groups is not None:
         names = _read_groups(groups, [pair.file_a for pair in pairs], group or "group", key)
@@ -337,7 +341,7 @@ def _grouped(
     return [dataclasses.replace(pair, group=name or NO_GROUP) for pair, name in zip(pairs, names, strict=True)]
 
 
-def _column_groups(pairs: Iterable[Pair], tables: Sequence[ScoreTable], column: str) -> list[str]:
+def _column_groups(pairs: Iterable[PairedScores], tables: Sequence[ScoreTable], column: str) -> list[str]:
     names = []
     for pair in pairs:
         cells = [table.cells.get(file, {}).get(column, "") for table, file in zip(tables, (pair.file_a, pair.file_b))]  # noqa: B905
@@ -364,7 +368,7 @@ def _read_groups(path: str | Path, files: list[str], column: str, key: str | Non
 
 
 def _difference(
-    group: str, pairs: Sequence[Pair], higher_is_better: bool, level: float, resamples: int, seed: int
+    group: str, pairs: Sequence[PairedScores], higher_is_better: bool, level: float, resamples: int, seed: int
 ) -> Difference:
     differences = np.array([pair.difference for pair in pairs])  # (pairs,)
     gains = differences if higher_is_better else -differences

@@ -156,6 +156,10 @@ def training_sources(
 ) -> list[Source]:
     """The sources for a reader: the training stores, with the N, M, weight and lengths of their entries.
 
+    Sources with ``merge_above`` or ``drop_below`` get the speakers of
+    :func:`~speechtools.speaker.relabelling.relabelled`, by the d-vectors of the teacher. Without a teacher, their
+    labels stay as they are, with a warning.
+
     Parameters
     ----------
     sources : dict of dict
@@ -168,10 +172,6 @@ def training_sources(
         Lengths of the partial utterances of a source that has no others.
     degraded_share : float
         Share of the partial utterances that are of degraded copies.
-
-    Sources with ``merge_above`` or ``drop_below`` get the speakers of
-    :func:`~speechtools.speaker.relabelling.relabelled`, by the d-vectors of the teacher. Without a teacher, their
-    labels stay as they are, with a warning.
     """
     return [
         Source(
