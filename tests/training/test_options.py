@@ -177,7 +177,7 @@ def test_a_mistake_in_a_yaml_is_one_message_that_names_the_file(write, tmp_path,
 
 def test_a_check_prints_no_notices_of_speechbrain():
     call = "from speechtools.cli import main; raise SystemExit(main(['check', 'recipe', '.']))"
-    done = runs.call([sys.executable, "-c", call], cwd=ROOT / "recipes/TI-SV/GE2E")
+    done = runs.call([sys.executable, "-c", call], cwd=ROOT / "recipes/keyword/GE2E")
     assert "0 problems" in done.stdout and "torchvision" not in done.stderr
 
 

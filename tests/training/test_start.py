@@ -3,6 +3,7 @@
 import fcntl
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -68,7 +69,10 @@ def test_two_processes_do_not_train_in_one_folder(run, tmp_path):
     assert isinstance(run(other)[1], int), "another folder is free"
     # A killed run is continued at once, even if its loader still lives.
     first.kill()
-    first.join(20)
+    limit = time.monotonic() + 20
+    while first.exitcode is None and time.monotonic() < limit:  # join also waits for the loader
+        time.sleep(0.01)
+    assert first.exitcode == -signal.SIGKILL
     os.kill(loader, 0)
     assert isinstance(run(folder)[1], int)
 
