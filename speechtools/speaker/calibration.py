@@ -2,14 +2,15 @@
 
 A log-likelihood ratio (LLR) says how much likelier a score is if both sides are of one speaker than if they are not. It
 is a linear function of the score and of what is known of both sides: how many recordings a voice was enrolled from, how
-much speech there is, and optionally its quality. Logistic regression fits it, with both kinds of trials weighted as if
-they were equally frequent, so that it does not depend on the share of target trials (Brümmer and du Preez,
-"Application-independent evaluation of speaker detection", 2006).
+much speech there is, and optionally its quality, which also changes the slope, since scores of bad recordings say less.
+Logistic regression fits it, with both kinds of trials weighted as if they were equally frequent, so that it does not
+depend on the share of target trials (Brümmer and du Preez, "Application-independent evaluation of speaker detection",
+2006).
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from speechtools.core.errors import ConfigError, SpeechtoolsError
 COSINE = "cosine"
 #: Fewest trials of each kind, and fewest groups of speakers, to fit a calibration to.
 MIN_TRIALS, MIN_SPEAKERS = 20, 5
+#: Smallest slope at any conditions, as a share of the one at mean conditions.
+MIN_SLOPE = 0.2
 _MAX_STEPS = 100
 
 
@@ -93,35 +96,46 @@ def conditions_of(models: Sequence[Side], tests: Sequence[Side]) -> Conditions:
 
 @dataclass(frozen=True)
 class Term:
-    """The part of a condition in the log-likelihood ratio: ``weight * (clip(value, low, high) - mean)``.
+    """The part of a condition in the log-likelihood ratio.
 
-    Beyond the values that the fit has seen, the nearest of them counts; an unknown value counts as the mean.
+    With the deviation d = clip(value, low, high) - mean, it is ``(weight + gain * (score - centre)) * d``. Beyond the
+    values that the fit has seen, the nearest of them counts; an unknown value counts as the mean.
     """
 
     weight: float
     mean: float
     low: float
     high: float
+    gain: float = 0.0
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Log-likelihood ratios (…,) of values (…,)."""
-        return self.weight * np.where(np.isnan(values), 0.0, np.clip(values, self.low, self.high) - self.mean)
+    def deviations(self, values: np.ndarray) -> np.ndarray:
+        """Deviations (…,) of values (…,) from their mean, within what the fit has seen; 0 for unknown values."""
+        return np.where(np.isnan(values), 0.0, np.clip(values, self.low, self.high) - self.mean)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A linear function from scores and conditions to natural logarithms of likelihood ratios.
+    """A function from scores and conditions to natural logarithms of likelihood ratios, linear in the score.
+
+    With the deviations d of the conditions from their means, the ratio is
+
+        offset + slope * score + Σ (weight + gain * (score - centre)) * d
+
+    A slope ``slope + Σ gain * d`` below ``MIN_SLOPE * slope`` is replaced by this, so that a higher score always has a
+    higher ratio.
 
     Attributes
     ----------
     slope : float
-        Positive.
+        That at mean conditions, positive.
     offset : float
         Log-likelihood ratio of the score 0 at mean conditions.
     scale : str
         Scale of the scores that it is for: ``cosine``, or that of a plugin of the kind ``score-norm``.
     terms : dict of Term
         By the names of conditions.
+    centre : float
+        The score at which the gains have no effect.
 
     Examples
     --------
@@ -138,34 +152,43 @@ class Calibration:
     offset: float
     scale: str = COSINE
     terms: dict[str, Term] = field(default_factory=dict)
+    centre: float = 0.0
 
     @property
     def uses_quality(self) -> bool:
         """Whether the quality of a side changes the ratio."""
         return any(name.endswith("quality") for name in self.terms)
 
-    def _shift(self, conditions: Conditions | None) -> np.ndarray:
-        shift = np.asarray(self.offset, dtype=np.float64)
+    def _line(self, conditions: Conditions | None) -> tuple[np.ndarray, np.ndarray]:
+        """Slopes and offsets (trials,) of the linear functions of scores at these conditions."""
+        offset, gain = np.asarray(self.offset, dtype=np.float64), np.zeros(())
         for name, values in (conditions.values() if conditions else {}).items():
             if name in self.terms:
-                shift = shift + self.terms[name](values)
-        return shift
+                term = self.terms[name]
+                deviations = term.deviations(values)
+                offset, gain = offset + term.weight * deviations, gain + term.gain * deviations
+        gain = np.maximum(gain, (MIN_SLOPE - 1) * self.slope)
+        return self.slope + gain, offset - gain * self.centre
 
     def llr(self, scores: ArrayLike, conditions: Conditions | None = None) -> np.ndarray:
         """Log-likelihood ratios (trials,) of scores (trials,), natural logarithms."""
-        return self.slope * np.asarray(scores, dtype=np.float64) + self._shift(conditions)
+        slope, offset = self._line(conditions)
+        return slope * np.asarray(scores, dtype=np.float64) + offset
 
     def threshold(self, conditions: Conditions | None = None, prior: float = 0.5) -> np.ndarray:
         """The score from which on the probability of a target is one half or more.
 
         ``prior`` is the probability of a target before the score is known.
         """
-        return (-_logit(prior) - self._shift(conditions)) / self.slope
+        slope, offset = self._line(conditions)
+        return (-_logit(prior) - offset) / slope
 
     def rescaled(self, gain: float, shift: float) -> "Calibration":
         """The calibration whose ratios are ``gain * llr + shift``."""
-        terms = {name: Term(gain * term.weight, term.mean, term.low, term.high) for name, term in self.terms.items()}
-        return Calibration(gain * self.slope, gain * self.offset + shift, self.scale, terms)
+        terms = {
+            name: replace(term, weight=gain * term.weight, gain=gain * term.gain) for name, term in self.terms.items()
+        }
+        return replace(self, slope=gain * self.slope, offset=gain * self.offset + shift, terms=terms)
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values, as ``config.json`` of a model has them."""
@@ -182,11 +205,13 @@ class Calibration:
         """
         try:
             fields = {"slope", "offset", "scale", "terms"}
-            if not isinstance(plain, Mapping) or plain.keys() != fields:
+            if not isinstance(plain, Mapping) or plain.keys() - {"centre"} != fields:  # earlier ones have no centre
                 raise ValueError(f"it has not the keys {', '.join(sorted(fields))}")
+            centre = plain.get("centre", 0.0)
             if unknown := plain["terms"].keys() - set(TERMS):
                 raise ValueError(f"the condition {min(unknown)!r} is not known")
-            numbers = [plain["slope"], plain["offset"], *(v for term in plain["terms"].values() for v in term.values())]
+            of_terms = [value for term in plain["terms"].values() for value in term.values()]
+            numbers = [plain["slope"], plain["offset"], centre, *of_terms]
             if not all(isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in numbers):
                 raise ValueError("a value is not a finite number")
             terms = {name: Term(**term) for name, term in plain["terms"].items()}
@@ -194,7 +219,7 @@ class Calibration:
                 raise ValueError(f"slope={plain['slope']!r}, scale={plain['scale']!r}")
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigError(f"The calibration of the model is not valid: {error}. Export the model again.") from error
-        return cls(float(plain["slope"]), float(plain["offset"]), plain["scale"], terms)
+        return cls(float(plain["slope"]), float(plain["offset"]), plain["scale"], terms, float(centre))
 
 
 def _logit(prior: float) -> float:
@@ -242,7 +267,7 @@ def fit(
     targets : array-like
         (trials,) booleans.
     conditions : Conditions, optional
-        Those that are known are used, if they differ between the trials.
+        Those that are known are used, if they differ between the trials. Qualities also change the slope.
     scale : str
         Of the scores.
     weights : array-like, optional
@@ -270,8 +295,8 @@ def fit(
     shares = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
     shares = np.where(targets, shares / shares[targets].sum(), shares / shares[~targets].sum()) / 2
     # Both kinds count the same.
-    means = {"score": float(shares @ scores)}
-    columns, terms = {"score": scores - means["score"]}, {}
+    centre = float(shares @ scores)
+    columns, terms = {"score": scores - centre}, {}
     for name, values in (conditions.values() if conditions else {}).items():
         values = np.broadcast_to(values, scores.shape)
         known = np.isfinite(values)
@@ -279,24 +304,27 @@ def fit(
             continue
         mean = float(shares[known] @ values[known] / shares[known].sum())
         low, high = np.quantile(values[known], [0.005, 0.995])
-        terms[name] = Term(1.0, mean, float(low), float(high))
-        columns[name] = terms[name](values)
+        terms[name] = Term(0.0, mean, float(low), float(high))
+        columns[name] = terms[name].deviations(values)
+        if name.endswith("quality"):
+            columns[f"{name} gain"] = columns[name] * columns["score"]
     spreads = {name: float(np.sqrt(shares @ column**2)) for name, column in columns.items()}
     names = [name for name in columns if spreads[name] > 1e-9]
     matrix = np.stack([columns[name] / spreads[name] for name in names] + [np.ones(len(scores))], axis=1)
     # (trials, columns)
     answers = np.where(targets, (counts[0] + 1) / (counts[0] + 2), 1 / (counts[1] + 2))
     ridge = np.array([0.0 if name == "score" else 1 / (2 * min(counts)) for name in names] + [0.0])
-    solution = dict(zip([*names, "offset"], _regress(matrix, answers, shares, ridge), strict=True))
-    slope = solution.get("score", 0.0) / max(spreads["score"], 1e-9)
+    *coefficients, offset = _regress(matrix, answers, shares, ridge)
+    solution = {name: float(value / spreads[name]) for name, value in zip(names, coefficients, strict=True)}
+    slope = solution.get("score", 0.0)
     if slope <= 0:
         raise SpeechtoolsError("Target trials do not have higher scores than others. Check the answers in the list.")
     fitted = {
-        name: Term(float(solution[name] / spreads[name]), term.mean, term.low, term.high)
+        name: replace(term, weight=solution[name], gain=solution.get(f"{name} gain", 0.0))
         for name, term in terms.items()
         if name in solution
     }
-    return Calibration(float(slope), float(solution["offset"] - slope * means["score"]), scale, fitted)
+    return Calibration(slope, float(offset) - slope * centre, scale, fitted, centre)
 
 
 def _regress(matrix: np.ndarray, answers: np.ndarray, shares: np.ndarray, ridge: np.ndarray) -> np.ndarray:

@@ -65,6 +65,43 @@ def test_the_fit_is_the_minimum_of_its_cost():
     assert fitted.terms["recordings"].weight == pytest.approx(expected[1], rel=1e-3)
 
 
+def trials_of_quality(targets, nontargets, seed=0):
+    """Scores whose log-likelihood ratio is 4 s at the quality 3, and s at the quality 1."""
+    rng = np.random.default_rng(seed)
+    answers = np.arange(targets + nontargets) < targets
+    quality = np.where(rng.random(len(answers)) < 0.5, 1.0, 3.0)
+    scores = rng.normal(np.where(answers, 0.5, -0.5), np.where(quality == 3, 0.5, 1.0))
+    return scores, answers, Conditions(test_quality=quality)
+
+
+def test_the_quality_changes_the_slope():
+    fitted = calibration.fit(*trials_of_quality(20000, 40000))
+    for quality, slope in ((3.0, 4.0), (1.0, 1.0), (9.0, 4.0), (-9.0, 1.0)):
+        given = Conditions(test_quality=quality)
+        assert fitted.llr(1.0, given) - fitted.llr(0.0, given) == pytest.approx(slope, rel=0.05)
+        assert fitted.threshold(given) == pytest.approx(0, abs=0.03)
+        assert fitted.llr(fitted.threshold(given, prior=0.2), given) == pytest.approx(math.log(4))
+    scaled, given = fitted.rescaled(0.5, -1.0), Conditions(test_quality=[1.0, 2.0, math.nan])
+    np.testing.assert_allclose(scaled.llr(0.3, given), 0.5 * fitted.llr(0.3, given) - 1.0)
+    assert fitted.llr(0.3, given)[2] == fitted.llr(0.3)
+    new_scores, new_answers, new_conditions = trials_of_quality(20000, 20000, seed=1)
+    ratios, without = fitted.llr(new_scores, new_conditions), fitted.llr(new_scores)
+    cost, least = (cllr(ratios[new_answers], ratios[~new_answers]) for cllr in (metrics.cllr, metrics.min_cllr))
+    assert least <= cost < 1.01 * least
+    assert cost < 0.95 * metrics.min_cllr(without[new_answers], without[~new_answers])
+
+
+def test_the_slope_remains_positive():
+    term = Term(weight=0.5, mean=2.0, low=0.0, high=4.0, gain=3.0)
+    fitted = Calibration(4.0, -1.0, terms={"model_quality": term, "test_quality": term}, centre=0.25)
+    bad = Conditions(model_quality=0.0, test_quality=0.0)  # 4 - 12 without a limit
+    assert fitted.llr(1.25, bad) - fitted.llr(0.25, bad) == pytest.approx(calibration.MIN_SLOPE * 4.0)
+    assert fitted.llr(0.25, bad) == pytest.approx(4.0 * 0.25 - 1.0 - 2 * 0.5 * 2.0)  # the slope turns about the centre
+    for given in (bad, Conditions(model_quality=4.0, test_quality=1.0), None):
+        assert fitted.llr(fitted.threshold(given, prior=0.9), given) == pytest.approx(-math.log(9))
+    np.testing.assert_allclose(fitted.rescaled(2.0, 1.0).llr(0.7, bad), 2 * fitted.llr(0.7, bad) + 1.0)
+
+
 def test_separated_trials_give_finite_ratios_and_no_more_than_they_prove():
     fitted = calibration.fit([5.0] * 30 + [1.0] * 30, [True] * 30 + [False] * 30)
     assert fitted.llr(5.0) == pytest.approx(math.log(31), abs=0.01)
@@ -93,12 +130,18 @@ def test_plain_values_are_read_back_and_others_refused():
     fitted = calibration.fit(*trials(50, 50), scale="as-norm")
     plain = json.loads(json.dumps(fitted.to_plain()))
     assert Calibration.from_plain(plain) == fitted
+    earlier = {"slope": 4.0, "offset": 0.5, "scale": "cosine"}  # without gains
+    earlier["terms"] = {"test_quality": {"weight": 2.0, "mean": 1.0, "low": 0.0, "high": 3.0}}
+    read = Calibration.from_plain(earlier)
+    assert read == Calibration(4.0, 0.5, terms={"test_quality": Term(2.0, 1.0, 0.0, 3.0)})
+    assert read.llr(1.0, Conditions(test_quality=2.0)) == 6.5
     wrong = [
         (None, "keys"),
         ({}, "keys"),
         (plain | {"slope": 0.0}, "slope=0"),
         (plain | {"slope": "x"}, "not a finite number"),
         (plain | {"offset": math.inf}, "not a finite number"),
+        (plain | {"centre": None}, "not a finite number"),
         (plain | {"scale": 3}, "scale=3"),
         (plain | {"terms": {"weather": plain["terms"]["recordings"]}}, "weather"),
         (plain | {"terms": {"recordings": {"weight": 1.0}}}, "missing"),
