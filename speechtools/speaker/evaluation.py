@@ -16,7 +16,7 @@ from speechtools.core.results import print_outputs, write_json
 from speechtools.speaker import plots
 from speechtools.speaker.calibration import Conditions
 from speechtools.speaker.store import SpeakerStore
-from speechtools.speaker.trials import Trials, make_trials, read_trials
+from speechtools.speaker.trials import Trials, make_pairs, make_trials, read_trials
 
 if TYPE_CHECKING:
     from speechtools.speaker.inference import SpeakerEncoder
@@ -68,8 +68,9 @@ def trials_of(
 ) -> TrialSet:
     """The trials of a store: all against all, or those of a ``published`` list.
 
-    See :mod:`speechtools.speaker.trials` for the form of a list and for the other parameters. A store of few speakers
-    is reported with a warning.
+    With one utterance to enroll, every utterance is compared with every other one. See
+    :mod:`speechtools.speaker.trials` for the form of a list and for the other parameters. A store of few speakers is
+    reported with a warning.
     """
     if len(store.speakers) < FEW_SPEAKERS:
         logger.warning("%s has only %d speakers, so its EER is inexact.", store.manifest, len(store.speakers))
@@ -77,6 +78,8 @@ def trials_of(
     # (utterances,)
     if published:
         trials = read_trials(published, store.utt_ids)
+    elif num_enrolment == 1:
+        trials = make_pairs(speakers, store.speakers, seed, max_nontargets)
     else:
         trials = make_trials(speakers, store.speakers, num_enrolment, seed, max_nontargets)
     return TrialSet(trials, speakers, store.speakers, store.utt_ids)

@@ -179,6 +179,68 @@ def make_trials(
     return Trials([names[label] for label in labels], enrolments, models, tests, targets)
 
 
+def make_pairs(speakers: np.ndarray, names: Sequence[str], seed: int = 0, max_nontargets: int | None = None) -> Trials:
+    """Compare every utterance with every other one: one utterance to enroll, without the chance of a draw.
+
+    Parameters
+    ----------
+    speakers : np.ndarray
+        (utterances,): the label of the speaker.
+    names : sequence of str
+        The speakers' names, by label. The model of an utterance is named ``speaker/number``, from 0.
+    seed : int
+        Seeds the draw.
+    max_nontargets : int, optional
+        Draw so many of the non-target trials if there are more; their number grows with the square of the corpus.
+
+    Raises
+    ------
+    ConfigError
+        ``max_nontargets`` is less than 1, there is one speaker, or no speaker has two utterances.
+
+    Examples
+    --------
+    >>> trials = make_pairs(np.array([0, 0, 0, 1, 1]), ["a", "b"])
+    >>> len(trials.targets), int(trials.targets.sum())
+    (10, 4)
+    """
+    if max_nontargets is not None and max_nontargets < 1:
+        raise ConfigError(f"max_nontargets={max_nontargets} must be at least 1, or None for all.")
+    labels, places = np.unique(speakers), np.zeros(len(speakers), int)
+    own = []
+    for label in labels:
+        members = np.flatnonzero(speakers == label)
+        places[members] = np.arange(len(members))
+        own.append(members[np.stack(np.triu_indices(len(members), 1))])
+        # (2, pairs)
+    targets = np.concatenate(own, axis=1)
+    if len(labels) < 2 or not targets.size:
+        raise ConfigError(
+            f"{len(speakers)} utterances of {len(labels)} speakers give no pairs of one speaker, or none of two, but "
+            "verification needs both. Use a larger corpus."
+        )
+    others = _pairs_of_two(speakers, targets.shape[1], seed, max_nontargets)
+    models, tests = np.concatenate([targets, others], axis=1)
+    prints = [f"{names[label]}/{place}" for label, place in zip(speakers, places, strict=True)]
+    is_target = np.arange(len(models)) < targets.shape[1]
+    return Trials(prints, list(np.arange(len(speakers))[:, None]), models, tests, is_target)
+
+
+def _pairs_of_two(speakers: np.ndarray, num_targets: int, seed: int, most: int | None) -> np.ndarray:
+    """Pairs (2, pairs) of utterances of two speakers, all or ``most`` of them, the first before the second."""
+    size = len(speakers)
+    if most is None or most >= size * (size - 1) // 2 - num_targets:
+        pairs = np.stack(np.triu_indices(size, 1))
+        return pairs[:, speakers[pairs[0]] != speakers[pairs[1]]]
+    rng, found = np.random.default_rng([seed, 3]), np.zeros(0, int)
+    while len(found) < most:
+        drawn = np.sort(rng.integers(0, size, (2, 2 * most)), axis=0)
+        drawn = drawn[:, speakers[drawn[0]] != speakers[drawn[1]]]
+        found = np.union1d(found, drawn[0] * size + drawn[1])
+    found = np.sort(rng.choice(found, most, replace=False))
+    return np.stack([found // size, found % size])
+
+
 def read_trials(path: str | Path, utt_ids: Sequence[str]) -> Trials:
     """Read a list of trials.
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import ruamel.yaml
-from hyperpyyaml.core import recursive_update
 from ruamel.yaml.comments import CommentedMap
 
 from speechtools.core.errors import ConfigError
@@ -136,7 +135,20 @@ def plain(resolved: str) -> dict[str, Any]:
 
 
 def update(tree: CommentedMap, values: dict) -> None:
-    """Replace and add values, the new keys at the beginning."""
+    """Replace and add values, the new keys at the beginning.
+
+    A mapping changes the keys that it has, unless it has a tag of its own: an object of another class or function
+    takes the place of the former one.
+    """
     for key in [key for key in values if key not in tree]:  # plugins are imported ahead of what they build
         tree.insert(0, key, values[key])
-    recursive_update(tree, values)
+    _update(tree, values)
+
+
+def _update(tree: dict, values: dict) -> None:
+    for key, value in values.items():
+        former = tree.get(key)
+        if isinstance(former, dict) and isinstance(value, dict) and tag(value) in ("", tag(former)):
+            _update(former, value)
+        else:
+            tree[key] = value

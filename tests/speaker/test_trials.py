@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
-from speechtools.speaker.trials import Pair, Trials, make_trials, read_pairs, read_trials, score_pairs
+from speechtools.speaker.trials import Pair, Trials, make_pairs, make_trials, read_pairs, read_trials, score_pairs
 from speechtools.speaker.windows import Embedded
 
 SPEAKERS = np.repeat(np.arange(4), [5, 3, 6, 2])
@@ -25,6 +25,39 @@ def test_every_enrolled_speaker_against_every_other_utterance():
     assert pairs == {(m, t) for m in range(3) for t in range(14) if t not in enrolled}
     names = [(trials.names[m], NAMES[SPEAKERS[t]]) for m, t in zip(trials.models, trials.tests, strict=True)]
     assert [a == b for a, b in names] == trials.targets.tolist()
+
+
+def test_every_utterance_against_every_other_one():
+    trials = make_pairs(SPEAKERS, NAMES)
+    pairs = set(zip(trials.models.tolist(), trials.tests.tolist(), strict=True))
+    assert pairs == set(itertools.combinations(range(len(SPEAKERS)), 2)) and len(trials.models) == len(pairs)
+    assert (trials.targets == (SPEAKERS[trials.models] == SPEAKERS[trials.tests])).all()
+    assert all(members.tolist() == [number] for number, members in enumerate(trials.enrolments))
+    assert trials.names[:6] == ["anna/0", "anna/1", "anna/2", "anna/3", "anna/4", "bob/0"]
+    dvectors = np.random.default_rng(0).standard_normal((len(SPEAKERS), 5))
+    expected = (unit := dvectors / np.linalg.norm(dvectors, axis=1, keepdims=True)) @ unit.T
+    assert trials.scores(dvectors) == pytest.approx(expected[trials.models, trials.tests], abs=1e-12)
+
+
+def test_pairs_of_two_speakers_are_drawn_at_random():
+    speakers = np.repeat(np.arange(40), 3)
+    names = [str(label) for label in range(40)]
+    trials = make_pairs(speakers, names, seed=1, max_nontargets=50)
+    chosen = list(zip(trials.models.tolist(), trials.tests.tolist(), strict=True))
+    assert len(set(chosen)) == len(chosen) == 40 * 3 + 50 and int(trials.targets.sum()) == 40 * 3
+    assert (trials.targets == (speakers[trials.models] == speakers[trials.tests])).all()
+    again, other = (make_pairs(speakers, names, seed, max_nontargets=50) for seed in (1, 2))
+    assert (again.tests == trials.tests).all() and not (other.tests == trials.tests).all()
+    every = make_pairs(speakers, names, max_nontargets=120 * 119)  # more than there are
+    assert len(every.targets) == 120 * 119 // 2
+
+
+@pytest.mark.parametrize("speakers", [[0, 0, 0], [0, 1, 2]])
+def test_pairs_need_two_speakers_and_one_with_two_utterances(speakers):
+    with pytest.raises(ConfigError, match="3 utterances of . speakers"):
+        make_pairs(np.array(speakers), NAMES)
+    with pytest.raises(ConfigError, match="max_nontargets=0"):
+        make_pairs(SPEAKERS, NAMES, max_nontargets=0)
 
 
 def test_a_trial_scores_the_cosine_of_voiceprint_and_utterance():

@@ -56,6 +56,14 @@ def test_a_variant_holds_only_what_differs_and_the_command_line_comes_last(write
     assert tree["sizes"] == {"small": 5, "large": 7}
 
 
+def test_an_object_of_another_class_takes_the_place_of_that_of_the_base(write):
+    write("objects.yaml", "net: !new:builtins.dict\n    a: 1\n    b: {c: 2}\n")
+    path = write("same.yaml", "base: objects.yaml\nnet: !new:builtins.dict\n    a: 3\n")
+    assert trees.dump(merged(path)) == "net: !new:builtins.dict\n  a: 3\n  b: {c: 2}\n"
+    path = write("other.yaml", "base: objects.yaml\nnet: !apply:builtins.sorted\n    a: 3\n")
+    assert trees.dump(merged(path)) == "net: !apply:builtins.sorted\n  a: 3\n"
+
+
 def test_values_and_fragments_are_included_and_can_be_changed(write):
     write("list.yaml", "[7, 8]\n")
     write("fragment.yaml", "first: 1  # of all\nshared: 2\n")
