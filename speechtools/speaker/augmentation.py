@@ -17,6 +17,7 @@ from speechtools.core.rows import Row, read_rows, write_rows
 from speechtools.corpora.builtin import builtin_noises
 from speechtools.degradations.noise import cut_noise, read_noise_types
 from speechtools.degradations.reverberation import room_response
+from speechtools.speaker.batches import SpeakerBatch
 
 #: Seconds of a cut of noise: longer than any partial utterance, short enough to read one for every step.
 CUT_SECONDS = 2.5
@@ -100,6 +101,40 @@ class WaveformAugmenter(nn.Module):
         if self.voice_speed is not None:
             wavs = self.voice_speed(wavs, num_utterances)
         return self.others(wavs, torch.ones(len(wavs), device=wavs.device))[0]
+
+
+def batch_features(
+    batch: SpeakerBatch, features: nn.Module, augment: nn.Module | None = None, augment_feats: nn.Module | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """The features of a batch of partial utterances, augmented, and the d-vectors of a teacher if it has some.
+
+    Parameters
+    ----------
+    batch : SpeakerBatch
+        With ``wavs`` (speakers * utterances, samples) as floats.
+    features : nn.Module
+        Waveforms to features.
+    augment : nn.Module, optional
+        :class:`WaveformAugmenter` or :class:`VoiceSpeed`.
+    augment_feats : nn.Module, optional
+        :class:`FeatureAugmenter`.
+
+    Returns
+    -------
+    feats : Tensor
+        (speakers * utterances, time, size)
+    targets : Tensor or None
+        (speakers * utterances, teacher size): 0 where the voice was changed, since the teacher heard another one.
+    """
+    wavs, targets, num_utterances = batch.wavs, batch.targets, len(batch.wavs) // len(batch.speakers)
+    if augment is not None:
+        wavs = augment(wavs, num_utterances)
+        if targets is not None and augment.unchanged is not None:
+            heard = augment.unchanged.to(targets).repeat_interleave(num_utterances)
+            # (speakers * utterances,)
+            targets = targets * heard.unsqueeze(1)
+    feats = features(wavs)
+    return feats if augment_feats is None else augment_feats(feats), targets
 
 
 class FeatureAugmenter(nn.Module):

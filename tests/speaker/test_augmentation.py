@@ -7,6 +7,7 @@ import torch
 from speechtools import audio
 from speechtools.core.errors import ConfigError
 from speechtools.speaker import augmentation
+from speechtools.speaker.batches import SpeakerBatch
 
 RATE = 16000
 
@@ -42,6 +43,21 @@ def test_mixed_precision_changes_no_speed():
     with torch.autocast("cpu", torch.bfloat16):
         changed = change(wavs, num_utterances=3)
     assert changed.dtype == torch.float32 and torch.equal(changed, expected)
+
+
+def test_a_changed_voice_has_no_target():
+    """The teacher heard it at its own speed."""
+    torch.manual_seed(0)
+    change, targets = augmentation.VoiceSpeed([90, 100]), torch.randn(30, 4)
+    batch = SpeakerBatch(tones([500.0] * 30), torch.arange(10), targets)
+    feats, heard = augmentation.batch_features(batch, lambda wavs: wavs[:, :1000], change, lambda feats: -feats)
+    own_speed = change.unchanged.repeat_interleave(3)
+    assert 0 < int(own_speed.sum()) < 30
+    assert torch.equal(heard[own_speed], targets[own_speed]) and not heard[~own_speed].any()
+    assert torch.equal(feats[own_speed], -batch.wavs[own_speed, :1000]) and batch.targets is targets
+    feats, heard = augmentation.batch_features(batch, lambda wavs: wavs)
+    assert feats is batch.wavs and heard is targets
+    assert augmentation.batch_features(SpeakerBatch(batch.wavs, batch.speakers), lambda wavs: wavs)[1] is None
 
 
 def test_impossible_and_disabled_augmentation(tmp_path):

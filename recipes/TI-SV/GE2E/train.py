@@ -10,6 +10,7 @@ import speechtools
 from speechtools import training
 from speechtools.inference import QualityNet, SpeakerVerification
 from speechtools.speaker import dvectors, evaluation, teacher
+from speechtools.speaker.augmentation import batch_features
 from speechtools.speaker.batches import StepSampler, WholeUtterances
 from speechtools.speaker.gathering import gather_dvectors
 from speechtools.speaker.multireader import embed_sources
@@ -27,25 +28,16 @@ class SpeakerBrain(training.DVectorBrain):
     """Partial utterances -> log-mel features -> LSTM -> d-vectors -> Σ α_k L_k over the sources (equation 12)."""
 
     def compute_forward(self, batch, stage):
-        """Return the d-vectors: in training of each source, otherwise of whole utterances (utterances, emb)."""
+        """Return the d-vectors: in training of each source with their targets, otherwise of whole utterances."""
         batch = batch.to(self.device)
         if stage != sb.Stage.TRAIN:
             return self.whole_utterances(batch)
+        h = self.hparams
         with torch.no_grad():
-            feats = [self.source_features(part) for part in batch.parts]
-        # for each source (speakers * utterances, frames, mels)
-        return embed_sources(self.modules.encoder, feats)
-
-    def source_features(self, part):
-        """Return the features of one source's batch, augmented if the yaml says so."""
-        wavs, num_utterances = part.wavs, len(part.wavs) // len(part.speakers)
-        if self.hparams.augment:
-            wavs = self.hparams.augment(wavs, num_utterances)
-            if part.targets is not None and self.hparams.augment.unchanged is not None:  # the teacher heard no others
-                heard = self.hparams.augment.unchanged.repeat_interleave(num_utterances)
-                part.targets = part.targets * heard.to(part.targets).unsqueeze(1)
-        feats = self.modules.features(wavs)
-        return self.hparams.augment_feats(feats) if self.hparams.augment_feats else feats
+            parts = [batch_features(part, self.modules.features, h.augment, h.augment_feats) for part in batch.parts]
+        feats, targets = zip(*parts, strict=True)
+        # for each source (speakers * utterances, frames, mels), and the teacher's (speakers * utterances, emb) or None
+        return embed_sources(self.modules.encoder, feats), targets
 
     def whole_utterances(self, batch):
         """Return the mean of the d-vectors of sliding windows of each utterance (section 3.2)."""
@@ -61,12 +53,11 @@ class SpeakerBrain(training.DVectorBrain):
             self.embedded.append(predictions.float().cpu())
             return torch.zeros(())  # the EER validates; unlike the loss, it does not depend on N and M
         losses, teacher_weight = [], self.hparams.teacher_weight
-        for embedded, part in zip(predictions, batch.parts, strict=True):
+        for embedded, targets, part in zip(*predictions, batch.parts, strict=True):
             by_speaker = embedded.view(len(part.speakers), -1, embedded.shape[1])
             # (speakers, utterances, emb); they are compared with the centroids of their own source, of all processes
             loss = self.modules.loss(*gather_dvectors(by_speaker, part.speakers))
-            if part.targets is not None:
-                targets = part.targets.to(self.device)
+            if targets is not None:
                 loss = loss + teacher_weight * self.modules.teacher_loss(embedded, targets)
             losses.append(loss)
         return sum(weight * loss for weight, loss in zip(batch.weights, losses, strict=True))

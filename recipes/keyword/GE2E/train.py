@@ -10,6 +10,7 @@ from speechtools.inference import SpeakerVerification
 from speechtools.keyword import data as keyword_data
 from speechtools.keyword import evaluation as keyword_evaluation
 from speechtools.speaker import dvectors
+from speechtools.speaker.augmentation import batch_features
 from speechtools.speaker.batches import StepSampler, WholeUtterances
 from speechtools.speaker.gathering import gather_dvectors
 from speechtools.speaker.multireader import embed_sources
@@ -29,21 +30,15 @@ class KeywordBrain(training.DVectorBrain):
         if stage != sb.Stage.TRAIN:
             return self.hparams.averaged(self.modules.features(torch.stack(batch.wavs)))
         with torch.no_grad():
-            feats = [self.source_features(part) for part in batch.parts]
+            h = self.hparams
+            parts = [batch_features(part, self.modules.features, h.augment, h.augment_feats) for part in batch.parts]
+            feats = [part_feats for part_feats, _ in parts]
         # for each source (speakers * utterances, frames, mels)
         embedded = embed_sources(self.modules.encoder, feats)
         return [
             (dvectors.view(len(part.speakers), -1, dvectors.shape[1]), part.speakers)
             for dvectors, part in zip(embedded, batch.parts, strict=True)
         ]
-
-    def source_features(self, part):
-        """Return the features of one source's batch, augmented if the yaml says so."""
-        wavs = part.wavs
-        if self.hparams.augment:
-            wavs = self.hparams.augment(wavs, len(wavs) // len(part.speakers))
-        feats = self.modules.features(wavs)
-        return self.hparams.augment_feats(feats) if self.hparams.augment_feats else feats
 
     def compute_objectives(self, predictions, batch, stage):
         """Return the weighted sum of the losses of the sources; outside training, collect the d-vectors."""
