@@ -11,8 +11,9 @@ types of noise that no recipe trains on. Each file is read once and embedded onc
 Beside the encoder there is an untrained one of the same architecture, with ``--weigh`` the same encoder with windows
 weighed by the bundled Quality-Net, further models (``--also name=folder``), and with ``--peer`` Resemblyzer, if its
 package is installed. A model is rated by its cosines; with a cohort also by normalised scores; and with a calibration
-by its log-likelihood ratios, with which it decides. Misses and false alarms are those at its own threshold; what a
-model lacks is shown as -. The interval of an EER is the bootstrap over speakers.
+by its log-likelihood ratios, with which it decides; if this uses quality, the bundled Quality-Net assesses every
+recording, and its time counts, too. Misses and false alarms are those at its own threshold; what a model lacks is shown
+as -. The interval of an EER is the bootstrap over speakers.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -62,15 +64,19 @@ CONDITIONS: dict[str, list[str]] = {
 COLUMNS = ("set", "condition", "encoder: scores", "EER", "95 %", "minDCF", "Cllr", "min Cllr", "misses", "false alarms")
 
 
-#: A d-vector (emb,) and the seconds of speech.
-Embedding = tuple[np.ndarray, float]
+class Embedding(NamedTuple):
+    """The d-vector (emb,) of a recording, the seconds of speech, and their quality, NaN where it is not assessed."""
+
+    dvector: np.ndarray
+    seconds: float
+    quality: float = np.nan
 
 
 @dataclass
 class Encoder:
     """An encoder, and what it made of a set by condition, in the order of the utterances.
 
-    ``embed`` yields the d-vector (emb,) and the seconds of speech of each waveform (samples,), or None.
+    ``embed`` yields what it makes of each waveform (samples,), or None without speech.
     """
 
     name: str
@@ -82,10 +88,16 @@ class Encoder:
 
 def ours(name: str, verifier: SpeakerVerification) -> Encoder:
     """An encoder of the toolkit."""
+    if verifier.calibration is not None and verifier.calibration.uses_quality:
+        verifier.assess_quality(QualityNet.from_hparams(run_opts={"device": "cpu"}))
 
     def embed(wavs: list[np.ndarray]) -> Iterable[Embedding | None]:
         for _, result in verifier.embed_files(wavs, sample_rate=RATE):
-            yield None if isinstance(result, AudioError) else (result.dvector.numpy(), result.seconds)
+            if isinstance(result, AudioError):
+                yield None
+            else:
+                quality = np.nan if result.quality is None else result.quality
+                yield Embedding(result.dvector.numpy(), result.seconds, quality)
 
     return Encoder(name, embed, verifier)
 
@@ -124,7 +136,7 @@ def resemblyzer() -> Encoder | None:
     def embed(wavs: list[np.ndarray]) -> Iterable[Embedding | None]:
         for wav in wavs:
             speech = package.preprocess_wav(wav, source_sr=RATE)
-            yield (upstream.embed_utterance(speech), len(speech) / RATE) if len(speech) else None
+            yield Embedding(upstream.embed_utterance(speech), len(speech) / RATE) if len(speech) else None
 
     return Encoder("Resemblyzer", embed)
 
@@ -174,7 +186,7 @@ def measure(encoder: Encoder, condition: str, kept: np.ndarray, speakers: np.nda
     """Metrics of all utterances against all others, of which ``kept`` are the numbers, by kind of scores."""
     sides = [[encoder.embedded[side][number] for number in kept] for side in ("clean", condition)]
     enrolled, tested = (
-        unit(torch.from_numpy(np.stack([dvector for dvector, _ in side])).double()).numpy() for side in sides
+        unit(torch.from_numpy(np.stack([embedding.dvector for embedding in side])).double()).numpy() for side in sides
     )
     first, second = np.nonzero(~np.eye(len(kept), dtype=bool))
     names, enrolments = [str(number) for number in kept], list(np.arange(len(kept))[:, None])
@@ -187,8 +199,9 @@ def measure(encoder: Encoder, condition: str, kept: np.ndarray, speakers: np.nda
         normalized = trials.scores(both, None, verifier.normalization)
         if verifier.normalization is not None:
             scores[verifier.normalization.scale] = normalized, None
-        seconds = [np.array([length for _, length in side]) for side in sides]
-        conditions = Conditions(recordings=1, model_seconds=seconds[0][first], test_seconds=seconds[1][second])
+        models, tests = (np.array([(embedding.seconds, embedding.quality) for embedding in side]).T for side in sides)
+        # (2, recordings)
+        conditions = Conditions(1, models[0][first], tests[0][second], models[1][first], tests[1][second])
         scores["calibrated"] = verifier.calibration.llr(normalized, conditions), 0.0
     elif verifier is not None:
         scores["cosine"] = cosines, verifier.threshold

@@ -118,13 +118,13 @@ def weigh_by_quality(
 
     If the command ``rates`` trials, an encoder whose calibration uses the quality of recordings assesses it as well.
     """
+    net = None
     if quality is not None:
         net = load_model("QualityNet", quality[0], device, "--quality_model")
         encoder.weigh_by_quality(net)
-        return net
     if rates and encoder.calibration is not None and encoder.calibration.uses_quality:
-        encoder.assess_quality(load_model("QualityNet", None, device))
-    return None
+        encoder.assess_quality(net if quality == (None,) else load_model("QualityNet", None, device))
+    return net
 
 
 def progress(results: Iterable, description: str, total: int) -> Iterable:

@@ -104,7 +104,10 @@ class WaveformAugmenter(nn.Module):
 
 
 def batch_features(
-    batch: SpeakerBatch, features: nn.Module, augment: nn.Module | None = None, augment_feats: nn.Module | None = None
+    batch: SpeakerBatch,
+    features: nn.Module,
+    augment: WaveformAugmenter | VoiceSpeed | None = None,
+    augment_feats: nn.Module | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """The features of a batch of partial utterances, augmented, and the d-vectors of a teacher if it has some.
 
@@ -114,8 +117,7 @@ def batch_features(
         With ``wavs`` (speakers * utterances, samples) as floats.
     features : nn.Module
         Waveforms to features.
-    augment : nn.Module, optional
-        :class:`WaveformAugmenter` or :class:`VoiceSpeed`.
+    augment : WaveformAugmenter or VoiceSpeed, optional
     augment_feats : nn.Module, optional
         :class:`FeatureAugmenter`.
 

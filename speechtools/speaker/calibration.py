@@ -1,8 +1,8 @@
 """Calibration: from scores to log-likelihood ratios and probabilities.
 
 A log-likelihood ratio (LLR) says how much likelier a score is if both sides are of one speaker than if they are not. It
-is a linear function of the score and of what is known of both sides: how many recordings a voice was enrolled from, how
-much speech there is, and optionally its quality, which also changes the slope, since scores of bad recordings say less.
+is a linear function of the score. What is known of both sides shifts it and changes its slope: how many recordings a
+voice was enrolled from, how much speech it has, and optionally its quality. Scores of short or bad recordings say less.
 Logistic regression fits it, with both kinds of trials weighted as if they were equally frequent, so that it does not
 depend on the share of target trials (Brümmer and du Preez, "Application-independent evaluation of speaker detection",
 2006).
@@ -267,7 +267,7 @@ def fit(
     targets : array-like
         (trials,) booleans.
     conditions : Conditions, optional
-        Those that are known are used, if they differ between the trials. Qualities also change the slope.
+        Those that are known are used, if they differ between the trials.
     scale : str
         Of the scores.
     weights : array-like, optional
@@ -306,8 +306,7 @@ def fit(
         low, high = np.quantile(values[known], [0.005, 0.995])
         terms[name] = Term(0.0, mean, float(low), float(high))
         columns[name] = terms[name].deviations(values)
-        if name.endswith("quality"):
-            columns[f"{name} gain"] = columns[name] * columns["score"]
+        columns[f"{name} gain"] = columns[name] * columns["score"]
     spreads = {name: float(np.sqrt(shares @ column**2)) for name, column in columns.items()}
     names = [name for name in columns if spreads[name] > 1e-9]
     matrix = np.stack([columns[name] / spreads[name] for name in names] + [np.ones(len(scores))], axis=1)

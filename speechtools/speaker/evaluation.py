@@ -17,6 +17,7 @@ from speechtools.speaker import plots
 from speechtools.speaker.calibration import Conditions
 from speechtools.speaker.store import SpeakerStore
 from speechtools.speaker.trials import Trials, make_pairs, make_trials, read_trials
+from speechtools.speaker.weighing import QualityModel, speech_quality
 
 if TYPE_CHECKING:
     from speechtools.speaker.inference import SpeakerEncoder
@@ -145,7 +146,10 @@ def with_reference(result: SpeakerResult, untrained: SpeakerResult | None = None
 
 
 def with_calibration(
-    results: Mapping[str, SpeakerResult], encoder: "SpeakerEncoder", stores: Mapping[str, SpeakerStore]
+    results: Mapping[str, SpeakerResult],
+    encoder: "SpeakerEncoder",
+    stores: Mapping[str, SpeakerStore],
+    quality: QualityModel | None = None,
 ) -> dict[str, SpeakerResult]:
     """Results with the metrics of log-likelihood ratios, if the encoder is calibrated.
 
@@ -160,14 +164,21 @@ def with_calibration(
         The one that the d-vectors are of.
     stores : mapping of SpeakerStore
         The stores that the results are of.
+    quality : QualityModel, optional
+        Scores the quality of both sides, if the calibration uses it.
     """
     if encoder.calibration is None:
         return dict(results)
-    return {name: _calibrated(result, encoder, stores[name]) for name, result in results.items()}
+    return {name: _calibrated(result, encoder, stores[name], quality) for name, result in results.items()}
 
 
-def _calibrated(result: SpeakerResult, encoder: "SpeakerEncoder", store: SpeakerStore) -> SpeakerResult:
+def _calibrated(
+    result: SpeakerResult, encoder: "SpeakerEncoder", store: SpeakerStore, quality: QualityModel | None
+) -> SpeakerResult:
     seconds = store.num_samples / encoder.sample_rate
+    qualities = np.full(len(store), np.nan)
+    if quality is not None:
+        qualities = np.array([speech_quality(quality, store.read(u), encoder.sample_rate) for u in range(len(store))])
     # (utterances,)
     trials = result.trial_set.trials
     scores = trials.scores(result.dvectors, result.trial_set.utt_ids, encoder.normalization)
@@ -175,6 +186,8 @@ def _calibrated(result: SpeakerResult, encoder: "SpeakerEncoder", store: Speaker
         recordings=np.array([len(members) for members in trials.enrolments])[trials.models],
         model_seconds=np.array([seconds[members].sum() for members in trials.enrolments])[trials.models],
         test_seconds=seconds[trials.tests],
+        model_quality=np.array([qualities[members].mean() for members in trials.enrolments])[trials.models],
+        test_quality=qualities[trials.tests],
     )
     ratios = encoder.calibration.llr(scores, conditions)  # type: ignore[union-attr]
     targets, nontargets = ratios[trials.targets], ratios[~trials.targets]

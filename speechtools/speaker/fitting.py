@@ -18,7 +18,7 @@ from speechtools.speaker.data import degradation_noises
 from speechtools.speaker.dvectors import cosine_scores, unit
 from speechtools.speaker.inference import SpeakerEncoder
 from speechtools.speaker.store import SpeakerStore
-from speechtools.speaker.weighing import QualityModel
+from speechtools.speaker.weighing import QualityModel, speech_quality
 
 logger = logging.getLogger(__name__)
 
@@ -252,7 +252,8 @@ def _trials_of_source(
     if not len(targets) or not len(nontargets):
         return None
     nontargets = np.sort(rng.permutation(nontargets)[:MAX_NONTARGETS])
-    model, test = np.divmod(np.concatenate([targets, nontargets]), len(utterance_of))
+    kinds = [np.divmod(kind, len(utterance_of)) for kind in (targets, nontargets)]
+    model, test = np.concatenate(kinds, axis=1)
     recordings, seconds, qualities = np.array(facts).T
     return _CalibrationTrials(
         scores=scores[model, test],
@@ -266,8 +267,20 @@ def _trials_of_source(
         ),
         first=of_models[model],
         second=speakers[utterance_of][test],
-        weights=np.repeat([1 / len(targets), 1 / len(nontargets)], [len(targets), len(nontargets)]),
+        weights=np.concatenate([_weights(recordings[m], of_models[m], speakers[utterance_of][t]) for m, t in kinds]),
     )
+
+
+def _weights(recordings: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Weights (trials,) of trials of one kind: each number of recordings counts the same, in it each pair of speakers.
+
+    Otherwise, the number would say something about the share of targets, since few speakers have many recordings.
+    """
+    places, sizes = np.unique([recordings, first, second], axis=1, return_inverse=True, return_counts=True)[1:]
+    weights = 1 / sizes[places.ravel()]
+    numbers = np.unique(recordings, return_inverse=True)[1]
+    totals = np.bincount(numbers, weights)
+    return weights / totals[numbers] / len(totals)
 
 
 def _cut(wav: Tensor, sample_rate: int, rng: np.random.Generator) -> Tensor:
@@ -283,8 +296,7 @@ def _cut(wav: Tensor, sample_rate: int, rng: np.random.Generator) -> Tensor:
 def _version(encoder: SpeakerEncoder, wavs: list[Tensor], quality: QualityModel | None) -> _Versions:
     scores = np.full(len(wavs), np.nan)
     if quality is not None:
-        reports = (quality.assess_file(wav, sample_rate=encoder.sample_rate) for wav in wavs)
-        scores = np.array([float(np.mean(report.frame_scores)) for report in reports])
+        scores = np.array([speech_quality(quality, wav, encoder.sample_rate) for wav in wavs])
     return _Versions(_embed(encoder, wavs), np.array([len(wav) / encoder.sample_rate for wav in wavs]), scores)
 
 

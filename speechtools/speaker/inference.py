@@ -4,7 +4,7 @@ A recording becomes a d-vector as in the GE2E paper (section 3.2): voice activit
 encoder, L2 normalisation, mean.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.speaker import dvectors
 from speechtools.speaker.encoders import LSTMP, folded
 from speechtools.speaker.scoring import Scoring
-from speechtools.speaker.weighing import QualityModel, QualityWeights
+from speechtools.speaker.weighing import QualityModel, QualityWeights, speech_quality
 from speechtools.speaker.windows import Embedded, Speech, WindowDVectors, weighed
 
 #: The bundled model; its README describes its training and its limits.
@@ -171,9 +171,10 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         self._weighing = None if model is None else QualityWeights(model, limit, spread)
 
     def assess_quality(self, model: QualityModel | None) -> None:
-        """Score the quality of every recording from now on, for a calibration that uses it; None: no longer.
+        """Score the speech of every recording from now on, for a calibration that uses quality; None: no longer.
 
-        The d-vectors stay as they are. With :meth:`weigh_by_quality`, the scores are those of its model.
+        The score is the mean over the frames of the speech alone, without pauses, as in the stores that calibrations
+        are fitted to. The d-vectors stay as they are.
 
         Raises
         ------
@@ -243,7 +244,20 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix"
     ) -> WindowDVectors:
         """Embed the sliding windows of a recording, as :meth:`encode_file` does."""
-        return self._embed_recording(path, sample_rate, channel)[0]
+        source = open_source(path, self.sample_rate, sample_rate, channel)
+        samples = read_short(source, self.sample_rate, self.CHUNK_SECONDS)
+        if samples is not None:
+            wav = torch.from_numpy(samples)
+            return self._embed_windows([wav], source.name, wav)
+        if self.segment is not None:
+            raise AudioError(
+                f"{source.name} lasts more than {self.CHUNK_SECONDS:g} s, in which this model looks for a keyword of "
+                f"{self.segment.num_samples / self.sample_rate} s. Cut the recording."
+            )
+        mean = np.float32(offset(source, self.sample_rate))
+        parts = chunks(source, self.sample_rate, round(self.CHUNK_SECONDS * self.sample_rate))
+        wavs = (torch.from_numpy(part.samples - mean) for part in parts)
+        return self._embed_windows(wavs, source.name, source)
 
     def encode_file(self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix") -> Tensor:
         """Embed a recording of any sample rate, number of channels, format and length: (embedding_size,).
@@ -302,7 +316,7 @@ class SpeakerEncoder(Scoring, PretrainedModel):
             return self._speech(torch.from_numpy(samples), source.name)
 
         def embed_long(source: AudioSource) -> Embedded:
-            return self._embed_recording(source)[0].embedded()
+            return self.encode_file_windows(source).embedded()
 
         return map_recordings(
             paths,
@@ -315,25 +329,6 @@ class SpeakerEncoder(Scoring, PretrainedModel):
             samples_rate=sample_rate,
             channel=channel,
         )
-
-    def _embed_recording(
-        self, recording: Recording, sample_rate: float | None = None, channel: Channel = "mix"
-    ) -> tuple[WindowDVectors, float]:
-        """Embed the windows of a recording; also returns its seconds of speech."""
-        source = open_source(recording, self.sample_rate, sample_rate, channel)
-        samples = read_short(source, self.sample_rate, self.CHUNK_SECONDS)
-        if samples is not None:
-            wav = torch.from_numpy(samples)
-            return self._embed_windows([wav], source.name, lambda: self._assess(wav))
-        if self.segment is not None:
-            raise AudioError(
-                f"{source.name} lasts more than {self.CHUNK_SECONDS:g} s, in which this model looks for a keyword of "
-                f"{self.segment.num_samples / self.sample_rate} s. Cut the recording."
-            )
-        mean = np.float32(offset(source, self.sample_rate))
-        parts = chunks(source, self.sample_rate, round(self.CHUNK_SECONDS * self.sample_rate))
-        wavs = (torch.from_numpy(part.samples - mean) for part in parts)
-        return self._embed_windows(wavs, source.name, lambda: self._assess(source))
 
     @torch.no_grad()
     def _embed(self, speech: list[Speech]) -> list[Embedded]:
@@ -350,17 +345,13 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         return [self._to_signal(group) for group in windows]
 
     @torch.no_grad()
-    def _embed_windows(
-        self, wavs: Iterable[Tensor], name: str, assess: Callable[[], Any]
-    ) -> tuple[WindowDVectors, float]:
-        """Embed the windows of a recording's consecutive chunks; also returns its seconds of speech.
-
-        If windows are weighed, ``assess`` returns the quality of the whole recording.
-        """
+    def _embed_windows(self, wavs: Iterable[Tensor], name: str, recording: Recording) -> WindowDVectors:
+        """Embed the windows of a recording's consecutive chunks; windows are weighed by its quality as a whole."""
         windows: list[Tensor] = []
         times: list[np.ndarray] = []
         frame_times: list[np.ndarray] = []
         seconds: list[float] = []
+        qualities: list[float] = []
         offset = 0
         error: AudioError | None = None
         for wav in wavs:
@@ -374,24 +365,18 @@ class SpeakerEncoder(Scoring, PretrainedModel):
                 times.append((self._window_samples(positions, starts, len(feats)) + offset) / self.sample_rate)
                 frame_times.append(self._frame_times(positions + offset, len(feats)))
                 seconds.append(len(positions) / self.sample_rate)
+                if self._quality_model is not None:
+                    qualities.append(speech_quality(self._quality_model, wav[positions], self.sample_rate))
             offset += len(wav)
         if error and not windows:
             raise error
-        margins = usable = quality = None
-        if self._weighing is not None or self._quality_model is not None:
-            report = assess()
-            quality = float(np.mean(report.frame_scores))
+        margins = usable = None
         if self._weighing is not None:
+            report = self._weighing.model.assess_file(recording, sample_rate=self.sample_rate)
             hops = self.window_frames, self.window_hop_frames
             margins, usable = self._weighing.of_windows(report, frame_times, seconds, *hops)
-        of_windows = torch.cat(windows), np.concatenate(times)
-        return WindowDVectors(*of_windows, margins, usable, sum(seconds), quality), sum(seconds)
-
-    def _assess(self, recording: Recording) -> Any:
-        """The quality of a recording, or of samples at the model's rate."""
-        model = self._quality_model if self._weighing is None else self._weighing.model
-        assert model is not None
-        return model.assess_file(recording, sample_rate=self.sample_rate)
+        quality = float(np.average(qualities, weights=seconds)) if qualities else None
+        return WindowDVectors(torch.cat(windows), np.concatenate(times), margins, usable, sum(seconds), quality)
 
     def _frame_times(self, positions: np.ndarray, num_frames: int) -> np.ndarray:
         """Middles (frames,) of frames in seconds; ``positions`` are those of the samples of speech."""
@@ -407,16 +392,17 @@ class SpeakerEncoder(Scoring, PretrainedModel):
 
     @torch.no_grad()
     def _speech(self, wav: Tensor, name: str) -> Speech:
-        """The speech of a waveform (samples,), with the margins of its windows if they are weighed."""
+        """The speech of a waveform (samples,), with the margins of its windows and its quality if they are needed."""
         feats, positions = self._speech_feats(wav, name)
         seconds = len(positions) / self.sample_rate
-        if self._weighing is None and self._quality_model is None:
-            return Speech(feats, seconds)
-        report, margins, usable = self._assess(wav), None, None
+        margins = usable = quality = None
         if self._weighing is not None:
+            report = self._weighing.model.assess_file(wav, sample_rate=self.sample_rate)
             times, hops = self._frame_times(positions, len(feats)), (self.window_frames, self.window_hop_frames)
             margins, usable = self._weighing.of_windows(report, [times], [seconds], *hops)
-        return Speech(feats, seconds, margins, usable, float(np.mean(report.frame_scores)))
+        if self._quality_model is not None:
+            quality = speech_quality(self._quality_model, wav[positions], self.sample_rate)
+        return Speech(feats, seconds, margins, usable, quality)
 
     @torch.no_grad()
     def _speech_feats(self, wav: Tensor, name: str) -> tuple[Tensor, np.ndarray]:

@@ -141,19 +141,16 @@ class SpeakerVerification(SpeakerEncoder):
                 f"No recordings to enroll {printable(name)!r} from. Pass at least one, better three or more."
             )
         embedded: list[WindowDVectors] = []
-        speech_seconds = 0.0
         for path in paths:
             try:
-                windows, seconds = self._embed_recording(path, sample_rate, channel)
+                embedded.append(self.encode_file_windows(path, sample_rate=sample_rate, channel=channel))
             except AudioError as error:
                 if errors is None:
                     raise
                 errors.append(error)
-                continue
-            embedded.append(windows)
-            speech_seconds += seconds
         if not embedded:
             raise AudioError(f"None of the {len(paths)} recordings of {printable(name)!r} can be used.")
+        speech_seconds = sum(windows.seconds for windows in embedded)
         if self.segment is None and speech_seconds < self.MIN_ENROLMENT_SECONDS:
             raise AudioError(
                 f"The {len(embedded)} recordings of {printable(name)!r} contain {speech_seconds:.2f} s of speech "

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
 from speechtools.audio.sources import Channel, Recording
 from speechtools.core.checks import check_number
@@ -176,6 +177,14 @@ class QualityWeights:
                 "limit=… and spread=… in Python."
             )
         return LIMIT if self.limit is None else self.limit, SPREAD if self.spread is None else self.spread
+
+
+def speech_quality(model: QualityModel, speech: Tensor | np.ndarray, sample_rate: int) -> float:
+    """The quality of speech (samples,) without pauses: the mean score of its frames.
+
+    It is lower than that of the recording: cuts and missing pauses count, too.
+    """
+    return float(np.mean(model.assess_file(speech, sample_rate=sample_rate).frame_scores))
 
 
 def window_margins(margins: np.ndarray, starts: Sequence[int], window_frames: int) -> np.ndarray:

@@ -31,7 +31,7 @@ class WindowDVectors:
     seconds : float
         Speech in the recording.
     quality : float, optional
-        The mean score of its frames. None without ``weigh_by_quality``.
+        The mean score of its speech. None without ``assess_quality``.
     """
 
     dvectors: Tensor
@@ -69,7 +69,7 @@ class Speech:
     usable : Usable, optional
         How much of it is usable, if its windows are weighed.
     quality : float, optional
-        The mean score of the frames of the waveform, if its windows are weighed.
+        Its mean score, if it is assessed.
     """
 
     feats: Tensor
@@ -94,7 +94,7 @@ class Embedded(NamedTuple):
     seconds : float
         Speech in the recording.
     quality : float or None
-        Its score of quality, if it was assessed.
+        The mean score of its speech, if it is assessed.
     """
 
     dvector: Tensor

@@ -51,18 +51,21 @@ def test_the_fit_is_the_minimum_of_its_cost():
     scores, answers, conditions = trials(60, 90, seed=2)
     logs = np.log(conditions.recordings)
 
-    def cost(values):
-        ratios = values[0] * scores + values[1] * (logs - logs.mean()) + values[2]
-        smoothed = np.where(answers, 61 / 62, 1 / 92)
-        losses = np.logaddexp(0, ratios) - smoothed * ratios
-        means = [logs[answers].mean(), logs[~answers].mean()]
-        spread = np.sqrt(np.mean([((logs[side] - np.mean(means)) ** 2).mean() for side in (answers, ~answers)]))
-        return (losses[answers].mean() + losses[~answers].mean()) / 2 + (values[1] * spread) ** 2 / (4 * 60)
+    smoothed, shares = np.where(answers, 61 / 62, 1 / 92), np.where(answers, 1 / 120, 1 / 180)
+    centred, deviations = scores - shares @ scores, logs - shares @ logs
+    spreads = np.sqrt([shares @ deviations**2, shares @ (deviations * centred) ** 2])
 
-    expected = minimize(cost, [1.0, 0.0, 0.0], method="BFGS", options={"gtol": 1e-9}).x
+    def cost(values):
+        slope, offset, *of_term = values
+        ratios = offset + slope * centred + (of_term[0] + of_term[1] * centred) * deviations
+        return shares @ (np.logaddexp(0, ratios) - smoothed * ratios) + ((spreads * of_term) ** 2).sum() / (4 * 60)
+
+    expected = minimize(cost, [1.0, 0.0, 0.0, 0.0], method="BFGS", options={"gtol": 1e-9}).x
     fitted = calibration.fit(scores, answers, conditions)
+    term = fitted.terms["recordings"]
     assert fitted.slope == pytest.approx(expected[0], rel=1e-4)
-    assert fitted.terms["recordings"].weight == pytest.approx(expected[1], rel=1e-3)
+    assert fitted.offset + fitted.slope * fitted.centre == pytest.approx(expected[1], abs=1e-4)
+    assert (term.weight, term.gain) == pytest.approx(expected[2:], rel=1e-3)
 
 
 def trials_of_quality(targets, nontargets, seed=0):

@@ -83,6 +83,12 @@ def test_scores_are_normalised_and_calibrated(verifier, stores):
     assert first.slope != verifier.calibration.slope
 
 
+def test_numbers_of_recordings_and_speakers_count_the_same():
+    recordings, first, second = np.array([[1, 1, 1, 1, 2, 2], [0, 0, 0, 1, 0, 1], [0, 0, 0, 1, 1, 2]])
+    weights = fitting._weights(recordings, first, second)
+    np.testing.assert_allclose(weights, [1 / 12, 1 / 12, 1 / 12, 1 / 4, 1 / 4, 1 / 4])
+
+
 def test_degradations_and_quality_are_used(verifier, stores):
     heard = []
 
@@ -125,6 +131,22 @@ def test_a_result_has_the_metrics_of_the_calibration(verifier, stores):
     assert result.metrics["cllr"] == pytest.approx(metrics.cllr(ratios[trials.targets], ratios[~trials.targets]))
     assert result.metrics["misses"] == pytest.approx((ratios[trials.targets] < 0).mean())
     assert result.metrics["calibrated_min_cllr"] <= result.metrics["cllr"]
+
+
+def test_a_result_has_the_metrics_of_a_calibration_with_quality(verifier, stores):
+    store = stores["a"]["valid"]
+    trial_set = evaluation.trials_of(store, num_enrolment=2)
+    scores = trial_set.trials.scores(dvectors := np.random.default_rng(0).normal(size=(len(store), SIZE)))
+    plain = evaluation.evaluate(dvectors, trial_set)
+    terms = {name: calibration.Term(2.0, 1.0, 0.0, 9.0) for name in ("model_quality", "test_quality")}
+    verifier.set_calibration(calibration.Calibration(1.0, 0.0, terms=terms))
+    model = SimpleNamespace(assess_file=lambda wav, sample_rate: SimpleNamespace(frame_scores=len(wav) / sample_rate))
+    seconds, trials = store.num_samples / 16000, trial_set.trials
+    enrolled = np.array([seconds[members].mean() for members in trials.enrolments])[trials.models]
+    for quality, shift in ((model, 2 * (enrolled - 1) + 2 * (seconds[trials.tests] - 1)), (None, 0.0)):
+        ratios = scores + shift
+        result = evaluation.with_calibration({"a": plain}, verifier, {"a": store}, quality)["a"]
+        assert result.metrics["cllr"] == pytest.approx(metrics.cllr(ratios[trials.targets], ratios[~trials.targets]))
 
 
 # ------------------------------------------------------------------------------------------------------ own recordings

@@ -85,7 +85,7 @@ def test_quality_counts_if_it_is_assessed(tmp_path, recordings):
     heard = []
 
     def assess(recording, sample_rate):
-        heard.append(sample_rate)
+        heard.append(len(recording) / sample_rate)
         return SimpleNamespace(frame_scores=np.array([3.0, 4.0]) if len(heard) % 2 else np.array([1.0]))
 
     assert verifier.calibration.uses_quality and not Calibration(1.0, 0.0).uses_quality
@@ -93,13 +93,15 @@ def test_quality_counts_if_it_is_assessed(tmp_path, recordings):
     assert plain.llr == pytest.approx(8 * plain.score - 4, abs=1e-5)
     verifier.assess_quality(SimpleNamespace(assess_file=assess))
     verdict = verifier.verify_files(*recordings[:2])
-    assert verdict.score == pytest.approx(plain.score, abs=1e-6) and heard == [RATE] * 2 and verdict.usable is None
+    assert verdict.score == pytest.approx(plain.score, abs=1e-6) and verdict.usable is None
     assert verdict.llr == pytest.approx(plain.llr + 1.5 * (3.5 - 2) - 3.0 * (1.0 - 2), abs=1e-5)
     assert verdict.threshold == pytest.approx(plain.threshold - (1.5 * 1.5 + 3.0) / 8, abs=1e-5)
     verifier.enroll("anna", recordings[0])  # whose quality is not stored
     assert verifier.verify("anna", recordings[1]).llr == pytest.approx(plain.llr + 3.0, abs=1e-5)
+    del heard[:]
     ((_, embedded), (_, other)) = verifier.embed_files(recordings[:2])
     assert {embedded.quality, other.quality} == {3.5, 1.0}
+    assert sorted(heard) == sorted([embedded.seconds, other.seconds])  # of the speech alone
     verifier.assess_quality(None)
     assert verifier.verify_files(*recordings[:2]).llr == pytest.approx(plain.llr)
     with pytest.raises(ConfigError, match="does not score recordings"):

@@ -53,7 +53,7 @@ def test_a_search_without_voices_or_with_invalid_options_is_refused(verifier, re
 
 def test_details_of_voices_are_stored(verifier, recordings, tmp_path):
     verifier.enroll("anna", recordings[:3])
-    seconds = sum(verifier._embed_recording(path)[1] for path in recordings[:3])
+    seconds = sum(verifier.encode_file_windows(path).seconds for path in recordings[:3])
     path = tmp_path / "voices.npz"
     verifier.save_voices(path)
     stored = read_voices(path, verifier.model_id).find("anna")

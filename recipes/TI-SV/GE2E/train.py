@@ -135,5 +135,5 @@ if __name__ == "__main__":
             quality = QualityNet.from_hparams(hparams["quality"]) if hparams["quality"] else None
             verifier.facts["calibration"] = hparams["fit_scoring"](verifier, stores, quality=quality)
             verifier.save(pretrained)
-            results = evaluation.with_calibration(results, verifier, tested["test"])
+            results = evaluation.with_calibration(results, verifier, tested["test"], quality)
         evaluation.report(hparams["output_folder"], results, facts, untrained)
