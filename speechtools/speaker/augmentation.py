@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -48,6 +49,8 @@ class VoiceSpeed(nn.Module):
 
     Attributes
     ----------
+    voices : Tensor
+        (speakers,): the number of the speed of each speaker of the last batch, among the distinct ones in order.
     unchanged : Tensor
         (speakers,): whether a speaker of the last batch kept their own speed.
 
@@ -62,25 +65,34 @@ class VoiceSpeed(nn.Module):
         if not speeds or min(speeds) < 50 or max(speeds) > 200:
             raise ConfigError(f"speeds={list(speeds)} must be percents between 50 and 200.")
         self.fastest = max(speeds)
-        self.speeds = torch.tensor(list(speeds))
-        self.changes = nn.ModuleList(SpeedPerturb(sample_rate, [speed]) for speed in speeds)
+        self.distinct = sorted(set(speeds))
+        self.drawn = torch.tensor([self.distinct.index(speed) for speed in speeds])
+        self.changes = nn.ModuleList(SpeedPerturb(sample_rate, [speed]) for speed in self.distinct)
+        self.voices = torch.zeros(0, dtype=torch.long)
         self.unchanged = torch.zeros(0, dtype=torch.bool)
+
+    @property
+    def num_voices(self) -> int:
+        """Voices that each speaker has."""
+        return len(self.distinct)
+
+    def change(self, wavs: Tensor, voice: int) -> Tensor:
+        """Change wavs (batch, samples) to the speed of a voice, and cut them: (batch, samples / fastest speed)."""
+        # Waveforms are resampled in their own precision, whatever that of the training.
+        with torch.autocast(wavs.device.type, enabled=False):
+            return self.changes[voice](wavs)[:, : wavs.shape[1] * 100 // self.fastest]
 
     def forward(self, wavs: Tensor, num_utterances: int) -> Tensor:
         """Change the speed of wavs (batch, samples), with ``num_utterances`` of each speaker in turn."""
-        samples = wavs.shape[1] * 100 // self.fastest
         by_speaker = wavs.view(-1, num_utterances, wavs.shape[1])
         # (speakers, utterances, samples)
-        output = by_speaker[:, :, :samples].clone()
-        numbers = torch.randint(len(self.changes), (len(by_speaker),))
-        self.unchanged = self.speeds[numbers] == 100
-        for number, change in enumerate(self.changes):
-            rows = torch.nonzero(numbers == number).flatten().to(wavs.device)
-            if len(rows):
-                # Waveforms are resampled in their own precision, whatever that of the training.
-                with torch.autocast(wavs.device.type, enabled=False):
-                    at_speed = change(by_speaker[rows].flatten(0, 1))[:, :samples]
-                output[rows] = at_speed.view(len(rows), num_utterances, samples)
+        output = by_speaker[:, :, : wavs.shape[1] * 100 // self.fastest].clone()
+        self.voices = self.drawn[torch.randint(len(self.drawn), (len(by_speaker),))]
+        self.unchanged = torch.tensor(self.distinct)[self.voices] == 100
+        for voice in self.voices.unique().tolist():
+            rows = torch.nonzero(self.voices == voice).flatten().to(wavs.device)
+            changed = self.change(by_speaker[rows].flatten(0, 1), voice)
+            output[rows] = changed.view(len(rows), num_utterances, -1)
         return output.flatten(0, 1)
 
 
@@ -91,11 +103,6 @@ class WaveformAugmenter(nn.Module):
         super().__init__()
         self.voice_speed, self.others = voice_speed, others
 
-    @property
-    def unchanged(self) -> Tensor | None:
-        """Whether each speaker (speakers,) of the last batch kept their own speed; None if all did."""
-        return None if self.voice_speed is None else self.voice_speed.unchanged
-
     def forward(self, wavs: Tensor, num_utterances: int) -> Tensor:
         """Augment wavs (batch, samples), with ``num_utterances`` of each speaker in turn."""
         if self.voice_speed is not None:
@@ -103,13 +110,37 @@ class WaveformAugmenter(nn.Module):
         return self.others(wavs, torch.ones(len(wavs), device=wavs.device))[0]
 
 
+class Partials(NamedTuple):
+    """Augmented partial utterances of a batch, ready for the encoder.
+
+    Attributes
+    ----------
+    feats : Tensor
+        (speakers * utterances, time, size)
+    targets : Tensor or None
+        d-vectors of a teacher (speakers * utterances, teacher size): 0 where the voice was changed, since the teacher
+        heard another one.
+    voices : Tensor or None
+        Number of the voice of each speaker (speakers,); None if voices are not changed.
+    """
+
+    feats: Tensor
+    targets: Tensor | None
+    voices: Tensor | None
+
+
+def voice_speed(augment: WaveformAugmenter | VoiceSpeed | None) -> VoiceSpeed | None:
+    """What changes the voices in an augmenter of waveforms, if it does."""
+    return augment.voice_speed if isinstance(augment, WaveformAugmenter) else augment
+
+
 def batch_features(
     batch: SpeakerBatch,
     features: nn.Module,
     augment: WaveformAugmenter | VoiceSpeed | None = None,
     augment_feats: nn.Module | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    """The features of a batch of partial utterances, augmented, and the d-vectors of a teacher if it has some.
+) -> Partials:
+    """Augment a batch of partial utterances, and compute its features.
 
     Parameters
     ----------
@@ -120,23 +151,19 @@ def batch_features(
     augment : WaveformAugmenter or VoiceSpeed, optional
     augment_feats : nn.Module, optional
         :class:`FeatureAugmenter`.
-
-    Returns
-    -------
-    feats : Tensor
-        (speakers * utterances, time, size)
-    targets : Tensor or None
-        (speakers * utterances, teacher size): 0 where the voice was changed, since the teacher heard another one.
     """
     wavs, targets, num_utterances = batch.wavs, batch.targets, len(batch.wavs) // len(batch.speakers)
     if augment is not None:
         wavs = augment(wavs, num_utterances)
-        if targets is not None and augment.unchanged is not None:
-            heard = augment.unchanged.to(targets).repeat_interleave(num_utterances)
-            # (speakers * utterances,)
-            targets = targets * heard.unsqueeze(1)
+    speed = voice_speed(augment)
+    if speed is not None and targets is not None:
+        heard = speed.unchanged.to(targets).repeat_interleave(num_utterances)
+        # (speakers * utterances,)
+        targets = targets * heard.unsqueeze(1)
     feats = features(wavs)
-    return feats if augment_feats is None else augment_feats(feats), targets
+    return Partials(
+        feats if augment_feats is None else augment_feats(feats), targets, None if speed is None else speed.voices
+    )
 
 
 class FeatureAugmenter(nn.Module):

@@ -8,7 +8,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -161,6 +161,7 @@ class MixedReader(Dataset):
                 both = f"{len(shared)} speakers of the sources {one.name} and {other.name}"
                 logger.warning("%s have the same names, such as %s, and count as different people.", both, shared[0])
         store = JoinedStore(pooled)
+        self.sources = [replace(pooled[0], name="mixed", store=store, num_speakers=num_speakers)]
         self.batches = _batches(store.manifest, store, pooled[0], num_speakers, seed, rank, world_size)
 
     def __getitem__(self, step: int) -> SourceBatches:

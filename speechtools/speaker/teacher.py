@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
 from speechtools.core.files import disk_errors, fingerprint, write_aside
 from speechtools.speaker.inference import SpeakerEncoder
@@ -85,6 +86,31 @@ def add_targets(teacher: SpeakerEncoder, store: SpeakerStore) -> None:
     store.targets = np.load(path)
 
 
+def training_targets(store: SpeakerStore, speaker_share: float = 0.0) -> np.ndarray:
+    """The targets (utterances, size) of a store for the training: centred, and drawn to the means of their speakers.
+
+    Parameters
+    ----------
+    store : SpeakerStore
+        With the ``targets`` that :func:`add_targets` set.
+    speaker_share : float
+        Share of the mean of a speaker in the targets of their utterances, in [0, 1].
+
+    Raises
+    ------
+    ConfigError
+        The share is out of range.
+    """
+    check_number("teacher_speaker_share", speaker_share, 0, 1)
+    targets = centred(np.asarray(store.targets))
+    if not speaker_share:
+        return targets
+    counts = np.diff(store.first)
+    speakers = np.repeat(np.arange(len(counts)), counts)
+    # (utterances,)
+    return _unit((1 - speaker_share) * targets + speaker_share * _speaker_means(targets, speakers)[speakers])
+
+
 def centred(targets: np.ndarray) -> np.ndarray:
     """Subtract the mean of d-vectors (utterances, size), and scale them to length 1.
 
@@ -94,8 +120,18 @@ def centred(targets: np.ndarray) -> np.ndarray:
     >>> centred(np.array([[1.0, 0.0], [1.0, 2.0]], np.float32)).tolist()
     [[0.0, -1.0], [0.0, 1.0]]
     """
-    centred_targets = targets - targets.mean(axis=0)
-    return centred_targets / np.maximum(np.linalg.norm(centred_targets, axis=1, keepdims=True), 1e-12)
+    return _unit(targets - targets.mean(axis=0))
+
+
+def _speaker_means(targets: np.ndarray, speakers: np.ndarray) -> np.ndarray:
+    """Means (speakers, size), of length 1, of targets (utterances, size) with the numbers of their speakers."""
+    sums = np.zeros((speakers.max() + 1, targets.shape[1]), targets.dtype)
+    np.add.at(sums, speakers, targets)
+    return _unit(sums)
+
+
+def _unit(targets: np.ndarray) -> np.ndarray:
+    return targets / np.maximum(np.linalg.norm(targets, axis=1, keepdims=True), 1e-12)
 
 
 @torch.no_grad()

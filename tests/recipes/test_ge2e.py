@@ -131,7 +131,8 @@ def test_training_goes_on_from_a_converted_model(run, tmp_path):
         tiny = ("--proj_size=6", "--num_layers=3", "--average_decay=0", "--number_of_epochs=1", "--lr=0.00001")
         return SPEAKER.train(tmp_path / folder, run[1], *tiny, *options, yaml="hparams/converted.yaml", **how)
 
-    output = runs.succeeded(train("run", f"--start_from={start}", "--hidden_size=8", after=print_change))
+    proxies = ("--proxy_weight=0.1", "--augmentation=True")
+    output = runs.succeeded(train("run", f"--start_from={start}", "--hidden_size=8", *proxies, after=print_change))
     (change,) = (float(line.split()[1]) for line in output.splitlines() if line.startswith("change "))
     assert 0 < change < 1e-3  # a few steps of Adam
     trained = SpeakerVerification.from_hparams(tmp_path / "run" / "pretrained", run_opts={"device": "cpu"})
@@ -153,6 +154,8 @@ def test_many_corpora_train_with_a_teacher_and_degraded_copies(run, tmp_path):
     options = (
         f"--sources={sources}",
         f"--teacher={start}",
+        "--teacher_speaker_share=0.5",
+        "--proxy_weight=0.2",
         "--degradations=[clipping, loss]",
         "--hidden_size=8",
         "--proj_size=6",

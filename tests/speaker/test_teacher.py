@@ -1,5 +1,7 @@
 """The teacher: its targets, where they are kept, and its loss."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -64,3 +66,18 @@ def test_mistakes(folder):
         teacher.load_teacher(folder, 8000)
     with pytest.raises(Exception, match="/gone"):
         teacher.load_teacher("/gone", 16000)
+
+
+def test_targets_are_centred_and_drawn_to_the_means_of_their_speakers():
+    store = SimpleNamespace(first=np.array([0, 3, 5]), targets=np.random.default_rng(0).random((5, 4), np.float32))
+    speakers = [0, 0, 0, 1, 1]
+    none, half, whole = (teacher.training_targets(store, share) for share in (0.0, 0.5, 1.0))
+    assert none == pytest.approx(teacher.centred(store.targets))
+    assert np.linalg.norm(half, axis=1) == pytest.approx(np.ones(5), abs=1e-6)
+    means = np.stack([none[:3].sum(axis=0), none[3:].sum(axis=0)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    assert whole == pytest.approx(means[speakers], abs=1e-6)
+    sums = none + means[speakers]
+    assert half == pytest.approx(sums / np.linalg.norm(sums, axis=1, keepdims=True), abs=1e-6)
+    with pytest.raises(ConfigError, match="teacher_speaker_share: 1.5"):
+        teacher.training_targets(store, 1.5)

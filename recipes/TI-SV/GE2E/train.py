@@ -10,10 +10,11 @@ import speechtools
 from speechtools import training
 from speechtools.inference import QualityNet, SpeakerVerification
 from speechtools.speaker import dvectors, evaluation, teacher
-from speechtools.speaker.augmentation import batch_features
+from speechtools.speaker.augmentation import batch_features, voice_speed
 from speechtools.speaker.batches import StepSampler, WholeUtterances
 from speechtools.speaker.gathering import gather_dvectors
 from speechtools.speaker.multireader import embed_sources
+from speechtools.speaker.proxies import ProxyLoss
 from speechtools.speaker.sources import training_sources
 from speechtools.speaker.start import start_from
 
@@ -28,16 +29,15 @@ class SpeakerBrain(training.DVectorBrain):
     """Partial utterances -> log-mel features -> LSTM -> d-vectors -> Σ α_k L_k over the sources (equation 12)."""
 
     def compute_forward(self, batch, stage):
-        """Return the d-vectors: in training of each source with their targets, otherwise of whole utterances."""
+        """Return the d-vectors: in training of each source, with its partial utterances; otherwise of whole ones."""
         batch = batch.to(self.device)
         if stage != sb.Stage.TRAIN:
             return self.whole_utterances(batch)
         h = self.hparams
         with torch.no_grad():
             parts = [batch_features(part, self.modules.features, h.augment, h.augment_feats) for part in batch.parts]
-        feats, targets = zip(*parts, strict=True)
-        # for each source (speakers * utterances, frames, mels), and the teacher's (speakers * utterances, emb) or None
-        return embed_sources(self.modules.encoder, feats), targets
+        # for each source, features (speakers * utterances, frames, mels)
+        return embed_sources(self.modules.encoder, [part.feats for part in parts]), parts
 
     def whole_utterances(self, batch):
         """Return the mean of the d-vectors of sliding windows of each utterance (section 3.2)."""
@@ -52,13 +52,16 @@ class SpeakerBrain(training.DVectorBrain):
         if stage != sb.Stage.TRAIN:
             self.embedded.append(predictions.float().cpu())
             return torch.zeros(())  # the EER validates; unlike the loss, it does not depend on N and M
-        losses, teacher_weight = [], self.hparams.teacher_weight
-        for embedded, targets, part in zip(*predictions, batch.parts, strict=True):
-            by_speaker = embedded.view(len(part.speakers), -1, embedded.shape[1])
+        losses, h, modules = [], self.hparams, self.modules
+        for number, (embedded, part, source) in enumerate(zip(*predictions, batch.parts, strict=True)):
+            speakers = source.speakers.to(self.device)
+            by_speaker = embedded.view(len(speakers), -1, embedded.shape[1])
             # (speakers, utterances, emb); they are compared with the centroids of their own source, of all processes
-            loss = self.modules.loss(*gather_dvectors(by_speaker, part.speakers))
-            if targets is not None:
-                loss = loss + teacher_weight * self.modules.teacher_loss(embedded, targets)
+            loss = modules.loss(*gather_dvectors(by_speaker, speakers))
+            if part.targets is not None:
+                loss = loss + h.teacher_weight * modules.teacher_loss(embedded, part.targets)
+            if h.proxy_weight:
+                loss = loss + h.proxy_weight * modules.proxies(embedded, number, speakers, part.voices)
             losses.append(loss)
         return sum(weight * loss for weight, loss in zip(batch.weights, losses, strict=True))
 
@@ -86,7 +89,7 @@ if __name__ == "__main__":
     sources = training_sources(hparams["sources"], stores, features, *frames, hparams["degraded_share"])
     if hparams["teacher"]:
         for source in sources:
-            source.store.targets = teacher.centred(source.store.targets)
+            source.store.targets = teacher.training_targets(source.store, hparams["teacher_speaker_share"])
     reader = speechtools.build(f"reader/{hparams['reader_name']}", sources=sources, seed=hparams["seed"], **ranks)
     steps = StepSampler(hparams["steps_per_epoch"])
     train_loader = training.make_loader(reader, num_workers=hparams["num_workers"], steps=steps)
@@ -97,6 +100,13 @@ if __name__ == "__main__":
         )
         for split, of_split in tested.items()
     }
+    speed, proxies = voice_speed(hparams["augment"]), None
+    if hparams["proxy_weight"]:
+        num_speakers = [len(source.store.speakers) for source in reader.sources]
+        voices = speed.num_voices if speed else 1
+        proxies = ProxyLoss(encoder.embedding_size, num_speakers, voices, **hparams["proxy_options"])
+        hparams["modules"]["proxies"] = proxies
+        hparams["checkpointer"].add_recoverable("proxies", proxies)
     if hasattr(hparams["loss"], "set_speakers"):
         hparams["loss"].set_speakers(len(stores[sources[0].name]["train"].speakers), encoder.embedding_size)
 
@@ -113,6 +123,8 @@ if __name__ == "__main__":
     }
     if hparams["start_from"]:
         start_from(hparams["start_from"], features, encoder, hparams["sample_rate"])
+        if proxies:
+            proxies.start_at_centroids(encoder, features, reader.sources, speed, hparams["sample_rate"])
         hparams["averaged"].module.load_state_dict(encoder.state_dict())
     hparams["averaged"].to(brain.device).eval()
     brain.fit(hparams["epoch_counter"], train_loader, whole["valid"])

@@ -32,7 +32,7 @@ class KeywordBrain(training.DVectorBrain):
         with torch.no_grad():
             h = self.hparams
             parts = [batch_features(part, self.modules.features, h.augment, h.augment_feats) for part in batch.parts]
-            feats = [part_feats for part_feats, _ in parts]
+            feats = [partials.feats for partials in parts]
         # for each source (speakers * utterances, frames, mels)
         embedded = embed_sources(self.modules.encoder, feats)
         return [
