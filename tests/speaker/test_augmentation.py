@@ -50,14 +50,14 @@ def test_a_changed_voice_has_no_target():
     torch.manual_seed(0)
     change, targets = augmentation.VoiceSpeed([90, 100]), torch.randn(30, 4)
     batch = SpeakerBatch(tones([500.0] * 30), torch.arange(10), targets)
-    feats, heard = augmentation.batch_features(batch, lambda wavs: wavs[:, :1000], change, lambda feats: -feats)
+    feats, heard, voices = augmentation.batch_features(batch, lambda wavs: wavs[:, :1000], change, torch.neg)
     own_speed = change.unchanged.repeat_interleave(3)
-    assert 0 < int(own_speed.sum()) < 30
+    assert 0 < int(own_speed.sum()) < 30 and torch.equal(voices, change.unchanged.long())
     assert torch.equal(heard[own_speed], targets[own_speed]) and not heard[~own_speed].any()
     assert torch.equal(feats[own_speed], -batch.wavs[own_speed, :1000]) and batch.targets is targets
-    feats, heard = augmentation.batch_features(batch, lambda wavs: wavs)
-    assert feats is batch.wavs and heard is targets
-    assert augmentation.batch_features(SpeakerBatch(batch.wavs, batch.speakers), lambda wavs: wavs)[1] is None
+    feats, heard, voices = augmentation.batch_features(batch, lambda wavs: wavs)
+    assert feats is batch.wavs and heard is targets and voices is None
+    assert augmentation.batch_features(SpeakerBatch(batch.wavs, batch.speakers), lambda wavs: wavs).targets is None
 
 
 def test_impossible_and_disabled_augmentation(tmp_path):
