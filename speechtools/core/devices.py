@@ -48,3 +48,26 @@ def check_device(device: object, option: str = "device") -> str:
             "GPU is used if there is one."
         ) from error
     return f"cuda:{torch.cuda.current_device()}" if parsed.type == "cuda" and parsed.index is None else name
+
+
+def check_precision(precision: str, device: object, option: str = "precision") -> None:
+    """Raise ConfigError if a device cannot train in bfloat16: a CPU without instructions for it.
+
+    Parameters
+    ----------
+    precision : str
+        As SpeechBrain names it; ``bf16`` is checked.
+    device : str or torch.device
+    option : str
+        Name of the option, for the message.
+
+    Examples
+    --------
+    >>> check_precision("fp32", "cpu")
+    """
+    on_cpu = torch.device(str(device)).type == "cpu"
+    if precision == "bf16" and on_cpu and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise ConfigError(
+            f"{option}=bf16 needs a CPU with instructions for bfloat16 (AVX512-BF16 or AMX), or a GPU; this one has "
+            "none. Leave the option out: the training then computes in float32."
+        )
