@@ -155,7 +155,7 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         limit : float, optional
             Speech of worse scores is not usable. Default: 1, on the scale ``raw_nb`` (raw PESQ).
         spread : float, optional
-            Difference of scores that divides a weight by e. Default: 1, on the scale ``raw_nb`` (raw PESQ).
+            Difference of scores that divides a weight by e. Default: 2, on the scale ``raw_nb`` (raw PESQ).
 
         Raises
         ------

@@ -18,7 +18,7 @@ from speechtools.core.errors import ConfigError
 from speechtools.speaker.dvectors import window_starts
 
 #: Defaults on the scale of the bundled Quality-Net, chosen by benchmarks/weighing.py.
-SCALE, LIMIT, SPREAD = "raw_nb", 1.0, 1.0
+SCALE, LIMIT, SPREAD = "raw_nb", 1.0, 2.0
 
 
 class QualityModel(Protocol):
@@ -78,7 +78,7 @@ class QualityWeights:
     limit : float, optional
         Speech of worse scores is not usable. Default: 1, on the scale ``raw_nb``.
     spread : float, optional
-        Difference of scores that divides a weight by e. Default: 1, on the scale ``raw_nb``.
+        Difference of scores that divides a weight by e. Default: 2, on the scale ``raw_nb``.
 
     Raises
     ------
