@@ -1,8 +1,38 @@
 """The results of verification and identification."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from speechtools.speaker.weighing import Usable
+
+
+class _Result(tuple):
+    """A tuple with attributes for what is known of its decision; what is not passed is None."""
+
+    threshold: float | None = None
+    llr: float | None = None
+    probability: float | None = None
+    usable: Usable | None = None
+
+    def __new__(
+        cls,
+        *values: Any,
+        threshold: float | None = None,
+        llr: float | None = None,
+        probability: float | None = None,
+        usable: Usable | None = None,
+        **named: Any,
+    ) -> Any:
+        """Return the tuple of ``values`` and ``named`` ones."""
+        result: Any = super().__new__(cls, *values, **named)
+        result.threshold, result.llr, result.probability, result.usable = threshold, llr, probability, usable
+        return result
+
+    def __repr__(self) -> str:
+        fields = ((key, getattr(self, key)) for key in self._fields)  # type: ignore[attr-defined]
+        parts = [f"{key}={value:.3f}" if key == "score" else f"{key}={value!r}" for key, value in fields]
+        if self.llr is not None and self.probability is not None:
+            parts += [f"llr={self.llr:.2f}", f"probability={self.probability:.3f}"]
+        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 class _Decision(NamedTuple):
@@ -10,7 +40,7 @@ class _Decision(NamedTuple):
     accepted: bool
 
 
-class Verdict(_Decision):
+class Verdict(_Result, _Decision):
     """The result of a verification: a tuple of score and decision.
 
     Attributes
@@ -39,29 +69,6 @@ class Verdict(_Decision):
     >>> score, accepted = verdict
     """
 
-    threshold: float | None
-    llr: float | None
-    probability: float | None
-    usable: Usable | None
-
-    def __new__(
-        cls,
-        score: float,
-        accepted: bool,
-        *,
-        threshold: float | None = None,
-        llr: float | None = None,
-        probability: float | None = None,
-        usable: Usable | None = None,
-    ) -> "Verdict":
-        """Return a verdict; what is not passed is not known."""
-        verdict = super().__new__(cls, score, accepted)
-        verdict.threshold, verdict.llr, verdict.probability, verdict.usable = threshold, llr, probability, usable
-        return verdict
-
-    def __repr__(self) -> str:
-        return f"Verdict(score={self.score:.3f}, accepted={self.accepted}{_calibrated(self)})"
-
 
 class _NamedDecision(NamedTuple):
     name: str
@@ -69,7 +76,7 @@ class _NamedDecision(NamedTuple):
     accepted: bool
 
 
-class Match(_NamedDecision):
+class Match(_Result, _NamedDecision):
     """A voice that :meth:`SpeakerVerification.identify` found: a tuple of name, score and decision.
 
     Attributes
@@ -82,35 +89,9 @@ class Match(_NamedDecision):
         Whether the score reaches the threshold.
     threshold, llr, probability, usable
         As in :class:`Verdict`. The probability is that of a comparison with this voice alone.
+
+    Examples
+    --------
+    >>> Match("anna", 0.8125, True, probability=0.9)
+    Match(name='anna', score=0.812, accepted=True)
     """
-
-    threshold: float | None
-    llr: float | None
-    probability: float | None
-    usable: Usable | None
-
-    def __new__(
-        cls,
-        name: str,
-        score: float,
-        accepted: bool,
-        *,
-        threshold: float | None = None,
-        llr: float | None = None,
-        probability: float | None = None,
-        usable: Usable | None = None,
-    ) -> "Match":
-        """Return a match; what is not passed is not known."""
-        match = super().__new__(cls, name, score, accepted)
-        match.threshold, match.llr, match.probability, match.usable = threshold, llr, probability, usable
-        return match
-
-    def __repr__(self) -> str:
-        name, decision = repr(self.name), f"score={self.score:.3f}, accepted={self.accepted}"
-        return f"Match(name={name}, {decision}{_calibrated(self)})"
-
-
-def _calibrated(result: Verdict | Match) -> str:
-    if result.llr is None or result.probability is None:
-        return ""
-    return f", llr={result.llr:.2f}, probability={result.probability:.3f}"
