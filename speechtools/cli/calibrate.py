@@ -14,12 +14,10 @@ from speechtools.cli.common import (
     load_model,
     model_options,
     module_option,
-    print_problems,
-    progress,
     recordings,
     weigh_by_quality,
 )
-from speechtools.cli.trials import read_list
+from speechtools.cli.trials import rate_list, read_list
 from speechtools.core.errors import printable
 
 if TYPE_CHECKING:
@@ -67,7 +65,6 @@ def calibrate(
 
     from speechtools.core.model_folder import check_model_folder
     from speechtools.speaker.recalibration import recalibrate
-    from speechtools.speaker.trials import rate_pairs
 
     pairs, folder, files = read_list(path, root)
     if out is not None:
@@ -75,15 +72,7 @@ def calibrate(
         check_model_folder(Path(out).expanduser(), overwrite)
     verifier = load_model("SpeakerVerification", model, device)
     weigh_by_quality(verifier, None, device, rates=True)
-    rated = rate_pairs(
-        verifier,
-        pairs,
-        folder,
-        batch_size,
-        channel=channel,
-        progress=lambda results: progress(results, "embedding", len(files)),
-    )
-    print_problems(f"not embedded: {error}" for error in rated.errors.values())
+    rated = rate_list(verifier, pairs, folder, batch_size, channel)
     result = recalibrate(verifier, pairs, rated)
     values, count = result.metrics(), len(result.targets)
     print(f"EER\t{100 * values['eer']:.2f} %\theld out")

@@ -23,6 +23,7 @@ from speechtools.cli import (
     plugins,
     score,
     trials,
+    voice_files,
     voices,
 )
 from speechtools.cli.command import Group
@@ -63,7 +64,7 @@ for command in (
     voices.verify,
     voices.identify,
     diarize.diarize,
-    voices.voices,
+    voice_files.voices,
     trials.trials,
     calibrate.calibrate,
     convert.convert,

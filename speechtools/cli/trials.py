@@ -29,7 +29,8 @@ from speechtools.core.rows import Row
 
 if TYPE_CHECKING:
     from speechtools.audio.sources import Channel
-    from speechtools.speaker.trials import Pair
+    from speechtools.speaker.inference import SpeakerEncoder
+    from speechtools.speaker.trials import Pair, RatedPairs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,8 +95,6 @@ def trials(
     Each recording is embedded once. Trials of a recording that cannot be used are left out; it is reported, and the
     exit status is 1.
     """
-    from speechtools.speaker.trials import rate_pairs
-
     pairs, folder, files = read_list(path, root, must_exist=False)
     plots = plot_folder(png, ("det.png", "scores.png"), overwrite) if png else []
     refuse_inputs([*files, path], {"--csv": [csv_path] if csv_path else [], "--png": plots})
@@ -103,14 +102,7 @@ def trials(
     _check_files(path, files)
     encoder = load_model("SpeakerEncoder", model, device)
     weigh_by_quality(encoder, quality, device, rates=True)
-    rated = rate_pairs(
-        encoder,
-        pairs,
-        folder,
-        batch_size,
-        channel=channel,
-        progress=lambda results: progress(results, "embedding", len(files)),
-    )
+    rated = rate_list(encoder, pairs, folder, batch_size, channel)
     errors = rated.errors
     rows = []
     for number, pair in enumerate(pairs):
@@ -121,7 +113,6 @@ def trials(
         llr = None if rated.llrs is None else round(float(rated.llrs[number]), 6)
         rows.append(dataclasses.replace(row, score=round(float(rated.scores[number]), 6), llr=llr))
     rows = list(write_all(((row, {}) for row in rows), tables))
-    print_problems(f"not embedded: {error}" for error in errors.values())
     scored = [(row.target, row.score) for row in rows if row.score is not None]
     targets, nontargets = ([score for target, score in scored if target == kind] for kind in (1, 0))
     if not targets or not nontargets:
@@ -155,6 +146,25 @@ def read_list(path: str, root: str | None, must_exist: bool = True) -> tuple[lis
     if must_exist:
         _check_files(path, files)
     return pairs, folder, files
+
+
+def rate_list(
+    encoder: "SpeakerEncoder", pairs: list["Pair"], folder: Path, batch_size: int, channel: "Channel"
+) -> "RatedPairs":
+    """Rate the trials of a list with a progress bar, and report the recordings that cannot be used."""
+    from speechtools.speaker.trials import pair_recordings, rate_pairs
+
+    count = len(pair_recordings(pairs, folder))
+    rated = rate_pairs(
+        encoder,
+        pairs,
+        folder,
+        batch_size,
+        channel=channel,
+        progress=lambda results: progress(results, "embedding", count),
+    )
+    print_problems(f"not embedded: {error}" for error in rated.errors.values())
+    return rated
 
 
 def _check_files(path: str, files: list[Path]) -> None:

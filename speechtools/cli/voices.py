@@ -1,4 +1,4 @@
-"""``speechtools enroll``, ``verify``, ``identify`` and ``voices``."""
+"""``speechtools enroll``, ``verify`` and ``identify``."""
 
 import dataclasses
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from speechtools.cli.command import Group, command
+from speechtools.cli.command import command
 from speechtools.cli.common import (
     batch_size_option,
     channel_option,
@@ -28,6 +28,7 @@ from speechtools.cli.common import (
     weigh_by_quality,
 )
 from speechtools.cli.tables import open_tables, print_summary, table_options, write_all
+from speechtools.cli.voice_files import voices_option
 from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError, printable
 from speechtools.core.rows import Row
 
@@ -44,13 +45,6 @@ class Identification(Row):
     usable_seconds: float | None = None
     speech_seconds: float | None = None
     error: str | None = None
-
-
-def voices_option(command: Callable) -> Callable:
-    """Add ``--voices``."""
-    return click.option(
-        "--voices", required=True, metavar="FILE", help="The file of voices that `speechtools enroll` wrote."
-    )(command)
 
 
 def prior_option(command: Callable) -> Callable:
@@ -425,65 +419,3 @@ def identify(
             tqdm.write(line, file=sys.stdout)
     print_summary(f"{recordings(len(identified))} identified", tables)
     return print_problems(f"not identified: {error}" for error in errors)
-
-
-# --------------------------------------------------------------------------------------------------------------- voices
-
-
-@click.group(cls=Group)
-def voices() -> None:
-    """List, remove or rename the voices of a file."""
-
-
-@voices.command("list")
-@voices_option
-def list_voices(voices: str) -> int:
-    """List the voices: name, recordings, seconds of speech and date, separated by tabs.
-
-    Files of earlier versions do not have all of this; what is missing is shown as -.
-    """
-    from speechtools.speaker.voices import read_voices
-
-    content = read_voices(voices)
-    if sys.stdout.isatty():
-        print("# name\trecordings\tseconds of speech\tenrolled (UTC)")
-    for name, voice in sorted(content.voices.items()):
-        seconds = f"{voice.seconds:.1f}" if voice.recordings else "-"
-        print(f"{printable(name)}\t{voice.recordings or '-'}\t{seconds}\t{voice.date or '-'}")
-    return 0
-
-
-@voices.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@voices_option
-def remove(names: tuple[str, ...], voices: str) -> int:
-    """Remove voices. If one of the names is unknown, none is removed."""
-    from speechtools.speaker.voices import edit_voices
-
-    with edit_voices(voices) as content:
-        for name in names:
-            content.find(name)
-        for name in set(names):
-            del content.voices[name]
-    print(f"removed: {', '.join(printable(name) for name in dict.fromkeys(names))}")
-    return 0
-
-
-@voices.command()
-@click.argument("name")
-@click.argument("new_name")
-@voices_option
-@click.option("--overwrite", is_flag=True, help="Replace a voice that has the new name.")
-def rename(name: str, new_name: str, voices: str, overwrite: bool) -> int:
-    """Rename a voice."""
-    from speechtools.speaker.voices import check_name, edit_voices
-
-    check_name(new_name)
-    with edit_voices(voices) as content:
-        voice = content.find(name)
-        if new_name in content.voices and new_name != name and not overwrite:
-            raise ConfigError(f"{printable(new_name)} is enrolled, too. Pass --overwrite to replace this voice.")
-        del content.voices[name]
-        content.voices[new_name] = voice
-    print(f"{printable(name)} renamed to {printable(new_name)}")
-    return 0
