@@ -254,11 +254,12 @@ def fit(
     conditions: Conditions | None = None,
     scale: str = COSINE,
     weights: ArrayLike | None = None,
+    speakers: int | None = None,
 ) -> Calibration:
     """Fit a calibration by logistic regression.
 
     The answers are smoothed as in Platt's method, so that trials without an error give finite ratios: n target trials
-    alone are no evidence for ratios above n. The weights of conditions are drawn to 0 where trials are few.
+    alone are no evidence for ratios above n. Weights and gains of conditions are drawn to 0 where speakers are few.
 
     Parameters
     ----------
@@ -272,6 +273,8 @@ def fit(
         Of the scores.
     weights : array-like, optional
         (trials,): how much each trial counts among those of its kind.
+    speakers : int, optional
+        Speakers of the target trials. Default: as many as trials.
 
     Raises
     ------
@@ -291,7 +294,7 @@ def fit(
     counts = np.count_nonzero(targets), np.count_nonzero(~targets)
     if not all(counts):
         kind = "target" if not counts[0] else "non-target"
-        raise SpeechtoolsError(f"There are no {kind} trials. A calibration needs both kinds.")
+        raise SpeechtoolsError(f"The list has no {kind} trials. A calibration needs both kinds.")
     shares = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
     shares = np.where(targets, shares / shares[targets].sum(), shares / shares[~targets].sum()) / 2
     # Both kinds count the same.
@@ -312,7 +315,8 @@ def fit(
     matrix = np.stack([columns[name] / spreads[name] for name in names] + [np.ones(len(scores))], axis=1)
     # (trials, columns)
     answers = np.where(targets, (counts[0] + 1) / (counts[0] + 2), 1 / (counts[1] + 2))
-    ridge = np.array([0.0 if name == "score" else 1 / (2 * min(counts)) for name in names] + [0.0])
+    strength = 1 / (2 * (speakers or min(counts)))  # of a standard normal prior
+    ridge = np.array([0.0 if name == "score" else strength for name in names] + [0.0])
     *coefficients, offset = _regress(matrix, answers, shares, ridge)
     solution = {name: float(value / spreads[name]) for name, value in zip(names, coefficients, strict=True)}
     slope = solution.get("score", 0.0)

@@ -28,7 +28,7 @@ MIN_COHORT, MIN_SPEAKERS = 50, 10
 COHORT_UTTERANCES = 5
 #: Of a source and of a speaker, so many utterances at most are used for the calibration.
 MAX_UTTERANCES, MAX_OF_SPEAKER = 500, 10
-#: Numbers of recordings that voices are enrolled from.
+#: Numbers of recordings that voices are enrolled from. Each entry counts the same in the calibration.
 ENROLMENTS = (1, 1, 2, 3, 5, 8)
 #: Non-target trials of a source, at most.
 MAX_NONTARGETS = 100_000
@@ -50,7 +50,7 @@ def fit_scoring(
 ) -> dict[str, float]:
     """Choose the cohort of an encoder from training speakers, and calibrate it on validation speakers.
 
-    With few speakers, there is no cohort, or no calibration, and a message in the log.
+    With few speakers, the encoder gets no cohort or no calibration, and the log says so.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def _embed(encoder: SpeakerEncoder, wavs: Sequence[Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class _Versions:
-    """Versions of the same utterances: d-vectors (utterances, emb), seconds and quality (utterances,)."""
+    """Versions of the same utterances: d-vectors (utterances, emb) of length 1, seconds and quality (utterances,)."""
 
     dvectors: Tensor
     seconds: np.ndarray
@@ -176,8 +176,9 @@ class _CalibrationTrials:
 
     def fit(self, chosen: np.ndarray, scale: str) -> calibration.Calibration:
         """A calibration that is fitted to some of the trials, given as indices."""
-        answers, weights = self.targets[chosen], self.weights[chosen]
-        return calibration.fit(self.scores[chosen], answers, self.conditions[chosen], scale, weights)
+        targets, weights, conditions = self.targets[chosen], self.weights[chosen], self.conditions[chosen]
+        speakers = len(np.unique(self.first[chosen][targets]))
+        return calibration.fit(self.scores[chosen], targets, conditions, scale, weights, speakers)
 
 
 def _joined(parts: Sequence[_CalibrationTrials]) -> _CalibrationTrials:
@@ -224,30 +225,25 @@ def _trials_of_source(
         degraded = [chains[int(rng.integers(len(chains)))](wav.numpy(), rng) for wav in cut]
         versions.append([torch.from_numpy(np.asarray(wav, dtype=np.float32)) for wav in degraded])
     known = [_version(encoder, wavs, quality) for wavs in versions]
-    models = [
-        (rng.permutation(places)[:count], speaker)
-        for speaker, places in enumerate(np.flatnonzero(speakers == k) for k in range(len(members)))
-        for count in ENROLMENTS
-        if count < len(places)
-    ]
-    prints, facts = [], []
-    for places, _ in models:
-        sides = [(known[int(rng.integers(2))], place) for place in places.tolist()]
-        prints.append(torch.stack([unit(version.dvectors[place]) for version, place in sides]).mean(dim=0))
-        facts.append(
-            (
-                len(sides),
-                sum(version.seconds[place] for version, place in sides),
-                float(np.mean([version.quality[place] for version, place in sides])),
-            )
-        )
+    models, prints, facts = [], [], []
+    for entry, count in enumerate(ENROLMENTS):
+        for place, speaker in enumerate(speakers.tolist()):  # every utterance begins a voice
+            others = np.setdiff1d(np.flatnonzero(speakers == speaker), place)
+            if count > len(others):  # none is left for the test
+                continue
+            places = np.append(place, rng.permutation(others)[: count - 1])
+            sides = [(known[int(rng.integers(2))], place) for place in places.tolist()]
+            models.append((entry, speaker, places))
+            prints.append(torch.stack([version.dvectors[place] for version, place in sides]).mean(dim=0))
+            seconds, qualities = np.array([(version.seconds[p], version.quality[p]) for version, p in sides]).T
+            facts.append((count, seconds.sum(), qualities.mean()))
     tests = torch.cat([version.dvectors for version in known])
     utterance_of = np.tile(np.arange(len(utterances)), len(known))
     # (tests,): places of the utterances
     scores = _scores(encoder, torch.stack(prints), tests)
-    of_models = np.array([speaker for _, speaker in models])
+    entries, of_models = np.array([model[:2] for model in models]).T
     is_target = of_models[:, None] == speakers[utterance_of][None]
-    is_enrolled = np.stack([np.isin(utterance_of, places) for places, _ in models])
+    is_enrolled = np.stack([np.isin(utterance_of, places) for _, _, places in models])
     targets, nontargets = np.flatnonzero(is_target & ~is_enrolled), np.flatnonzero(~is_target)
     if not len(targets) or not len(nontargets):
         return None
@@ -267,18 +263,18 @@ def _trials_of_source(
         ),
         first=of_models[model],
         second=speakers[utterance_of][test],
-        weights=np.concatenate([_weights(recordings[m], of_models[m], speakers[utterance_of][t]) for m, t in kinds]),
+        weights=np.concatenate([_weights(entries[m], of_models[m], speakers[utterance_of][t]) for m, t in kinds]),
     )
 
 
-def _weights(recordings: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Weights (trials,) of trials of one kind: each number of recordings counts the same, in it each pair of speakers.
+def _weights(entries: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Weights (trials,) of trials of one kind: each entry of ``ENROLMENTS`` counts the same, in it each speaker pair.
 
     Otherwise, the number would say something about the share of targets, since few speakers have many recordings.
     """
-    places, sizes = np.unique([recordings, first, second], axis=1, return_inverse=True, return_counts=True)[1:]
-    weights = 1 / sizes[places.ravel()]
-    numbers = np.unique(recordings, return_inverse=True)[1]
+    pairs, sizes = np.unique([entries, first, second], axis=1, return_inverse=True, return_counts=True)[1:]
+    weights = 1 / sizes[pairs.ravel()]
+    numbers = np.unique(entries, return_inverse=True)[1]
     totals = np.bincount(numbers, weights)
     return weights / totals[numbers] / len(totals)
 
@@ -297,7 +293,7 @@ def _version(encoder: SpeakerEncoder, wavs: list[Tensor], quality: QualityModel 
     scores = np.full(len(wavs), np.nan)
     if quality is not None:
         scores = np.array([speech_quality(quality, wav, encoder.sample_rate) for wav in wavs])
-    return _Versions(_embed(encoder, wavs), np.array([len(wav) / encoder.sample_rate for wav in wavs]), scores)
+    return _Versions(unit(_embed(encoder, wavs)), np.array([len(wav) / encoder.sample_rate for wav in wavs]), scores)
 
 
 def _scores(encoder: SpeakerEncoder, prints: Tensor, tests: Tensor) -> np.ndarray:

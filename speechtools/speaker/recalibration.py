@@ -102,7 +102,7 @@ def recalibrate(encoder: Scoring, pairs: Sequence[Pair], rated: RatedPairs, seed
     Raises
     ------
     CorpusError
-        There are too few trials or speakers.
+        Trials or speakers are too few.
     SpeechtoolsError
         Target trials do not have the higher scores.
     """
@@ -133,7 +133,8 @@ def recalibrate(encoder: Scoring, pairs: Sequence[Pair], rated: RatedPairs, seed
             return fit(scores[chosen], targets[chosen])
         of_sides = conditions[chosen]
         known = Conditions(model_seconds=of_sides.model_seconds, test_seconds=of_sides.test_seconds)
-        return fit(scores[chosen], targets[chosen], known, encoder.calibrated_scale)
+        of_targets = len(np.unique(one[chosen][targets[chosen]]))
+        return fit(scores[chosen], targets[chosen], known, encoder.calibrated_scale, speakers=of_targets)
 
     def without(chosen: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         try:

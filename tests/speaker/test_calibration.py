@@ -68,6 +68,16 @@ def test_the_fit_is_the_minimum_of_its_cost():
     assert (term.weight, term.gain) == pytest.approx(expected[2:], rel=1e-3)
 
 
+def test_few_speakers_say_little_about_conditions():
+    scores, answers, conditions = trials(2000, 2000)
+    weights = [
+        abs(calibration.fit(scores, answers, conditions, speakers=n).terms["recordings"].weight) for n in (4, 90)
+    ]
+    assert weights[0] < 0.8 * weights[1]
+    same = calibration.fit(scores, answers, conditions, speakers=2000)
+    assert same == calibration.fit(scores, answers, conditions)
+
+
 def trials_of_quality(targets, nontargets, seed=0):
     """Scores whose log-likelihood ratio is 4 s at the quality 3, and s at the quality 1."""
     rng = np.random.default_rng(seed)
