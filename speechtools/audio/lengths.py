@@ -1,6 +1,6 @@
 """How many bytes of samples the headers of rarer formats declare, of which libsndfile reads a cut file silently.
 
-IRCAM, PVF and PAF declare no length, so a cut one cannot be told from a whole one.
+IRCAM, PVF and PAF declare no length, so a cut one looks like a whole one.
 """
 
 import re

@@ -59,7 +59,7 @@ def _check(
     if max_utterances is not None:
         check_number("max_utterances", max_utterances, 1, whole=True)
     if degraded_copies and not degradations:
-        raise ConfigError(f"degraded_copies={degraded_copies}, but there are no degradations. List some chains.")
+        raise ConfigError(f"degraded_copies={degraded_copies}, but degradations is empty. List some chains.")
     for chain in degradations:
         with naming("degradations"):
             Chain(chain, sample_rate)
@@ -125,7 +125,7 @@ def prepare(
         Most utterances of a speaker; more are left out at random.
     heldout : sequence of str
         Shell-style patterns of ids. The speakers with such an utterance are for the test, and no others. Without
-        these, and with ``heldout_share`` 0, there is no test, unless the corpus has test speakers.
+        these, and with ``heldout_share`` 0, no speaker is for the test, unless the corpus has test speakers.
     verified : bool
         False: all speakers train, as where each has a single recording.
     degradations : sequence of str
@@ -254,11 +254,8 @@ def with_heldout(utterances: list[Utterance], patterns: Sequence[str], prefix: s
 
 def degradation_noises(folder: str | Path | Sequence[str | Path], left_out: Sequence[str] = ()) -> list[Path]:
     """The noise recordings of a folder or several, without the types that match patterns; empty: the built-in ones."""
-    if not folder or folder == ["builtin"] or folder == "builtin":
-        types = read_noise_types(builtin_noises())
-    else:
-        folders = [folder] if isinstance(folder, (str, Path)) else list(folder)
-        types = read_noise_types([builtin_noises() if str(path) == "builtin" else path for path in folders])
+    folders = [folder] if isinstance(folder, (str, Path)) else list(folder)
+    types = read_noise_types([builtin_noises() if str(path) in ("", "builtin") else path for path in folders or [""]])
     unused = select_noises(types, list(left_out), "noises_left_out") if left_out else {}
     return [path for name, paths in types.items() if name not in unused for path in paths]
 

@@ -86,7 +86,7 @@ class MultiReader(Dataset):
     Raises
     ------
     ConfigError
-        There are no sources, two have the same name, a weight is negative or not finite, all are 0, or a source has
+        No source is passed, two have the same name, a weight is negative or not finite, all are 0, or a source has
         fewer speakers than its batch. The message names the source.
     CorpusError
         A source has fewer than two speakers with two utterances.

@@ -50,7 +50,7 @@ def _used(sources: dict[str, dict]) -> dict[str, dict]:
     if len(used) > 1:
         used = {name: entry for name, entry in used.items() if entry.get("data_folder", True)}
     if not used:
-        raise ConfigError("There are no sources to train on. Give the folder of at least one, or add one.")
+        raise ConfigError("The run has no sources to train on. Pass the folder of at least one, or add one.")
     return used
 
 
@@ -128,7 +128,7 @@ def prepare_sources(
     Raises
     ------
     ConfigError
-        There is no source, or one has no corpus, N, M or weight, or an unknown key. The message names the source.
+        No source is passed, or one has no corpus, N, M or weight, or an unknown key. The message names the source.
     CorpusError
         A corpus cannot be read, or a set has fewer than two speakers. The message names the source.
     """

@@ -107,7 +107,7 @@ class SpeakerVerification(SpeakerEncoder):
         """Enroll a voice from one or more recordings, replacing an earlier voice of that name.
 
         With :meth:`weigh_by_quality`, recordings are weighed like windows: by the means of the weights that their
-        windows have among those of all recordings. If less than half of the speech is usable, there is a warning.
+        windows have among those of all recordings. If less than half of the speech is usable, a warning says so.
 
         Parameters
         ----------

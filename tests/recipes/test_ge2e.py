@@ -185,7 +185,7 @@ def test_many_corpora_train_with_a_teacher_and_degraded_copies(run, tmp_path):
     "option, message",
     [
         ("--teacher=/gone", "folder /gone does not exist"),
-        ("--degraded_copies=1", "there are no degradations"),
+        ("--degraded_copies=1", "degradations is empty"),
         ("--sources={main: null}", "no sources to train on"),
         ("--speakers_per_batch=64", "Lower speakers_per_batch"),
         ("--utterances_per_speaker=1", "utterances_per_speaker: 1 is not"),

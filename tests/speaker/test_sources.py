@@ -124,7 +124,7 @@ def test_mistakes_of_all_sources(corpus, tmp_path):
     with pytest.raises(ConfigError, match="no sources to train on"):
         prepare(tmp_path, {"main": None})
     entry = {"main": ENTRY | {"data_folder": str(corpus)}}
-    with pytest.raises(ConfigError, match="degraded_copies=2, but there are no degradations"):
+    with pytest.raises(ConfigError, match="degraded_copies=2, but degradations is empty"):
         prepare(tmp_path, entry, degraded_copies=2, heldout_share=0.3)
     with pytest.raises(Exception, match="clipping"):
         prepare(tmp_path, entry, degraded_copies=2, degradations=["clippings"], heldout_share=0.3)
