@@ -35,6 +35,8 @@ class AttentiveLSTM(nn.Module):
         ``attention``, ``mean`` or ``last``.
     forget_gate_bias : float
         Initial bias of the forget gates; see :class:`~speechtools.speaker.encoders.LSTMP`.
+    dropout : float
+        Share of the outputs of all layers but the last that is set to 0 in training, in [0, 1).
 
     Shape
     -----
@@ -43,7 +45,7 @@ class AttentiveLSTM(nn.Module):
     Raises
     ------
     ConfigError
-        ``stack`` is less than 1, or ``pooling`` is unknown.
+        ``stack`` is less than 1, ``pooling`` is unknown, or ``dropout`` is out of range.
 
     Examples
     --------
@@ -60,14 +62,17 @@ class AttentiveLSTM(nn.Module):
         stack: int = 2,
         pooling: str = "attention",
         forget_gate_bias: float = 1.0,
+        dropout: float = 0.0,
     ):
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"dropout={dropout} must be at least 0 and less than 1.")
         if stack < 1:
             raise ConfigError(f"stack={stack}: a step of the LSTM needs at least 1 frame.")
         if pooling not in POOLINGS:
             raise ConfigError(f"pooling={pooling!r} is unknown. Use {', '.join(POOLINGS)}.")
         self.stack, self.pooling = stack, pooling
-        self.lstm = nn.LSTM(stack * input_size, hidden_size, num_layers, batch_first=True)
+        self.lstm = nn.LSTM(stack * input_size, hidden_size, num_layers, batch_first=True, dropout=dropout)
         set_forget_gate_bias(self.lstm, forget_gate_bias)
         self.linear = nn.Linear(hidden_size, embedding_size)
         if pooling == "attention":

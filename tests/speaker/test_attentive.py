@@ -42,3 +42,14 @@ def test_mistakes():
         AttentiveLSTM(stack=0)
     with pytest.raises(ConfigError, match="pooling='max' is unknown. Use attention, mean, last"):
         AttentiveLSTM(pooling="max")
+    with pytest.raises(ConfigError, match="dropout=1.0 must be"):
+        AttentiveLSTM(dropout=1.0)
+
+
+def test_dropout_is_for_training_alone():
+    torch.manual_seed(0)
+    encoder, feats = AttentiveLSTM(5, 8, 2, 6, dropout=0.5), torch.randn(3, 20, 5)
+    assert not torch.allclose(encoder(feats), encoder(feats), atol=1e-3)
+    without = AttentiveLSTM(5, 8, 2, 6)
+    without.load_state_dict(encoder.state_dict())
+    assert torch.equal(encoder.eval()(feats), without.eval()(feats))
