@@ -116,7 +116,8 @@ def weigh_by_quality(
 ) -> Any:
     """Let an encoder weigh windows by the model of the options, if they say so, and return the model.
 
-    If the command ``rates`` trials, an encoder whose calibration uses the quality of recordings assesses it as well.
+    If the command ``rates`` trials, or enrolls voices for some, an encoder whose calibration uses the quality of
+    recordings assesses it as well.
     """
     net = None
     if quality is not None:

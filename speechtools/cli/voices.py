@@ -121,7 +121,7 @@ def enroll(
     if from_folder is None and words[0] in earlier and not overwrite and not add:
         raise ConfigError(taken(words[0]))
     verifier = load_model("SpeakerVerification", model, device)
-    weigh_by_quality(verifier, quality, device)
+    weigh_by_quality(verifier, quality, device, rates=True)
     of_model = verifier.model_id, verifier.embedding_size, verifier.SCALE
     if exists:
         read_voices(voices, *of_model)

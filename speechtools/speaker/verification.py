@@ -158,7 +158,9 @@ class SpeakerVerification(SpeakerEncoder):
             )
         weights = self._weigh_recordings(name, embedded)
         voiceprint = dvectors.weighted_mean(torch.stack([windows.mean() for windows in embedded]), weights)
-        self._store(name, voiceprint.cpu(), len(embedded), speech_seconds, now())
+        qualities = [windows.quality for windows in embedded if windows.quality is not None]
+        quality = float(np.mean(qualities)) if qualities else None
+        self._store(name, Voice(voiceprint.cpu().numpy(), len(embedded), speech_seconds, now(), quality))
         return self.voices[name]
 
     def _weigh_recordings(self, name: str, embedded: list[WindowDVectors]) -> Tensor | None:
@@ -181,9 +183,9 @@ class SpeakerVerification(SpeakerEncoder):
         self.usable[name] = usable
         return torch.from_numpy(recording_weights(margins))
 
-    def _store(self, name: str, voiceprint: Tensor, recordings: int, seconds: float, date: str) -> None:
-        self.voices[name] = voiceprint
-        self._details[name] = voiceprint, Voice(voiceprint.detach().numpy(), recordings, seconds, date)
+    def _store(self, name: str, voice: Voice) -> None:
+        self.voices[name] = torch.from_numpy(voice.voiceprint)
+        self._details[name] = self.voices[name], voice
 
     def verify(
         self,
@@ -314,7 +316,7 @@ class SpeakerVerification(SpeakerEncoder):
         return self.voices[name]
 
     def details(self, name: str) -> Voice:
-        """Return an enrolled voice as files of voices store it: voiceprint, recordings, seconds of speech, date."""
+        """Return an enrolled voice as files of voices store it, with what is known of its recordings."""
         voiceprint = self.voice(name)
         tensor, details = self._details.get(name, (None, None))
         return details if details and tensor is voiceprint else Voice(voiceprint.detach().cpu().float().numpy())
@@ -343,7 +345,7 @@ class SpeakerVerification(SpeakerEncoder):
         """
         content = read_voices(path, self.model_id, self.embedding_size, self.SCALE)
         for name, voice in content.voices.items():
-            self._store(name, torch.from_numpy(voice.voiceprint), voice.recordings, voice.seconds, voice.date)
+            self._store(name, voice)
 
     def _check_search(self, top: int, threshold: float | None, prior: float) -> None:
         if not self.voices:
@@ -364,7 +366,7 @@ class SpeakerVerification(SpeakerEncoder):
 
     def _side(self, name: str) -> Side:
         voice = self.details(name)
-        return Side(voice.recordings, voice.seconds)
+        return Side(voice.recordings, voice.seconds, voice.quality)
 
     def _rank(self, embedded: Embedded, top: int, threshold: float | None, prior: float) -> list[Match]:
         names = sorted(self.voices)

@@ -6,7 +6,7 @@ import io
 import os
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from speechtools.speaker.calibration import COSINE
 _ALWAYS = ("names", "voiceprints", "model")
 #: Arrays that the first files of voices lack.
 _ADDED = ("recordings", "seconds", "dates")
-#: Array of files for scores that are not cosines.
-_SCALE = "scale"
+#: Arrays of files for scores that are not cosines, and of voices whose quality was assessed.
+_SCALE, _QUALITIES = "scale", "qualities"
 _MAX_NAME = 255
 
 
@@ -41,12 +41,15 @@ class Voice:
         Speech in the recordings; 0 if it is unknown.
     date : str
         When the voice was enrolled, in UTC, such as ``2026-03-01 14:05``; empty if it is unknown.
+    quality : float, optional
+        Mean score of the quality of the recordings; None if it is unknown.
     """
 
     voiceprint: np.ndarray
     recordings: int = 0
     seconds: float = 0.0
     date: str = ""
+    quality: float | None = None
 
     def plus(self, other: "Voice") -> "Voice":
         """Return the voice of the recordings of both.
@@ -57,7 +60,10 @@ class Voice:
         """
         count = self.recordings + other.recordings
         total = self.voiceprint * np.float32(self.recordings) + other.voiceprint * np.float32(other.recordings)
-        return Voice(total / np.float32(count), count, self.seconds + other.seconds, other.date)
+        quality = None
+        if self.quality is not None and other.quality is not None:
+            quality = (self.quality * self.recordings + other.quality * other.recordings) / count
+        return Voice(total / np.float32(count), count, self.seconds + other.seconds, other.date, quality)
 
 
 @dataclass
@@ -191,6 +197,8 @@ def read_voices(
     details = [arrays[key].tolist() if key in arrays else [empty] * len(names) for key, empty in _defaults()]
     rows = zip(names, voiceprints, *details, strict=True)
     voices = {name: Voice(voiceprint, *row) for name, voiceprint, *row in rows}
+    for name, quality in zip(names, arrays.get(_QUALITIES, np.zeros(0)).tolist(), strict=False):
+        voices[name] = replace(voices[name], quality=None if np.isnan(quality) else quality)
     return Voices(str(arrays["model"]), voices, stored)
 
 
@@ -219,7 +227,10 @@ def write_voices(path: str | Path, content: Voices) -> None:
         "dates": np.array([voice.date for voice in voices], dtype=np.str_),
     }
     if content.scale != COSINE:
-        arrays["scale"] = np.array(content.scale)
+        arrays[_SCALE] = np.array(content.scale)
+    qualities = np.array([voice.quality for voice in voices], dtype=np.float64)  # NaN for None
+    if not np.isnan(qualities).all():
+        arrays[_QUALITIES] = qualities
     try:
         _check_arrays(arrays)
     except _DamagedError as error:
@@ -287,7 +298,7 @@ def _read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         raise _DamagedError("it is not an .npz file, or it is truncated")
     arrays: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(path) as archive:
-        for key in (*_ALWAYS, *_ADDED, _SCALE, "checksum"):
+        for key in (*_ALWAYS, *_ADDED, _SCALE, _QUALITIES, "checksum"):
             try:
                 entry = archive.getinfo(f"{key}.npy")
             except KeyError:
@@ -330,6 +341,7 @@ def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
         "recordings": ("i", lambda values: bool((values >= 0).all())),
         "seconds": ("f", lambda values: bool((np.isfinite(values) & (values >= 0)).all())),
         "dates": ("U", lambda values: True),
+        _QUALITIES: ("f", lambda values: not np.isinf(values).any()),
     }
     for key, (kind, valid) in checks.items():
         values = arrays.get(key)

@@ -96,7 +96,15 @@ def test_quality_counts_if_it_is_assessed(tmp_path, recordings):
     assert verdict.score == pytest.approx(plain.score, abs=1e-6) and verdict.usable is None
     assert verdict.llr == pytest.approx(plain.llr + 1.5 * (3.5 - 2) - 3.0 * (1.0 - 2), abs=1e-5)
     assert verdict.threshold == pytest.approx(plain.threshold - (1.5 * 1.5 + 3.0) / 8, abs=1e-5)
-    verifier.enroll("anna", recordings[0])  # whose quality is not stored
+    verifier.enroll("anna", recordings[0])
+    assert verifier.verify("anna", recordings[1]).llr == pytest.approx(verdict.llr, abs=1e-5)
+    verifier.save_voices(tmp_path / "voices.npz")
+    verifier.voices.clear()
+    verifier.load_voices(tmp_path / "voices.npz")
+    del heard[:1]
+    assert verifier.verify("anna", recordings[1]).llr == pytest.approx(verdict.llr, abs=1e-5)
+    verifier.voices["anna"] = verifier.voices["anna"].clone()  # of which nothing is known
+    del heard[:1]
     assert verifier.verify("anna", recordings[1]).llr == pytest.approx(plain.llr + 3.0, abs=1e-5)
     del heard[:]
     ((_, embedded), (_, other)) = verifier.embed_files(recordings[:2])
@@ -125,7 +133,7 @@ def test_the_threshold_is_where_the_probability_is_one_half(folder, recordings):
             assert (verdict.score - verdict.threshold) * slope == pytest.approx(log_odds, abs=1e-3)
     # The same voiceprint, had it been enrolled from more recordings, has a higher threshold.
     one = verifier.verify("anna", recordings[3]).threshold
-    verifier._store("anna", verifier.voice("anna"), 6, 9.0, "")
+    verifier._store("anna", Voice(verifier.voice("anna").numpy(), 6, 9.0))
     assert verifier.verify("anna", recordings[3]).threshold > one
 
 
@@ -145,7 +153,7 @@ def test_voices_are_ranked_by_probability(folder, recordings):
     """A voice of many recordings needs a higher score."""
     verifier = load(folder)
     verifier.enroll("one", recordings[2])
-    verifier._store("many", verifier.voice("one") + 0.0, 7, 20.0, "")
+    verifier._store("many", Voice(verifier.voice("one").numpy(), 7, 20.0))
     matches = verifier.identify(recordings[3], top=2)
     assert [match.name for match in matches] == ["one", "many"]
     assert matches[0].score == pytest.approx(matches[1].score) and matches[0].llr > matches[1].llr

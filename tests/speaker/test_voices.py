@@ -52,6 +52,18 @@ def test_voices_are_read_as_they_were_written(tmp_path, name):
         read_voices(path, "def")
 
 
+def test_the_quality_of_voices_is_stored_where_it_is_known(path):
+    assert read_voices(path).find("a").quality is None
+    with edit_voices(path) as content:
+        content.enroll("a", Voice(prints(1)[0], 1, 2.0, "", 3.5), overwrite=True)
+    again = read_voices(path)
+    assert again.find("a").quality == 3.5 and again.find("b").quality is None
+    assert again.find("a").plus(Voice(prints(1)[0], 3, 2.0, "", 1.5)).quality == 2.0
+    assert again.find("a").plus(again.find("b")).quality is None
+    with pytest.raises(ConfigError, match="qualities"):
+        write_voices(path, Voices("abc", {"a": Voice(prints(1)[0], quality=np.inf)}))
+
+
 def test_no_voices_and_files_of_the_first_form_are_read(tmp_path):
     write_voices(tmp_path / "none.npz", Voices("abc"))
     assert read_voices(tmp_path / "none.npz").voices == {}
