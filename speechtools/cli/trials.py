@@ -95,11 +95,10 @@ def trials(
     Each recording is embedded once. Trials of a recording that cannot be used are left out; it is reported, and the
     exit status is 1.
     """
-    pairs, folder, files = read_list(path, root, must_exist=False)
+    pairs, folder, files = read_list(path, root)
     plots = plot_folder(png, ("det.png", "scores.png"), overwrite) if png else []
     refuse_inputs([*files, path], {"--csv": [csv_path] if csv_path else [], "--png": plots})
     tables = open_tables(TrialRow, csv_path, None, overwrite, resume=False)
-    _check_files(path, files)
     encoder = load_model("SpeakerEncoder", model, device)
     weigh_by_quality(encoder, quality, device, rates=True)
     rated = rate_list(encoder, pairs, folder, batch_size, channel)
@@ -134,7 +133,7 @@ def trials(
     return 1 if errors else 0
 
 
-def read_list(path: str, root: str | None, must_exist: bool = True) -> tuple[list["Pair"], Path, list[Path]]:
+def read_list(path: str, root: str | None) -> tuple[list["Pair"], Path, list[Path]]:
     """Read a list of trials, and return it with the folder of the recordings, and these."""
     from speechtools.speaker.trials import pair_recordings, read_pairs
 
@@ -143,8 +142,9 @@ def read_list(path: str, root: str | None, must_exist: bool = True) -> tuple[lis
     if root is not None and not folder.is_dir():
         raise ConfigError(f"--root={root} is not a folder.")
     files = list(pair_recordings(pairs, folder).values())
-    if must_exist:
-        _check_files(path, files)
+    if not any(os.path.exists(file) for file in files):
+        remedy = "Pass the folder of the recordings with --root."
+        raise ConfigError(f"None of the {len(files)} recordings of {path} exists, such as {files[0]}. {remedy}")
     return pairs, folder, files
 
 
@@ -165,12 +165,6 @@ def rate_list(
     )
     print_problems(f"not embedded: {error}" for error in rated.errors.values())
     return rated
-
-
-def _check_files(path: str, files: list[Path]) -> None:
-    if not any(os.path.exists(file) for file in files):
-        remedy = "Pass the folder of the recordings with --root."
-        raise ConfigError(f"None of the {len(files)} recordings of {path} exists, such as {files[0]}. {remedy}")
 
 
 def _print_rates(targets: list[float], nontargets: list[float], p_target: float) -> float:

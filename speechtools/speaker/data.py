@@ -38,6 +38,11 @@ SPLITS = ("train", "valid", "test")
 VERSION = 1
 
 
+def _listed(folder: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    """One folder or several as a list."""
+    return [folder] if isinstance(folder, (str, Path)) else list(folder)
+
+
 def _check(
     corpus: str | Sequence[str],
     data_folder: str | Path | Sequence[str | Path],
@@ -67,7 +72,7 @@ def _check(
     check_shares(heldout_share=heldout_share, valid_share=valid_share)
     with naming("vad_name"):
         build(f"vad/{vad}", offered={"sample_rate": sample_rate})
-    folders = [data_folder] if isinstance(data_folder, (str, Path)) else list(data_folder)
+    folders = _listed(data_folder)
     check_corpora([corpus] * len(folders) if isinstance(corpus, str) else list(corpus), folders, corpus_options)
 
 
@@ -144,8 +149,7 @@ def prepare(
     CorpusError
         The corpus cannot be read, a split has fewer than two speakers, or the disk is full.
     """
-    folders = [data_folder] if isinstance(data_folder, (str, Path)) else list(data_folder)
-    folders = [absolute_folder(folder) for folder in folders]
+    folders = [absolute_folder(folder) for folder in _listed(data_folder)]
     corpora = [corpus] * len(folders) if isinstance(corpus, str) else list(corpus)
     options: dict[str, Any] = {
         "corpus": corpora,
@@ -163,9 +167,8 @@ def prepare(
     if not verified:
         options["verified"] = False
     if degraded_copies:
-        noise_folders = [noise_folder] if isinstance(noise_folder, (str, Path)) else list(noise_folder)
         options |= {"degradations": list(degradations), "degraded_copies": degraded_copies}
-        options |= {"noise_folder": list(map(str, noise_folders)), "noises_left_out": list(noises_left_out)}
+        options |= {"noise_folder": list(map(str, _listed(noise_folder))), "noises_left_out": list(noises_left_out)}
     if plugins := fingerprints_of_plugins([*(f"corpus/{name}" for name in corpora), f"vad/{vad}"]):
         options["plugins"] = plugins
     prefix = f"speakers-{name}-" if name else "speakers-"
@@ -254,8 +257,8 @@ def with_heldout(utterances: list[Utterance], patterns: Sequence[str], prefix: s
 
 def degradation_noises(folder: str | Path | Sequence[str | Path], left_out: Sequence[str] = ()) -> list[Path]:
     """The noise recordings of a folder or several, without the types that match patterns; empty: the built-in ones."""
-    folders = [folder] if isinstance(folder, (str, Path)) else list(folder)
-    types = read_noise_types([builtin_noises() if str(path) in ("", "builtin") else path for path in folders or [""]])
+    folders = _listed(folder) or [""]
+    types = read_noise_types([builtin_noises() if str(path) in ("", "builtin") else path for path in folders])
     unused = select_noises(types, list(left_out), "noises_left_out") if left_out else {}
     return [path for name, paths in types.items() if name not in unused for path in paths]
 

@@ -113,7 +113,7 @@ def evaluate(dvectors: ArrayLike, trial_set: TrialSet) -> SpeakerResult:
 def eer_interval(result: SpeakerResult, level: float = 0.95) -> tuple[float, float]:
     """Confidence interval of the EER of a result, in which speakers and not trials are independent.
 
-    It is the bootstrap over speakers. Of fewer than 10 speakers, or without an error, resamples tell too little. It is
+    It is the bootstrap over speakers. Of fewer than 10 speakers, or without an error, resamples say too little. It is
     then the exact binomial interval in which each speaker counts as one trial.
 
     Examples

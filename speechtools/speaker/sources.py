@@ -140,7 +140,7 @@ def prepare_sources(
         _check_entry(name, entry)
         arguments = {"num_workers": num_workers, **_corpus_arguments(entry, options)}
         arguments["num_train_speakers"] = entry["num_speakers"] * world_size
-        # The name of a single source would tell nothing.
+        # The name of a single source would say nothing.
         with _naming(name, used):
             prepared[name] = prepare(save_folder=save_folder, name=name if len(used) > 1 else "", **arguments)
     return prepared
