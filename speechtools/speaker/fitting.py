@@ -225,46 +225,64 @@ def _trials_of_source(
         degraded = [chains[int(rng.integers(len(chains)))](wav.numpy(), rng) for wav in cut]
         versions.append([torch.from_numpy(np.asarray(wav, dtype=np.float32)) for wav in degraded])
     known = [_version(encoder, wavs, quality) for wavs in versions]
-    models, prints, facts = [], [], []
-    for entry, count in enumerate(ENROLMENTS):
-        for place, speaker in enumerate(speakers.tolist()):  # every utterance begins a voice
-            others = np.setdiff1d(np.flatnonzero(speakers == speaker), place)
-            if count > len(others):  # none is left for the test
-                continue
-            places = np.append(place, rng.permutation(others)[: count - 1])
-            sides = [(known[int(rng.integers(2))], place) for place in places.tolist()]
-            models.append((entry, speaker, places))
-            prints.append(torch.stack([version.dvectors[place] for version, place in sides]).mean(dim=0))
-            seconds, qualities = np.array([(version.seconds[p], version.quality[p]) for version, p in sides]).T
-            facts.append((count, seconds.sum(), qualities.mean()))
+    voices = _voices(known[:2], speakers, rng)
     tests = torch.cat([version.dvectors for version in known])
     utterance_of = np.tile(np.arange(len(utterances)), len(known))
     # (tests,): places of the utterances
-    scores = _scores(encoder, torch.stack(prints), tests)
-    entries, of_models = np.array([model[:2] for model in models]).T
+    scores = _scores(encoder, torch.stack([voice.voiceprint for voice in voices]), tests)
+    of_models = np.array([voice.speaker for voice in voices])
     is_target = of_models[:, None] == speakers[utterance_of][None]
-    is_enrolled = np.stack([np.isin(utterance_of, places) for _, _, places in models])
+    is_enrolled = np.stack([np.isin(utterance_of, voice.places) for voice in voices])
     targets, nontargets = np.flatnonzero(is_target & ~is_enrolled), np.flatnonzero(~is_target)
     if not len(targets) or not len(nontargets):
         return None
     nontargets = np.sort(rng.permutation(nontargets)[:MAX_NONTARGETS])
     kinds = [np.divmod(kind, len(utterance_of)) for kind in (targets, nontargets)]
     model, test = np.concatenate(kinds, axis=1)
-    recordings, seconds, qualities = np.array(facts).T
+    entries = np.array([voice.entry for voice in voices])
     return _CalibrationTrials(
         scores=scores[model, test],
         targets=np.arange(len(model)) < len(targets),
         conditions=Conditions(
-            recordings=recordings[model],
-            model_seconds=seconds[model],
+            recordings=np.array(ENROLMENTS)[entries[model]],
+            model_seconds=np.array([voice.seconds for voice in voices])[model],
             test_seconds=np.concatenate([version.seconds for version in known])[test],
-            model_quality=qualities[model],
+            model_quality=np.array([voice.quality for voice in voices])[model],
             test_quality=np.concatenate([version.quality for version in known])[test],
         ),
         first=of_models[model],
         second=speakers[utterance_of][test],
         weights=np.concatenate([_weights(entries[m], of_models[m], speakers[utterance_of][t]) for m, t in kinds]),
     )
+
+
+@dataclass(frozen=True)
+class _Voice:
+    """A voice of a speaker, enrolled from utterances at some ``places`` by an entry of ``ENROLMENTS``."""
+
+    entry: int
+    speaker: int
+    places: np.ndarray
+    voiceprint: Tensor
+    seconds: float
+    quality: float
+
+
+def _voices(versions: Sequence[_Versions], speakers: np.ndarray, rng: np.random.Generator) -> list[_Voice]:
+    """Voices that begin with every utterance, of a version that is drawn; an utterance is left for the test."""
+    voices = []
+    for entry, count in enumerate(ENROLMENTS):
+        for first, speaker in enumerate(speakers.tolist()):
+            others = np.setdiff1d(np.flatnonzero(speakers == speaker), first)
+            if count > len(others):
+                continue
+            places = np.append(first, rng.permutation(others)[: count - 1])
+            sides = [(versions[int(rng.integers(len(versions)))], place) for place in places.tolist()]
+            voiceprint = torch.stack([version.dvectors[place] for version, place in sides]).mean(dim=0)
+            seconds = sum(version.seconds[place] for version, place in sides)
+            quality = float(np.mean([version.quality[place] for version, place in sides]))
+            voices.append(_Voice(entry, speaker, places, voiceprint, seconds, quality))
+    return voices
 
 
 def _weights(entries: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
