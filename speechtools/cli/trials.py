@@ -30,7 +30,7 @@ from speechtools.core.rows import Row
 if TYPE_CHECKING:
     from speechtools.audio.sources import Channel
     from speechtools.speaker.inference import SpeakerEncoder
-    from speechtools.speaker.trials import Pair, RatedPairs
+    from speechtools.speaker.pairs import Pair, RatedPairs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ def trials(
 
 def read_list(path: str, root: str | None) -> tuple[list["Pair"], Path, list[Path]]:
     """Read a list of trials, and return it with the folder of the recordings, and these."""
-    from speechtools.speaker.trials import pair_recordings, read_pairs
+    from speechtools.speaker.pairs import pair_recordings, read_pairs
 
     pairs = read_pairs(path)
     folder = Path(path).parent if root is None else Path(root)
@@ -152,7 +152,7 @@ def rate_list(
     encoder: "SpeakerEncoder", pairs: list["Pair"], folder: Path, batch_size: int, channel: "Channel"
 ) -> "RatedPairs":
     """Rate the trials of a list with a progress bar, and report the recordings that cannot be used."""
-    from speechtools.speaker.trials import pair_recordings, rate_pairs
+    from speechtools.speaker.pairs import pair_recordings, rate_pairs
 
     count = len(pair_recordings(pairs, folder))
     rated = rate_pairs(

@@ -89,6 +89,12 @@ MOVED_NAMES = {
     "measures.pesq": {"Scale": "measures.Measure", "scale": "measures.find_measure"},
     "quality.localization": {"localization_figures": "quality.localization.localization_metrics"},
     "speaker.batches": {"speaker_loader": "training.loaders.make_loader"},
+    "speaker.trials": {
+        "Pair": "speaker.pairs.Pair",
+        "pair_recordings": "speaker.pairs.pair_recordings",
+        "read_pairs": "speaker.pairs.read_pairs",
+        "score_pairs": "speaker.pairs.score_pairs",
+    },
 }
 _PACKAGE = __name__.partition(".")[0]
 

@@ -16,8 +16,8 @@ from speechtools.speaker.calibration import (
     held_out,
     speaker_groups,
 )
+from speechtools.speaker.pairs import Pair, RatedPairs
 from speechtools.speaker.scoring import Scoring
-from speechtools.speaker.trials import Pair, RatedPairs
 from speechtools.speaker.verification import SpeakerVerification
 
 _FOLDS = 5
@@ -95,7 +95,7 @@ def recalibrate(encoder: Scoring, pairs: Sequence[Pair], rated: RatedPairs, seed
         The model that rated the trials; it is not changed.
     pairs : sequence of Pair
     rated : RatedPairs
-        By :func:`~speechtools.speaker.trials.rate_pairs`. Trials without a score are left out.
+        By :func:`~speechtools.speaker.pairs.rate_pairs`. Trials without a score are left out.
     seed : int
         Divides the speakers into folds.
 

@@ -17,7 +17,7 @@ from speechtools.core.rows import check_manifest, iterate_rows, read_rows, write
 from speechtools.enhancement.data import JudgedRow
 from speechtools.quality.data import QualityRow
 from speechtools.speaker.index import SpeakerRow
-from speechtools.speaker.trials import read_pairs
+from speechtools.speaker.pairs import read_pairs
 
 
 class Manifests:

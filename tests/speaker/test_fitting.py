@@ -10,9 +10,9 @@ from speechtools.core import metrics
 from speechtools.core.errors import CorpusError
 from speechtools.speaker import calibration, evaluation, fitting
 from speechtools.speaker.calibration import Conditions
+from speechtools.speaker.pairs import Pair, RatedPairs
 from speechtools.speaker.recalibration import recalibrate
 from speechtools.speaker.store import store_of
-from speechtools.speaker.trials import Pair, RatedPairs
 from tests.speaker.test_inference import load, write_model
 
 SIZE = 6

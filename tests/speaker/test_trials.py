@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
-from speechtools.speaker.trials import Pair, Trials, make_pairs, make_trials, read_pairs, read_trials, score_pairs
+from speechtools.speaker.pairs import Pair, read_pairs, score_pairs
+from speechtools.speaker.trials import Trials, make_pairs, make_trials, read_trials
 from speechtools.speaker.windows import Embedded
 
 SPEAKERS = np.repeat(np.arange(4), [5, 3, 6, 2])
