@@ -43,10 +43,10 @@ def main() -> None:
     parser.add_argument("--data_folder", type=Path)
     parser.add_argument("--split", default="", help="use the utterances of this split alone")
     parser.add_argument("--model")
-    parser.add_argument("--threshold", type=float, help="that of a model which has none")
+    parser.add_argument("--threshold", type=float, help="cosine from which two speakers are the same, not the model's")
     parser.add_argument("--vad", help="another detector than the model's, such as silero")
     parser.add_argument("--speakers", type=int, nargs="+", default=[1, 2, 3, 4, 6, 8])
-    parser.add_argument("--conversations", type=int, default=6, help="for each number of speakers")
+    parser.add_argument("--conversations", type=int, default=10, help="for each number of speakers")
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--overlap", type=float, default=0.3, help="share of the changes of speaker")
     parser.add_argument("--seed", type=int, default=0)
@@ -57,7 +57,7 @@ def main() -> None:
     utterances = [u for u in build(f"corpus/{arguments.corpus}", **options) if arguments.split in ("", u.split)]
     diarizer = SpeakerDiarization.from_hparams(arguments.model, run_opts={"device": "cpu"})
     if arguments.threshold is not None:
-        diarizer.threshold = diarizer.conversation_threshold = arguments.threshold
+        diarizer.conversation_threshold = arguments.threshold
     if arguments.vad:
         diarizer.use_vad(arguments.vad)
     diarizer.diarize_file(compose(utterances, 2, 0, seconds=10).samples, 2)  # loads what is loaded late

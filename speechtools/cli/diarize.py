@@ -67,8 +67,7 @@ class DiarizeRow(Row):
     "--threshold",
     type=float,
     metavar="SCORE",
-    help="Name a speaker after an enrolled voice from this score on; a converted model also needs it to estimate the "
-    "number of speakers.  [default: the model's threshold]",
+    help="Name a speaker after an enrolled voice from this score on.  [default: the model's threshold]",
 )
 @click.option(
     "--speakers",

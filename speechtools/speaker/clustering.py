@@ -1,26 +1,45 @@
 """Cluster the d-vectors of a conversation by speaker, and smooth the labels over time.
 
-If the number of speakers is given, the clusters are those of spectral clustering as in "Speaker Diarization with LSTM"
-(Wang et al., ICASSP 2018), by the package ``spectralcluster`` of its authors; otherwise average linkage finds them. The
-labels over time are the best path of a hidden Markov model whose states
-are the speakers.
+The labels over time are the best path of a hidden Markov model whose states are the speakers. It starts from several
+partitions of the d-vectors (:mod:`~speechtools.speaker.partitions`), and the most likely path counts. The number of
+speakers is the most likely one whose speakers all differ.
 """
 
-import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from scipy.cluster import hierarchy
 
-from speechtools.core.installation import optional_package
+from speechtools.speaker.partitions import (
+    affinities,
+    centroids,
+    find_partitions,
+    largest_clusters,
+    likelihood,
+    linkage,
+    spectral_labels,
+    sums_of,
+    unit,
+)
 
-#: Pieces that are clustered, drawn evenly over a long recording: eigenvectors of larger matrices take minutes. The
-#: complete linkage by which the package can reduce them first confuses the speakers of an hour.
+#: Pieces that are clustered, drawn evenly over a long recording, so that time and memory stay bounded.
 MAX_PIECES = 400
-#: Windows of a piece, at most, whose d-vectors are averaged before they are clustered.
+#: Windows of a piece, at most, whose d-vectors are added before they are clustered.
 PIECE_WINDOWS = 4
 #: Least speech (s) of a speaker, if their number is estimated.
 MIN_SPEAKER_SECONDS = 4.0
+#: Least speech (s) of a cluster that is taken for a speaker at first.
+_MIN_CLUSTER_SECONDS = 2.5
+#: So much speech (s) says as much about a voice as one independent sample: about two utterances.
+INDEPENDENT_SECONDS = 6.0
+#: Cosine from which two speakers are the same, as it would be with very much speech of both.
+SAME_SPEAKER = 0.9
+#: What a speaker costs, in cosines of windows, times the square root of their number and their squared deviation.
+SPEAKER_COST = 0.8
+#: Parts of the partitions that are searched, at least.
+_MIN_PARTS = 10
+#: Resolution (s) of the labels by which partitions are compared.
+_COARSE_STEP = 0.4
 #: Rounds of labelling the times and adapting the speakers to them.
 _ROUNDS = 3
 #: Windows on each side of a time that count for it.
@@ -46,15 +65,6 @@ class Windows:
     regions: np.ndarray
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (…, emb) divided by their lengths.
-
-    >>> unit(np.array([3.0, 4.0])).tolist()
-    [0.6, 0.8]
-    """
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-
-
 def piece_numbers(regions: np.ndarray, size: int = PIECE_WINDOWS) -> np.ndarray:
     """Divide the windows of each region into pieces of consecutive windows, about equally, of at most ``size``.
 
@@ -72,106 +82,142 @@ def piece_numbers(regions: np.ndarray, size: int = PIECE_WINDOWS) -> np.ndarray:
 def cluster_windows(windows: Windows, num_speakers: int | None, max_speakers: int, threshold: float) -> np.ndarray:
     """Centroids of the speakers' d-vectors, (speakers, emb), of length 1.
 
-    The mean d-vectors of pieces of consecutive windows are clustered: into a given number of speakers by spectral
-    clustering, otherwise by average linkage, of which clusters with less than :data:`MIN_SPEAKER_SECONDS` are left out.
+    Partitions of pieces of consecutive windows start hidden Markov models, of which the most likely counts.
 
     Parameters
     ----------
     windows : Windows
         At least one.
     num_speakers : int, optional
-        Number of speakers; fewer are returned if there are fewer pieces. Default: it is estimated.
+        Number of speakers; fewer are returned if there are fewer pieces. Default: it is estimated
+        (:func:`most_likely`).
     max_speakers : int
         So many are estimated at most.
     threshold : float
-        Clusters of pieces are of one speaker if their cosines are on average as large.
+        Two speakers are the same from this cosine on, as it would be with very much speech of both.
 
     Raises
     ------
     SpeechtoolsError
         A number is given, and the package spectralcluster is not installed.
     """
-    numbers = piece_numbers(windows.regions)
-    sums = np.zeros((numbers[-1] + 1, windows.dvectors.shape[1]))
-    np.add.at(sums, numbers, windows.dvectors)
+    windows, numbers = _fewer_pieces(windows)
+    sums = np.add.reduceat(windows.dvectors.astype(float), np.unique(numbers, return_index=True)[1])
+    regions, seconds = _extents(windows.spans, windows.regions), np.ptp(_extents(windows.spans, numbers), axis=1)
+    most = min(max_speakers if num_speakers is None else num_speakers, len(sums))
+    if most == 1:
+        return unit(sums.sum(axis=0, keepdims=True))
     pieces = unit(sums)
-    starts = windows.spans[np.unique(numbers, return_index=True)[1], 0]
-    ends = windows.spans[len(numbers) - 1 - np.unique(numbers[::-1], return_index=True)[1], 1]
-    seconds = ends - starts
-    if len(pieces) > MAX_PIECES:
-        longest = np.sort(np.argsort(-seconds, kind="stable")[: 2 * MAX_PIECES])
-        kept = longest[np.linspace(0, len(longest) - 1, MAX_PIECES).round().astype(int)]
-        pieces, seconds = pieces[kept], seconds[kept]
+    trees = [linkage(affinities(pieces, seconds)), linkage(pieces @ pieces.T)]
+    partitions = find_partitions(sums, trees, min(max(most, _MIN_PARTS), len(sums)))
+    coarse = Smoothing(step=_COARSE_STEP)
+
+    def best(count: int) -> Labelling:
+        starts = [largest_clusters(tree, seconds, count, _MIN_CLUSTER_SECONDS) for tree in trees]
+        if count in partitions.labels:
+            starts.append(partitions.labels[count])
+        if num_speakers is not None:
+            starts.append(spectral_labels(pieces, count))
+        fits = [label_times(windows, regions, _means(pieces, seconds, labels), coarse) for labels in starts]
+        return max(fits, key=lambda fit: fit.score)
+
     if num_speakers is not None:
-        return centroids(pieces, seconds, spectral_labels(pieces, num_speakers))
-    labels = linked_labels(pieces, threshold)
-    totals = np.bincount(labels, seconds)
-    longest = np.argsort(-totals, kind="stable")[:max_speakers]
-    longest = longest[: max(1, np.count_nonzero(totals[longest] >= MIN_SPEAKER_SECONDS))]
-    return centroids(pieces, seconds, labels)[longest]
+        return best(most).means
+    labellings = [best(count) for count in range(2, most + 1)]
+    chosen = most_likely([Speakers.of(windows, labelling) for labelling in labellings], threshold)
+    return labellings[chosen].means if chosen is not None else unit(sums.sum(axis=0, keepdims=True))
 
 
-def linked_labels(dvectors: np.ndarray, min_cosine: float) -> np.ndarray:
-    """Labels (n,), 0 and up, of d-vectors (n, emb) by average linkage.
+def _means(pieces: np.ndarray, seconds: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Centroids (labels, emb) of pieces (pieces, emb); those with the label -1 do not count."""
+    inside = labels >= 0
+    return centroids(pieces[inside], seconds[inside], labels[inside])
 
-    Clusters are merged as long as the cosines between them are on average ``min_cosine`` or more.
 
-    >>> linked_labels(np.array([[1.0, 0.0], [0.6, 0.8]]), 0.5).tolist()
-    [0, 0]
+@dataclass(frozen=True)
+class Speakers:
+    """What a labelling says about its speakers.
+
+    Attributes
+    ----------
+    sums : np.ndarray
+        (speakers, emb): sums of the d-vectors of their windows.
+    seconds : np.ndarray
+        (speakers,): how long they speak.
+    count : int
+        Windows of all speakers.
     """
-    if len(dvectors) == 1:
-        return np.zeros(1, dtype=np.int64)
-    distances = 1.0 - np.clip(dvectors @ dvectors.T, -1.0, 1.0)
-    tree = hierarchy.linkage(distances[np.triu_indices(len(dvectors), 1)], "average")
-    return hierarchy.fcluster(tree, 1.0 - min_cosine, "distance").astype(np.int64) - 1
+
+    sums: np.ndarray
+    seconds: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, windows: Windows, labelling: "Labelling") -> "Speakers":
+        """The speakers of windows that are labelled."""
+        own = labelling.labels[_nearest(labelling.edges.mean(axis=1), windows.spans.mean(axis=1))]
+        seconds = np.bincount(labelling.labels, np.ptp(labelling.edges, axis=1), minlength=len(labelling.means))
+        return cls(sums_of(windows.dvectors, own, len(seconds)), seconds, len(own))
+
+    @property
+    def length(self) -> float:
+        """Mean cosine of a window's d-vector and the mean of its speaker, which is the mean length of these means."""
+        return likelihood(self.sums) / self.count
+
+    def lasting_cosines(self) -> np.ndarray:
+        """Cosines (speakers, speakers) of their means, as they would be with very much speech of each.
+
+        A window's d-vector is that of its voice, of length r, and a deviation that varies with what is said. If n
+        seconds of speech contain n/t independent deviations, the mean has the squared length r² + (1 - r²) t/n instead
+        of r², by which the cosines are corrected; t is :data:`INDEPENDENT_SECONDS`.
+        """
+        lengths = np.sqrt(1 + INDEPENDENT_SECONDS * (1 / self.length**2 - 1) / np.maximum(self.seconds, 1e-3))
+        means = unit(self.sums) * lengths[:, None]
+        return means @ means.T
+
+    def are_distinct(self, threshold: float) -> bool:
+        """Whether all have enough speech, and no two of them are as similar as ``threshold``."""
+        if self.seconds.min() < MIN_SPEAKER_SECONDS:
+            return False
+        cosines = self.lasting_cosines()
+        return bool(cosines[np.triu_indices(len(cosines), 1)].max() < threshold)
 
 
-def centroids(dvectors: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Weighted means of the d-vectors (n, emb) of each label 0, 1, …: (labels, emb), of length 1."""
-    sums = np.zeros((labels.max() + 1, dvectors.shape[1]))
-    np.add.at(sums, labels, dvectors * weights[:, None])
-    return unit(sums)
+def most_likely(candidates: list[Speakers], threshold: float) -> int | None:
+    """Index of the most likely number of speakers among candidates of two or more, in order; None: one speaker.
 
-
-def spectral_labels(dvectors: np.ndarray, num_clusters: int) -> np.ndarray:
-    """Labels (n,), 0 and up, of the spectral clustering of d-vectors (n, emb).
-
-    The affinities are refined as in section 3.3 of the paper, without the blur, which pieces do not need.
-
-    Raises
-    ------
-    SpeechtoolsError
-        The package spectralcluster is not installed.
+    Only candidates whose speakers are distinct count. Each speaker costs :data:`SPEAKER_COST`: the likelihood that one
+    more gains by chance grows with the squared deviations of the d-vectors, and more slowly than their number.
     """
-    package = optional_package("spectralcluster", "Diarization", "diarization")
-    count = len(dvectors)
-    if num_clusters == 1:
-        return np.zeros(count, dtype=np.int64)
-    if count <= num_clusters:
-        return np.arange(count)
-    names = package.RefinementName
-    options = package.RefinementOptions(
-        p_percentile=0.95,
-        thresholding_soft_multiplier=0.01,
-        thresholding_type=package.ThresholdType.RowMax,
-        refinement_sequence=[
-            names.CropDiagonal,
-            names.RowWiseThreshold,
-            names.Symmetrize,
-            names.Diffuse,
-            names.RowWiseNormalize,
-        ],
-    )
-    clusterer = package.SpectralClusterer(
-        min_clusters=num_clusters,
-        max_clusters=num_clusters,
-        refinement_options=options,
-        custom_dist="cosine",
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        labels = clusterer.predict(np.ascontiguousarray(dvectors, dtype=np.float64))
-    return np.unique(labels, return_inverse=True)[1]
+    if not candidates:
+        return None
+    length = max(speakers.length for speakers in candidates)
+    cost = SPEAKER_COST * (1 - length**2) * np.sqrt(candidates[0].count)
+    gains = [
+        likelihood(speakers.sums) - cost * len(speakers.sums) if speakers.are_distinct(threshold) else -np.inf
+        for speakers in candidates
+    ]
+    alone = likelihood(candidates[0].sums.sum(axis=0, keepdims=True)) - cost
+    return int(np.argmax(gains)) if max(gains) > alone else None
+
+
+def _fewer_pieces(windows: Windows) -> tuple[Windows, np.ndarray]:
+    """At most :data:`MAX_PIECES` pieces of windows, drawn evenly from the longer ones, and each window's piece."""
+    numbers = piece_numbers(windows.regions)
+    if numbers[-1] < MAX_PIECES:
+        return windows, numbers
+    seconds = np.ptp(_extents(windows.spans, numbers), axis=1)
+    longest = np.sort(np.argsort(-seconds, kind="stable")[: 2 * MAX_PIECES])
+    kept = longest[np.linspace(0, len(longest) - 1, MAX_PIECES).round().astype(int)]
+    rows = np.isin(numbers, kept)
+    numbers = np.unique(numbers[rows], return_inverse=True)[1]
+    return Windows(windows.dvectors[rows], windows.spans[rows], numbers), numbers
+
+
+def _extents(spans: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """First start and last end (s) of the spans (n, 2) with each number 0, 1, … (n,), in ascending order."""
+    first = np.unique(numbers, return_index=True)[1]
+    return np.stack([spans[first, 0], np.maximum.reduceat(spans[:, 1], first)], axis=1)
 
 
 # ----------------------------------------------------------------------------------------------------- labels over time
@@ -198,9 +244,30 @@ class Smoothing:
     change_in_pause: float = 0.08
 
 
+class Labelling(NamedTuple):
+    """The speakers of a recording over time.
+
+    Attributes
+    ----------
+    labels : np.ndarray
+        (times,): the speaker in each step.
+    edges : np.ndarray
+        (times, 2): start and end of each step, in seconds.
+    means : np.ndarray
+        Centroids of the labelled windows, (speakers, emb). Those of a speaker without windows are as they were.
+    score : float
+        Of the best path: the sum of cosines, times seconds, less the costs of changes.
+    """
+
+    labels: np.ndarray
+    edges: np.ndarray
+    means: np.ndarray
+    score: float
+
+
 def label_times(
     windows: Windows, regions: np.ndarray, means: np.ndarray, smoothing: Smoothing | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Labelling:
     """Label the speech of a recording with speakers, and adapt the speakers to it.
 
     Parameters
@@ -211,35 +278,26 @@ def label_times(
     means : np.ndarray
         Centroids of the speakers, (speakers, emb).
     smoothing : Smoothing, optional
-
-    Returns
-    -------
-    labels : np.ndarray
-        (times,): the speaker in each step.
-    edges : np.ndarray
-        (times, 2): start and end of each step, in seconds.
-    means : np.ndarray
-        Centroids of the labelled windows, (speakers, emb). Those of a speaker without windows are as they were.
     """
     smoothing = smoothing or Smoothing()
     edges, numbers = _steps(regions, smoothing.step)
-    middles = edges.mean(axis=1)
+    middles, widths = edges.mean(axis=1), np.ptp(edges, axis=1)
     starts_region = np.diff(numbers, prepend=-1) > 0
     costs = np.where(starts_region, smoothing.change_in_pause, smoothing.change)
     at = _nearest(middles, windows.spans.mean(axis=1))
     # (windows,): the time that a window labels
-    labels = np.zeros(len(middles), dtype=np.int64)
+    labels, score = np.zeros(len(middles), dtype=np.int64), 0.0
     for _ in range(_ROUNDS):
-        scores = _score_times(windows, numbers, middles, means, smoothing.focus)
+        scores = _score_times(windows, numbers, middles, means, smoothing.focus) * widths[:, None]
         # (times, speakers)
-        before, labels = labels, best_path(scores * (edges[:, 1] - edges[:, 0])[:, None], costs)
+        before, labels = labels, best_path(scores, costs)
+        score = float(scores[np.arange(len(labels)), labels].sum() - costs[1:][np.diff(labels) != 0].sum())
         own = labels[at]
-        sums = np.zeros(means.shape)
-        np.add.at(sums, own, windows.dvectors)
+        sums = sums_of(windows.dvectors, own, len(means))
         means = np.where((np.bincount(own, minlength=len(means)) > 0)[:, None], unit(sums), means)
         if np.array_equal(before, labels):
             break
-    return labels, edges, means
+    return Labelling(labels, edges, means, score)
 
 
 def best_path(scores: np.ndarray, costs: np.ndarray) -> np.ndarray:

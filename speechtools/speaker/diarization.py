@@ -19,7 +19,8 @@ from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.registry import build
 from speechtools.speaker import dvectors
-from speechtools.speaker.clustering import Windows, centroids, cluster_windows, label_times, unit
+from speechtools.speaker.clustering import SAME_SPEAKER, Windows, cluster_windows, label_times
+from speechtools.speaker.partitions import centroids, unit
 from speechtools.speaker.verification import Match, SpeakerVerification
 
 #: Speakers that are estimated at most.
@@ -104,11 +105,9 @@ class SpeakerDiarization(SpeakerVerification):
             raise ConfigError("A keyword model embeds one keyword alone. Use a model of free text for diarization.")
         if isinstance(self.vad, EnergyVAD):
             self.use_vad("energy")
-        #: Cosine from which pieces of one recording are of one speaker: that of the model, or else its threshold for
-        #: voices. It is higher where the channel, too, tells recordings apart.
-        self.conversation_threshold: float | None = getattr(self.hparams, "conversation_threshold", self.threshold)
-        if self.conversation_threshold is not None:
-            check_number("conversation_threshold", self.conversation_threshold, -1, 1)
+        #: Cosine from which two speakers of a recording are the same, as it would be with very much speech of both.
+        self.conversation_threshold: float = getattr(self.hparams, "conversation_threshold", SAME_SPEAKER)
+        check_number("conversation_threshold", self.conversation_threshold, -1, 1)
 
     def use_vad(self, vad: str | Callable[..., torch.Tensor]) -> None:
         """Find the speech with another voice activity detector than the model's.
@@ -153,8 +152,7 @@ class SpeakerDiarization(SpeakerVerification):
         max_speakers : int
             So many are estimated at most.
         threshold : float, optional
-            A speaker with at least this cosine to an enrolled voice gets its name. Default: the model's threshold. A
-            model without one needs it also to estimate the number of speakers.
+            A speaker with at least this cosine to an enrolled voice gets its name. Default: the model's threshold.
         sample_rate, channel
             As in :meth:`encode_file`.
 
@@ -177,10 +175,8 @@ class SpeakerDiarization(SpeakerVerification):
         windows, regions, seconds, reason = self._embed_speech(source)
         if windows is None:
             return Diarization([], seconds, no_speech=f"No speech was found in {source.name}: {reason}.")
-        same_voice = threshold if self.conversation_threshold is None else self.conversation_threshold
-        # A given number needs no threshold.
-        means = cluster_windows(windows, num_speakers, max_speakers, same_voice or 0.0)
-        labels, edges, means = label_times(windows, regions, means)
+        means = cluster_windows(windows, num_speakers, max_speakers, self.conversation_threshold)
+        labels, edges, means, _ = label_times(windows, regions, means)
         labels, means = self._merge_named(labels, edges, means, threshold, num_speakers is None)
         turns = join_turns(
             (Turn(float(start), float(end), str(label)) for label, (start, end) in zip(labels, edges, strict=True)),
@@ -308,7 +304,7 @@ class SpeakerDiarization(SpeakerVerification):
         if num_speakers is not None:
             check_number("num_speakers", num_speakers, 1, 100, whole=True)
         check_number("max_speakers", max_speakers, 1, 100, whole=True)
-        if threshold is not None or num_speakers is None or self.voices:
+        if threshold is not None or self.voices:
             self.resolve_threshold(threshold)
 
     def _merge_named(

@@ -92,11 +92,17 @@ def test_voices_name_speakers_and_those_of_another_model_are_refused(model, meet
     assert run(*words, "--model", other) == 1 and "another model" in capsys.readouterr().err
 
 
-def test_a_model_without_threshold_needs_one_to_estimate(meetings, tmp_path, capsys):
-    words = [meetings / "one.wav", "--model", write_model(tmp_path / "converted", threshold=None)]
+def test_a_model_without_threshold_needs_one_for_voices(meetings, tmp_path, capsys):
+    folder = write_model(tmp_path / "converted", threshold=None)
+    verifier = SpeakerVerification.from_hparams(folder)
+    verifier.enroll("anna", meetings / "one.wav")
+    verifier.save_voices(tmp_path / "voices.npz")
+    words = [meetings / "one.wav", "--model", folder]
+    assert run(*words) == run(*words, "--speakers", 2) == 0
+    words += ["--voices", tmp_path / "voices.npz"]
     assert run(*words, "--rttm", tmp_path / "out.rttm") == 1 and "--threshold" in capsys.readouterr().err
     assert not (tmp_path / "out.rttm").exists()
-    assert run(*words, "--threshold", 0.6) == run(*words, "--speakers", 2) == 0
+    assert run(*words, "--threshold", 0.6) == 0
 
 
 def test_wrong_options_are_refused(model, meetings, tmp_path, capsys):
