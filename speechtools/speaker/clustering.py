@@ -33,7 +33,7 @@ _MIN_CLUSTER_SECONDS = 2.5
 #: So much speech (s) says as much about a voice as one independent sample: about two utterances.
 INDEPENDENT_SECONDS = 6.0
 #: Cosine from which two speakers are the same, as it would be with very much speech of both.
-SAME_SPEAKER = 0.9
+SAME_SPEAKER = 0.88
 #: What a speaker costs, in cosines of windows, times the square root of their number and their squared deviation.
 SPEAKER_COST = 0.8
 #: Parts of the partitions that are searched, at least.
@@ -110,7 +110,7 @@ def cluster_windows(windows: Windows, num_speakers: int | None, max_speakers: in
     pieces = unit(sums)
     trees = [linkage(affinities(pieces, seconds)), linkage(pieces @ pieces.T)]
     partitions = find_partitions(sums, trees, min(max(most, _MIN_PARTS), len(sums)))
-    coarse = Smoothing(step=_COARSE_STEP)
+    coarse = Smoothing(_COARSE_STEP, focus=0.25, change=0.2, change_in_pause=0.08)
 
     def best(count: int) -> Labelling:
         starts = [largest_clusters(tree, seconds, count, _MIN_CLUSTER_SECONDS) for tree in trees]
@@ -239,9 +239,9 @@ class Smoothing:
     """
 
     step: float = 0.1
-    focus: float = 0.25
-    change: float = 0.2
-    change_in_pause: float = 0.08
+    focus: float = 0.2
+    change: float = 0.06
+    change_in_pause: float = 0.06
 
 
 class Labelling(NamedTuple):
