@@ -245,23 +245,15 @@ class Smoothing:
 
 
 class Labelling(NamedTuple):
-    """The speakers of a recording over time.
+    """The speakers of a recording over time, and how likely they are."""
 
-    Attributes
-    ----------
-    labels : np.ndarray
-        (times,): the speaker in each step.
-    edges : np.ndarray
-        (times, 2): start and end of each step, in seconds.
-    means : np.ndarray
-        Centroids of the labelled windows, (speakers, emb). Those of a speaker without windows are as they were.
-    score : float
-        Of the best path: the sum of cosines, times seconds, less the costs of changes.
-    """
-
+    #: The speaker in each step, (times,).
     labels: np.ndarray
+    #: Start and end of each step in seconds, (times, 2).
     edges: np.ndarray
+    #: Centroids of the labelled windows, (speakers, emb). Those of a speaker without windows are as they were.
     means: np.ndarray
+    #: Of the best path: the sum of cosines, times seconds, less the costs of changes.
     score: float
 
 
