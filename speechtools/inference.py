@@ -24,3 +24,6 @@ __all__ = [
     "Verdict",
     "WindowDVectors",
 ]
+
+# Quality-Net is in a layer above that of the speaker encoders.
+SpeakerEncoder.QUALITY_MODEL = QualityNet.from_hparams

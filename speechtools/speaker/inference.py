@@ -4,8 +4,8 @@ A recording becomes a d-vector as in the GE2E paper (section 3.2): voice activit
 encoder, L2 normalisation, mean.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -76,6 +76,8 @@ class SpeakerEncoder(Scoring, PretrainedModel):
     MIN_SPEECH_SECONDS = 0.25
     #: Largest difference that devices and versions make to an element of a d-vector.
     PROBE_TOLERANCE = 5e-3
+    #: Loads the model of quality for calibrations that use it. :mod:`speechtools.inference` sets it.
+    QUALITY_MODEL: ClassVar[Callable[..., QualityModel] | None] = None
     #: Folding the projection gains nothing above this hidden size.
     MAX_FOLDED_SIZE = 256
 
@@ -103,6 +105,7 @@ class SpeakerEncoder(Scoring, PretrainedModel):
                 module.to(self.device)
         self._weighing: QualityWeights | None = None
         self._quality_model: QualityModel | None = None
+        self._quality_is_chosen = False
         self.encoder = self.mods.encoder
         on_cpu = torch.device(self.device).type == "cpu"
         if on_cpu and isinstance(self.encoder, LSTMP) and self.encoder.lstm.hidden_size <= self.MAX_FOLDED_SIZE:
@@ -173,7 +176,9 @@ class SpeakerEncoder(Scoring, PretrainedModel):
     def assess_quality(self, model: QualityModel | None) -> None:
         """Score the speech of every recording from now on, for a calibration that uses quality; None: no longer.
 
-        The score is the mean over the frames of the speech alone, without pauses, as in the stores that calibrations
+        :class:`SpeakerVerification` does this by itself, with the bundled Quality-Net, where its calibration uses
+        quality. Call it to choose another model, or with None to decide faster: unknown quality counts as the mean. The
+        score is the mean over the frames of the speech alone, without pauses, as in the stores that calibrations
         are fitted to. The d-vectors stay as they are.
 
         Raises
@@ -188,6 +193,13 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         >>> encoder.assess_quality(QualityNet.from_hparams())
         """
         self._quality_model = None if model is None else QualityWeights(model).model
+        self._quality_is_chosen = True
+
+    def assess_for_calibration(self) -> None:
+        """Score quality from now on if the calibration uses it, unless :meth:`assess_quality` was called."""
+        used, load = self.calibration is not None and self.calibration.uses_quality, self.QUALITY_MODEL
+        if used and not self._quality_is_chosen and load is not None:
+            self.assess_quality(load(run_opts={"device": str(self.device)}))
 
     @torch.no_grad()
     def encode_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Tensor:

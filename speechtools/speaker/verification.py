@@ -30,10 +30,11 @@ class SpeakerVerification(SpeakerEncoder):
     recording is accepted if its score, the cosine with the voiceprint, reaches the threshold.
 
     A calibrated model also has a log-likelihood ratio and a probability for each score. They depend on how similar both
-    sides are to a cohort of other speakers, on the number of recordings that a voice was enrolled from, and on the
-    seconds of speech. So does the threshold: it is the score at which the probability is one half. Without a
-    calibration it is ``threshold``, that of the equal error rate on the validation speakers. A threshold that you pass
-    or set counts in any case. A converted model has none (None) and needs one, unless you calibrate it.
+    sides are to a cohort of other speakers, on the number of recordings that a voice was enrolled from, on the seconds
+    of speech and, in the bundled model, on its quality by Quality-Net. So does the threshold: it is the score at which
+    the probability is one half. Without a calibration it is ``threshold``, that of the equal error rate on the
+    validation speakers. A threshold that you pass or set counts in any case. A converted model has none (None) and
+    needs one, unless you calibrate it.
 
     Examples
     --------
@@ -140,6 +141,7 @@ class SpeakerVerification(SpeakerEncoder):
             raise ConfigError(
                 f"No recordings to enroll {printable(name)!r} from. Pass at least one, better three or more."
             )
+        self.assess_for_calibration()
         embedded: list[WindowDVectors] = []
         for path in paths:
             try:
@@ -355,10 +357,11 @@ class SpeakerVerification(SpeakerEncoder):
         self._check_decision(threshold, prior)
 
     def _check_decision(self, threshold: float | None, prior: float) -> None:
-        """Raise an error before a recording is embedded, if there can be no decision."""
+        """Raise an error before a recording is embedded, if there can be no decision; otherwise prepare for one."""
         probability(0.0, prior)
         if not self._is_calibrated(threshold):
             self.resolve_threshold(threshold)
+        self.assess_for_calibration()
 
     def _is_calibrated(self, threshold: float | None) -> bool:
         """Whether the calibration has the threshold of a decision for which this one was passed."""

@@ -89,6 +89,7 @@ def test_quality_counts_if_it_is_assessed(tmp_path, recordings):
         return SimpleNamespace(frame_scores=np.array([3.0, 4.0]) if len(heard) % 2 else np.array([1.0]))
 
     assert verifier.calibration.uses_quality and not Calibration(1.0, 0.0).uses_quality
+    verifier.assess_quality(None)
     plain = verifier.verify_files(*recordings[:2])
     assert plain.llr == pytest.approx(8 * plain.score - 4, abs=1e-5)
     verifier.assess_quality(SimpleNamespace(assess_file=assess))
@@ -114,6 +115,34 @@ def test_quality_counts_if_it_is_assessed(tmp_path, recordings):
     assert verifier.verify_files(*recordings[:2]).llr == pytest.approx(plain.llr)
     with pytest.raises(ConfigError, match="does not score recordings"):
         verifier.assess_quality(object())
+
+
+def test_a_decision_assesses_quality_by_itself_if_the_calibration_uses_it(tmp_path, recordings, monkeypatch):
+    terms = {"model_quality": Term(1.5, 2.0, 0.0, 5.0), "test_quality": Term(-3.0, 2.0, 0.0, 5.0)}
+    folder = write_model(tmp_path / "q", calibration=Calibration(8.0, -4.0, "cosine", terms).to_plain(), zero_bias=True)
+    verifier, loaded = load(folder), []
+
+    def quality_model(**options):
+        loaded.append(options)
+        report = SimpleNamespace(frame_scores=np.array([4.0]))
+        return SimpleNamespace(assess_file=lambda recording, sample_rate: report)
+
+    monkeypatch.setattr(SpeakerEncoder, "QUALITY_MODEL", staticmethod(quality_model))
+    verifier.encode_file(recordings[0])
+    assert not loaded  # a d-vector needs none
+    for decide in (
+        lambda: verifier.verify_files(*recordings[:2]),
+        lambda: verifier.verify("anna", recordings[1]),
+        lambda: verifier.identify(recordings[1])[0],
+    ):
+        verdict = decide()
+        assert verdict.llr == pytest.approx(8 * verdict.score - 4 + 1.5 * 2 - 3.0 * 2, abs=1e-4)
+        verifier.enroll("anna", recordings[0])
+    assert loaded == [{"run_opts": {"device": "cpu"}}]
+    without = load(folder)
+    without.assess_quality(None)
+    verdict = without.verify_files(*recordings[:2])
+    assert verdict.llr == pytest.approx(8 * verdict.score - 4, abs=1e-4) and len(loaded) == 1
 
 
 def test_the_threshold_is_where_the_probability_is_one_half(folder, recordings):
