@@ -23,6 +23,9 @@ class Encoder:
 
     normalization = calibration = None
 
+    def assess_for_calibration(self):
+        """Without a calibration, nothing is assessed."""
+
     def embed_files(self, paths, batch_size, channel):
         paths = list(paths)
         assert len(set(paths)) == len(paths) and channel in ("mix", 1)

@@ -45,8 +45,16 @@ def test_what_a_run_leaves(recipe, trained):
     assert is_last == (recipe is SPEAKER), "the running average is exported if there is one"
 
 
-# Fine-tuning alone reads the Quality-Net; test_paper.py has the keys of the quality recipe.
-@pytest.mark.parametrize("recipe, unused", [(ENHANCEMENT, {"quality_model"}), (SPEAKER, set()), (KEYWORD, set())])
+# Fine-tuning alone reads the Quality-Net, and training with a teacher or proxies their options; test_paper.py has the
+# keys of the quality recipe.
+@pytest.mark.parametrize(
+    "recipe, unused",
+    [
+        (ENHANCEMENT, {"quality_model"}),
+        (SPEAKER, {"teacher_weight", "teacher_speaker_share", "proxy_options"}),
+        (KEYWORD, set()),
+    ],
+)
 def test_every_key_is_read(recipe, unused, trained):
     assert runs.unused_keys(recipe.folder / recipe.yaml, trained(recipe)[0]) == unused
 
@@ -132,7 +140,8 @@ def test_every_yaml_of_every_recipe_builds(script):
 
 
 @each_recipe
-def test_the_options_of_a_readmes_table_are_accepted(recipe):
+def test_the_options_of_a_readmes_table_are_accepted(recipe, monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)  # for --precision=bf16
     text = (recipe.folder / "README.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1].replace("`", " ") for line in text.splitlines() if line.startswith("| `--")]
     words = [word for row in rows for word in shlex.split(row.replace(",", " , ")) if word.startswith("--")]
