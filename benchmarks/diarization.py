@@ -57,7 +57,7 @@ def main() -> None:
     utterances = [u for u in build(f"corpus/{arguments.corpus}", **options) if arguments.split in ("", u.split)]
     diarizer = SpeakerDiarization.from_hparams(arguments.model, run_opts={"device": "cpu"})
     if arguments.threshold is not None:
-        diarizer.conversation_threshold = arguments.threshold
+        diarizer.same_speaker = arguments.threshold
     if arguments.vad:
         diarizer.use_vad(arguments.vad)
     diarizer.diarize_file(compose(utterances, 2, 0, seconds=10).samples, 2)  # loads what is loaded late

@@ -66,8 +66,9 @@ def check_precision(precision: str, device: object, option: str = "precision") -
     >>> check_precision("fp32", "cpu")
     """
     on_cpu = torch.device(str(device)).type == "cpu"
-    if precision == "bf16" and on_cpu and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    supported = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if precision == "bf16" and on_cpu and not supported:
         raise ConfigError(
-            f"{option}=bf16 needs a CPU with instructions for bfloat16 (AVX512-BF16 or AMX), or a GPU; this one has "
-            "none. Leave the option out: the training then computes in float32."
+            f"{option}=bf16 needs a GPU, or a CPU on which torch computes in bfloat16; this one has no instructions "
+            "for it. Leave the option out: the training then computes in float32."
         )

@@ -78,6 +78,8 @@ class VoiceSpeed(nn.Module):
 
     def change(self, wavs: Tensor, voice: int) -> Tensor:
         """Change wavs (batch, samples) to the speed of a voice, and cut them: (batch, samples / fastest speed)."""
+        # By default, SpeechBrain's would resample on the CPU.
+        self.changes[voice].device = wavs.device  # type: ignore[assignment]
         # Waveforms are resampled in their own precision, whatever that of the training.
         with torch.autocast(wavs.device.type, enabled=False):
             return self.changes[voice](wavs)[:, : wavs.shape[1] * 100 // self.fastest]
@@ -131,7 +133,8 @@ class Partials(NamedTuple):
 
 def voice_speed(augment: WaveformAugmenter | VoiceSpeed | None) -> VoiceSpeed | None:
     """What changes the voices in an augmenter of waveforms, if it does."""
-    return augment.voice_speed if isinstance(augment, WaveformAugmenter) else augment
+    augment = augment.voice_speed if isinstance(augment, WaveformAugmenter) else augment
+    return augment if isinstance(augment, VoiceSpeed) else None
 
 
 def batch_features(
@@ -153,7 +156,7 @@ def batch_features(
         :class:`FeatureAugmenter`.
     """
     wavs, targets, num_utterances = batch.wavs, batch.targets, len(batch.wavs) // len(batch.speakers)
-    if augment is not None:
+    if augment:
         wavs = augment(wavs, num_utterances)
     speed = voice_speed(augment)
     if speed is not None and targets is not None:

@@ -103,7 +103,10 @@ def cluster_windows(windows: Windows, num_speakers: int | None, max_speakers: in
     """
     windows, numbers = _fewer_pieces(windows)
     sums = np.add.reduceat(windows.dvectors.astype(float), np.unique(numbers, return_index=True)[1])
-    regions, seconds = _extents(windows.spans, windows.regions), np.ptp(_extents(windows.spans, numbers), axis=1)
+    regions, seconds = (
+        _apart(_extents(windows.spans, windows.regions)),
+        np.ptp(_extents(windows.spans, numbers), axis=1),
+    )
     most = min(max_speakers if num_speakers is None else num_speakers, len(sums))
     if most == 1:
         return unit(sums.sum(axis=0, keepdims=True))
@@ -218,6 +221,20 @@ def _extents(spans: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """First start and last end (s) of the spans (n, 2) with each number 0, 1, … (n,), in ascending order."""
     first = np.unique(numbers, return_index=True)[1]
     return np.stack([spans[first, 0], np.maximum.reduceat(spans[:, 1], first)], axis=1)
+
+
+def _apart(extents: np.ndarray) -> np.ndarray:
+    """Extents (n, 2) in ascending order, of which two that overlap, such as pieces of one region, meet in the middle.
+
+    >>> _apart(np.array([[0.0, 2.0], [1.0, 3.0], [5.0, 6.0]])).tolist()
+    [[0.0, 1.5], [1.5, 3.0], [5.0, 6.0]]
+    """
+    starts, ends = extents[1:, 0], extents[:-1, 1]
+    middles = (starts + ends) / 2
+    overlap = ends > starts
+    apart = extents.copy()
+    apart[1:, 0], apart[:-1, 1] = np.where(overlap, middles, starts), np.where(overlap, middles, ends)
+    return apart
 
 
 # ----------------------------------------------------------------------------------------------------- labels over time

@@ -106,8 +106,8 @@ class SpeakerDiarization(SpeakerVerification):
         if isinstance(self.vad, EnergyVAD):
             self.use_vad("energy")
         #: Cosine from which two speakers of a recording are the same, as it would be with very much speech of both.
-        self.conversation_threshold: float = getattr(self.hparams, "conversation_threshold", SAME_SPEAKER)
-        check_number("conversation_threshold", self.conversation_threshold, -1, 1)
+        self.same_speaker: float = getattr(self.hparams, "same_speaker", SAME_SPEAKER)
+        check_number("same_speaker", self.same_speaker, -1, 1)
 
     def use_vad(self, vad: str | Callable[..., torch.Tensor]) -> None:
         """Find the speech with another voice activity detector than the model's.
@@ -168,14 +168,14 @@ class SpeakerDiarization(SpeakerVerification):
         ConfigError
             A number of speakers is less than 1, or the threshold is not finite, or needed and missing.
         SpeechtoolsError
-            The package spectralcluster is not installed.
+            A number of speakers is given, and the package spectralcluster is not installed.
         """
         self._check_options(num_speakers, max_speakers, threshold)
         source = open_source(path, self.sample_rate, sample_rate, channel)
         windows, regions, seconds, reason = self._embed_speech(source)
         if windows is None:
             return Diarization([], seconds, no_speech=f"No speech was found in {source.name}: {reason}.")
-        means = cluster_windows(windows, num_speakers, max_speakers, self.conversation_threshold)
+        means = cluster_windows(windows, num_speakers, max_speakers, self.same_speaker)
         labels, edges, means, _ = label_times(windows, regions, means)
         labels, means = self._merge_named(labels, edges, means, threshold, num_speakers is None)
         turns = join_turns(

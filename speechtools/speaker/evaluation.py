@@ -178,7 +178,8 @@ def _calibrated(
     seconds = store.num_samples / encoder.sample_rate
     qualities = np.full(len(store), np.nan)
     if quality is not None:
-        qualities = np.array([speech_quality(quality, store.read(u), encoder.sample_rate) for u in range(len(store))])
+        scored = [speech_quality(quality, store.read(u), encoder.sample_rate) for u in range(len(store))]
+        qualities = np.array(scored, dtype=np.float64)
     # (utterances,)
     trials = result.trial_set.trials
     scores = trials.scores(result.dvectors, result.trial_set.utt_ids, encoder.normalization)

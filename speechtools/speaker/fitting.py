@@ -310,7 +310,7 @@ def _cut(wav: Tensor, sample_rate: int, rng: np.random.Generator) -> Tensor:
 def _version(encoder: SpeakerEncoder, wavs: list[Tensor], quality: QualityModel | None) -> _Versions:
     scores = np.full(len(wavs), np.nan)
     if quality is not None:
-        scores = np.array([speech_quality(quality, wav, encoder.sample_rate) for wav in wavs])
+        scores = np.array([speech_quality(quality, wav, encoder.sample_rate) for wav in wavs], dtype=np.float64)
     return _Versions(unit(_embed(encoder, wavs)), np.array([len(wav) / encoder.sample_rate for wav in wavs]), scores)
 
 

@@ -197,9 +197,13 @@ class SpeakerEncoder(Scoring, PretrainedModel):
 
     def assess_for_calibration(self) -> None:
         """Score quality from now on if the calibration uses it, unless :meth:`assess_quality` was called."""
-        used, load = self.calibration is not None and self.calibration.uses_quality, self.QUALITY_MODEL
-        if used and not self._quality_is_chosen and load is not None:
-            self.assess_quality(load(run_opts={"device": str(self.device)}))
+        if self._quality_is_chosen:
+            return
+        load, used = self.QUALITY_MODEL, self.calibration is not None and self.calibration.uses_quality
+        if not used or load is None:
+            self._quality_model = None
+        elif self._quality_model is None:
+            self._quality_model = load(run_opts={"device": str(self.device)})
 
     @torch.no_grad()
     def encode_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Tensor:
@@ -363,7 +367,7 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         times: list[np.ndarray] = []
         frame_times: list[np.ndarray] = []
         seconds: list[float] = []
-        qualities: list[float] = []
+        qualities: list[float | None] = []
         offset = 0
         error: AudioError | None = None
         for wav in wavs:
@@ -387,7 +391,8 @@ class SpeakerEncoder(Scoring, PretrainedModel):
             report = self._weighing.model.assess_file(recording, sample_rate=self.sample_rate)
             hops = self.window_frames, self.window_hop_frames
             margins, usable = self._weighing.of_windows(report, frame_times, seconds, *hops)
-        quality = float(np.average(qualities, weights=seconds)) if qualities else None
+        known = [(quality, share) for quality, share in zip(qualities, seconds, strict=False) if quality is not None]
+        quality = sum(value * share for value, share in known) / sum(share for _, share in known) if known else None
         return WindowDVectors(torch.cat(windows), np.concatenate(times), margins, usable, sum(seconds), quality)
 
     def _frame_times(self, positions: np.ndarray, num_frames: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from speechtools.audio.sources import Channel, Recording
 from speechtools.core.checks import check_number
-from speechtools.core.errors import ConfigError
+from speechtools.core.errors import AudioError, ConfigError
 from speechtools.speaker.dvectors import window_starts
 
 #: Defaults on the scale of the bundled Quality-Net, chosen by benchmarks/weighing.py.
@@ -179,12 +179,15 @@ class QualityWeights:
         return LIMIT if self.limit is None else self.limit, SPREAD if self.spread is None else self.spread
 
 
-def speech_quality(model: QualityModel, speech: Tensor | np.ndarray, sample_rate: int) -> float:
-    """The quality of speech (samples,) without pauses: the mean score of its frames.
+def speech_quality(model: QualityModel, speech: Tensor | np.ndarray, sample_rate: int) -> float | None:
+    """The quality of speech (samples,) without pauses: the mean score of its frames; None if it cannot be scored.
 
     It is lower than that of the recording: cuts and missing pauses count, too.
     """
-    return float(np.mean(model.assess_file(speech, sample_rate=sample_rate).frame_scores))
+    try:
+        return float(np.mean(model.assess_file(speech, sample_rate=sample_rate).frame_scores))
+    except AudioError:  # silent, or too short for the model
+        return None
 
 
 def window_margins(margins: np.ndarray, starts: Sequence[int], window_frames: int) -> np.ndarray:

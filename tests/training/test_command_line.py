@@ -49,6 +49,6 @@ def test_bfloat16_needs_a_processor_that_has_it(monkeypatch, supported):
     if supported:
         assert parse(words).run_opts.precision == "bf16"
     else:
-        with pytest.raises(ConfigError, match="--precision=bf16 needs a CPU .* Leave the option out"):
+        with pytest.raises(ConfigError, match="--precision=bf16 needs a GPU, or a CPU .* Leave the option out"):
             parse(words)
     assert parse(words[:2]).run_opts.device == "cpu"
