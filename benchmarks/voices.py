@@ -88,8 +88,7 @@ class Encoder:
 
 def ours(name: str, verifier: SpeakerVerification) -> Encoder:
     """An encoder of the toolkit."""
-    if verifier.calibration is not None and verifier.calibration.uses_quality:
-        verifier.assess_quality(QualityNet.from_hparams(run_opts={"device": "cpu"}))
+    verifier.assess_for_calibration()
 
     def embed(wavs: list[np.ndarray]) -> Iterable[Embedding | None]:
         for _, result in verifier.embed_files(wavs, sample_rate=RATE):

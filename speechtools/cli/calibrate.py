@@ -15,7 +15,6 @@ from speechtools.cli.common import (
     model_options,
     module_option,
     recordings,
-    weigh_by_quality,
 )
 from speechtools.cli.trials import rate_list, read_list
 from speechtools.core.errors import printable
@@ -71,7 +70,6 @@ def calibrate(
         check_output("--out", out)
         check_model_folder(Path(out).expanduser(), overwrite)
     verifier = load_model("SpeakerVerification", model, device)
-    weigh_by_quality(verifier, None, device, rates=True)
     rated = rate_list(verifier, pairs, folder, batch_size, channel)
     result = recalibrate(verifier, pairs, rated)
     values, count = result.metrics(), len(result.targets)

@@ -111,20 +111,12 @@ def quality_options(command: Callable[..., int]) -> Callable[..., int]:
     return with_quality
 
 
-def weigh_by_quality(
-    encoder: Any, quality: tuple[str | None] | None, device: str | None, *, rates: bool = False
-) -> Any:
-    """Let an encoder weigh windows by the model of the options, if they say so, and return the model.
-
-    If the command ``rates`` trials, or enrolls voices for some, an encoder whose calibration uses the quality of
-    recordings assesses it as well.
-    """
-    net = None
-    if quality is not None:
-        net = load_model("QualityNet", quality[0], device, "--quality_model")
-        encoder.weigh_by_quality(net)
-    if rates and encoder.calibration is not None and encoder.calibration.uses_quality:
-        encoder.assess_quality(net if quality == (None,) else load_model("QualityNet", None, device))
+def weigh_by_quality(encoder: Any, quality: tuple[str | None] | None, device: str | None) -> Any:
+    """Let an encoder weigh windows by the model of the options, if they say so, and return the model."""
+    if quality is None:
+        return None
+    net = load_model("QualityNet", quality[0], device, "--quality_model")
+    encoder.weigh_by_quality(net)
     return net
 
 

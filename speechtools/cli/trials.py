@@ -100,7 +100,7 @@ def trials(
     refuse_inputs([*files, path], {"--csv": [csv_path] if csv_path else [], "--png": plots})
     tables = open_tables(TrialRow, csv_path, None, overwrite, resume=False)
     encoder = load_model("SpeakerEncoder", model, device)
-    weigh_by_quality(encoder, quality, device, rates=True)
+    weigh_by_quality(encoder, quality, device)
     rated = rate_list(encoder, pairs, folder, batch_size, channel)
     errors = rated.errors
     rows = []
@@ -154,6 +154,7 @@ def rate_list(
     """Rate the trials of a list with a progress bar, and report the recordings that cannot be used."""
     from speechtools.speaker.pairs import pair_recordings, rate_pairs
 
+    encoder.assess_for_calibration()
     count = len(pair_recordings(pairs, folder))
     rated = rate_pairs(
         encoder,

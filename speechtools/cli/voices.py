@@ -121,7 +121,7 @@ def enroll(
     if from_folder is None and words[0] in earlier and not overwrite and not add:
         raise ConfigError(taken(words[0]))
     verifier = load_model("SpeakerVerification", model, device)
-    weigh_by_quality(verifier, quality, device, rates=True)
+    weigh_by_quality(verifier, quality, device)
     of_model = verifier.model_id, verifier.embedding_size, verifier.SCALE
     if exists:
         read_voices(voices, *of_model)
@@ -290,7 +290,7 @@ def _decide(
             "`speechtools verify NAME RECORDING --voices FILE`."
         )
     verifier = load_model("SpeakerVerification", model, device)
-    weigh_by_quality(verifier, quality, device, rates=True)
+    weigh_by_quality(verifier, quality, device)
     if voices:
         verifier.load_voices(voices)
         verdict = verifier.verify(claimed, recording, threshold, channel=channel, prior=prior)
@@ -377,7 +377,7 @@ def identify(
     if not read_voices(voices).voices:
         raise ConfigError(f"{voices} contains no voices. Enroll voices with `speechtools enroll`.")
     verifier = load_model("SpeakerVerification", model, device)
-    weigh_by_quality(verifier, quality, device, rates=True)
+    weigh_by_quality(verifier, quality, device)
     verifier.load_voices(voices)
     calibrated = verifier.calibration is not None and threshold is None
     used = "of each voice" if calibrated else f"{verifier.resolve_threshold(threshold):.4f}"

@@ -259,7 +259,7 @@ def fit(
     """Fit a calibration by logistic regression.
 
     The answers are smoothed as in Platt's method, so that trials without an error give finite ratios: n target trials
-    alone are no evidence for ratios above n. Weights and gains of conditions are drawn to 0 where speakers are few.
+    alone do not support ratios above n. Weights and gains of conditions are drawn to 0 where speakers are few.
 
     Parameters
     ----------

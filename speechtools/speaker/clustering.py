@@ -19,8 +19,8 @@ from speechtools.speaker.partitions import (
     linkage,
     spectral_labels,
     sums_of,
-    unit,
 )
+from speechtools.speaker.vectors import unit
 
 #: Pieces that are clustered, drawn evenly over a long recording, so that time and memory stay bounded.
 MAX_PIECES = 400

@@ -20,7 +20,8 @@ from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.registry import build
 from speechtools.speaker import dvectors
 from speechtools.speaker.clustering import SAME_SPEAKER, Windows, cluster_windows, label_times
-from speechtools.speaker.partitions import centroids, unit
+from speechtools.speaker.partitions import centroids
+from speechtools.speaker.vectors import unit
 from speechtools.speaker.verification import Match, SpeakerVerification
 
 #: Speakers that are estimated at most.

@@ -152,9 +152,12 @@ def rate_pairs(
     channel: "Channel" = "mix",
     progress: Callable[[Iterator], Iterable] = iter,
 ) -> RatedPairs:
-    """Do as :func:`score_pairs`, and return also log-likelihood ratios, if the model is calibrated."""
+    """Do as :func:`score_pairs`, and return also log-likelihood ratios, if the model is calibrated.
+
+    A calibration that uses quality needs ``encoder.assess_for_calibration()`` before; unknown quality counts as the
+    mean.
+    """
     files = pair_recordings(pairs, root)
-    encoder.assess_for_calibration()
     embedded = progress(encoder.embed_files(files.values(), batch_size, channel=channel))
     results = {name: result for name, (_, result) in zip(files, embedded, strict=True)}
     errors = {name: result for name, result in results.items() if isinstance(result, AudioError)}

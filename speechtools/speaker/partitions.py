@@ -12,6 +12,7 @@ import numpy as np
 from scipy.cluster import hierarchy
 
 from speechtools.core.installation import optional_package
+from speechtools.speaker.vectors import unit
 
 #: Rounds of assigning vectors to the nearest mean, at most.
 _ROUNDS = 30
@@ -21,15 +22,6 @@ _EXCHANGES = 3
 _SEEDS = 3
 #: Affinity of a vector with itself: about that of two vectors of a speaker, so that it says nothing.
 _OWN_AFFINITY = 0.7
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (…, emb) divided by their lengths.
-
-    >>> unit(np.array([3.0, 4.0])).tolist()
-    [0.6, 0.8]
-    """
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
 def sums_of(vectors: np.ndarray, labels: np.ndarray, count: int | None = None) -> np.ndarray:

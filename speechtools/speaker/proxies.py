@@ -126,9 +126,7 @@ class ProxyLoss(nn.Module):
 def _cuts(store: Store, speaker: int, samples: int) -> np.ndarray:
     """The middle of the first utterances of a speaker, (utterances, samples) as floats; short ones are repeated."""
     first, last = store.first[speaker : speaker + 2].tolist()
-    cuts = []
-    for utterance in range(first, min(last, first + _UTTERANCES)):
-        wav = np.resize(wav, samples) if len(wav := store.read(utterance)) < samples else wav
-        start = (len(wav) - samples) // 2
-        cuts.append(wav[start : start + samples].astype(np.float32) / 2**15)
-    return np.stack(cuts)
+    utterances = range(first, min(last, first + _UTTERANCES))
+    starts = [max(int(store.num_samples[utterance]) - samples, 0) // 2 for utterance in utterances]
+    cuts = [store.read(utterance, start, samples) for utterance, start in zip(utterances, starts, strict=True)]
+    return np.stack(cuts).astype(np.float32) / 2**15

@@ -12,6 +12,7 @@ import numpy as np
 from speechtools.core.checks import check_number
 from speechtools.core.errors import CorpusError
 from speechtools.speaker.store import SpeakerStore
+from speechtools.speaker.vectors import unit
 
 logger = logging.getLogger(__name__)
 
@@ -74,10 +75,10 @@ def relabelled(
 
     check_number("merge_above", merge_above, -1, 1)
     check_number("drop_below", drop_below, -1, 1)
-    units = _unit(np.asarray(dvectors, dtype=np.float64))
+    units = unit(np.asarray(dvectors, dtype=np.float64))
     # (utterances, size)
     members = [np.arange(*ends) for ends in zip(store.first[:-1], store.first[1:], strict=True)]
-    means = _unit(np.stack([units[numbers].mean(axis=0) for numbers in members]))
+    means = unit(np.stack([units[numbers].mean(axis=0) for numbers in members]))
     # (speakers, size)
     distances = 1 - (means @ means.T)[np.triu_indices(len(means), 1)]
     clusters = fcluster(linkage(np.maximum(distances, 0), "average"), 1 - merge_above, "distance")
@@ -97,10 +98,6 @@ def relabelled(
     sounds = f"{len(members)} speakers sound like {len(groups)}"
     logger.info("%s: %s, and %d of %d utterances are left out.", store.manifest, sounds, dropped, len(store))
     return RelabelledStore(store, sorted(groups))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def _agreement(units: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from speechtools.core.errors import ConfigError
 from speechtools.core.files import disk_errors, fingerprint, write_aside
 from speechtools.speaker.inference import SpeakerEncoder
 from speechtools.speaker.store import SpeakerStore
+from speechtools.speaker.vectors import unit
 
 logger = logging.getLogger(__name__)
 
@@ -105,10 +106,11 @@ def training_targets(store: SpeakerStore, speaker_share: float = 0.0) -> np.ndar
     targets = centred(np.asarray(store.targets))
     if not speaker_share:
         return targets
-    counts = np.diff(store.first)
-    speakers = np.repeat(np.arange(len(counts)), counts)
-    # (utterances,)
-    return _unit((1 - speaker_share) * targets + speaker_share * _speaker_means(targets, speakers)[speakers])
+    means = unit(np.add.reduceat(targets, store.first[:-1]))
+    # (speakers, size)
+    own = np.repeat(means, np.diff(store.first), axis=0)
+    # (utterances, size)
+    return unit((1 - speaker_share) * targets + speaker_share * own)
 
 
 def centred(targets: np.ndarray) -> np.ndarray:
@@ -120,18 +122,7 @@ def centred(targets: np.ndarray) -> np.ndarray:
     >>> centred(np.array([[1.0, 0.0], [1.0, 2.0]], np.float32)).tolist()
     [[0.0, -1.0], [0.0, 1.0]]
     """
-    return _unit(targets - targets.mean(axis=0))
-
-
-def _speaker_means(targets: np.ndarray, speakers: np.ndarray) -> np.ndarray:
-    """Means (speakers, size), of length 1, of targets (utterances, size) with the numbers of their speakers."""
-    sums = np.zeros((speakers.max() + 1, targets.shape[1]), targets.dtype)
-    np.add.at(sums, speakers, targets)
-    return _unit(sums)
-
-
-def _unit(targets: np.ndarray) -> np.ndarray:
-    return targets / np.maximum(np.linalg.norm(targets, axis=1, keepdims=True), 1e-12)
+    return unit(targets - targets.mean(axis=0))
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from speechtools.core.errors import ConfigError, CorpusError, first_of
 from speechtools.core.files import write_aside
 from speechtools.core.moved import former_names
 from speechtools.core.spelling import did_you_mean
+from speechtools.speaker.vectors import unit
 
 logger = logging.getLogger(__name__)
 __getattr__ = former_names(__name__)
@@ -78,10 +79,10 @@ class Trials:
             raise CorpusError(
                 f"{bad.size} of {len(dvectors)} d-vectors are NaN or infinite, such as that of {example}."
             )
-        prints = _unit(np.stack([dvectors[members].mean(axis=0) for members in self.enrolments]))
+        prints = unit(np.stack([dvectors[members].mean(axis=0) for members in self.enrolments]))
         # (models, emb)
         test_utterances, place = np.unique(self.tests, return_inverse=True)
-        tests = _unit(dvectors[test_utterances])
+        tests = unit(dvectors[test_utterances])
         # (test_utterances, emb)
         if len(prints) * len(tests) <= 8 * max(len(place), 2**20):
             scores = (prints @ tests.T)[self.models, place]
@@ -143,8 +144,7 @@ def make_trials(
     """
     if num_enrolment < 1:
         raise ConfigError(f"num_enrolment={num_enrolment} must be at least 1.")
-    if max_nontargets is not None and max_nontargets < 1:
-        raise ConfigError(f"max_nontargets={max_nontargets} must be at least 1, or None for all.")
+    _check_most(max_nontargets)
     rng = np.random.default_rng([seed, 3])
     labels, enrolments, skipped = [], [], []
     for label in np.unique(speakers):
@@ -176,6 +176,11 @@ def make_trials(
     return Trials([names[label] for label in labels], enrolments, models, tests, targets)
 
 
+def _check_most(max_nontargets: int | None) -> None:
+    if max_nontargets is not None and max_nontargets < 1:
+        raise ConfigError(f"max_nontargets={max_nontargets} must be at least 1, or None for all.")
+
+
 def make_pairs(speakers: np.ndarray, names: Sequence[str], seed: int = 0, max_nontargets: int | None = None) -> Trials:
     """Compare every utterance with every other one: one utterance to enroll, without the chance of a draw.
 
@@ -201,8 +206,7 @@ def make_pairs(speakers: np.ndarray, names: Sequence[str], seed: int = 0, max_no
     >>> len(trials.targets), int(trials.targets.sum())
     (10, 4)
     """
-    if max_nontargets is not None and max_nontargets < 1:
-        raise ConfigError(f"max_nontargets={max_nontargets} must be at least 1, or None for all.")
+    _check_most(max_nontargets)
     labels, places = np.unique(speakers), np.zeros(len(speakers), int)
     own = []
     for label in labels:
@@ -336,7 +340,3 @@ def _find(utt_id: str, place: dict[str, int], path: Path, number: int) -> int:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     return did_you_mean(name, itertools.islice(known, 20000))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

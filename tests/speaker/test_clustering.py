@@ -18,7 +18,8 @@ from speechtools.speaker.clustering import (
     label_times,
     most_likely,
 )
-from speechtools.speaker.partitions import affinities, find_partitions, largest_clusters, likelihood, linkage, unit
+from speechtools.speaker.partitions import affinities, find_partitions, largest_clusters, likelihood, linkage
+from speechtools.speaker.vectors import unit
 
 
 def conversation(order, seconds=4.0, pause=0.5, size=32, noise=0.15, seed=0):

@@ -205,9 +205,6 @@ def test_pairs_are_scored_by_the_cosine_and_each_recording_is_embedded_once(tmp_
     class Encoder:
         normalization = calibration = None
 
-        def assess_for_calibration(self):
-            """Without a calibration, nothing is assessed."""
-
         def embed_files(self, paths, batch_size, *, channel):
             paths = list(paths)
             assert paths == [tmp_path / name for name in ("a", "b", "gone", "c")] and (batch_size, channel) == (2, 1)
