@@ -50,9 +50,9 @@ class VoiceSpeed(nn.Module):
     Attributes
     ----------
     voices : Tensor
-        (speakers,): the number of the speed of each speaker of the last batch, among the distinct ones in order.
-    unchanged : Tensor
-        (speakers,): whether a speaker of the last batch kept their own speed.
+        (speakers,): the number of the speed of each speaker of the last batch in ``distinct``.
+    distinct : list of int
+        The speeds, the nearest to 100 % first.
 
     Examples
     --------
@@ -65,24 +65,18 @@ class VoiceSpeed(nn.Module):
         if not speeds or min(speeds) < 50 or max(speeds) > 200:
             raise ConfigError(f"speeds={list(speeds)} must be percents between 50 and 200.")
         self.fastest = max(speeds)
-        self.distinct = sorted(set(speeds))
+        self.distinct = sorted(set(speeds), key=lambda speed: (abs(speed - 100), speed))
         self.drawn = torch.tensor([self.distinct.index(speed) for speed in speeds])
         self.changes = nn.ModuleList(SpeedPerturb(sample_rate, [speed]) for speed in self.distinct)
         self.voices = torch.zeros(0, dtype=torch.long)
-        self.unchanged = torch.zeros(0, dtype=torch.bool)
-
-    @property
-    def num_voices(self) -> int:
-        """Voices that each speaker has."""
-        return len(self.distinct)
 
     def change(self, wavs: Tensor, voice: int) -> Tensor:
-        """Change wavs (batch, samples) to the speed of a voice, and cut them: (batch, samples / fastest speed)."""
+        """Change wavs (batch, samples) to the speed of a voice: (batch, samples / speed)."""
         # By default, SpeechBrain's would resample on the CPU.
         self.changes[voice].device = wavs.device  # type: ignore[assignment]
         # Waveforms are resampled in their own precision, whatever that of the training.
         with torch.autocast(wavs.device.type, enabled=False):
-            return self.changes[voice](wavs)[:, : wavs.shape[1] * 100 // self.fastest]
+            return self.changes[voice](wavs)
 
     def forward(self, wavs: Tensor, num_utterances: int) -> Tensor:
         """Change the speed of wavs (batch, samples), with ``num_utterances`` of each speaker in turn."""
@@ -90,12 +84,16 @@ class VoiceSpeed(nn.Module):
         # (speakers, utterances, samples)
         output = by_speaker[:, :, : wavs.shape[1] * 100 // self.fastest].clone()
         self.voices = self.drawn[torch.randint(len(self.drawn), (len(by_speaker),))]
-        self.unchanged = torch.tensor(self.distinct)[self.voices] == 100
         for voice in self.voices.unique().tolist():
             rows = torch.nonzero(self.voices == voice).flatten().to(wavs.device)
             changed = self.change(by_speaker[rows].flatten(0, 1), voice)
-            output[rows] = changed.view(len(rows), num_utterances, -1)
+            output[rows] = changed[:, : output.shape[2]].view(len(rows), num_utterances, -1)
         return output.flatten(0, 1)
+
+
+def num_voices(speed: VoiceSpeed | None) -> int:
+    """Voices that each speaker has."""
+    return 1 if speed is None else len(speed.distinct)
 
 
 class WaveformAugmenter(nn.Module):
@@ -120,8 +118,7 @@ class Partials(NamedTuple):
     feats : Tensor
         (speakers * utterances, time, size)
     targets : Tensor or None
-        d-vectors of a teacher (speakers * utterances, teacher size): 0 where the voice was changed, since the teacher
-        heard another one.
+        d-vectors of a teacher (speakers * utterances, teacher size), which heard the same voice.
     voices : Tensor or None
         Number of the voice of each speaker (speakers,); None if voices are not changed.
     """
@@ -159,10 +156,11 @@ def batch_features(
     if augment:
         wavs = augment(wavs, num_utterances)
     speed = voice_speed(augment)
-    if speed is not None and targets is not None:
-        heard = speed.unchanged.to(targets).repeat_interleave(num_utterances)
-        # (speakers * utterances,)
-        targets = targets * heard.unsqueeze(1)
+    if targets is not None:
+        rows = torch.arange(len(targets), device=targets.device)
+        voices = 0 if speed is None else speed.voices.to(targets.device).repeat_interleave(num_utterances)
+        targets = targets[rows, voices]
+        # (speakers * utterances, teacher size)
     feats = features(wavs)
     return Partials(
         feats if augment_feats is None else augment_feats(feats), targets, None if speed is None else speed.voices

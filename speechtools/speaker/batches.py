@@ -31,7 +31,7 @@ class SpeakerBatch:
     speakers : Tensor
         Labels (speakers,), or (batch,) for whole utterances.
     targets : Tensor, optional
-        d-vectors (batch, size) of a teacher.
+        d-vectors (batch, voices, size) of a teacher.
     """
 
     wavs: Tensor | list[Tensor]
@@ -212,7 +212,7 @@ class SpeakerBatches(Dataset):
         speakers = np.searchsorted(self.store.first, firsts, side="right") - 1
         # (speakers,)
         targets = None if self.store.targets is None else torch.from_numpy(self.store.targets[plan.utterances])
-        # (speakers * utterances, size)
+        # (speakers * utterances, voices, size)
         return SpeakerBatch(torch.from_numpy(wavs), torch.from_numpy(speakers), targets)
 
 

@@ -185,7 +185,7 @@ class JoinedStore:
         self.num_versions = min(store.num_versions for store in self.stores)
         targets = [store.targets for store in self.stores if store.targets is not None]
         self.targets = np.concatenate(targets) if len(targets) == len(self.stores) else None
-        # (utterances, size)
+        # (utterances, voices, size)
 
     def __len__(self) -> int:
         return len(self.num_samples)

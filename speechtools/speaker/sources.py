@@ -200,4 +200,4 @@ def _with_right_labels(name: str, entry: dict, store: SpeakerStore) -> Store:
             "The labels of the source %s are not corrected, since that needs the d-vectors of a teacher.", name
         )
         return store
-    return relabelled(store, store.targets, **limits)
+    return relabelled(store, store.targets[:, 0], **limits)

@@ -53,7 +53,7 @@ class SpeakerStore:
     num_versions : int
         How many times the speech is there: 1, and one more for each degraded copy of all utterances.
     targets : np.ndarray or None
-        (utterances, size): d-vectors of a teacher; see :mod:`speechtools.speaker.teacher`.
+        (utterances, voices, size): d-vectors of a teacher; see :mod:`speechtools.speaker.teacher`.
 
     Raises
     ------

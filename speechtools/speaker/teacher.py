@@ -1,9 +1,10 @@
 """A teacher: d-vectors of a trained encoder as a second target beside GE2E.
 
 The student's d-vector of a partial utterance, through a linear layer, approaches the teacher's d-vector of the whole
-utterance. So it learns from speech with and without labels, and, if the partial utterance is degraded and the teacher
-heard the recording, to hear the same voice in both (Hinton, Vinyals, Dean: Distilling the knowledge in a neural
-network, 2015; for d-vectors, the cosine takes the place of the divergence).
+utterance, in the same voice where the training changes voices. So it learns from speech with and without labels, and,
+if the partial utterance is degraded and the teacher heard the recording, to hear the same voice in both (Hinton,
+Vinyals, Dean: Distilling the knowledge in a neural network, 2015; for d-vectors, the cosine takes the place of the
+divergence).
 """
 
 import logging
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
 from speechtools.core.files import disk_errors, fingerprint, write_aside
+from speechtools.speaker.augmentation import VoiceSpeed, num_voices
 from speechtools.speaker.inference import SpeakerEncoder
 from speechtools.speaker.store import SpeakerStore
 from speechtools.speaker.vectors import unit
@@ -29,8 +31,6 @@ _BATCH = 64
 
 class TeacherLoss(nn.Module):
     """1 − the cosine of the teacher's d-vectors and a linear function of the student's, averaged.
-
-    Rows whose target is zero are left out: a voice at another speed is not the one that the teacher heard.
 
     Parameters
     ----------
@@ -54,14 +54,13 @@ class TeacherLoss(nn.Module):
 
     def forward(self, dvectors: Tensor, targets: Tensor) -> Tensor:
         """Return the loss."""
-        distances = 1 - nn.functional.cosine_similarity(self.linear(dvectors).float(), targets.float())
-        # (batch,)
-        heard = (targets != 0).any(dim=1)
-        return (distances * heard).sum() / heard.sum().clamp(min=1)
+        return 1 - nn.functional.cosine_similarity(self.linear(dvectors).float(), targets.float()).mean()
 
 
 def load_teacher(source: str | Path, sample_rate: int, device: str = "cpu") -> SpeakerEncoder:
     """Load a teacher: a folder of a converted or trained encoder, or the name of a bundled one.
+
+    Its windows are side by side, which takes half the time of half overlapping ones.
 
     Raises
     ------
@@ -72,23 +71,48 @@ def load_teacher(source: str | Path, sample_rate: int, device: str = "cpu") -> S
     teacher.check_rate(sample_rate)
     if teacher.segment is not None:
         raise ConfigError(f"The teacher {source} embeds keywords. Use one that embeds all speech.")
+    teacher.window_hop_frames = teacher.window_frames
     return teacher
 
 
-def add_targets(teacher: SpeakerEncoder, store: SpeakerStore) -> None:
-    """Set ``store.targets``: the teacher's d-vectors (utterances, size), kept beside the manifest for the next time."""
-    name = fingerprint({"teacher": teacher.model_id, "utterances": len(store), "samples": int(store.num_samples.sum())})
-    path = store.manifest.parent / f"{store.manifest.stem}.teacher-{name}.npy"
+def add_targets(
+    teacher: SpeakerEncoder, store: SpeakerStore, speed: VoiceSpeed | None = None, precision: str = "fp32"
+) -> None:
+    """Set ``store.targets``: the teacher's d-vectors (utterances, voices, size), with all voices of the speakers.
+
+    Those of each voice are kept in a file beside the manifest, which is read the next time.
+
+    Parameters
+    ----------
+    teacher : SpeakerEncoder
+    store : SpeakerStore
+    speed : VoiceSpeed, optional
+        Makes the voices. By default, each speaker has their own alone.
+    precision : str
+        ``bf16``: the teacher computes in bfloat16, too.
+    """
+    with torch.autocast(torch.device(teacher.device).type, torch.bfloat16, enabled=precision == "bf16"):
+        voices = [_kept(teacher, store, speed, voice) for voice in range(num_voices(speed))]
+    store.targets = np.stack(voices, axis=1)
+    # (utterances, voices, size)
+
+
+def _kept(teacher: SpeakerEncoder, store: SpeakerStore, speed: VoiceSpeed | None, voice: int) -> np.ndarray:
+    """The d-vectors (utterances, size) of a voice, from the file that is made where it is missing."""
+    of = {"teacher": teacher.model_id, "hop": teacher.window_hop_frames, "utterances": len(store)}
+    of["samples"] = int(store.num_samples.sum())
+    percent = 100 if speed is None else speed.distinct[voice]
+    path = store.manifest.parent / f"{store.manifest.stem}.teacher-{fingerprint(of)}-{percent}.npy"
     if not path.exists():
-        targets = _targets(teacher, store)
+        targets = _targets(teacher, store, None if percent == 100 else speed, voice)
         remedy = "Free some space, and start again."
         with disk_errors(str(path), remedy), write_aside(path) as aside, open(aside, "wb") as stream:
             np.save(stream, targets)
-    store.targets = np.load(path)
+    return np.load(path)
 
 
 def training_targets(store: SpeakerStore, speaker_share: float = 0.0) -> np.ndarray:
-    """The targets (utterances, size) of a store for the training: centred, and drawn to the means of their speakers.
+    """The targets of a store for the training: centred, and drawn to the means of their speakers, voice by voice.
 
     Parameters
     ----------
@@ -96,6 +120,11 @@ def training_targets(store: SpeakerStore, speaker_share: float = 0.0) -> np.ndar
         With the ``targets`` that :func:`add_targets` set.
     speaker_share : float
         Share of the mean of a speaker in the targets of their utterances, in [0, 1].
+
+    Returns
+    -------
+    np.ndarray
+        (utterances, voices, size)
 
     Raises
     ------
@@ -107,14 +136,14 @@ def training_targets(store: SpeakerStore, speaker_share: float = 0.0) -> np.ndar
     if not speaker_share:
         return targets
     means = unit(np.add.reduceat(targets, store.first[:-1]))
-    # (speakers, size)
+    # (speakers, voices, size)
     own = np.repeat(means, np.diff(store.first), axis=0)
-    # (utterances, size)
+    # (utterances, voices, size)
     return unit((1 - speaker_share) * targets + speaker_share * own)
 
 
 def centred(targets: np.ndarray) -> np.ndarray:
-    """Subtract the mean of d-vectors (utterances, size), and scale them to length 1.
+    """Subtract the mean of d-vectors (utterances, ..., size) over the utterances, and scale them to length 1.
 
     What all d-vectors of a corpus have in common would dominate their cosines. In encoders that end in a ReLU, whose
     d-vectors have no negative elements, it is most of them.
@@ -126,10 +155,12 @@ def centred(targets: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def _targets(teacher: SpeakerEncoder, store: SpeakerStore) -> np.ndarray:
+def _targets(teacher: SpeakerEncoder, store: SpeakerStore, speed: VoiceSpeed | None, voice: int) -> np.ndarray:
     targets = np.empty((len(store), teacher.embedding_size), np.float32)
     for first in tqdm(range(0, len(store), _BATCH), "Teacher", unit="batch"):
         utterances = range(first, min(first + _BATCH, len(store)))
         wavs = [torch.from_numpy(store.read(utterance).astype(np.float32) / 2**15) for utterance in utterances]
+        if speed is not None:
+            wavs = [speed.change(wav.unsqueeze(0), voice)[0] for wav in wavs]
         targets[utterances.start : utterances.stop] = teacher.encode_speech(wavs).numpy()
     return targets

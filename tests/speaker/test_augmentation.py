@@ -30,7 +30,7 @@ def test_a_speaker_has_one_speed_in_all_its_utterances():
     heard = np.array([pitch(wav) for wav in changed]).reshape(20, 3)
     # Faster is higher: 450, 500 and 550 Hz.
     assert set(np.round(heard[:, 0] / 50) * 50) == {450.0, 500.0, 550.0}
-    assert change.unchanged.tolist() == (np.round(heard[:, 0] / 50) == 10).tolist()
+    assert (change.voices == 0).tolist() == (np.round(heard[:, 0] / 50) == 10).tolist()
     assert (heard == heard[:, :1]).all() and np.abs(heard - np.round(heard / 50) * 50).max() < 2
 
 
@@ -45,18 +45,20 @@ def test_mixed_precision_changes_no_speed():
     assert changed.dtype == torch.float32 and torch.equal(changed, expected)
 
 
-def test_a_changed_voice_has_no_target():
-    """The teacher heard it at its own speed."""
+def test_each_voice_has_its_own_target():
     torch.manual_seed(0)
-    change, targets = augmentation.VoiceSpeed([90, 100]), torch.randn(30, 4)
+    change, targets = augmentation.VoiceSpeed([90, 100]), torch.randn(30, 2, 4)
+    assert change.distinct == [100, 90]
     batch = SpeakerBatch(tones([500.0] * 30), torch.arange(10), targets)
     feats, heard, voices = augmentation.batch_features(batch, lambda wavs: wavs[:, :1000], change, torch.neg)
-    own_speed = change.unchanged.repeat_interleave(3)
-    assert 0 < int(own_speed.sum()) < 30 and torch.equal(voices, change.unchanged.long())
-    assert torch.equal(heard[own_speed], targets[own_speed]) and not heard[~own_speed].any()
+    own_speed = (change.voices == 0).repeat_interleave(3)
+    assert 0 < int(own_speed.sum()) < 30 and torch.equal(voices, change.voices)
+    assert torch.equal(heard[own_speed], targets[own_speed, 0]) and torch.equal(
+        heard[~own_speed], targets[~own_speed, 1]
+    )
     assert torch.equal(feats[own_speed], -batch.wavs[own_speed, :1000]) and batch.targets is targets
     feats, heard, voices = augmentation.batch_features(batch, lambda wavs: wavs)
-    assert feats is batch.wavs and heard is targets and voices is None
+    assert feats is batch.wavs and torch.equal(heard, targets[:, 0]) and voices is None
     assert augmentation.batch_features(SpeakerBatch(batch.wavs, batch.speakers), lambda wavs: wavs).targets is None
 
 

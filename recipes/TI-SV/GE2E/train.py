@@ -10,7 +10,7 @@ import speechtools
 from speechtools import training
 from speechtools.inference import QualityNet, SpeakerVerification
 from speechtools.speaker import dvectors, evaluation, teacher
-from speechtools.speaker.augmentation import batch_features, voice_speed
+from speechtools.speaker.augmentation import batch_features, num_voices, voice_speed
 from speechtools.speaker.batches import StepSampler, WholeUtterances
 from speechtools.speaker.gathering import gather_dvectors
 from speechtools.speaker.multireader import embed_sources
@@ -77,10 +77,13 @@ if __name__ == "__main__":
     ranks = training.rank_and_size()
     sets = training.on_main_first(partial(hparams["prepare"], world_size=ranks["world_size"]))
     stores = {name: source_sets.open() for name, source_sets in sets.items()}
-    features, encoder = hparams["features"], hparams["encoder"]
+    features, encoder, speed = hparams["features"], hparams["encoder"], voice_speed(hparams["augment"])
     if hparams["teacher"]:
         trained = teacher.load_teacher(hparams["teacher"], hparams["sample_rate"], run_opts["device"])
-        training.on_main_first(lambda: [teacher.add_targets(trained, store["train"]) for store in stores.values()])
+        precision = run_opts["precision"]
+        training.on_main_first(
+            lambda: [teacher.add_targets(trained, s["train"], speed, precision) for s in stores.values()]
+        )
         teacher_loss = teacher.TeacherLoss(encoder.embedding_size, trained.embedding_size)
         hparams["modules"]["teacher_loss"] = teacher_loss
         hparams["checkpointer"].add_recoverable("teacher_loss", teacher_loss)
@@ -100,11 +103,10 @@ if __name__ == "__main__":
         )
         for split, of_split in tested.items()
     }
-    speed, proxies = voice_speed(hparams["augment"]), None
+    proxies = None
     if hparams["proxy_weight"]:
         num_speakers = [len(source.store.speakers) for source in reader.sources]
-        voices = speed.num_voices if speed else 1
-        proxies = ProxyLoss(encoder.embedding_size, num_speakers, voices, **hparams["proxy_options"])
+        proxies = ProxyLoss(encoder.embedding_size, num_speakers, num_voices(speed), **hparams["proxy_options"])
         hparams["modules"]["proxies"] = proxies
         hparams["checkpointer"].add_recoverable("proxies", proxies)
     if hasattr(hparams["loss"], "set_speakers"):
