@@ -27,6 +27,10 @@ class _Result(tuple):
         result.threshold, result.llr, result.probability, result.usable = threshold, llr, probability, usable
         return result
 
+    def _replace(self, **changes: Any) -> Any:
+        """Return the result with some values changed, those of a named tuple or the attributes."""
+        return type(self)(**(self._asdict() | vars(self) | changes))  # type: ignore[attr-defined]
+
     def __repr__(self) -> str:
         fields = ((key, getattr(self, key)) for key in self._fields)  # type: ignore[attr-defined]
         parts = [f"{key}={value:.3f}" if key == "score" else f"{key}={value!r}" for key, value in fields]

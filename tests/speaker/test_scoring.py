@@ -212,6 +212,9 @@ def test_results_are_tuples_with_details():
     for result in (verdict, match):
         for twin in (copy.copy(result), pickle.loads(pickle.dumps(result))):
             assert twin == result and twin.llr == result.llr and type(twin) is type(result)
+        changed = result._replace(score=0.75, probability=0.9)
+        assert (changed.score, changed.accepted) == (0.75, result.accepted) and type(changed) is type(result)
+        assert (changed.llr, changed.probability) == (result.llr, 0.9)
 
 
 def test_both_are_saved_with_the_model(folder, tmp_path, recordings):
