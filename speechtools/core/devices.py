@@ -50,13 +50,17 @@ def check_device(device: object, option: str = "device") -> str:
     return f"cuda:{torch.cuda.current_device()}" if parsed.type == "cuda" and parsed.index is None else name
 
 
-def check_precision(precision: str, device: object, option: str = "precision") -> None:
-    """Raise ConfigError if a device cannot train in bfloat16: a CPU without instructions for it.
+#: Precisions of a training, as SpeechBrain names them.
+PRECISIONS = ("fp32", "fp16", "bf16")
+
+
+def check_precision(precision: object, device: object, option: str = "precision") -> None:
+    """Raise ConfigError for an unknown precision, and if a device cannot train in bfloat16: a CPU without it.
 
     Parameters
     ----------
     precision : str
-        As SpeechBrain names it; ``bf16`` is checked.
+        One of :data:`PRECISIONS`.
     device : str or torch.device
     option : str
         Name of the option, for the message.
@@ -65,6 +69,8 @@ def check_precision(precision: str, device: object, option: str = "precision") -
     --------
     >>> check_precision("fp32", "cpu")
     """
+    if precision not in PRECISIONS:
+        raise ConfigError(f"Invalid value for {option}: {precision!r} is not one of {', '.join(PRECISIONS)}.")
     on_cpu = torch.device(str(device)).type == "cpu"
     supported = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     if precision == "bf16" and on_cpu and not supported:

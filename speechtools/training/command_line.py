@@ -12,10 +12,9 @@ from typing import Any
 
 import ruamel.yaml
 import speechbrain as sb
-import torch
 from speechbrain.utils.run_opts import HELP_TEXTS
 
-from speechtools.core.devices import check_device, check_precision
+from speechtools.core.devices import check_device
 from speechtools.core.errors import ConfigError
 from speechtools.training.trees import load_variants, nodes, problem, tag, update
 
@@ -139,6 +138,4 @@ def _parse_run_options(argv: list[str]) -> sb.core.RunOptions:
         raise ConfigError(f"{output.getvalue().rpartition('error: ')[2].strip()}.") from end
     if run_opts.device is not None:
         check_device(run_opts.device, "--device")
-    device = run_opts.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    check_precision(run_opts.precision, device, "--precision")
     return run_opts

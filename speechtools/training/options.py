@@ -20,11 +20,13 @@ from typing import Any
 
 import ruamel.yaml
 import speechbrain as sb
+import torch
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml.comments import CommentedMap
 
 from speechtools.core import registry
 from speechtools.core.checks import check_arguments, check_number
+from speechtools.core.devices import check_precision
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.core.spelling import did_you_mean
 from speechtools.training.command_line import RUN_OPTIONS, CommandLine
@@ -81,7 +83,8 @@ def merge(command_line: CommandLine) -> CommentedMap:
 
     A yaml that begins with ``base: other.yaml`` is a variant and contains only what differs; the base may itself be a
     variant. ``include: [fragment.yaml]`` inserts the keys of files that several recipes share before a yaml's own.
-    A single value may come from a file too, as in ``valid_noises: !include:noises.yaml``.
+    A single value may come from a file too, as in ``valid_noises: !include:noises.yaml``. SpeechBrain's options in
+    :data:`COMPUTING`, such as ``precision``, may be in any yaml.
 
     Returns
     -------
@@ -95,6 +98,8 @@ def merge(command_line: CommandLine) -> CommentedMap:
     """
     (_, tree), *variants = load_variants(command_line.yaml)
     defaults = copy.deepcopy(tree)
+    for key in sorted(COMPUTING - defaults.keys()):  # which the Brain takes from a yaml, too
+        defaults[key] = getattr(sb.core.RunOptions, key)
     for file, values in variants:
         checked = {key: _checked(defaults, key, value, str(value), f"{key} in {file}") for key, value in values.items()}
         update(tree, checked)
@@ -320,8 +325,13 @@ def check(command_line: CommandLine) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         options = {**command_line.options, "output_folder": temporary}
         resolved = resolve(dataclasses.replace(command_line, options=options), warn=False)
-        if problem := unused_corpus_options(command_line, plain(resolved)):
+        values, run_opts = plain(resolved), command_line.run_opts
+        if problem := unused_corpus_options(command_line, values):
             raise ConfigError(problem)
+        device = run_opts.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        for key in ("precision", "eval_precision"):
+            typed = key in run_opts.overridden_args
+            check_precision(values.get(key, run_opts[key]), device, f"--{key}" if typed else key)
         tree = ruamel.yaml.YAML().load(resolved)
         for keys, limits in _LIMITS:
             for key in keys.split():

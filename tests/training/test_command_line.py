@@ -4,9 +4,7 @@ import subprocess
 import sys
 
 import pytest
-import torch
 
-from speechtools.core.errors import ConfigError
 from speechtools.training.command_line import parse
 
 
@@ -40,15 +38,3 @@ def test_a_reader_of_the_help_that_exits_early_is_no_error(tmp_path):
 def test_options_of_speechbrain_reach_it():
     run_opts = parse(["x.yaml", "--device", "cpu", "--max_grad_norm=1.5", "--debug"]).run_opts
     assert (run_opts.device, run_opts.max_grad_norm, run_opts.debug) == ("cpu", 1.5, True)
-
-
-@pytest.mark.parametrize("supported", [True, False])
-def test_bfloat16_needs_a_processor_that_has_it(monkeypatch, supported):
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
-    words = ["x.yaml", "--device=cpu", "--precision=bf16"]
-    if supported:
-        assert parse(words).run_opts.precision == "bf16"
-    else:
-        with pytest.raises(ConfigError, match="--precision=bf16 needs a GPU, or a CPU .* Leave the option out"):
-            parse(words)
-    assert parse(words[:2]).run_opts.device == "cpu"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import runs
+import torch
 
 from speechtools.core.errors import ConfigError, SpeechtoolsError
 from speechtools.training import check_recipe, options, trees
@@ -256,3 +257,34 @@ def test_an_option_is_used_if_one_plugin_or_anything_else_takes_it():
     resolved(ROOT / "recipes/TI-SV/GE2E/hparams/ge2e.yaml", *words)
     # By the other source.
     resolved(ROOT / "recipes/keyword/GE2E/hparams/multireader.yaml", "--corpus=speech-commands", "--renditions=3")
+
+
+# ------------------------------------------------------------------------------------------------ SpeechBrain's options
+
+
+@pytest.mark.parametrize("supported", [True, False])
+@pytest.mark.parametrize(
+    "text, words, name",
+    [
+        ("base: base.yaml\n", ["--precision=bf16"], "--precision"),
+        ("base: base.yaml\nprecision: bf16\n", [], "precision"),
+        ("output_folder: x\nprecision: bf16\n", [], "precision"),
+        ("output_folder: x\neval_precision: bf16\n", [], "eval_precision"),
+    ],
+)
+def test_bfloat16_needs_a_processor_that_has_it(write, monkeypatch, supported, text, words, name):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    command_line = parse([str(write("x.yaml", text)), "--device=cpu", *words])
+    assert options.merge(command_line)[name.strip("-")] == "bf16"
+    if supported:
+        options.check(command_line)
+    else:
+        with pytest.raises(ConfigError, match=f"^{name}=bf16 needs a GPU, or a CPU .* Leave the option out"):
+            options.check(command_line)
+
+
+def test_an_unknown_precision_of_a_yaml_is_refused(write):
+    path = write("x.yaml", "base: base.yaml\nprecision: bfloat16\n")
+    with pytest.raises(ConfigError, match="precision: 'bfloat16' .* bf16"):
+        options.check(parse([str(path), "--device=cpu"]))
+    options.check(parse([str(path), "--device=cpu", "--precision=fp32"]))

@@ -80,7 +80,7 @@ if __name__ == "__main__":
     features, encoder, speed = hparams["features"], hparams["encoder"], voice_speed(hparams["augment"])
     if hparams["teacher"]:
         trained = teacher.load_teacher(hparams["teacher"], hparams["sample_rate"], run_opts["device"])
-        precision = run_opts["precision"]
+        precision = hparams.get("precision", "fp32")
         training.on_main_first(
             lambda: [teacher.add_targets(trained, s["train"], speed, precision) for s in stores.values()]
         )
