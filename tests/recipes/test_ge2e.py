@@ -18,6 +18,7 @@ from speechtools.inference import SpeakerEncoder, SpeakerVerification
 from speechtools.speaker import evaluation
 from speechtools.speaker.conversion import convert
 from speechtools.speaker.index import SpeakerRow
+from speechtools.speaker.proxies import ProxyLoss
 from speechtools.speaker.store import SpeakerStore
 from tests.recipes.small import SPEAKER, results
 from tests.speaker.test_conversion import Linear, make, save_state
@@ -128,6 +129,11 @@ def print_change(left):
     print("change", max(float((own[key].cpu() - its[key]).abs().max()) for key in own))
 
 
+def start_at_no_centroids():
+    """Let a training fail that computes its first proxies."""
+    ProxyLoss.start_at_centroids = None
+
+
 def test_training_goes_on_from_a_converted_model(run, tmp_path):
     save_state(make(Linear), tmp_path / "weights.pt")
     start = convert("resemblyzer", tmp_path / "weights.pt", tmp_path / "start", vad="energy")
@@ -142,6 +148,8 @@ def test_training_goes_on_from_a_converted_model(run, tmp_path):
     assert 0 < change < 1e-3  # a few steps of Adam
     trained = SpeakerVerification.from_hparams(tmp_path / "run" / "pretrained", run_opts={"device": "cpu"})
     assert trained.threshold is not None and trained.facts["started_from"] == str(start)
+    again = train("run", f"--start_from={start}", "--hidden_size=8", *proxies, before=start_at_no_centroids)
+    runs.succeeded(again)  # the checkpoint has the proxies
     runs.one_message(train("other", f"--start_from={start}", "--hidden_size=9"), "hidden_size=8 in its encoder")
     runs.one_message(train("third", "--start_from=/gone", "--hidden_size=8"), "folder /gone does not exist")
 

@@ -123,7 +123,7 @@ if __name__ == "__main__":
         }
         for split, published in (("valid", None), ("test", hparams["trials"]))
     }
-    if hparams["start_from"]:
+    if hparams["start_from"] and not hparams["checkpointer"].find_checkpoint():  # which fit would recover
         start_from(hparams["start_from"], features, encoder, hparams["sample_rate"])
         if proxies:
             proxies.start_at_centroids(encoder, features, reader.sources, speed, hparams["sample_rate"])
