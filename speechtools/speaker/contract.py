@@ -226,6 +226,24 @@ def _step_has_shape(subject: Subject, torch) -> None:
                 raise Broken(f"the speakers {speakers} in the batch of {name!r}")
 
 
+@tensor_law(
+    "its attribute sources has the sources of its steps, by name, in whose stores the speakers are numbered",
+    "Keep the sources that are read; one of several joined ones has a store with the speakers of all.",
+)
+def _has_its_sources(subject: Subject, torch) -> None:
+    with _sources() as sources:
+        reader = subject.build(sources=sources)
+        if not hasattr(reader, "sources"):
+            raise Broken("it has no attribute sources")
+        counts = {source.name: len(source.store.speakers) for source in reader.sources}
+        for step in range(4):
+            for name, batch in zip(reader[step].names, reader[step].parts, strict=True):
+                if name not in counts:
+                    raise Broken(f"the name {name!r} of step {step}; its sources are {', '.join(counts)}")
+                if int(batch.speakers.max()) >= counts[name]:
+                    raise Broken(f"the speaker {int(batch.speakers.max())} of {name!r}, which has {counts[name]}")
+
+
 @tensor_law("a step depends only on the seed and its number", "Draw from np.random.default_rng([seed, step]).")
 def _steps_repeat(subject: Subject, torch) -> None:
     with _sources() as sources:
@@ -263,9 +281,10 @@ register_kind(
     "reader",
     Contract(
         "build(name, sources, seed, rank, world_size)[step]: sources a sequence of Source -> SourceBatches: names, "
-        "weights, and parts with wavs (speakers * utterances, samples) and speakers (speakers,)",
+        "weights, and parts with wavs (speakers * utterances, samples) and speakers (speakers,), their numbers in the "
+        "store of the source of that name in the attribute sources",
         modules=("speechtools.speaker.multireader",),
         slot=Slot("keyword/GE2E", "multireader.yaml", "reader_name"),
-        laws=(_step_has_shape, _steps_repeat, _zero_weight_silences, _ranks_divide),
+        laws=(_step_has_shape, _has_its_sources, _steps_repeat, _zero_weight_silences, _ranks_divide),
     ),
 )

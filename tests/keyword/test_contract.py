@@ -48,6 +48,24 @@ def first_rank(init, sources, **options):
     init(sources, **(options | {"rank": 0}))
 
 
+class Renames(MultiReader):
+    def __getitem__(self, step):
+        return dataclasses.replace(super().__getitem__(step), names=("one", "two"))
+
+
+class Unnamed(MultiReader):
+    def __init__(self, sources, seed=0, rank=0, world_size=1):
+        self.reader = MultiReader(sources, seed, rank, world_size)
+
+    def __getitem__(self, step):
+        return self.reader[step]
+
+
+def swaps_the_sources(batches, step):
+    found = batches(step)
+    return dataclasses.replace(found, names=found.names[::-1])
+
+
 @pytest.mark.parametrize(
     "plugin, law, seen",
     [
@@ -56,6 +74,9 @@ def first_rank(init, sources, **options):
             "speakers that occur once",
             "in the batch of 'small'",
         ),
+        (Unnamed, "attribute sources", "no attribute sources"),
+        (Renames, "attribute sources", "the name 'one' of step 0"),
+        (laws.changed(MultiReader, swaps_the_sources, "__getitem__"), "attribute sources", "of 'small', which has 6"),
         (counts_its_steps, "only on the seed and its number", "another batch at step"),
         (ignores_weights, "weight 0 changes nothing", "with a source of weight 0 differs"),
         (laws.changed(MultiReader, first_rank, "__init__"), "different speakers", "both processes have the speakers"),

@@ -53,7 +53,7 @@ class SpeakerBrain(training.DVectorBrain):
             self.embedded.append(predictions.float().cpu())
             return torch.zeros(())  # the EER validates; unlike the loss, it does not depend on N and M
         losses, h, modules = [], self.hparams, self.modules
-        for number, (embedded, part, source) in enumerate(zip(*predictions, batch.parts, strict=True)):
+        for name, embedded, part, source in zip(batch.names, *predictions, batch.parts, strict=True):
             speakers = source.speakers.to(self.device)
             by_speaker = embedded.view(len(speakers), -1, embedded.shape[1])
             # (speakers, utterances, emb); they are compared with the centroids of their own source, of all processes
@@ -61,6 +61,7 @@ class SpeakerBrain(training.DVectorBrain):
             if part.targets is not None:
                 loss = loss + h.teacher_weight * modules.teacher_loss(embedded, part.targets)
             if h.proxy_weight:
+                number = self.source_names.index(name)
                 loss = loss + h.proxy_weight * modules.proxies(embedded, number, speakers, part.voices)
             losses.append(loss)
         return sum(weight * loss for weight, loss in zip(batch.weights, losses, strict=True))
@@ -115,6 +116,8 @@ if __name__ == "__main__":
     brain = SpeakerBrain(
         hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"], train_batches=steps
     )
+    if proxies:
+        brain.source_names = [source.name for source in reader.sources]
     draws = hparams["num_enrolment"], hparams["data_seed"]
     brain.trials = {
         split: {
