@@ -101,6 +101,7 @@ def cluster_windows(windows: Windows, num_speakers: int | None, max_speakers: in
     SpeechtoolsError
         A number is given, and the package spectralcluster is not installed.
     """
+    speech = _seconds(windows)
     windows, numbers = _fewer_pieces(windows)
     sums = np.add.reduceat(windows.dvectors.astype(float), np.unique(numbers, return_index=True)[1])
     regions, seconds = (
@@ -127,7 +128,8 @@ def cluster_windows(windows: Windows, num_speakers: int | None, max_speakers: in
     if num_speakers is not None:
         return best(most).means
     labellings = [best(count) for count in range(2, most + 1)]
-    chosen = most_likely([Speakers.of(windows, labelling) for labelling in labellings], threshold)
+    thinning = speech / _seconds(windows)
+    chosen = most_likely([Speakers.of(windows, labelling, thinning) for labelling in labellings], threshold)
     return labellings[chosen].means if chosen is not None else unit(sums.sum(axis=0, keepdims=True))
 
 
@@ -146,21 +148,24 @@ class Speakers:
     sums : np.ndarray
         (speakers, emb): sums of the d-vectors of their windows.
     seconds : np.ndarray
-        (speakers,): how long they speak.
+        (speakers,): how long they speak in these windows.
     count : int
         Windows of all speakers.
+    thinning : float
+        By how much longer they speak in the recording, of which these windows are a part.
     """
 
     sums: np.ndarray
     seconds: np.ndarray
     count: int
+    thinning: float = 1.0
 
     @classmethod
-    def of(cls, windows: Windows, labelling: "Labelling") -> "Speakers":
+    def of(cls, windows: Windows, labelling: "Labelling", thinning: float = 1.0) -> "Speakers":
         """The speakers of windows that are labelled."""
         own = labelling.labels[_nearest(labelling.edges.mean(axis=1), windows.spans.mean(axis=1))]
         seconds = np.bincount(labelling.labels, np.ptp(labelling.edges, axis=1), minlength=len(labelling.means))
-        return cls(sums_of(windows.dvectors, own, len(seconds)), seconds, len(own))
+        return cls(sums_of(windows.dvectors, own, len(seconds)), seconds, len(own), thinning)
 
     @property
     def length(self) -> float:
@@ -180,7 +185,7 @@ class Speakers:
 
     def are_distinct(self, threshold: float) -> bool:
         """Whether all have enough speech, and no two of them are as similar as ``threshold``."""
-        if self.seconds.min() < MIN_SPEAKER_SECONDS:
+        if self.thinning * self.seconds.min() < MIN_SPEAKER_SECONDS:
             return False
         cosines = self.lasting_cosines()
         return bool(cosines[np.triu_indices(len(cosines), 1)].max() < threshold)
@@ -210,11 +215,17 @@ def _fewer_pieces(windows: Windows) -> tuple[Windows, np.ndarray]:
     if numbers[-1] < MAX_PIECES:
         return windows, numbers
     seconds = np.ptp(_extents(windows.spans, numbers), axis=1)
-    longest = np.sort(np.argsort(-seconds, kind="stable")[: 2 * MAX_PIECES])
+    least = np.sort(seconds)[-2 * MAX_PIECES :][0] - 1e-6  # most pieces are equally long
+    longest = np.flatnonzero(seconds >= least)
     kept = longest[np.linspace(0, len(longest) - 1, MAX_PIECES).round().astype(int)]
     rows = np.isin(numbers, kept)
     numbers = np.unique(numbers[rows], return_inverse=True)[1]
     return Windows(windows.dvectors[rows], windows.spans[rows], numbers), numbers
+
+
+def _seconds(windows: Windows) -> float:
+    """Length (s) of the speech that windows cover."""
+    return float(np.ptp(_apart(_extents(windows.spans, windows.regions)), axis=1).sum())
 
 
 def _extents(spans: np.ndarray, numbers: np.ndarray) -> np.ndarray:

@@ -164,6 +164,20 @@ def test_many_pieces_are_clustered_in_bounded_time(monkeypatch):
     assert same_partition(speakers_at(windows, regions), order)
 
 
+def test_who_speaks_long_enough_in_a_long_recording_is_counted(monkeypatch):
+    monkeypatch.setattr(clustering, "MAX_PIECES", 20)
+    order = [2 if number in (5, 25, 45) else number % 2 for number in range(60)]  # 12 s, of which few are sampled
+    windows, _ = conversation(order, noise=0.1)
+    assert len(cluster_windows(windows, None, 8, SAME_SPEAKER)) == 3
+
+
+def test_a_long_recording_is_sampled_to_its_end(monkeypatch):
+    monkeypatch.setattr(clustering, "MAX_PIECES", 20)
+    order = [0, 1] * 30 + [0, 2] * 10
+    windows, regions = conversation(order, noise=0.1)
+    assert same_partition(speakers_at(windows, regions), order)
+
+
 def test_a_short_jump_is_smoothed_and_a_change_is_placed_within_its_window():
     windows, regions = conversation([0, 0, 0])
     voices = unit(np.random.default_rng(1).standard_normal((2, 32)))
