@@ -13,6 +13,7 @@ import click
 
 from speechtools import __version__
 from speechtools.cli import (
+    average,
     calibrate,
     compare,
     convert,
@@ -68,6 +69,7 @@ for command in (
     trials.trials,
     calibrate.calibrate,
     convert.convert,
+    average.average,
     plugins.list_plugins,
     plugins.show,
     plugins.check,

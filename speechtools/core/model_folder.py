@@ -267,6 +267,17 @@ def read_model(folder: Path, kinds: Mapping[str, str], interface: str) -> Model:
     return Model(config["values"], components, modules, config["facts"], _PRECISION in config)
 
 
+def interface_of(folder: Path) -> str | None:
+    """The name of the interface that a model was written for, if its folder has it.
+
+    Raises
+    ------
+    ConfigError
+        The folder is damaged or no model.
+    """
+    return _read_config(folder / CONFIG)["interface"]
+
+
 def _read_config(path: Path) -> dict[str, Any]:
     """Read ``config.json`` and check its structure and its checksum."""
 

@@ -1,7 +1,7 @@
 """Load a trained model from a folder or from the Hugging Face hub, and save it."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,6 +49,8 @@ class PretrainedModel(Pretrained):
     COMPONENTS: dict[str, str] = {}
     #: Attributes that work on waveforms. In half precision they stay in float32, as their range and the FFT need it.
     SIGNAL_MODULES = ("features", "spectrum", "vad", "segment")
+    #: Values and components that are fitted to the weights, so that other weights need others.
+    FITTED: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -115,7 +117,7 @@ class PretrainedModel(Pretrained):
         for module in [plugins] if isinstance(plugins, str | Path) else plugins:
             registry.import_module(module)
         files = [*FILES, hparams_file or YAML, "*.ckpt"] if trust else [*FILES]
-        folder = _find_folder(source, files, savedir)
+        folder = find_folder(source, files, savedir)
         with torch.inference_mode(False):  # weights made in inference mode would never pass gradients
             model = cls._from_content(cls._read(folder, hparams_file, trust), folder, run_opts)
         if (folder / CARD).is_file():
@@ -201,6 +203,14 @@ class PretrainedModel(Pretrained):
         modules = {name: getattr(module, "_orig_mod", module) for name, module in self.mods.items()}  # not compiled
         return write_model(folder, entries, modules, self.facts, card, type(self).__name__, self.half_weights)
 
+    def response(self, wavs: Tensor) -> Tensor | None:
+        """What the model computes from waveforms (1, samples), to compare two models; None: it cannot be compared."""
+        return None
+
+    def drop_fitted(self) -> list[str]:
+        """Drop what was fitted to former weights, after they have changed, and return its names."""
+        return []
+
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights."""
@@ -243,8 +253,14 @@ class PretrainedModel(Pretrained):
             raise ConfigError(f"{trained}, but the recipe has sample_rate={sample_rate}. Use a model of that rate.")
 
 
-def _find_folder(source: str | Path, files: list[str], savedir: str | Path | None) -> Path:
-    """Return the local folder of a model; of a hub id, these files are downloaded."""
+def find_folder(source: str | Path, files: Sequence[str] = FILES, savedir: str | Path | None = None) -> Path:
+    """Return the local folder of a model; of a hub id, these files are downloaded.
+
+    Raises
+    ------
+    ConfigError
+        There is no such folder, or it cannot be downloaded.
+    """
     folder = Path(source).expanduser()
     bundled = sorted(path.name for path in BUNDLED_MODELS.iterdir())
     if source == "":
@@ -266,7 +282,7 @@ def _find_folder(source: str | Path, files: list[str], savedir: str | Path | Non
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(source), allow_patterns=files, local_dir=savedir))
+        return Path(snapshot_download(str(source), allow_patterns=[*files], local_dir=savedir))
     except Exception as error:  # the client raises many types
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise ConfigError(

@@ -265,6 +265,19 @@ def definition(built: Any) -> dict[str, Any] | None:
     return getattr(built, "built_from", None)
 
 
+def full_definition(built: Any) -> dict[str, Any] | None:
+    """As :func:`definition`, with the defaults of arguments that were not passed.
+
+    >>> full_definition(build("vad/energy", hop_ms=20.0))["sample_rate"]
+    16000
+    """
+    known = definition(built)
+    if known is None:
+        return None
+    parameters = inspect.signature(find(known["plugin"])).parameters
+    return {key: parameter.default for key, parameter in parameters.items()} | known
+
+
 def _where(error: Exception, target: Callable) -> str:
     """File and line of an error in brackets: the innermost of the plugin, or else of what it calls."""
     frames = traceback.extract_tb(error.__traceback__)[1:]

@@ -84,6 +84,10 @@ class SpeechEnhancer(PretrainedModel):
             model.values.update(n_fft=spectrum.n_fft, hop_length=spectrum.hop_length)
         return model
 
+    def response(self, wavs: torch.Tensor) -> torch.Tensor:
+        """The enhanced waveforms (1, samples)."""
+        return self.enhance_batch(wavs)
+
     def check_matches(self, sample_rate: int, spectrum: Spectrum) -> None:
         """Raise an error if a recipe has another sample rate (Hz) or STFT than the model.
 

@@ -207,6 +207,10 @@ class QualityNet(PretrainedModel):
         #: Range and direction of the scores; None for a scale of which neither a plugin nor the model knows them.
         self.measure = Scale.of(self.scale, self.facts.get("measure"))
 
+    def response(self, wavs: Tensor) -> Tensor:
+        """The frame scores (1, time) of waveforms (1, samples)."""
+        return self.assess_batch(wavs)[1]
+
     def assess_batch(
         self, wavs: Tensor, wav_lens: Tensor | None = None, levels: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

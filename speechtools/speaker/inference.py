@@ -67,6 +67,7 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         "normalization": "score-norm",
     }
     BUNDLED = BUNDLED_SPEAKER_ENCODER
+    FITTED = ("threshold", "normalization", "calibration", "probe", "same_speaker")
 
     #: Longer recordings are embedded in chunks of this length, in bounded memory.
     CHUNK_SECONDS = 300.0
@@ -106,10 +107,7 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         self._weighing: QualityWeights | None = None
         self._quality_model: QualityModel | None = None
         self._quality_is_chosen = False
-        self.encoder = self.mods.encoder
-        on_cpu = torch.device(self.device).type == "cpu"
-        if on_cpu and isinstance(self.encoder, LSTMP) and self.encoder.lstm.hidden_size <= self.MAX_FOLDED_SIZE:
-            self.encoder = folded(self.encoder)
+        self.encoder = self._fastest(self.mods.encoder)
         self._load_scoring(self.embedding_size)
         try:
             probe = dvectors.probe(self.features, self.encoder, self.sample_rate, self.device)
@@ -121,6 +119,27 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         is_same = is_same and np.allclose(probe, expected or probe, rtol=0, atol=self.PROBE_TOLERANCE)
         if not is_same:
             raise ConfigError(f"The weights or the features of the encoder are those of another model. {_ONE_EXPORT}")
+
+    def _fastest(self, encoder: torch.nn.Module) -> torch.nn.Module:
+        """The encoder; on a CPU, a small projection LSTM is folded."""
+        on_cpu = torch.device(self.device).type == "cpu"
+        if on_cpu and isinstance(encoder, LSTMP) and encoder.lstm.hidden_size <= self.MAX_FOLDED_SIZE:
+            return folded(encoder)
+        return encoder
+
+    def response(self, wavs: Tensor) -> Tensor:
+        """The d-vector (1, emb) of waveforms (1, samples) as a whole."""
+        return self.mods.encoder(self.features(wavs))
+
+    def drop_fitted(self) -> list[str]:
+        """Drop threshold, calibration and cohort, and take the weights of the encoder as they are now."""
+        names = {"threshold": "threshold", "calibration": "calibration", "normalization": "cohort"}
+        dropped = [name for key, name in names.items() if getattr(self.hparams, key, None) is not None]
+        self.set_normalization(None)
+        self.hparams.threshold = None
+        self.encoder = self._fastest(self.mods.encoder)
+        self.hparams.probe = dvectors.probe(self.features, self.encoder, self.sample_rate, self.device)
+        return dropped
 
     @property
     def embedding_size(self) -> int:

@@ -1,6 +1,5 @@
 """Weights of a trained encoder to start a training from."""
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def start_from(source: str | Path, features: nn.Module, encoder: nn.Module, samp
 
 def _differences(kind: str, ours: Any, its: Any) -> list[str]:
     """What a component of the model has, and ours has not."""
-    mine, trained = (_arguments(built) for built in (ours, its))
+    mine, trained = (registry.full_definition(built) or {"plugin": type(built).__name__} for built in (ours, its))
     if mine["plugin"] != trained["plugin"]:
         return [f"{trained['plugin']}, and this run has {mine['plugin']}"]
     return [
@@ -68,12 +67,3 @@ def _differences(kind: str, ours: Any, its: Any) -> list[str]:
         for key in trained
         if trained[key] != mine.get(key)
     ]
-
-
-def _arguments(built: Any) -> dict[str, Any]:
-    """The plugin of an object, and its arguments with their defaults."""
-    definition = registry.definition(built)
-    if definition is None:
-        return {"plugin": type(built).__name__}
-    parameters = inspect.signature(registry.find(definition["plugin"])).parameters
-    return {key: p.default for key, p in parameters.items()} | definition

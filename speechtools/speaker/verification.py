@@ -96,6 +96,12 @@ class SpeakerVerification(SpeakerEncoder):
             self.hparams.threshold = self._threshold = threshold
             self._threshold_is_set = False
 
+    def drop_fitted(self) -> list[str]:
+        """Drop threshold, calibration and cohort, and take the weights of the encoder as they are now."""
+        dropped = super().drop_fitted()
+        self.threshold = None
+        return dropped
+
     def enroll(
         self,
         name: str,
