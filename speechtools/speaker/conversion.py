@@ -44,6 +44,8 @@ class Project:
         Step of windows of 160 frames.
     min_coverage : float or None
         See :func:`speechtools.speaker.dvectors.covered_frames`.
+    same_speaker : float or None
+        Cosine from which diarization takes two speakers for one; None: that of the bundled model.
     """
 
     title: str
@@ -52,6 +54,7 @@ class Project:
     vad: str
     window_hop_frames: int
     min_coverage: float | None
+    same_speaker: float | None
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,15 @@ NETWORKS = {
         ("linear.bias",),  # the softmax ignores it
     ),
 }
+#: Between d-vectors whose elements are all positive, cosines are larger. Chosen on composed conversations.
+_SAME_SPEAKER_RELU = 0.98
 _LOG_MEL = {"f_min": 50.0, "mel": "htk", "scale": "log", "level_db": -3.0, "level_of": "peak", "only_up": False}
 PROJECTS = {
-    "resemblyzer": Project("Resemblyzer", ("lstm-relu",), {}, "webrtc-smoothed", 77, 0.75),
-    "real-time-voice-cloning": Project("Real-Time-Voice-Cloning", ("lstm-relu",), {}, "webrtc-smoothed", 80, 0.75),
-    "dvector": Project("yistLin/dvector", ("lstm", "lstm-attention"), _LOG_MEL, "energy", 80, None),
+    "resemblyzer": Project("Resemblyzer", ("lstm-relu",), {}, "webrtc-smoothed", 77, 0.75, _SAME_SPEAKER_RELU),
+    "real-time-voice-cloning": Project(
+        "Real-Time-Voice-Cloning", ("lstm-relu",), {}, "webrtc-smoothed", 80, 0.75, _SAME_SPEAKER_RELU
+    ),
+    "dvector": Project("yistLin/dvector", ("lstm", "lstm-attention"), _LOG_MEL, "energy", 80, None, None),
 }
 _LAYER = re.compile(r"lstm\.(weight|bias)_(ih|hh)_l(\d+)")
 
@@ -173,8 +180,8 @@ def convert(
         "threshold": threshold,
         "probe": dvectors.probe(features, encoder, SAMPLE_RATE),
     }
-    if known.min_coverage is not None:
-        entries["min_coverage"] = known.min_coverage
+    further = {"min_coverage": known.min_coverage, "same_speaker": known.same_speaker}
+    entries |= {key: value for key, value in further.items() if value is not None}
     facts = _facts(known, content, Path(checkpoint), threshold)
     card = model_card(SpeakerVerification, {"sample_rate": SAMPLE_RATE}, facts)
     return write_model(folder, entries, {"encoder": encoder}, facts, card + _card(known, facts), "SpeakerVerification")

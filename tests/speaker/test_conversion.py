@@ -14,7 +14,7 @@ from torch import nn
 
 import speechtools
 from speechtools.core.errors import ConfigError
-from speechtools.inference import SpeakerEncoder, SpeakerVerification
+from speechtools.inference import SpeakerDiarization, SpeakerEncoder, SpeakerVerification
 from speechtools.speaker import dvectors
 from speechtools.speaker.checkpoints import read_checkpoint
 from speechtools.speaker.conversion import convert
@@ -162,6 +162,15 @@ def test_a_model_without_threshold_asks_for_one(tmp_path):
     assert SpeakerVerification.from_hparams(folder).threshold == 0.25
     saved = verifier.save(tmp_path / "saved")
     assert SpeakerVerification.from_hparams(saved).threshold is None
+
+
+@pytest.mark.parametrize("project, network, expected", [("resemblyzer", Linear, 0.98), ("dvector", Last, 0.88)])
+def test_diarization_knows_how_alike_speakers_are(tmp_path, project, network, expected):
+    save_state(make(network), tmp_path / "weights.pt")
+    folder = convert(project, tmp_path / "weights.pt", tmp_path / "out", vad="energy")
+    saved = SpeakerVerification.from_hparams(folder).save(tmp_path / "saved")
+    for model in (folder, saved):
+        assert SpeakerDiarization.from_hparams(model).same_speaker == expected
 
 
 # ------------------------------------------------------------------------------------------------------------- refusals
