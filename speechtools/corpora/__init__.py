@@ -5,6 +5,7 @@ from speechtools.corpora import (  # noqa: F401
     audiomnist,
     builtin,
     builtin_keywords,
+    builtin_phrases,
     folder,
     kaldi,
     keyword_folder,

@@ -119,13 +119,16 @@ def builtin_keywords(
     if not isinstance(source, str) or not re.fullmatch(r"[A-Za-z0-9_-]*", source):
         raise ConfigError(f"source={source!r} becomes a file name. Use only letters, digits, hyphens and underscores.")
     keywords = _checked(keywords)
-    voices = [*_voices("train", num_speakers, seed, source), *_voices("test", num_test_speakers, seed, source)]
+    voices = [
+        *rendition_voices("train", num_speakers, seed, source),
+        *rendition_voices("test", num_test_speakers, seed, source),
+    ]
     options = {"keywords": keywords, "source": source, **counts, **counts_or_0}
     folder = cache_folder(data_folder) / f"keywords-{fingerprint({'version': _VERSION, **options})}"
     names = " and ".join(f'"{keyword}"' for keyword in keywords)
     plan = _plan(keywords, voices, {"train": renditions, "test": test_renditions}, seed)
     readme = _README.format(**options | {"keywords": names, "speakers": len(voices)})
-    return complete(folder, plan, _make, readme, "built-in keyword corpus", num_workers, megabytes=0.05)
+    return complete(folder, plan, make_rendition, readme, "built-in keyword corpus", num_workers, megabytes=0.05)
 
 
 def _checked(keywords: Sequence[str]) -> list[str]:
@@ -147,7 +150,8 @@ def _number(*values: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(values).encode()).digest()[:16], "big")
 
 
-def _voices(split: str, count: int, seed: int, source: str) -> list[Voice]:
+def rendition_voices(split: str, count: int, seed: int, source: str) -> list[Voice]:
+    """Pseudo-speakers of a split, ``<source>-<split>-<number>``, the same for any count."""
     root = _number("voices", seed, source, split)
     rng = np.random.default_rng([root, 0])
     offsets = {variant: rng.uniform(size=2) for variant in VARIANTS}
@@ -189,7 +193,8 @@ def _plan(keywords: Sequence[str], voices: Sequence[Voice], renditions: dict[str
     return sorted(plan, key=lambda item: item.utt_id)
 
 
-def _make(folder: Path, item: Item) -> None:
+def make_rendition(folder: Path, item: Item) -> None:
+    """Speak an item as nobody speaks twice: in a room, through a microphone, with noise in the background."""
     from scipy.signal import fftconvolve, lfilter  # slow to import, and needed only when speaking
 
     rng = np.random.default_rng(item.seed)

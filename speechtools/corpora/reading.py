@@ -22,7 +22,11 @@ def describe_speech(names: Sequence[str]) -> str:
     >>> describe_speech(["builtin", "timit"])
     'built-in synthetic speech + timit'
     """
-    builtin = {"builtin": "built-in synthetic speech", "builtin-keywords": "built-in synthetic keywords"}
+    builtin = {
+        "builtin": "built-in synthetic speech",
+        "builtin-keywords": "built-in synthetic keywords",
+        "builtin-phrases": "built-in synthetic phrases",
+    }
     return " + ".join(builtin.get(name, name) for name in names)
 
 

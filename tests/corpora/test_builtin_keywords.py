@@ -56,11 +56,13 @@ def test_a_larger_corpus_contains_the_smaller_and_tests_on_the_same_voices(utter
 
 def test_no_voice_is_repeated_within_or_between_sources():
     sources = [("large", "train", 500), ("small", "train", 100), ("small", "test", 100)]
-    voices = [voice for source, *size in sources for voice in builtin_keywords._voices(*size, 0, source)]
+    voices = [voice for source, *size in sources for voice in builtin_keywords.rendition_voices(*size, 0, source)]
     assert len({voice.name for voice in voices}) == len(voices)
     assert len({(v.warp, v.pitch, v.pitch_range, v.words_per_minute, v.tilt_db) for v in voices}) == len(voices)
     assert {voice.variant for voice in voices[:100]} == set(VARIANTS)
-    assert builtin_keywords._voices("train", 500, 3, "x")[:7] == builtin_keywords._voices("train", 7, 3, "x")
+    assert builtin_keywords.rendition_voices("train", 500, 3, "x")[:7] == builtin_keywords.rendition_voices(
+        "train", 7, 3, "x"
+    )
 
 
 @pytest.mark.parametrize("keywords", [["a/b"], [" ok"], ["!"], ["OK Google", "ok_google"]])
