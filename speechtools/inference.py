@@ -2,6 +2,9 @@
 
 from speechtools.core.pretrained import PretrainedModel
 from speechtools.enhancement.inference import BUNDLED_ENHANCER, SpeechEnhancer
+from speechtools.keyword.inference import KeywordDetector, KeywordStream
+from speechtools.keyword.matching import VoiceHit, VoiceMatch
+from speechtools.keyword.search import Hit
 from speechtools.quality.inference import BUNDLED_QUALITY_NET, QualityNet, QualityReport, Region
 from speechtools.speaker.diarization import Diarization, SpeakerDiarization
 from speechtools.speaker.inference import BUNDLED_SPEAKER_ENCODER, SpeakerEncoder, WindowDVectors
@@ -12,6 +15,9 @@ __all__ = [
     "BUNDLED_QUALITY_NET",
     "BUNDLED_SPEAKER_ENCODER",
     "Diarization",
+    "Hit",
+    "KeywordDetector",
+    "KeywordStream",
     "Match",
     "PretrainedModel",
     "QualityNet",
@@ -22,6 +28,8 @@ __all__ = [
     "SpeakerVerification",
     "SpeechEnhancer",
     "Verdict",
+    "VoiceHit",
+    "VoiceMatch",
     "WindowDVectors",
 ]
 

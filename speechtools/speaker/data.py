@@ -38,7 +38,7 @@ SPLITS = ("train", "valid", "test")
 VERSION = 1
 
 
-def _listed(folder: str | Path | Sequence[str | Path]) -> list[str | Path]:
+def listed(folder: str | Path | Sequence[str | Path]) -> list[str | Path]:
     """One folder or several as a list."""
     return [folder] if isinstance(folder, (str, Path)) else list(folder)
 
@@ -60,20 +60,25 @@ def _check(
 ) -> None:
     """Check arguments of :func:`prepare`."""
     check_number("min_seconds", min_seconds, 0, above=True)
-    check_number("degraded_copies", degraded_copies, 0, whole=True)
     if max_utterances is not None:
         check_number("max_utterances", max_utterances, 1, whole=True)
+    check_degradations(degradations, degraded_copies, sample_rate)
+    check_number("data_seed", seed, 0, whole=True)
+    check_shares(heldout_share=heldout_share, valid_share=valid_share)
+    with naming("vad_name"):
+        build(f"vad/{vad}", offered={"sample_rate": sample_rate})
+    folders = listed(data_folder)
+    check_corpora([corpus] * len(folders) if isinstance(corpus, str) else list(corpus), folders, corpus_options)
+
+
+def check_degradations(degradations: Sequence[str], degraded_copies: int, sample_rate: int) -> None:
+    """Raise ConfigError unless the chains can be built, and there are some if copies are wanted."""
+    check_number("degraded_copies", degraded_copies, 0, whole=True)
     if degraded_copies and not degradations:
         raise ConfigError(f"degraded_copies={degraded_copies}, but degradations is empty. List some chains.")
     for chain in degradations:
         with naming("degradations"):
             Chain(chain, sample_rate)
-    check_number("data_seed", seed, 0, whole=True)
-    check_shares(heldout_share=heldout_share, valid_share=valid_share)
-    with naming("vad_name"):
-        build(f"vad/{vad}", offered={"sample_rate": sample_rate})
-    folders = _listed(data_folder)
-    check_corpora([corpus] * len(folders) if isinstance(corpus, str) else list(corpus), folders, corpus_options)
 
 
 @checked_by(_check)
@@ -149,7 +154,7 @@ def prepare(
     CorpusError
         The corpus cannot be read, a split has fewer than two speakers, or the disk is full.
     """
-    folders = [absolute_folder(folder) for folder in _listed(data_folder)]
+    folders = [absolute_folder(folder) for folder in listed(data_folder)]
     corpora = [corpus] * len(folders) if isinstance(corpus, str) else list(corpus)
     options: dict[str, Any] = {
         "corpus": corpora,
@@ -168,7 +173,7 @@ def prepare(
         options["verified"] = False
     if degraded_copies:
         options |= {"degradations": list(degradations), "degraded_copies": degraded_copies}
-        options |= {"noise_folder": list(map(str, _listed(noise_folder))), "noises_left_out": list(noises_left_out)}
+        options |= {"noise_folder": list(map(str, listed(noise_folder))), "noises_left_out": list(noises_left_out)}
     if plugins := fingerprints_of_plugins([*(f"corpus/{name}" for name in corpora), f"vad/{vad}"]):
         options["plugins"] = plugins
     prefix = f"speakers-{name}-" if name else "speakers-"
@@ -257,7 +262,7 @@ def with_heldout(utterances: list[Utterance], patterns: Sequence[str], prefix: s
 
 def degradation_noises(folder: str | Path | Sequence[str | Path], left_out: Sequence[str] = ()) -> list[Path]:
     """The noise recordings of a folder or several, without the types that match patterns; empty: the built-in ones."""
-    folders = _listed(folder) or [""]
+    folders = listed(folder) or [""]
     types = read_noise_types([builtin_noises() if str(path) in ("", "builtin") else path for path in folders])
     unused = select_noises(types, list(left_out), "noises_left_out") if left_out else {}
     return [path for name, paths in types.items() if name not in unused for path in paths]

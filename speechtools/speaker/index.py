@@ -24,9 +24,9 @@ from speechtools.core.errors import CorpusError
 from speechtools.core.rows import Row, iterate_rows
 
 #: The numbers of the index, and their types.
-_NUMBERS = {"shard": "i", "start": "q", "samples": "i", "first": "q", "keyword": "h"}
+_NUMBERS = {"shard": "i", "start": "q", "samples": "i", "first": "q", "keyword": "i"}
 _TEXTS = ("utt_ids", "speakers")
-_VERSION = 2
+_VERSION = 3
 #: Durations are written with three digits or more.
 TOLERANCE_SECONDS = 1e-3
 #: What the index takes of a row.

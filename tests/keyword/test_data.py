@@ -15,6 +15,7 @@ from speechtools.keyword import data as keyword_data
 from speechtools.keyword.data import SegmentCutter, prepare_sources, training_sources
 from speechtools.speaker.index import SpeakerRow
 from speechtools.speaker.shards import RejectedRow
+from tests.keyword.tones import spoken, write_detector
 
 RATE = 16000
 WORDS = ("hey", "ok")
@@ -214,3 +215,26 @@ def test_sources_for_a_reader(corpus, tmp_path):
     del settings["other"]["weight"]
     with pytest.raises(ConfigError, match="The source 'other' has no weight. Set"):
         training_sources(settings, stores)
+
+
+def test_a_detector_finds_the_keywords_and_rejects_recordings_without(tmp_path):
+    detector = write_detector(tmp_path / "detector")
+    for speaker in range(10):
+        for number in range(2):
+            said = "snow" if (speaker, number) == (3, 1) else "ok google"
+            path = tmp_path / f"corpus/ok google/s{speaker}/{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # The loudest place is elsewhere: a burst of noise after the keyword.
+            burst = 0.9 * np.random.default_rng(number).uniform(-1, 1, RATE // 2)
+            samples = np.concatenate([np.zeros(RATE), spoken(said), np.zeros(RATE), burst])
+            soundfile.write(path, samples, RATE)
+    options = {"segment_seconds": len(spoken("ok google")) / RATE, "detector": str(detector)}
+    sets = prepare(tmp_path / "prepared", source(tmp_path / "corpus"), **options)["main"]
+    assert sum(len(store) for store in sets.open().values()) == 19
+    for store in sets.open().values():
+        for utterance in range(len(store)):
+            assert np.abs(store.read(utterance)).max() < 0.5 * 2**15  # the keyword, and not the burst
+    rejected = read_rows(sets.manifests["train"].parent / "rejected.csv", RejectedRow)
+    assert [row.path.endswith("s3/1.wav") and "did not hear" in row.reason for row in rejected] == [True]
+    with pytest.raises(ConfigError, match="/gone"):
+        prepare(tmp_path / "prepared", source(tmp_path / "corpus"), detector="/gone")
