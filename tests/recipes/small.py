@@ -100,4 +100,21 @@ KEYWORD = Recipe(
     --num_enrolment=2
     """,
 )
-RECIPES = {"quality": QUALITY, "enhancement": ENHANCEMENT, "speaker": SPEAKER, "keyword": KEYWORD}
+DETECTION = Recipe(
+    ROOT / "recipes/keyword/detection",
+    "hparams/ctc.yaml",
+    "detector",
+    "misses",
+    """
+    --corpus_options='{builtin-phrases: {num_phrases: 24, num_test_phrases: 6, num_speakers: 8, num_test_speakers: 2}}'
+    --hidden_size=12 --detector_options='{channels: 10}' --batch_size=6 --number_of_epochs=2 --average_decay=0.5
+    --valid_share=0.25
+    """,
+)
+RECIPES = {
+    "quality": QUALITY,
+    "enhancement": ENHANCEMENT,
+    "speaker": SPEAKER,
+    "keyword": KEYWORD,
+    "detection": DETECTION,
+}

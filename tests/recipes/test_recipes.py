@@ -20,7 +20,7 @@ from speechtools.quality.data import QualityRow
 from speechtools.quality.localization import localization_metrics, partly_noisy_set
 from speechtools.training import check_recipe, options
 from speechtools.training.command_line import parse
-from tests.recipes.small import ENHANCEMENT, KEYWORD, QUALITY, RECIPES, ROOT, SPEAKER, results
+from tests.recipes.small import DETECTION, ENHANCEMENT, KEYWORD, QUALITY, RECIPES, ROOT, SPEAKER, results
 
 each_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 SCRIPTS = [*ROOT.glob("recipes/*/*/train.py"), *ROOT.glob("templates/recipe/*/train.py")]
@@ -53,6 +53,7 @@ def test_what_a_run_leaves(recipe, trained):
         (ENHANCEMENT, {"quality_model"}),
         (SPEAKER, {"teacher_weight", "teacher_speaker_share", "proxy_options"}),
         (KEYWORD, set()),
+        (DETECTION, set()),
     ],
 )
 def test_every_key_is_read(recipe, unused, trained):
@@ -61,7 +62,7 @@ def test_every_key_is_read(recipe, unused, trained):
 
 @pytest.mark.parametrize(
     "recipe, steps, interval",
-    [(QUALITY, 8, 2), (QUALITY, 9, 100), (ENHANCEMENT, 6, 2), (SPEAKER, 3, 2), (KEYWORD, 7, 2)],
+    [(QUALITY, 8, 2), (QUALITY, 9, 100), (ENHANCEMENT, 6, 2), (SPEAKER, 3, 2), (KEYWORD, 7, 2), (DETECTION, 5, 2)],
 )
 def test_a_killed_run_ends_with_the_same_weights(recipe, steps, interval, trained, tmp_path):
     """Killed in the first or second epoch, with and without a checkpoint within it; random draws continue too."""
