@@ -25,6 +25,7 @@ _COMMANDS = {
     "QualityNet": "`speechtools score`",
     "SpeechEnhancer": "`speechtools enhance`",
     "SpeakerEncoder": "`speechtools embed`, `enroll`, `verify`, `identify`, `diarize` and `trials`",
+    "KeywordDetector": "`speechtools spot`",
 }
 _COMMANDS["SpeakerVerification"] = _COMMANDS["SpeakerDiarization"] = _COMMANDS["SpeakerEncoder"]
 
@@ -83,9 +84,9 @@ def load_model(interface: str, model: str | None, device: str | None, option: st
         commands = _COMMANDS.get(error.interface or "")
         if commands is None:
             raise
-        bundled = getattr(inference, interface).BUNDLED.name
+        bundled = getattr(inference, interface).BUNDLED
         taker = f"`{context.command_path}`" if option == "--model" else option
-        remedy = f"{taker} takes models such as {bundled}."
+        remedy = f"{taker} takes models such as {bundled.name}." if bundled else f"{taker} takes those of a recipe."
         raise ConfigError(f"{option}={model} is a model for {commands}. {remedy}") from error
 
 

@@ -21,8 +21,10 @@ from speechtools.cli import (
     diarize,
     embed,
     enhance,
+    enroll,
     plugins,
     score,
+    spot,
     trials,
     voice_files,
     voices,
@@ -47,7 +49,7 @@ from speechtools.core.signals import describe, raise_terminated
 @click.version_option(__version__, prog_name="speechtools", message="%(prog)s %(version)s")
 @click.pass_context
 def command_line(context: click.Context) -> None:
-    """Score speech quality without a reference, enhance and degrade speech, verify speakers, and manage plugins.
+    """Score speech quality, enhance and degrade speech, verify speakers, find keywords, and manage plugins.
 
     `speechtools COMMAND --help` describes a command, with examples.
     """
@@ -61,10 +63,11 @@ for command in (
     enhance.enhance,
     degrade.degrade,
     embed.embed,
-    voices.enroll,
+    enroll.enroll,
     voices.verify,
     voices.identify,
     diarize.diarize,
+    spot.spot,
     voice_files.voices,
     trials.trials,
     calibrate.calibrate,

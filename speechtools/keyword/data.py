@@ -22,6 +22,7 @@ from speechtools.core.registry import build, find
 from speechtools.core.spelling import did_you_mean
 from speechtools.corpora.reading import absolute_folder
 from speechtools.corpora.utterance import Utterance
+from speechtools.keyword.inference import KeywordDetector
 from speechtools.speaker.data import SPLITS, check_shares
 from speechtools.speaker.multireader import Source
 from speechtools.speaker.shards import SpeakerSets, make_stores
@@ -41,8 +42,11 @@ def _check(
     heldout_share: float,
     valid_share: float,
     sample_rate: int,
+    detector: str = "",
 ) -> None:
     """Check arguments of :func:`prepare_sources`."""
+    if detector:
+        KeywordDetector.from_hparams(detector, run_opts={"device": "cpu"})
     check_shares(heldout_share=heldout_share, valid_share=valid_share)
     _check_sources(sources, [test_splits] if isinstance(test_splits, str) else list(test_splits))
     for source in sources.values():
@@ -63,6 +67,7 @@ def prepare_sources(
     sample_rate: int = 16000,
     seed: int = 0,
     num_workers: int | None = None,
+    detector: str = "",
 ) -> dict[str, SpeakerSets]:
     """Make the stores of all sources, of segments of one length, or find them.
 
@@ -88,6 +93,9 @@ def prepare_sources(
         Seeds the division of the speakers.
     num_workers : int, optional
         Processes; by default one a core.
+    detector : str
+        A trained keyword detector, as its folder. It finds where keywords end, as in the paper, and recordings in which
+        it does not hear theirs are rejected. Empty: ``segment`` alone finds them.
 
     Returns
     -------
@@ -103,7 +111,11 @@ def prepare_sources(
         The message names the source.
     """
     test_splits = [test_splits] if isinstance(test_splits, str) else list(test_splits)
-    _check(sources, segment, segment_seconds, test_splits, heldout_share, valid_share, sample_rate)
+    _check(sources, segment, segment_seconds, test_splits, heldout_share, valid_share, sample_rate, detector)
+    hearing = {}
+    if detector:
+        detector = str(Path(detector).expanduser().absolute())
+        hearing = {"detector": KeywordDetector.from_hparams(detector, run_opts={"device": "cpu"}).model_id}
     prepared: dict[str, SpeakerSets] = {}
     heldout: set[str] = set()
     main = None  # corpus and folder of the first source
@@ -121,6 +133,7 @@ def prepare_sources(
             "segment_seconds": seconds,
             "sample_rate": sample_rate,
             "seed": seed,
+            **hearing,
         }
         if plugins := fingerprints_of_plugins([f"corpus/{corpus}", f"segment/{segment}"]):
             options["plugins"] = plugins
@@ -146,7 +159,7 @@ def prepare_sources(
             groups = {"train": [utterance for utterance in utterances if utterance.split in ("train", "")]}
         if not all(path.exists() for path in sets.manifests.values()):
             logger.info("Preparing the source %s in %s", name, root)
-            cutter = functools.partial(SegmentCutter, segment, seconds, sample_rate)
+            cutter = functools.partial(SegmentCutter, segment, seconds, sample_rate, detector)
             remedy = "Use a corpus of more speakers, change heldout_share or valid_share, or lower segment_seconds."
             make_stores(groups, sets, cutter, {"source": name, **options}, remedy, num_workers)
         if main is None:
@@ -234,12 +247,16 @@ def divided(
 
 
 class SegmentCutter:
-    """Cuts an utterance to the segment with its keyword, (samples,) of one length; raises AudioError."""
+    """Cuts an utterance to the segment with its keyword, (samples,) of one length; raises AudioError.
+
+    With a detector, the best place for the keyword must have at least the detector's threshold.
+    """
 
     has_keywords = True
     num_copies, degraded = 0, None
 
-    def __init__(self, segment: str, seconds: float, sample_rate: int):
+    def __init__(self, segment: str, seconds: float, sample_rate: int, detector: str = ""):
+        self.detector = KeywordDetector.from_hparams(detector, run_opts={"device": "cpu"}) if detector else None
         self.finder = build(f"segment/{segment}", seconds=seconds, offered={"sample_rate": sample_rate})
         self.sample_rate = sample_rate
 
@@ -248,8 +265,18 @@ class SegmentCutter:
         samples = audio.read(utterance.path, self.sample_rate)
         audio.check_signal(samples, utterance.path)
         end = None if utterance.keyword_end is None else round(utterance.keyword_end * self.sample_rate)
+        if end is None and self.detector is not None:
+            end = self._end(self.detector, samples, utterance.text or "")
         start = self.finder(torch.from_numpy(samples), end)
         segment = samples[start : start + self.finder.num_samples]
         if not segment.any():  # the corpus has a wrong time
             raise AudioError(f"The recording is silent where the keyword should end ({utterance.keyword_end} s).")
         return segment
+
+    def _end(self, detector: KeywordDetector, samples: np.ndarray, keyword: str) -> int:
+        """The last sample of a keyword, by the detector."""
+        hits = detector.spot(samples, [keyword], sample_rate=self.sample_rate)
+        if not hits:
+            raise AudioError(f"The detector did not hear {keyword!r}.")
+        best = max(hits, key=lambda hit: hit.score)
+        return min(round(best.end * self.sample_rate), len(samples))
