@@ -27,7 +27,7 @@ MAX_AUDIO_CHECKED = 50
 
 def _read(subject: Subject, data_folder: Path | None) -> list[Utterance]:
     options = inspect.signature(find(subject.name)).parameters if makes_its_data(subject.name) else ()
-    few = {key: 4 if "train" in key else 2 for key in options if re.fullmatch(r"num_(\w+_)?speakers", key)}
+    few = {key: 4 if "train" in key else 2 for key in options if re.fullmatch(r"num_(\w+_)?(speakers|phrases)", key)}
     return list(subject.build(data_folder=data_folder, **few))
 
 
