@@ -4,9 +4,9 @@
 
 Conversations are composed from the utterances of a corpus (speechtools/corpora/conversations.py). The error rates are
 those of the package simpleder, over all conversations with a number of speakers: the time that is missed, falsely taken
-for speech, or given to the wrong speaker, over the time of speech. Speech of two at once counts twice, so at least one
-of them is missed. The collar leaves out 0.25 s on both sides of each border of the reference. Once the number of
-speakers is estimated, once it is given.
+for speech, or given to the wrong speaker, over the time of speech. Speech of two at once counts twice. The collar
+leaves out 0.25 s on both sides of each border of the reference. Once the number of speakers is estimated, once
+it is given.
 
 The speed is the length of the recordings over the processor's time for them, from samples in memory.
 """

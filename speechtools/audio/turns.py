@@ -4,6 +4,8 @@ RTTM (rich transcription time marked) is the text format of NIST's evaluations, 
 write: a line for each turn with the recording, the start, the duration and the speaker.
 """
 
+import bisect
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -58,6 +60,51 @@ def join_turns(turns: Iterable[Turn], max_gap: float = 0.0) -> list[Turn]:
             last[turn.speaker] = len(joined)
             joined.append(turn)
     return joined
+
+
+def place_changes(
+    turns: Sequence[Turn], pauses: Sequence[tuple[float, float]], reach: float, overlap: float
+) -> list[Turn]:
+    """Place the changes of speaker between turns that follow each other immediately.
+
+    Where there is a pause near a change, it lies between the two turns: the longest one. Where there is none, the
+    turns met or overlapped, and both are extended over the change, by half their length at most.
+
+    Parameters
+    ----------
+    turns : sequence of Turn
+        Sorted by start, one speaker at a time.
+    pauses : sequence of tuple of float
+        Start and end (s) of the pauses, in ascending order.
+    reach : float
+        How far (s) from a change a pause may be.
+    overlap : float
+        By how much (s) both turns are extended.
+
+    Examples
+    --------
+    >>> turns = [Turn(0.0, 3.0, "a"), Turn(3.0, 6.0, "b"), Turn(6.0, 9.0, "a")]
+    >>> for turn in place_changes(turns, [(3.1, 3.25)], 0.4, 0.5):
+    ...     print(turn)
+    Turn(start=0.0, end=3.1, speaker='a')
+    Turn(start=3.25, end=6.5, speaker='b')
+    Turn(start=5.5, end=9.0, speaker='a')
+    """
+    spans = [[turn.start, turn.end] for turn in turns]
+    for index, (first, second) in enumerate(itertools.pairwise(turns)):
+        if first.speaker == second.speaker or second.start > first.end:
+            continue
+        change = first.end
+        earliest = bisect.bisect_right(pauses, change - reach, key=lambda pause: pause[1])
+        latest = bisect.bisect_left(pauses, change + reach, key=lambda pause: pause[0])
+        near = [pause for pause in pauses[earliest:latest] if first.start < pause[0] and pause[1] < second.end]
+        if near:
+            spans[index][1], spans[index + 1][0] = max(near, key=lambda pause: pause[1] - pause[0])
+        else:
+            more = min(overlap, first.duration / 2, second.duration / 2)
+            spans[index][1], spans[index + 1][0] = change + more, change - more
+    placed = [Turn(start, end, turn.speaker) for turn, (start, end) in zip(turns, spans, strict=True) if start < end]
+    return join_turns(placed)
 
 
 def rttm_name(name: str) -> str:

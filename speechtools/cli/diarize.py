@@ -221,7 +221,7 @@ def _row(path: Path, result: "Diarization", error: str | None) -> DiarizeRow:
         file=str(path),
         num_speakers=len(result.speakers),
         seconds=round(result.seconds, 3),
-        speech_seconds=round(sum(result.talk_times.values()), 3),
+        speech_seconds=round(result.speech_seconds, 3),
         speakers="; ".join(result.speakers),
         error=error,
     )
@@ -240,7 +240,7 @@ def _details(result: "Diarization") -> dict[str, Any]:
 
 def _lines(name: str, result: "Diarization") -> Iterator[str]:
     """Lines such as ``3.21–4.10 s  anna`` below one that names the recording and sums them up."""
-    count, speech = len(result.speakers), sum(result.talk_times.values())
+    count, speech = len(result.speakers), result.speech_seconds
     speakers = "no speech" if not count else f"{count} speaker{'s' if count > 1 else ''}, {speech:.1f} s of speech"
     yield f"{name}: {speakers} in {result.seconds:.1f} s"
     times = [f"{turn.start:.2f}–{turn.end:.2f} s" for turn in result.turns]

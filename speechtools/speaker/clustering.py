@@ -34,8 +34,9 @@ _MIN_CLUSTER_SECONDS = 2.5
 INDEPENDENT_SECONDS = 6.0
 #: Cosine from which two speakers are the same, as it would be with very much speech of both.
 SAME_SPEAKER = 0.88
-#: What a speaker costs, in cosines of windows, times the square root of their number and their squared deviation.
-SPEAKER_COST = 0.8
+#: What speakers cost, in cosines of windows, times the square root of their number, their squared deviation and
+#: a power of the number of speakers.
+SPEAKER_COST, SPEAKER_COST_POWER = 1.2, 0.75
 #: Parts of the partitions that are searched, at least.
 _MIN_PARTS = 10
 #: Resolution (s) of the labels by which partitions are compared.
@@ -94,7 +95,8 @@ def cluster_windows(windows: Windows, num_speakers: int | None, max_speakers: in
     max_speakers : int
         So many are estimated at most.
     threshold : float
-        Two speakers are the same from this cosine on, as it would be with very much speech of both.
+        Two speakers are the same from this cosine on, as it would be with very much speech of both; of more speakers,
+        two are from 1 on.
 
     Raises
     ------
@@ -184,25 +186,33 @@ class Speakers:
         return means @ means.T
 
     def are_distinct(self, threshold: float) -> bool:
-        """Whether all have enough speech, and no two of them are as similar as ``threshold``."""
+        """Whether all have enough speech, and no two of them sound the same.
+
+        Two speakers sound the same from the cosine ``threshold`` on, which protects recordings of one speaker. Of more,
+        the most similar ones are more similar, so their limit is a cosine of 1 at least.
+        """
         if self.thinning * self.seconds.min() < MIN_SPEAKER_SECONDS:
             return False
         cosines = self.lasting_cosines()
-        return bool(cosines[np.triu_indices(len(cosines), 1)].max() < threshold)
+        most_similar = cosines[np.triu_indices(len(cosines), 1)].max()
+        return bool(most_similar < (threshold if len(cosines) == 2 else max(threshold, 1.0)))
 
 
 def most_likely(candidates: list[Speakers], threshold: float) -> int | None:
     """Index of the most likely number of speakers among candidates of two or more, in order; None: one speaker.
 
-    Only candidates whose speakers are distinct count. Each speaker costs :data:`SPEAKER_COST`: the likelihood that one
-    more gains by chance grows with the squared deviations of the d-vectors, and more slowly than their number.
+    Only candidates whose speakers are distinct count. Speakers cost :data:`SPEAKER_COST`: the likelihood that one more
+    gains by chance grows with the squared deviations of the d-vectors, and more slowly than their number. It falls with
+    the number of speakers, since the next one divides fewer windows.
     """
     if not candidates:
         return None
     length = max(speakers.length for speakers in candidates)
     cost = SPEAKER_COST * (1 - length**2) * np.sqrt(candidates[0].count)
     gains = [
-        likelihood(speakers.sums) - cost * len(speakers.sums) if speakers.are_distinct(threshold) else -np.inf
+        likelihood(speakers.sums) - cost * len(speakers.sums) ** SPEAKER_COST_POWER
+        if speakers.are_distinct(threshold)
+        else -np.inf
         for speakers in candidates
     ]
     alone = likelihood(candidates[0].sums.sum(axis=0, keepdims=True)) - cost

@@ -2,7 +2,7 @@
 
 import pytest
 
-from speechtools.audio.turns import Turn, join_turns, read_rttm, write_rttm
+from speechtools.audio.turns import Turn, join_turns, place_changes, read_rttm, write_rttm
 from speechtools.core.errors import CorpusError
 
 
@@ -33,3 +33,20 @@ def test_joined_turns_cover_the_same_time_once():
     turns = [Turn(0.0, 1.0, "a"), Turn(0.5, 2.0, "a"), Turn(2.2, 3.0, "a"), Turn(0.2, 0.4, "b")]
     assert join_turns(turns) == [Turn(0.0, 2.0, "a"), Turn(0.2, 0.4, "b"), Turn(2.2, 3.0, "a")]
     assert join_turns(turns, 0.3) == [Turn(0.0, 3.0, "a"), Turn(0.2, 0.4, "b")]
+
+
+def test_a_change_of_speaker_lies_in_the_longest_pause_near_it():
+    turns = [Turn(0.0, 2.0, "a"), Turn(2.0, 4.0, "b")]
+    pauses = [(0.5, 1.2), (1.7, 1.8), (2.1, 2.3), (2.9, 3.5)]
+    assert place_changes(turns, pauses, 0.4, 0.3) == [Turn(0.0, 2.1, "a"), Turn(2.3, 4.0, "b")]
+    assert place_changes(turns, pauses, 0.0, 0.0) == turns
+
+
+def test_turns_that_meet_without_a_pause_overlap():
+    turns = [Turn(0.0, 2.0, "a"), Turn(2.0, 2.4, "b"), Turn(3.0, 5.0, "a"), Turn(5.0, 6.0, "a")]
+    placed = [Turn(0.0, 2.2, "a"), Turn(1.8, 2.4, "b"), Turn(3.0, 6.0, "a")]
+    assert [pytest.approx(turn[:2]) for turn in placed] == [turn[:2] for turn in place_changes(turns, [], 0.4, 0.3)]
+    # One who is only heard between two turns of another speaks at the same time.
+    within = [Turn(0.0, 2.0, "a"), Turn(2.0, 2.5, "b"), Turn(2.5, 4.0, "a")]
+    assert place_changes(within, [], 0.4, 0.3) == [Turn(0.0, 4.0, "a"), Turn(1.75, 2.75, "b")]
+    assert place_changes([], [], 0.4, 0.3) == []

@@ -141,6 +141,10 @@ def test_speakers_who_are_alike_or_speak_little_are_not_counted():
     assert most_likely([speakers(near, [20.0, 20.0])], 0.9) is None
     assert most_likely([speakers(near, [20.0, 20.0]), speakers(np.eye(3), [9.0, 9.0, 9.0])], 0.9) == 1
     assert most_likely([], 0.9) is None
+    # Of three, two may be more alike than two who are alone.
+    three = unit(np.array([[1.0, 0.3, 0.0], [1.0, -0.3, 0.0], [0.0, 0.0, 1.0]]))
+    assert three[0] @ three[1] > 0.8
+    assert most_likely([speakers(far, [20.0, 20.0]), speakers(three, [200.0] * 3)], 0.8) == 1
 
 
 def test_the_number_of_speakers_is_bounded():

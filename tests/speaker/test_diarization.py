@@ -85,6 +85,21 @@ def test_each_voice_is_a_speaker(diarizer, order):
         assert turn.start < turn.end <= following.start + 1e-6
 
 
+@pytest.mark.parametrize("pause, overlap", [(0.15, -0.15), (0.0, 2 * SpeakerDiarization.CHANGE_OVERLAP)])
+def test_turns_overlap_if_there_is_no_pause_between_them(diarizer, pause, overlap):
+    def buzz(name):
+        time = np.arange(4 * RATE) / RATE
+        wave = sum(np.sin(2 * np.pi * PITCHES[name] * k * time) / k for k in range(1, 12))
+        return 0.1 * wave * np.where(np.sin(2 * np.pi * 1.3 * time) > -0.6, 1.0, 0.2)
+
+    noise = 5e-4 * np.random.default_rng(0).standard_normal(2 * RATE)
+    parts = [buzz("anna"), noise[: round(pause * RATE)], buzz("clara"), noise, buzz("anna")]
+    first, second, third = diarizer.diarize_file(np.concatenate(parts).astype(np.float32)).turns
+    assert first.speaker == third.speaker != second.speaker and third.start - second.end == pytest.approx(2.0, abs=0.1)
+    assert first.end - second.start == pytest.approx(overlap, abs=0.05)
+    assert (first.end + second.start) / 2 == pytest.approx(4.0 + pause / 2, abs=0.3)
+
+
 def test_the_number_of_speakers_can_be_given_and_bounded(diarizer):
     samples, _ = meeting(["anna", "ben", "clara", "anna"])
     assert len(diarizer.diarize_file(samples, 2).speakers) == 2
