@@ -84,7 +84,7 @@ def _trained_tokens():
 
 @law("texts become tokens from 1 to their number, and become texts again", "Keep 0 for the blank.")
 def _tokens_invertible(subject: Subject) -> None:
-    tokens = subject.build(model=_trained_tokens().model)
+    tokens = subject.build(offered={"model": _trained_tokens().model})
     for text in _TEXTS:
         numbers = tokens.encode(text)
         if not numbers or not all(isinstance(k, int) and 0 < k < len(tokens) for k in numbers):
@@ -95,7 +95,7 @@ def _tokens_invertible(subject: Subject) -> None:
 
 @law("characters that no token has raise a ConfigError", "Raise ConfigError with the character and what to write.")
 def _unknown_characters_refused(subject: Subject) -> None:
-    tokens = subject.build(model=_trained_tokens().model)
+    tokens = subject.build(offered={"model": _trained_tokens().model})
     try:
         numbers = tokens.encode("\u6f22")
     except ConfigError:
@@ -106,8 +106,8 @@ def _unknown_characters_refused(subject: Subject) -> None:
 register_kind(
     "tokens",
     Contract(
-        "build(name, model=…): encode(text) -> list of int from 1, decode(tokens) -> text, len() the number of tokens "
-        "with the blank, 0",
+        "build(name), with model=… if there is such a parameter: encode(text) -> list of int from 1, decode(tokens) -> "
+        "text, len() the number of tokens with the blank, 0",
         modules=("speechtools.keyword.tokens",),
         laws=(_tokens_invertible, _unknown_characters_refused),
     ),

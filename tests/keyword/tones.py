@@ -42,10 +42,9 @@ class ToneDetector(nn.Module):
         energies = used.unflatten(1, (steps, self.stride)).mean(dim=2)
         # (batch, steps, filters)
         bands = energies[:, :, _LOWEST : _LOWEST + self.num_tokens - 1]
-        logits = torch.zeros(len(feats), steps, self.num_tokens)
-        loud, loudest = bands.max(dim=2)
-        heard = torch.where(loud > 0.0, loudest + 1, 0)
-        logits.scatter_(2, heard.unsqueeze(2), self.certainty.item())
+        silence = bands.new_zeros(len(feats), steps, 1)
+        logits = self.certainty * (4 * torch.cat([silence, bands], dim=2)).softmax(dim=2)
+        # (batch, steps, num_tokens): about certainty for the loudest filter, or for the blank if none is above 0
         return logits.log_softmax(dim=2), rest
 
 
