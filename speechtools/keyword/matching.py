@@ -141,7 +141,7 @@ class VoiceMatch:
         The sample rates of the two models differ, no voice is enrolled, or as in :meth:`KeywordDetector.phrases`.
     """
 
-    #: Seconds of the past that are kept: a hit is known soon after its end.
+    #: Seconds of the past that are kept, at least: a hit is known ``debounce`` after its end.
     MEMORY_SECONDS = 12.0
 
     def __init__(
@@ -167,6 +167,8 @@ class VoiceMatch:
         rate = self.rate if sample_rate is None else check_sample_rate(sample_rate)
         self.resampler = None if rate == self.rate else soxr.ResampleStream(rate, self.rate, 1, quality="HQ")
         self.memory, self.first = np.zeros(0, dtype=np.float32), 0
+        longest = float(self.stream.search.limits.max()) * detector.step_seconds
+        self.memory_seconds = max(self.MEMORY_SECONDS, longest + debounce + 1.5)  # with a part and what is around
 
     def feed(self, block: np.ndarray | Tensor) -> list[VoiceHit]:
         """Return the keywords that are known after a further block, with their speakers.
@@ -182,6 +184,8 @@ class VoiceMatch:
         AudioError
             As in :meth:`KeywordStream.feed`.
         """
+        if self.stream.is_finished:
+            raise AudioError("The stream is finished. Begin another one.")
         if np.prod(np.shape(block)) == 0:
             return []
         samples = check_samples(block, "The block").mean(axis=0)
@@ -193,12 +197,14 @@ class VoiceMatch:
             part = samples[start : start + size]
             self.memory = np.concatenate([self.memory, part])
             found += [self._matched(hit) for hit in self.stream.feed(part)]
-            excess = max(0, len(self.memory) - round(self.MEMORY_SECONDS * self.rate))
+            excess = max(0, len(self.memory) - round(self.memory_seconds * self.rate))
             self.memory, self.first = self.memory[excess:], self.first + excess
         return found
 
     def finish(self) -> list[VoiceHit]:
         """End the stream, and return the keywords that were still waiting, with their speakers."""
+        if self.stream.is_finished:
+            return []
         found = []
         if self.resampler is not None:
             found = self._heard(self.resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True))

@@ -114,3 +114,27 @@ def test_a_model_of_keywords_gets_its_segment(verifier, recording, monkeypatch, 
     assert len(samples) == 12800
     last = min(max(round((end + 0.1) * RATE), 12800), len(recording))
     assert np.array_equal(samples, recording[last - 12800 : last])
+
+
+@pytest.mark.parametrize("sample_rate", [RATE, 8000])
+def test_a_finished_stream_takes_no_more_blocks(detector, verifier, recording, sample_rate):
+    match = VoiceMatch(detector, verifier, ["ok google"], sample_rate=sample_rate)
+    match.feed(recording[:RATE])
+    match.finish()
+    assert match.finish() == []
+    with pytest.raises(AudioError, match="finished"):
+        match.feed(recording[:RATE])
+
+
+def test_a_hit_that_waits_long_still_has_all_samples(detector, verifier, recording, monkeypatch):
+    counts = []
+
+    def record(samples, **options):
+        counts.append(len(samples))
+        raise AudioError("too little speech")
+
+    monkeypatch.setattr(verifier, "identify", record)
+    samples = np.concatenate([recording, silence(20.0)])
+    for debounce in (0.5, 15.0):
+        heard(VoiceMatch(detector, verifier, ["ok google"], debounce=debounce), samples, 1600)
+    assert counts[0] == counts[1] > RATE
