@@ -97,12 +97,12 @@ def place_changes(
         change = first.end
         earliest = bisect.bisect_right(pauses, change - reach, key=lambda pause: pause[1])
         latest = bisect.bisect_left(pauses, change + reach, key=lambda pause: pause[0])
-        near = [pause for pause in pauses[earliest:latest] if first.start < pause[0] and pause[1] < second.end]
+        near = [pause for pause in pauses[earliest:latest] if spans[index][0] < pause[0] and pause[1] < second.end]
         if near:
             spans[index][1], spans[index + 1][0] = max(near, key=lambda pause: pause[1] - pause[0])
         else:
             more = min(overlap, first.duration / 2, second.duration / 2)
-            spans[index][1], spans[index + 1][0] = change + more, change - more
+            spans[index][1], spans[index + 1][0] = change + more, max(change - more, spans[index][0])
     placed = [Turn(start, end, turn.speaker) for turn, (start, end) in zip(turns, spans, strict=True) if start < end]
     return join_turns(placed)
 

@@ -131,6 +131,8 @@ def spot(
 
     if sum((bool(paths), live, raw is not None)) != 1:
         raise click.UsageError("Pass recordings, or --live, or --raw HZ.")
+    if channel != "mix" and not paths:
+        raise click.UsageError("--channel is for recordings; --live and --raw have one channel.")
     files = find_recordings(paths) if paths else []
     outputs = {"--csv": csv_path, "--jsonl": jsonl_path}
     refuse_inputs([*files, *([voices] if voices else [])], {option: [path] for option, path in outputs.items() if path})

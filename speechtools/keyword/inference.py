@@ -21,6 +21,8 @@ from speechtools.keyword.search import Hit, Phrase, PhraseSearch
 MIN_LETTERS = 3
 #: A pole of the filter that removes a DC offset: -3 dB at 13 Hz, at 16 kHz.
 _POLE = 0.995
+#: Silence after the end of a stream (s).
+_FLUSH_SECONDS = 0.3
 #: Longest block that is computed at once (s).
 _BLOCK_SECONDS = 10.0
 
@@ -39,6 +41,7 @@ class KeywordDetector(PretrainedModel):
 
     HPARAMS_NEEDED = ["features", "sample_rate", "tokens", "threshold"]
     MODULES_NEEDED = ["detector"]
+    FITTED = ("threshold",)
     COMPONENTS = {"features": "features", "tokens": "tokens", "detector": "detector"}
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -79,7 +82,7 @@ class KeywordDetector(PretrainedModel):
         return list(found.values())
 
     def _phrase(self, text: str, threshold: float) -> Phrase:
-        if own := re.fullmatch(r"(.*):\s*([^:\s]*\d[^:\s]*)", text):
+        if own := re.fullmatch(r"(.*):\s*(\S*)\s*", text):
             text = own[1]
             try:
                 threshold = float(own[2])
@@ -213,6 +216,11 @@ class _Listener:
         for first in range(0, len(samples), size):
             yield self._steps(self._without_offset(samples[first : first + size]))
 
+    def silence(self, seconds: float) -> Iterator[Tensor]:
+        """Yield the log probabilities of silence after the last samples."""
+        if self.filter_state is not None:
+            yield self._steps(np.zeros(round(seconds * self.model.sample_rate), dtype=np.float32))
+
     def _without_offset(self, samples: np.ndarray) -> np.ndarray:
         from scipy.signal import lfilter  # slow to import
 
@@ -280,7 +288,10 @@ class KeywordStream:
         if self.is_finished:
             return []
         self.is_finished = True
-        return self._search(np.zeros(0, dtype=np.float32), is_last=True) + self.search.finish()
+        hits = self._search(np.zeros(0, dtype=np.float32), is_last=True)
+        # A network may emit the last tokens a little after they were spoken.
+        hits += [hit for part in self.listener.silence(_FLUSH_SECONDS) for hit in self.search.feed(part.numpy())]
+        return hits + self.search.finish()
 
     def _search(self, samples: np.ndarray, is_last: bool) -> list[Hit]:
         return [hit for part in self.listener.feed(samples, is_last) for hit in self.search.feed(part.numpy())]

@@ -115,8 +115,10 @@ def threshold_of(scores: np.ndarray, contained: np.ndarray, hours: float, per_ho
     """
     false = np.sort(scores[~contained])[::-1]
     allowed = int(per_hour * hours * scores.shape[1])
-    threshold = float(false[min(allowed, len(false) - 1)]) if len(false) else 0.5
-    return threshold, float((scores[contained] <= threshold).mean()) if contained.any() else 0.0
+    threshold = 0.5
+    if len(false):  # the next number above the first score that is one false alarm too many
+        threshold = min(float(np.nextafter(false[min(allowed, len(false) - 1)], 2.0)), 1.0)
+    return threshold, float((scores[contained] < threshold).mean()) if contained.any() else 0.0
 
 
 def operating_curve(path: str | Path, scores: np.ndarray, contained: np.ndarray, hours: float, title: str) -> Path:
@@ -136,7 +138,7 @@ def operating_curve(path: str | Path, scores: np.ndarray, contained: np.ndarray,
     counts = np.unique(np.geomspace(1, max(len(false), 1), 200).astype(int)) - 1
     limits = false[counts] if len(false) else np.zeros(0)
     rates = (counts + 1) / (max(hours, 1e-9) * scores.shape[1])
-    misses = [100 * float((scores[contained] <= limit).mean()) if contained.any() else 0.0 for limit in limits]
+    misses = [100 * float((scores[contained] < limit).mean()) if contained.any() else 0.0 for limit in limits]
     figure = Figure(figsize=(5.2, 4.4), layout="constrained")
     axes = figure.add_subplot()
     axes.semilogx(rates[: len(limits)], misses, color=LINE_COLORS[0])

@@ -114,7 +114,8 @@ class PhraseSearch:
         # (states,)
         self.starts = np.zeros(len(symbols), int)
         self.step, self.free_from = 0, 0
-        self.pending: _Candidate | None = None
+        self.pending: _Candidate | None = None  # the best of those that overlap
+        self.later: _Candidate | None = None  # the best that begins after it
 
     def feed(self, log_probs: np.ndarray) -> list[Hit]:
         """Return the hits that are known after further steps: log_probs (steps, num_tokens)."""
@@ -126,8 +127,8 @@ class PhraseSearch:
         return hits
 
     def finish(self) -> list[Hit]:
-        """Return the hit that waits for the end of the stream, if there is one."""
-        return self._flush()
+        """Return the hits that wait for the end of the stream, if there are any."""
+        return self._flush() + self._flush()
 
     def best_scores(self, log_probs: np.ndarray) -> np.ndarray:
         """Return the best score (phrases,) of each phrase in the next steps, whatever overlaps."""
@@ -164,22 +165,35 @@ class PhraseSearch:
 
     def _candidates(self) -> list[Hit]:
         hits: list[Hit] = []
-        if self.pending is not None and self.step - 1 - self.pending.last > self.debounce_steps:
-            hits = self._flush()
+        while self.pending is not None and self.step - 1 - self.pending.last > self.debounce_steps:
+            hits += self._flush()
         scores = np.exp(self.scores[self.ends] / self.counts)
         firsts = self.starts[self.ends]
         # (phrases,)
         possible = (scores >= self.thresholds) & (scores > 0) & (firsts >= self.free_from)
         if possible.any():
-            number = int(np.argmax(np.where(possible, scores, -1.0)))
-            if self.pending is None or scores[number] > self.pending.score:
-                self.pending = _Candidate(number, float(scores[number]), int(firsts[number]), self.step - 1)
+            after = firsts > self.pending.last if self.pending is not None else np.zeros(len(firsts), bool)
+            before, self.pending = self.pending, self._better(self.pending, scores, firsts, possible & ~after)
+            if self.pending is not before and self.later is not None and self.pending is not None:
+                self.later = self.later if self.later.first > self.pending.last else None
+            self.later = self._better(self.later, scores, firsts, possible & after)
         return hits
+
+    def _better(
+        self, known: _Candidate | None, scores: np.ndarray, firsts: np.ndarray, possible: np.ndarray
+    ) -> _Candidate | None:
+        """The known candidate, or a possible one that ends at this step and has a higher score."""
+        if not possible.any():
+            return known
+        number = int(np.argmax(np.where(possible, scores, -1.0)))
+        if known is not None and scores[number] <= known.score:
+            return known
+        return _Candidate(number, float(scores[number]), int(firsts[number]), self.step - 1)
 
     def _flush(self) -> list[Hit]:
         if self.pending is None:
             return []
         number, score, first, last = self.pending
-        self.pending, self.free_from = None, last + 1
+        self.pending, self.later, self.free_from = self.later, None, last + 1
         start, end = first * self.step_seconds, (last + 1) * self.step_seconds
         return [Hit(self.phrases[number].text, score, round(start, 3), round(end, 3))]

@@ -50,3 +50,10 @@ def test_turns_that_meet_without_a_pause_overlap():
     within = [Turn(0.0, 2.0, "a"), Turn(2.0, 2.5, "b"), Turn(2.5, 4.0, "a")]
     assert place_changes(within, [], 0.4, 0.3) == [Turn(0.0, 4.0, "a"), Turn(1.75, 2.75, "b")]
     assert place_changes([], [], 0.4, 0.3) == []
+
+
+def test_a_pause_separates_one_change_and_a_short_turn_stays():
+    turns = [Turn(0.0, 3.0, "a"), Turn(3.0, 3.3, "b"), Turn(3.3, 6.0, "a")]
+    placed = place_changes(turns, [(3.1, 3.25)], reach=0.4, overlap=0.6)
+    assert [turn.speaker for turn in placed] == ["a", "b", "a"]
+    assert [turn.start for turn in placed] == sorted(turn.start for turn in placed) and placed[1].start == 3.25

@@ -74,7 +74,7 @@ def test_thresholds(detector, recording):
     assert detector.phrases(["ok google:0.6", "snow"])[0].threshold == 0.6
     assert detector.phrases("snow", threshold=0.25)[0].threshold == 0.25
     assert len(detector.spot(recording, ["hey computer"], threshold=0.0)) > 0
-    for keyword in ("snow:1.5", "snow:-1", "snow:0.x1"):
+    for keyword in ("snow:1.5", "snow:-1", "snow:0.x1", "snow:nan", "snow:high", "snow:"):
         with pytest.raises(ConfigError, match=r"threshold .*'snow'"):
             detector.phrases([keyword])
     with pytest.raises(ConfigError, match="threshold"):

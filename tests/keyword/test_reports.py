@@ -33,8 +33,8 @@ def test_the_threshold_lets_so_many_false_alarms_pass():
     contained = rng.random((400, 5)) < 0.1
     scores = np.where(contained, rng.uniform(0.3, 1.0, contained.shape), rng.uniform(0, 0.6, contained.shape))
     threshold, misses = reports.threshold_of(scores, contained, hours=2.0, per_hour=1.0)
-    assert (scores[~contained] > threshold).sum() == 2 * 5
-    assert misses == (scores[contained] <= threshold).mean() < 0.5
+    assert (scores[~contained] >= threshold).sum() == 2 * 5
+    assert misses == (scores[contained] < threshold).mean() < 0.5
     with np.errstate(all="raise"):
         assert reports.threshold_of(np.ones((2, 1)), np.ones((2, 1), bool), 1.0, 1.0)[0] == 0.5
 

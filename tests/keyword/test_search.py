@@ -80,6 +80,15 @@ def test_the_same_phrase_again_is_another_hit_and_a_slow_one_is_none():
     assert slow.feed(certain([1] + [0] * 20 + [2])) + slow.finish() == []
 
 
+def test_phrases_that_follow_each_other_quickly_are_two_hits():
+    phrases = [Phrase("one", [1, 2], 0.5), Phrase("two", [3, 1], 0.5)]
+    search = PhraseSearch(phrases, 0.1, debounce=0.5)
+    hits = search.feed(certain([1, 2, 0, 3, 1, 0, 0, 0, 0, 0, 0, 0])) + search.finish()
+    assert [(hit.keyword, hit.start, hit.end) for hit in hits] == [("one", 0.0, 0.2), ("two", 0.3, 0.5)]
+    at_the_end = PhraseSearch(phrases, 0.1, debounce=0.5)
+    assert [hit.keyword for hit in at_the_end.feed(certain([1, 2, 3, 1])) + at_the_end.finish()] == ["one", "two"]
+
+
 def test_a_stream_that_ends_within_a_phrase_has_no_hit():
     search = PhraseSearch([Phrase("x", [1, 2, 3], 0.5)], 0.1)
     assert search.feed(certain([0, 1, 2])) + search.finish() == []
