@@ -128,6 +128,11 @@ def test_mistakes(model, folder, capsys, words, reason):
     assert reason in capsys.readouterr().err
 
 
+def test_no_model_is_bundled(folder, capsys):
+    assert run(folder, "--keyword", "snow") == 1
+    assert "--model" in capsys.readouterr().err
+
+
 def test_wrong_usage(model, folder, capsys):
     for words in (("--keyword", "snow"), (folder, "--live", "--keyword", "snow"), (folder,)):
         assert run("--model", model, *words) == 2
