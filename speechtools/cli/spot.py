@@ -170,8 +170,8 @@ class _Spotter:
             raise ConfigError("--voice_model is the model of --voices. Pass both.")
         if model is None:
             raise ConfigError(
-                "No keyword detector is bundled yet. Train one with recipes/keyword/detection, and pass its `pretrained` "
-                "folder as --model."
+                "No keyword detector is bundled yet. Train one with recipes/keyword/detection, and pass its "
+                "`pretrained` folder as --model."
             )
         self.keywords, self.threshold, self.debounce = keywords, threshold, debounce
         self.detector = load_model("KeywordDetector", model, device)
