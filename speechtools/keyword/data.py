@@ -95,7 +95,7 @@ def prepare_sources(
         Processes; by default one a core.
     detector : str
         A trained keyword detector, as its folder. It finds where keywords end, as in the paper, and recordings in which
-        it does not hear theirs are rejected. Empty: ``segment`` alone finds them.
+        it does not hear the keyword are rejected. Empty: ``segment`` alone finds them.
 
     Returns
     -------

@@ -119,11 +119,10 @@ class PhraseSearch:
 
     def feed(self, log_probs: np.ndarray) -> list[Hit]:
         """Return the hits that are known after further steps: log_probs (steps, num_tokens)."""
-        relative = np.asarray(log_probs, dtype=np.float64)
-        relative = relative - relative.max(axis=1, keepdims=True)
         hits = []
-        for local in relative[:, self.symbols]:
-            hits += self._step(local)
+        for local in self._relative(log_probs):
+            self._advance(local)
+            hits += self._candidates()
         return hits
 
     def finish(self) -> list[Hit]:
@@ -133,15 +132,15 @@ class PhraseSearch:
     def best_scores(self, log_probs: np.ndarray) -> np.ndarray:
         """Return the best score (phrases,) of each phrase in the next steps, whatever overlaps."""
         best = np.zeros(len(self.phrases))
-        relative = np.asarray(log_probs, dtype=np.float64)
-        for local in (relative - relative.max(axis=1, keepdims=True))[:, self.symbols]:
+        for local in self._relative(log_probs):
             self._advance(local)
             best = np.maximum(best, np.exp(self.scores[self.ends] / self.counts))
         return best
 
-    def _step(self, local: np.ndarray) -> list[Hit]:
-        self._advance(local)
-        return self._candidates()
+    def _relative(self, log_probs: np.ndarray) -> np.ndarray:
+        """Log probabilities of the states (steps, states), relative to the best token of each step."""
+        relative = np.asarray(log_probs, dtype=np.float64)
+        return (relative - relative.max(axis=1, keepdims=True))[:, self.symbols]
 
     def _advance(self, local: np.ndarray) -> None:
         """Go one step on: local (states,) are the log probabilities of the states relative to the best token."""

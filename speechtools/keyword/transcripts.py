@@ -23,7 +23,7 @@ from speechtools.core.checks import check_number, checked_by
 from speechtools.core.errors import AudioError, CorpusError
 from speechtools.core.files import fingerprint
 from speechtools.core.plugin_code import fingerprints_of_plugins
-from speechtools.corpora.reading import absolute_folder, check_corpora, describe_speech, each_corpus
+from speechtools.corpora.reading import check_corpora, describe_speech, each_corpus
 from speechtools.corpora.splits import split_speakers
 from speechtools.corpora.utterance import Utterance
 from speechtools.keyword.tokens import ALPHABET, SentencePieceTokens, normalized
@@ -34,7 +34,8 @@ from speechtools.speaker.data import (
     check_shares,
     degradation_noises,
     fewer_utterances,
-    listed,
+    options_of_copies,
+    paired,
 )
 from speechtools.speaker.shards import SpeakerSets, make_stores
 from speechtools.speaker.store import SpeakerStore
@@ -67,8 +68,7 @@ def _check(
         check_number("max_utterances", max_utterances, 1, whole=True)
     check_shares(heldout_share=heldout_share, valid_share=valid_share)
     check_degradations(degradations, degraded_copies, sample_rate)
-    folders = listed(data_folder)
-    check_corpora([corpus] * len(folders) if isinstance(corpus, str) else list(corpus), folders, corpus_options)
+    check_corpora(*paired(corpus, data_folder), corpus_options)
 
 
 @checked_by(_check)
@@ -132,8 +132,7 @@ def prepare(
     CorpusError
         A corpus cannot be read or has no usable text, a set has fewer than two speakers, or the disk is full.
     """
-    folders = [absolute_folder(folder) for folder in listed(data_folder)]
-    corpora = [corpus] * len(folders) if isinstance(corpus, str) else list(corpus)
+    corpora, folders = paired(corpus, data_folder)
     options: dict[str, Any] = {
         "corpus": corpora,
         "data_folder": folders,
@@ -146,9 +145,7 @@ def prepare(
         "sample_rate": sample_rate,
         "seed": seed,
     }
-    if degraded_copies:
-        options |= {"degradations": list(degradations), "degraded_copies": degraded_copies}
-        options |= {"noise_folder": list(map(str, listed(noise_folder))), "noises_left_out": list(noises_left_out)}
+    options |= options_of_copies(degradations, degraded_copies, noise_folder, noises_left_out)
     if plugins := fingerprints_of_plugins([f"corpus/{name}" for name in corpora]):
         options["plugins"] = plugins
     folder = Path(save_folder).absolute() / f"transcripts-{fingerprint(options | {'version': VERSION})}"

@@ -67,8 +67,26 @@ def _check(
     check_shares(heldout_share=heldout_share, valid_share=valid_share)
     with naming("vad_name"):
         build(f"vad/{vad}", offered={"sample_rate": sample_rate})
-    folders = listed(data_folder)
-    check_corpora([corpus] * len(folders) if isinstance(corpus, str) else list(corpus), folders, corpus_options)
+    check_corpora(*paired(corpus, data_folder), corpus_options)
+
+
+def paired(corpus: str | Sequence[str], data_folder: str | Path | Sequence[str | Path]) -> tuple[list[str], list[str]]:
+    """Names of readers, and the absolute folder of each."""
+    folders = [absolute_folder(folder) for folder in listed(data_folder)]
+    return [corpus] * len(folders) if isinstance(corpus, str) else list(corpus), folders
+
+
+def options_of_copies(
+    degradations: Sequence[str],
+    degraded_copies: int,
+    noise_folder: str | Path | Sequence[str | Path],
+    noises_left_out: Sequence[str],
+) -> dict[str, Any]:
+    """What the name of a store depends on if it has degraded copies."""
+    if not degraded_copies:
+        return {}
+    noises = {"noise_folder": list(map(str, listed(noise_folder))), "noises_left_out": list(noises_left_out)}
+    return {"degradations": list(degradations), "degraded_copies": degraded_copies, **noises}
 
 
 def check_degradations(degradations: Sequence[str], degraded_copies: int, sample_rate: int) -> None:
@@ -154,8 +172,7 @@ def prepare(
     CorpusError
         The corpus cannot be read, a split has fewer than two speakers, or the disk is full.
     """
-    folders = [absolute_folder(folder) for folder in listed(data_folder)]
-    corpora = [corpus] * len(folders) if isinstance(corpus, str) else list(corpus)
+    corpora, folders = paired(corpus, data_folder)
     options: dict[str, Any] = {
         "corpus": corpora,
         "data_folder": folders,
@@ -171,9 +188,7 @@ def prepare(
         options |= {"max_utterances": max_utterances, "heldout": list(heldout)}
     if not verified:
         options["verified"] = False
-    if degraded_copies:
-        options |= {"degradations": list(degradations), "degraded_copies": degraded_copies}
-        options |= {"noise_folder": list(map(str, listed(noise_folder))), "noises_left_out": list(noises_left_out)}
+    options |= options_of_copies(degradations, degraded_copies, noise_folder, noises_left_out)
     if plugins := fingerprints_of_plugins([*(f"corpus/{name}" for name in corpora), f"vad/{vad}"]):
         options["plugins"] = plugins
     prefix = f"speakers-{name}-" if name else "speakers-"
