@@ -92,15 +92,17 @@ def add_targets(
         ``bf16``: the teacher computes in bfloat16, too.
     """
     with torch.autocast(torch.device(teacher.device).type, torch.bfloat16, enabled=precision == "bf16"):
-        voices = [_kept(teacher, store, speed, voice) for voice in range(num_voices(speed))]
+        voices = [_kept(teacher, store, speed, voice, precision) for voice in range(num_voices(speed))]
     store.targets = np.stack(voices, axis=1)
     # (utterances, voices, size)
 
 
-def _kept(teacher: SpeakerEncoder, store: SpeakerStore, speed: VoiceSpeed | None, voice: int) -> np.ndarray:
+def _kept(
+    teacher: SpeakerEncoder, store: SpeakerStore, speed: VoiceSpeed | None, voice: int, precision: str
+) -> np.ndarray:
     """The d-vectors (utterances, size) of a voice, from the file that is made where it is missing."""
     of = {"teacher": teacher.model_id, "hop": teacher.window_hop_frames, "utterances": len(store)}
-    of["samples"] = int(store.num_samples.sum())
+    of |= {"samples": int(store.num_samples.sum()), "precision": precision}
     percent = 100 if speed is None else speed.distinct[voice]
     path = store.manifest.parent / f"{store.manifest.stem}.teacher-{fingerprint(of)}-{percent}.npy"
     if not path.exists():

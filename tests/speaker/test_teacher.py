@@ -59,6 +59,8 @@ def test_the_teacher_hears_every_voice(folder, store):
         assert len(changed) == pytest.approx(len(wav) * 100 / speed.distinct[voice], abs=20)
         assert np.allclose(trained.encode_speech([changed])[0], store.targets[4, voice], atol=1e-5)
     together = store.targets
+    teacher.add_targets(trained, store, speed, precision="bf16")
+    assert np.abs(store.targets - together).max() < 0.05 and not np.array_equal(store.targets, together)
     teacher.add_targets(trained, store)
     assert np.array_equal(together[:, :1], store.targets)
 
