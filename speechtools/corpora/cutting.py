@@ -13,6 +13,7 @@ from speechtools import audio
 from speechtools.core.errors import AudioError, CorpusError
 from speechtools.core.jobs import map_in_processes
 from speechtools.corpora.utterance import Utterance
+from speechtools.degradations.noise import PEAK_LIMIT
 
 _FRAME_SECONDS = 0.02
 #: A cut may be so far from where equal pieces would meet, as a share of a piece.
@@ -85,6 +86,7 @@ def _cut(utterance: Utterance, max_seconds: float, folder: Path, sample_rate: in
         samples = audio.read(utterance.path, sample_rate)
     except AudioError:
         return [utterance]
+    samples = samples * min(1.0, PEAK_LIMIT / float(np.abs(samples).max()))  # decoded MP3 exceeds 1
     cuts = quietest_cuts(samples, sample_rate, max_seconds)
     least = float(_powers(samples, sample_rate).max()) * 10 ** (_SPEECH_DB / 10)
     pieces = []

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import soundfile
 
 from speechtools import audio
 from speechtools.core.errors import CorpusError
@@ -48,6 +49,16 @@ def test_cuts_are_in_pauses():
         samples[round(start * RATE) : round((start + 0.1) * RATE)] *= 1e-3
     cuts = np.array(quietest_cuts(samples, RATE, 3.0)[1:-1]) / RATE
     assert cuts == pytest.approx([1.95, 4.25, 6.15], abs=0.05)
+
+
+def test_recordings_that_exceed_full_scale_are_made_softer(tmp_path):
+    path = tmp_path / "x.wav"
+    soundfile.write(path, 5 * speech(4.0), RATE, subtype="FLOAT")
+    assert np.abs(audio.read(path, RATE)).max() > 1.2
+    pieces = cut([Utterance("x", "anna", "train", path, 4.0)], tmp_path)
+    joined = np.concatenate([audio.read(piece.path, RATE) for piece in pieces])
+    assert np.abs(joined).max() == pytest.approx(0.99, abs=1e-3)
+    assert np.corrcoef(joined, speech(4.0))[0, 1] > 0.9999
 
 
 def test_pieces_without_speech_are_left_out(tmp_path):
