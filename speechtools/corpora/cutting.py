@@ -86,7 +86,7 @@ def _cut(utterance: Utterance, max_seconds: float, folder: Path, sample_rate: in
         samples = audio.read(utterance.path, sample_rate)
     except AudioError:
         return [utterance]
-    samples = samples * min(1.0, PEAK_LIMIT / float(np.abs(samples).max()))  # decoded MP3 exceeds 1
+    samples = samples / max(1.0, float(np.abs(samples).max()) / PEAK_LIMIT)  # decoded MP3 exceeds 1
     cuts = quietest_cuts(samples, sample_rate, max_seconds)
     least = float(_powers(samples, sample_rate).max()) * 10 ** (_SPEECH_DB / 10)
     pieces = []
