@@ -157,6 +157,33 @@ def contrast_objective(frame_scores: Tensor, causes: Tensor, margin: float = 0.5
     return (losses * both).sum() / both.sum().clamp(min=1)
 
 
+def rank_objective(scores: Tensor, target: Tensor, min_difference: float = 0.1) -> Tensor:
+    """Logistic loss of pairs of utterances in the wrong order (RankNet: Burges et al., ICML 2005, section 3).
+
+    Parameters
+    ----------
+    scores, target : Tensor
+        Predicted and true utterance scores (batch,).
+    min_difference : float
+        Pairs whose true scores are closer do not count.
+
+    Returns
+    -------
+    Tensor
+        Mean over the pairs, a scalar; 0 if there are none.
+
+    Examples
+    --------
+    >>> true = torch.tensor([1.0, 4.0])
+    >>> rank_objective(torch.tensor([2.0, 2.0]), true).item()
+    0.6931471824645996
+    """
+    better = target.unsqueeze(1) - target.unsqueeze(0) > min_difference
+    # (batch, batch): the row is better than the column
+    losses = nn.functional.softplus(scores.unsqueeze(0) - scores.unsqueeze(1))
+    return (losses * better).sum() / better.sum().clamp(min=1)
+
+
 def _logistic(differences: Tensor, temperature: float = 0.5) -> Tensor:
     return temperature * nn.functional.softplus(differences / temperature)
 

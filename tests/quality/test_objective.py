@@ -10,7 +10,13 @@ from speechtools.core.errors import ConfigError
 from speechtools.measures import find_measure
 from speechtools.measures.si_sdr import SISDR
 from speechtools.quality.net import QualityBLSTM
-from speechtools.quality.objective import contrast_objective, point_of, quality_objective, start_in_range
+from speechtools.quality.objective import (
+    contrast_objective,
+    point_of,
+    quality_objective,
+    rank_objective,
+    start_in_range,
+)
 
 
 def reference(scores, frames, target, counts, q_max, alpha, mean):
@@ -98,3 +104,24 @@ def test_contrast_fills_short_gaps():
         contrast_objective(scores, causes, max_gap=2), contrast_objective(scores, filled, max_gap=0)
     )
     assert contrast_objective(scores, causes, max_gap=1) == contrast_objective(scores, causes, max_gap=0)
+
+
+def test_rank_objective_equals_a_loop_over_pairs():
+    rng = np.random.default_rng(2)
+    scores, target = rng.normal(2, 1, 6), np.array([1.0, 2.0, 2.05, 3.0, 4.0, 4.5])
+    losses = [
+        np.log1p(np.exp(scores[j] - scores[i])) for i in range(6) for j in range(6) if target[i] - target[j] > 0.1
+    ]
+    assert len(losses) == 14  # of 15 pairs, one is as good as tied
+    assert float(rank_objective(torch.tensor(scores), torch.tensor(target))) == pytest.approx(np.mean(losses))
+
+
+def test_rank_objective_of_equal_utterances_is_0():
+    scores = torch.tensor([1.0, 2.0], requires_grad=True)
+    rank_objective(scores, torch.tensor([3.0, 3.0])).backward()
+    assert scores.grad.tolist() == [0.0, 0.0]
+
+
+def test_rank_objective_depends_on_differences_alone():
+    scores, target = torch.tensor([1.0, 3.0, 2.0]), torch.tensor([1.0, 2.0, 3.0])
+    torch.testing.assert_close(rank_objective(scores + 5, target), rank_objective(scores, target))

@@ -20,7 +20,7 @@ from speechtools.measures import Scale, find_measure
 from speechtools.quality import data as quality_data
 from speechtools.quality import evaluation
 from speechtools.quality import stages as quality_stages
-from speechtools.quality.objective import cause_objective, contrast_objective, point_of, start_in_range
+from speechtools.quality.objective import cause_objective, contrast_objective, point_of, rank_objective, start_in_range
 from speechtools.quality.outputs import all_outputs, gives_details
 
 # speechtools comes first, since it explains a torchaudio that does not load.
@@ -71,6 +71,8 @@ class QualityBrain(training.RecipeBrain):
         best = measure.maximum if measure.higher_is_better else measure.minimum
         targets = batch.score.to(scores) / point
         loss = self.hparams.objective(scores / point, frame_scores / point, targets, frame_lens, best / point)
+        if self.hparams.rank_weight:
+            loss = loss + self.hparams.rank_weight * rank_objective(scores / point, targets)
         cause_weight, contrast_weight = self.hparams.cause_weight, self.hparams.contrast_weight
         if causes is not None:
             true, _ = batch.causes
