@@ -14,6 +14,7 @@ from speechtools.speaker.augmentation import batch_features
 from speechtools.speaker.batches import StepSampler, WholeUtterances
 from speechtools.speaker.gathering import gather_dvectors
 from speechtools.speaker.multireader import embed_sources
+from speechtools.speaker.start import start_from
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split
@@ -94,6 +95,9 @@ if __name__ == "__main__":
         split: keyword_evaluation.pair_trials(main[split], hparams["num_enrolment"], hparams["data_seed"], keywords)
         for split in ("valid", "test")
     }
+    if hparams["start_from"] and not hparams["checkpointer"].find_checkpoint():  # which fit would recover
+        start_from(hparams["start_from"], hparams["features"], hparams["encoder"], hparams["sample_rate"])
+        hparams["averaged"].module.load_state_dict(hparams["encoder"].state_dict())
     hparams["averaged"].to(brain.device).eval()
     brain.fit(hparams["epoch_counter"], train_loader, whole["valid"])
     reached, result = brain.evaluate_best(whole["test"]), brain.result
@@ -109,6 +113,8 @@ if __name__ == "__main__":
             "seed": hparams["seed"],
             "probe": dvectors.probe(hparams["features"], hparams["averaged"], hparams["sample_rate"], brain.device),
         }
+        if hparams["start_from"]:
+            facts["started_from"] = hparams["start_from"]
         keys = ["sample_rate", "features", "segment", "encoder", "threshold", "probe"]
         averaged = {"encoder": hparams["averaged"].module}
         pretrained = training.export(hparams, keys, averaged, facts, SpeakerVerification)
