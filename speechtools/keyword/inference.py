@@ -82,6 +82,8 @@ class KeywordDetector(PretrainedModel):
         return list(found.values())
 
     def _phrase(self, text: str, threshold: float) -> Phrase:
+        if not isinstance(text, str):
+            raise ConfigError(f"The keyword {text!r} is not a text. Write it in quotation marks.")
         if own := re.fullmatch(r"(.*):\s*(\S*)\s*", text):
             text = own[1]
             try:
@@ -184,10 +186,11 @@ class KeywordDetector(PretrainedModel):
         return hits + stream.finish()
 
     def log_probs(self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix") -> Tensor:
-        """Return the log probabilities (steps, num_tokens) of a recording; those of :meth:`spot_file`."""
+        """Return the log probabilities (steps, num_tokens) that :meth:`spot_file` searches: of a recording and 0.3 s."""
         listener = _Listener(self, self.sample_rate)
         source = open_source(path, self.sample_rate, sample_rate, channel)
         parts = [part for segment in decode(source, self.sample_rate) for part in listener.feed(segment)]
+        parts += listener.silence(_FLUSH_SECONDS)
         return torch.cat(parts) if parts else torch.zeros(0, len(self.tokens))
 
     def transcribe(self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix") -> str:
