@@ -23,6 +23,7 @@ from speechtools.core.spelling import did_you_mean
 from speechtools.corpora.reading import absolute_folder
 from speechtools.corpora.utterance import Utterance
 from speechtools.keyword.inference import KeywordDetector
+from speechtools.keyword.labels import check_labels, relabelled
 from speechtools.speaker.data import SPLITS, check_shares
 from speechtools.speaker.multireader import Source
 from speechtools.speaker.shards import SpeakerSets, make_stores
@@ -181,6 +182,8 @@ def _check_sources(sources: dict[str, dict], test_splits: Sequence[str]) -> None
     for name, source in sources.items():
         if not source or "corpus" not in source:
             raise ConfigError(f"The source {name!r} has no corpus. Name its reader, as in corpus: keyword-folder.")
+        with naming(f"labels of the source {name!r}"):
+            check_labels(source.get("labels", "speaker"))
         with naming("corpus"):
             find(f"corpus/{source['corpus']}")
 
@@ -188,7 +191,9 @@ def _check_sources(sources: dict[str, dict], test_splits: Sequence[str]) -> None
 def training_sources(settings: dict[str, dict], stores: dict[str, dict[str, SpeakerStore]]) -> list[Source]:
     """The sources for a reader: the training stores, with the N, M and weight of their entries in the yaml.
 
-    Entries without stores are skipped. Raises ConfigError if an entry has no N, M or weight.
+    With ``labels: keyword`` or ``both``, N is of keywords, or of keywords of a speaker; see
+    :mod:`speechtools.keyword.labels`. Entries without stores are skipped. Raises ConfigError if an entry has no N, M or
+    weight, or unknown labels.
     """
     sources = []
     for name, entry in settings.items():
@@ -198,7 +203,7 @@ def training_sources(settings: dict[str, dict], stores: dict[str, dict[str, Spea
         if missing:
             keys = " and no ".join(missing)
             raise ConfigError(f"The source {name!r} has no {keys}. Set them as in hparams/multireader.yaml.")
-        store = stores[name]["train"]
+        store = relabelled(stores[name]["train"], entry.get("labels", "speaker"))
         length = int(store.num_samples[0])  # the same for all segments
         shape = entry["num_speakers"], entry["num_utterances"], entry["weight"]
         sources.append(Source(name, store, *shape, length, length))

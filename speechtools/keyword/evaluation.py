@@ -133,6 +133,42 @@ def evaluate_pairs(dvectors: ArrayLike, trial_sets: dict[Pair, TrialSet]) -> Key
     return KeywordResult(pairs, means | {"eer_threshold": threshold})
 
 
+def word_eer(dvectors: ArrayLike, store: SpeakerStore, seed: int = 0) -> float | None:
+    """EER of telling words apart by d-vectors, whoever speaks them.
+
+    Half of the speakers, drawn at random, give the voiceprint of a keyword: the mean of their utterances of it. Every
+    utterance of the others is compared with all keywords.
+
+    Parameters
+    ----------
+    dvectors : array_like
+        (utterances, emb) of the store.
+    store : SpeakerStore
+        Utterances with keywords.
+    seed : int
+        Seeds the draw of the speakers.
+
+    Returns
+    -------
+    float or None
+        None if fewer than two keywords are spoken in both halves.
+    """
+    embedded = np.asarray(dvectors, dtype=np.float64)
+    order = np.random.default_rng([seed, 9]).permutation(len(store.speakers))
+    enrolling = np.isin(np.repeat(np.arange(len(store.speakers)), np.diff(store.first)), order[::2])
+    # (utterances,)
+    words = [word for word in range(len(store.keywords)) if len(set(enrolling[store.keyword == word].tolist())) == 2]
+    if len(words) < 2:
+        return None
+    prints = np.stack([embedded[enrolling & (store.keyword == word)].mean(axis=0) for word in words])
+    tests = ~enrolling & np.isin(store.keyword, words)
+    scores = embedded[tests] @ (prints / np.linalg.norm(prints, axis=1, keepdims=True)).T
+    # (tests, words)
+    is_target = store.keyword[tests][:, None] == np.array(words)
+    rate, _ = metrics.eer(scores[is_target], scores[~is_target])
+    return float(rate)
+
+
 def report(run: str | Path, result: KeywordResult, facts: dict, untrained: KeywordResult | None = None) -> None:
     """Print the table, and write ``results.json``, the trials of every pair, DET curves and the heat map to ``run``.
 
@@ -173,6 +209,8 @@ def report(run: str | Path, result: KeywordResult, facts: dict, untrained: Keywo
     console.print(table)
     interval = f"95 % interval {100 * means['eer_low']:.1f} to {100 * means['eer_high']:.1f} %"
     console.print(f"mean: {100 * result.metrics['eer']:.2f} %, {interval}")
+    if "word_eer" in facts.get("reached", {}):
+        console.print(f"words, whoever speaks them: {100 * facts['reached']['word_eer']:.2f} %")
     if untrained:
         console.print(f"mean of an untrained encoder: {100 * means['untrained_eer']:.2f} %")
     print_outputs(run, paths, console)

@@ -186,7 +186,7 @@ class KeywordDetector(PretrainedModel):
         return hits + stream.finish()
 
     def log_probs(self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix") -> Tensor:
-        """Return the log probabilities (steps, num_tokens) that :meth:`spot_file` searches: of a recording and 0.3 s."""
+        """Return the log probabilities (steps, num_tokens) that :meth:`spot_file` searches, with 0.3 s of silence."""
         listener = _Listener(self, self.sample_rate)
         source = open_source(path, self.sample_rate, sample_rate, channel)
         parts = [part for segment in decode(source, self.sample_rate) for part in listener.feed(segment)]

@@ -172,6 +172,10 @@ def prepare(
         usable = with_usable_texts(utterances, alphabet, name)
         if max_utterances is not None:
             usable = fewer_utterances(usable, max_utterances, seed)
+        if len(corpora) > 1 and len({utterance.speaker for utterance in usable}) == 1:
+            logger.info("%s: the utterances are of one speaker, or do not tell speakers apart: training only", name)
+            groups["train"] += usable
+            continue
         for split, members in split_speakers(usable, *shares, seed, valid_from="train").items():
             groups[split] += members
     noises = degradation_noises(noise_folder, noises_left_out) if degraded_copies else []

@@ -66,6 +66,18 @@ def test_degraded_copies_are_items_of_training_alone(corpus, tmp_path):
     assert len(transcripts.TranscribedSpeech(stores["valid"], tokens, RATE)) == len(stores["valid"])
 
 
+def test_a_corpus_of_one_speaker_beside_another_is_for_training(corpus, tmp_path):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    soundfile.write(alone / "a.wav", voice(1.5, 120, 1), RATE)
+    for name, line in {"wav.scp": "a a.wav", "utt2spk": "a anna", "text": "a quite alone"}.items():
+        (alone / name).write_text(line + "\n")
+    shares = {"heldout_share": 0.34, "valid_share": 0.34, "num_workers": 1}
+    stores = transcripts.prepare(["kaldi", "kaldi"], [corpus, alone], tmp_path / "both", **shares).open()
+    assert "quite alone" in stores["train"].keywords
+    assert not any("quite alone" in stores[split].keywords for split in ("valid", "test"))
+
+
 def test_two_utterances_in_a_row_lose_nothing():
     wavs, lens = torch.randn(5, 100), torch.tensor([1.0, 0.5, 0.3, 0.8, 0.9])
     tokens = [torch.arange(1, 2 + number) for number in range(5)]

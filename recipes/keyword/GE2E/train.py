@@ -68,8 +68,10 @@ class KeywordBrain(training.DVectorBrain):
     def validate(self, stage):
         """Return the metrics of all pairs of keywords."""
         split = "test" if stage == sb.Stage.TEST else "valid"
-        self.result = keyword_evaluation.evaluate_pairs(torch.cat(self.embedded), self.trials[split])
-        return self.result.metrics
+        dvectors = torch.cat(self.embedded)
+        self.result = keyword_evaluation.evaluate_pairs(dvectors, self.trials[split])
+        words = keyword_evaluation.word_eer(dvectors, self.stores[split], self.hparams.data_seed)
+        return self.result.metrics | ({} if words is None else {"word_eer": words})
 
 
 if __name__ == "__main__":
@@ -91,6 +93,7 @@ if __name__ == "__main__":
     brain = KeywordBrain(
         hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"], train_batches=steps
     )
+    brain.stores = main
     brain.trials = {
         split: keyword_evaluation.pair_trials(main[split], hparams["num_enrolment"], hparams["data_seed"], keywords)
         for split in ("valid", "test")
