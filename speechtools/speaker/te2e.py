@@ -3,30 +3,62 @@
 import torch
 from torch import Tensor
 
+from speechtools.core.checks import check_number
 from speechtools.core.registry import plugin
 from speechtools.speaker.losses import CentroidLoss, inverse_length
 
 
-def tuples(num_speakers: int) -> tuple[list[int], list[bool]]:
+def tuples(num_speakers: int, swapped: bool = False) -> tuple[list[int], list[bool]]:
     """Whose evaluation utterance each speaker's enrolment is compared with, and whether the tuple is positive.
 
     Speakers 0, 2, 4 … are compared with their own utterance (positive tuples), each of the others with that of the next
-    other one (negative tuples), so that every utterance is used once. A single other one takes speaker 0's.
+    other one (negative tuples), so that every utterance is used once. A single other one takes that of a positive
+    tuple. ``swapped``: 1, 3, 5 … are the positive ones.
 
     >>> tuples(6)
     ([0, 3, 2, 5, 4, 1], [True, False, True, False, True, False])
+    >>> tuples(4, swapped=True)
+    ([2, 1, 0, 3], [False, True, False, True])
     """
-    evaluated = list(range(num_speakers))
-    others = evaluated[1::2]
-    evaluated[1::2] = [*others[1:], others[0]] if len(others) > 1 else [0] * len(others)
-    return evaluated, [row % 2 == 0 for row in range(num_speakers)]
+    evaluated, first = list(range(num_speakers)), 0 if swapped else 1
+    others = evaluated[first::2]
+    evaluated[first::2] = [*others[1:], others[0]] if len(others) > 1 else [1 - first] * len(others)
+    return evaluated, [(row % 2 == 0) != swapped for row in range(num_speakers)]
 
 
-def tuple_cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> tuple[Tensor, Tensor]:
+def evaluated_positions(index: Tensor, num_speakers: int, number: int = 0) -> Tensor:
+    """Where each speaker's utterance with a number, counted from 0 in the order of the batch, is.
+
+    The numbers of a speaker with fewer utterances begin again at 0.
+
+    Parameters
+    ----------
+    index : Tensor
+        The speaker of each utterance, from 0 to ``num_speakers`` - 1, (batch,).
+
+    Returns
+    -------
+    Tensor
+        (speakers,) positions in the batch.
+
+    Examples
+    --------
+    >>> evaluated_positions(torch.tensor([1, 0, 1, 0, 1]), 2, number=2)
+    tensor([1, 4])
+    """
+    order = torch.argsort(index, stable=True)
+    counts = torch.bincount(index, minlength=num_speakers)
+    # (speakers,)
+    return order[counts.cumsum(0) - counts + number % counts]
+
+
+def tuple_cosines(
+    dvectors: Tensor, index: Tensor, num_speakers: int, number: int = 0, swapped: bool = False
+) -> tuple[Tensor, Tensor]:
     """Cosine of every tuple's evaluation utterance with its enrolment centroid (equations 1 and 2).
 
-    A speaker's first utterance in the batch is evaluated, all others are enrolled. The speakers form tuples in the
-    order in which they appear in the batch.
+    One utterance of a speaker in the batch is evaluated, all others are enrolled. The speakers form tuples in the order
+    in which they appear in the batch.
 
     Parameters
     ----------
@@ -34,6 +66,10 @@ def tuple_cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> tuple[T
         (batch, emb), of any length. The cosine with a vector of length 0 is 0.
     index : Tensor
         The speaker of each, from 0 to ``num_speakers`` - 1, (batch,).
+    number : int
+        Which of a speaker's utterances is evaluated: by default the first.
+    swapped : bool
+        As in :func:`tuples`.
 
     Returns
     -------
@@ -48,16 +84,15 @@ def tuple_cosines(dvectors: Tensor, index: Tensor, num_speakers: int) -> tuple[T
     >>> tuple_cosines(alike, torch.tensor([0, 0, 1, 1]), 2)  # the second tuple has another speaker's utterance
     (tensor([1., 0.]), tensor([ True, False]))
     """
-    positions = torch.arange(len(index), device=index.device)
-    first = positions.new_full((num_speakers,), len(index)).scatter_reduce(0, index, positions, "amin")
-    # (speakers,): the position of every speaker's first utterance
+    chosen = evaluated_positions(index, num_speakers, number)
+    # (speakers,)
     enrolled = dvectors.new_zeros(num_speakers, dvectors.shape[1])
-    enrolled = enrolled.index_add(0, index, dvectors.index_fill(0, first, 0.0))
+    enrolled = enrolled.index_add(0, index, dvectors.index_fill(0, chosen, 0.0))
     # (speakers, emb): along the centroid
-    first, order = first.sort()
-    enrolled = enrolled[order]
-    rows, positive = tuples(num_speakers)
-    evaluated = dvectors[first[rows]]
+    order = evaluated_positions(index, num_speakers).argsort()
+    chosen, enrolled = chosen[order], enrolled[order]
+    rows, positive = tuples(num_speakers, swapped)
+    evaluated = dvectors[chosen[rows]]
     # (speakers, emb)
     dot = torch.linalg.vecdot
     lengths = inverse_length(dot(evaluated, evaluated)) * inverse_length(dot(enrolled, enrolled))
@@ -89,6 +124,9 @@ class TE2E(CentroidLoss):
         For w and b of equation 2, as in ``speaker-loss/ge2e-softmax``.
     reduction : str
         ``"sum"`` over the tuples or ``"mean"``.
+    tuples_per_speaker : int
+        Tuples of each speaker of a batch, up to M: each evaluates the next utterance, and positive and negative ones
+        alternate. They cost next to nothing, since the d-vectors are the same.
 
     Shape
     -----
@@ -97,6 +135,8 @@ class TE2E(CentroidLoss):
 
     Raises
     ------
+    ConfigError
+        ``tuples_per_speaker`` is less than 1.
     SpeechtoolsError
         In ``forward``: see :func:`speechtools.speaker.losses.speaker_index`.
 
@@ -108,7 +148,22 @@ class TE2E(CentroidLoss):
 
     name = "TE2E"
 
+    def __init__(
+        self,
+        init_weight: float = 10.0,
+        init_bias: float = -5.0,
+        gradient_scale: float = 0.01,
+        reduction: str = "sum",
+        tuples_per_speaker: int = 1,
+    ):
+        super().__init__(init_weight, init_bias, gradient_scale, reduction)
+        check_number("tuples_per_speaker", tuples_per_speaker, 1, whole=True)
+        self.tuples_per_speaker = tuples_per_speaker
+
     def losses(self, dvectors: Tensor, index: Tensor, num_speakers: int) -> Tensor:
-        """Equation 3, negated, for every tuple: (speakers,)."""
-        cosines, positive = tuple_cosines(dvectors, index, num_speakers)
-        return tuple_losses(self.similarity(cosines), positive)
+        """Equation 3, negated, for every tuple: (tuples_per_speaker * speakers,)."""
+        losses = []
+        for number in range(self.tuples_per_speaker):
+            cosines, positive = tuple_cosines(dvectors, index, num_speakers, number, swapped=number % 2 == 1)
+            losses.append(tuple_losses(self.similarity(cosines), positive))
+        return torch.cat(losses)

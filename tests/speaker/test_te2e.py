@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from speechtools.speaker.te2e import TE2E
+from speechtools.core.errors import ConfigError
+from speechtools.speaker.te2e import TE2E, evaluated_positions, tuples
 from tests.speaker.losses import B, W, assert_by_the_book, unit_batch
 
 
@@ -32,3 +33,31 @@ def test_labelled_batches_by_the_book():
     dvectors = unit_batch("random", 1, len(labels))[0]
     rows = [[e for e, label in zip(dvectors, labels, strict=True) if label == speaker] for speaker in (4, 9, 1)]
     torch.testing.assert_close(TE2E()(dvectors, torch.tensor(labels)), by_the_book(rows, W, B), rtol=1e-6, atol=0)
+
+
+def test_several_tuples_of_a_speaker_by_the_book():
+    dvectors = unit_batch("random", 6, 4).double()
+    expected = 0.0
+    for number in range(3):
+        rows = [[row[number], *(e for k, e in enumerate(row) if k != number)] for row in dvectors]
+        if number % 2:  # the others are the positive tuples: the same, begun one speaker later
+            rows = [*rows[1:], rows[0]]
+        expected = expected + by_the_book(rows, W, B)
+    torch.testing.assert_close(TE2E(W, B, tuples_per_speaker=3)(dvectors), expected, rtol=1e-6, atol=0)
+
+
+def test_numbers_begin_again_where_a_speaker_has_fewer_utterances():
+    index = torch.tensor([0, 1, 0, 1, 0])
+    assert [evaluated_positions(index, 2, number).tolist() for number in range(4)] == [[0, 1], [2, 3], [4, 1], [0, 3]]
+
+
+@pytest.mark.parametrize("num_speakers", range(2, 8))
+@pytest.mark.parametrize("swapped", [False, True])
+def test_tuples_of_others_are_negative(num_speakers, swapped):
+    evaluated, positive = tuples(num_speakers, swapped)
+    assert [speaker == row for row, speaker in enumerate(evaluated)] == positive
+
+
+def test_tuples_per_speaker_are_at_least_1():
+    with pytest.raises(ConfigError, match="tuples_per_speaker: 0"):
+        TE2E(tuples_per_speaker=0)
