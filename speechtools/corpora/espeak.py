@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _DONT_EXIT = 0x8000  # without it, espeak-ng ends the process when its data are missing
 _CHARS_UTF8 = 1
 _POS_CHARACTER = 1
+_IPA = 2
 _RATE, _VOLUME, _PITCH, _RANGE, _WORD_GAP = 1, 2, 3, 4, 7
 _LONGEST_DATA_PATH = 150  # characters; espeak-ng silently cuts a path longer than its buffer of 160
 _REINSTALL = "Reinstall it: pip install --force-reinstall espeakng-loader"
@@ -101,13 +102,6 @@ class Synthesizer:
         limits = (("pitch", pitch, 0, 99), ("pitch_range", pitch_range, 0, 99), ("rate", rate, 80, 450))
         for name, value, low, high in limits:
             check_number(name, value, low, high)
-        unknown_voice = SpeechtoolsError(
-            f"espeak-ng has no voice {voice!r}. A voice is a language ('en-us', 'en-gb-scotland', …), optionally with "
-            f"a variant ('en-us+f3'): one of the files in {self._data_path / 'voices/!v'}."
-        )
-        variant = voice.partition("+")[2]
-        if variant and variant not in self._variants:  # espeak-ng would silently ignore it
-            raise unknown_voice
         blocks: list[bytes] = []
         failures: list[BaseException] = []
 
@@ -121,28 +115,70 @@ class Synthesizer:
                 return 1  # stop speaking
 
         callback = _CALLBACK(receive)
+        with self._started(voice) as library:
+            library.espeak_SetSynthCallback(callback)
+            settings = {_RATE: rate, _VOLUME: 60, _PITCH: pitch, _RANGE: pitch_range, _WORD_GAP: 0}
+            for parameter, value in settings.items():
+                _check(library.espeak_SetParameter(parameter, int(value), 0), "set a parameter")
+            library.espeak_ng_SetRandSeed(ctypes.c_long(1 + seed % (2**31 - 2)))
+            encoded = text.encode()
+            status = library.espeak_Synth(
+                encoded, ctypes.c_size_t(len(encoded) + 1), 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None
+            )
+        if failures:
+            raise failures[0]
+        _check(status, f"speak {text!r}")
+        return np.frombuffer(b"".join(blocks), dtype=np.int16).astype(np.float32) / 32768.0  # (samples,)
+
+    def phonemes(self, texts: Sequence[str], voice: str = "en-us") -> list[str]:
+        """How each text is spoken, in the International Phonetic Alphabet, with stresses.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        voice : str
+            As in :meth:`speak`.
+
+        Raises
+        ------
+        SpeechtoolsError
+            The voice is unknown.
+
+        Examples
+        --------
+        >>> Synthesizer().phonemes(["hello", "seven boats"])
+        ['həlˈoʊ', 'sˈɛvən bˈoʊts']
+        """
+        spoken = []
+        with self._started(voice) as library:
+            library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+            for text in texts:
+                rest, parts = ctypes.c_char_p(text.encode()), []
+                while rest.value:  # a call takes one clause
+                    parts.append(library.espeak_TextToPhonemes(ctypes.byref(rest), _CHARS_UTF8, _IPA) or b"")
+                spoken.append(" ".join(part.decode() for part in parts).strip())
+        return spoken
+
+    @contextlib.contextmanager
+    def _started(self, voice: str) -> Iterator[ctypes.CDLL]:
+        """The library, started with a voice."""
+        unknown_voice = SpeechtoolsError(
+            f"espeak-ng has no voice {voice!r}. A voice is a language ('en-us', 'en-gb-scotland', …), optionally with "
+            f"a variant ('en-us+f3'): one of the files in {self._data_path / 'voices/!v'}."
+        )
+        variant = voice.partition("+")[2]
+        if variant and variant not in self._variants:  # espeak-ng would silently ignore it
+            raise unknown_voice
         with self._lock, self._fresh_library() as (library, data_path):
             initialized = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, os.fsencode(data_path), _DONT_EXIT)
             if initialized != self.sample_rate:
                 raise SpeechtoolsError(f"espeak-ng could not start from {data_path} ({initialized}). {_REINSTALL}")
             try:
-                library.espeak_SetSynthCallback(callback)
                 if library.espeak_SetVoiceByName(voice.encode()) != 0:
                     raise unknown_voice
-                settings = {_RATE: rate, _VOLUME: 60, _PITCH: pitch, _RANGE: pitch_range, _WORD_GAP: 0}
-                for parameter, value in settings.items():
-                    _check(library.espeak_SetParameter(parameter, int(value), 0), "set a parameter")
-                library.espeak_ng_SetRandSeed(ctypes.c_long(1 + seed % (2**31 - 2)))
-                encoded = text.encode()
-                status = library.espeak_Synth(
-                    encoded, ctypes.c_size_t(len(encoded) + 1), 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None
-                )
+                yield library
             finally:
                 library.espeak_Terminate()
-        if failures:
-            raise failures[0]
-        _check(status, f"speak {text!r}")
-        return np.frombuffer(b"".join(blocks), dtype=np.int16).astype(np.float32) / 32768.0  # (samples,)
 
     @contextlib.contextmanager
     def _fresh_library(self) -> Iterator[tuple[ctypes.CDLL, Path]]:

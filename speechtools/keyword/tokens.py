@@ -1,5 +1,7 @@
 """Tokens of a text (kind ``tokens``): pieces of words, by a model of sentencepiece, trained on transcripts.
 
+The transcripts are spelled in letters, or in phones (:mod:`speechtools.keyword.phones`).
+
 Token 0 is the blank of CTC (Graves et al.: Connectionist temporal classification, ICML 2006), which sentencepiece uses
 for unknown characters: none occurs, since texts with other characters than those of the model are refused.
 """
@@ -20,6 +22,7 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz'"
 #: Marks the beginning of a word in a token.
 WORD = "▁"
 _TYPES = ("char", "unigram", "bpe")
+SPELLINGS = ("letters", "phones")
 
 
 @plugin("tokens/sentencepiece")
@@ -30,11 +33,13 @@ class SentencePieceTokens:
     ----------
     model : str
         The model in base64, as :func:`train_tokens` makes it. It travels in the ``config.json`` of a trained detector.
+    spelling : str
+        Whether its characters are ``letters`` or ``phones``.
 
     Raises
     ------
     ConfigError
-        It is not a model of sentencepiece, or not one that :func:`train_tokens` made.
+        It is not a model of sentencepiece, or not one that :func:`train_tokens` made; or the spelling is unknown.
 
     Examples
     --------
@@ -43,9 +48,10 @@ class SentencePieceTokens:
     ['▁', 'h', 'e', 'y', '▁', 'g', 'o', 'o', 'g', 'l', 'e']
     """
 
-    def __init__(self, model: str):
+    def __init__(self, model: str, spelling: str = "letters"):
         from sentencepiece import SentencePieceProcessor
 
+        _check_spelling(spelling)
         try:
             self.processor = SentencePieceProcessor(model_proto=base64.b64decode(model, validate=True))
             unknown = self.processor.unk_id()
@@ -53,8 +59,9 @@ class SentencePieceTokens:
             raise ConfigError("model is not a sentencepiece model in base64. Train one with the recipe.") from error
         if unknown != BLANK:
             raise ConfigError(f"The unknown token of the sentencepiece model is {unknown}; {BLANK} is needed.")
-        self.model = model
-        self.alphabet = "".join(sorted({c for k in range(1, len(self)) for c in self.piece(k)} - {WORD}))
+        self.model, self.spelling = model, spelling
+        self.characters = "".join(sorted({c for k in range(1, len(self)) for c in self.piece(k)} - {WORD}))
+        self.alphabet = ALPHABET if spelling == "phones" else self.characters  # of texts
 
     def __len__(self) -> int:
         return int(self.processor.get_piece_size())
@@ -69,13 +76,20 @@ class SentencePieceTokens:
         Raises
         ------
         ConfigError
-            It has characters that the model lacks.
+            It has characters that the model lacks, or is not spoken.
+        SpeechtoolsError
+            The model knows phones, and espeakng-loader, of the extra ``keywords``, is not installed.
         """
         plain = normalized(text)
         if lacking := sorted(set(plain) - set(self.alphabet) - {" "}):
             names = first_of(list(map(repr, lacking)))
             raise ConfigError(f"{text!r} has {names}, which the token model lacks.{_nearest(lacking, self)}")
-        return [int(token) for token in self.processor.encode(plain)]
+        spelled = _spelled([plain], self.spelling)[0]
+        if lacking := sorted(set(spelled) - set(self.characters) - {" "}):
+            raise ConfigError(f"{text!r} is spoken with {first_of(lacking)}, which the token model lacks. Use another.")
+        if plain and not spelled:
+            raise ConfigError(f"espeak-ng is silent for {text!r}. Write it with English words.")
+        return [int(token) for token in self.processor.encode(spelled)]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
@@ -94,7 +108,7 @@ def normalized(text: str) -> str:
 
 
 def train_tokens(
-    texts: Iterable[str], num_tokens: int = 64, kind: str = "char", alphabet: str = ""
+    texts: Iterable[str], num_tokens: int = 64, kind: str = "char", alphabet: str = "", spelling: str = "letters"
 ) -> SentencePieceTokens:
     """Train a token model on transcripts.
 
@@ -106,16 +120,20 @@ def train_tokens(
     kind : str
         ``char``: characters; ``unigram`` or ``bpe``: pieces of words.
     alphabet : str
-        Characters that are tokens even if no text has them.
+        Letters that are tokens even if no text has them.
+    spelling : str
+        ``letters`` or ``phones``.
 
     Raises
     ------
     ConfigError
-        The kind is unknown, there is no text, or ``num_tokens`` is less than the characters need.
+        The kind or the spelling is unknown, there is no text, or ``num_tokens`` is less than the characters need.
     """
     if kind not in _TYPES:
         raise ConfigError(f"token_kind={kind!r} is none of {', '.join(_TYPES)}.")
-    plain = [line for line in map(normalized, texts) if line]
+    _check_spelling(spelling)
+    plain = [line for line in _spelled([normalized(text) for text in texts], spelling) if line]
+    alphabet = "" if spelling == "phones" else alphabet
     characters = len(set("".join([*plain, alphabet]).replace(" ", "")))
     if not plain or num_tokens < characters + 2:
         raise ConfigError(
@@ -144,7 +162,21 @@ def train_tokens(
     except RuntimeError as error:
         reason = str(error).splitlines()[-1]
         raise ConfigError(f"sentencepiece cannot make num_tokens={num_tokens} of these texts: {reason}") from error
-    return build("tokens/sentencepiece", model=base64.b64encode(model.getvalue()).decode())
+    return build("tokens/sentencepiece", model=base64.b64encode(model.getvalue()).decode(), spelling=spelling)
+
+
+def _check_spelling(spelling: str) -> None:
+    if spelling not in SPELLINGS:
+        raise ConfigError(f"spelling={spelling!r} is none of {', '.join(SPELLINGS)}.")
+
+
+def _spelled(texts: Sequence[str], spelling: str) -> list[str]:
+    """Normalised texts in letters or phones."""
+    if spelling == "letters":
+        return list(texts)
+    from speechtools.keyword.phones import spoken  # needs a package of an extra
+
+    return spoken(texts)
 
 
 def _nearest(lacking: Sequence[str], tokens: SentencePieceTokens) -> str:

@@ -69,7 +69,8 @@ if __name__ == "__main__":
     hparams, run_opts = training.start()
     sets = training.on_main_first(hparams["prepare"])
     stores = sets.open()
-    tokens = train_tokens(stores["train"].keywords, hparams["num_tokens"], hparams["token_kind"], ALPHABET)
+    settings = hparams["num_tokens"], hparams["token_kind"], ALPHABET, hparams["spelling"]
+    tokens = train_tokens(stores["train"].keywords, *settings)
     detector = hparams["make_detector"](num_tokens=len(tokens))
     if hparams["start_from"]:
         trained = KeywordDetector.from_hparams(hparams["start_from"])
