@@ -5,7 +5,7 @@ import torch
 
 import speechtools
 from speechtools.core.errors import ConfigError
-from speechtools.keyword.detectors import step_counts
+from speechtools.keyword.detectors import LSTMDetector, step_counts
 
 
 def build(**options):
@@ -36,3 +36,11 @@ def test_impossible_sizes():
     for options, name in (({"stride": 0}, "stride"), ({"num_tokens": 1}, "num_tokens"), ({"dropout": 2}, "dropout")):
         with pytest.raises(ConfigError, match=name):
             build(**options)
+
+
+def test_dropout_leaves_out_the_same_inputs_in_all_steps():
+    net = LSTMDetector(dropout=0.5).train()
+    dropped = net._dropped(torch.ones(3, 20, 40))
+    assert ((dropped == 0).all(dim=1) | (dropped == 2).all(dim=1)).all()
+    assert 0.3 < (dropped == 0).float().mean() < 0.7
+    assert torch.equal(net.eval()._dropped(torch.ones(3, 20, 40)), torch.ones(3, 20, 40))
