@@ -27,7 +27,7 @@ from speechtools.core.plugin_code import fingerprints_of_plugins
 from speechtools.core.results import write_json
 from speechtools.corpora.builtin import builtin_noises
 from speechtools.corpora.reading import absolute_folder, check_corpora, describe_speech, each_corpus, with_corpus
-from speechtools.corpora.splits import noise_key, set_aside, split_noises, split_speakers
+from speechtools.corpora.splits import can_only_train, noise_key, set_aside, split_noises, split_speakers
 from speechtools.corpora.utterance import Utterance
 from speechtools.degradations.noise import NoiseTypes, read_noise_types
 from speechtools.measures import pesq as pesq_labels
@@ -195,8 +195,7 @@ class NoisySpeech:
             usable = [u for u in utterances if pesq_labels.MIN_SECONDS <= u.duration <= pesq_labels.MAX_SECONDS]
             if self.min_range_db > 0:
                 usable = self._quiet_background(usable, num_workers)
-            if len(self.corpora) > 1 and len({utterance.speaker for utterance in usable}) == 1:
-                logger.info("%s... are of one speaker, or do not tell speakers apart: training only", usable[0].utt_id)
+            if can_only_train(usable, len(self.corpora)):
                 divided = {"train": usable}
             else:
                 divided = split_speakers(usable, self.heldout_share, self.valid_share, self.seed)

@@ -235,6 +235,14 @@ def split_speakers(
     return groups
 
 
+def can_only_train(utterances: Sequence[Utterance], num_corpora: int) -> bool:
+    """Whether a corpus beside others has one speaker, so that all of it is for training; if so, it is logged."""
+    alone = num_corpora > 1 and len({utterance.speaker for utterance in utterances}) == 1
+    if alone:
+        logger.info("%s... are of one speaker, or do not tell speakers apart: training only", utterances[0].utt_id)
+    return alone
+
+
 def set_aside(groups: dict[str, list[Utterance]], share: float, seed: int) -> dict[str, list[Utterance]]:
     """Move a share of the test speakers of :func:`split_speakers` to one more group, ``enhancer``.
 

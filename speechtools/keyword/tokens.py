@@ -127,7 +127,7 @@ def train_tokens(
     Raises
     ------
     ConfigError
-        The kind or the spelling is unknown, there is no text, or ``num_tokens`` is less than the characters need.
+        The kind or the spelling is unknown, the texts are empty, or ``num_tokens`` is less than the characters need.
     """
     if kind not in _TYPES:
         raise ConfigError(f"token_kind={kind!r} is none of {', '.join(_TYPES)}.")

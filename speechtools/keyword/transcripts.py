@@ -24,7 +24,7 @@ from speechtools.core.errors import AudioError, CorpusError
 from speechtools.core.files import fingerprint
 from speechtools.core.plugin_code import fingerprints_of_plugins
 from speechtools.corpora.reading import check_corpora, describe_speech, each_corpus
-from speechtools.corpora.splits import split_speakers
+from speechtools.corpora.splits import can_only_train, split_speakers
 from speechtools.corpora.utterance import Utterance
 from speechtools.keyword.tokens import ALPHABET, SentencePieceTokens, normalized
 from speechtools.speaker.data import (
@@ -172,11 +172,9 @@ def prepare(
         usable = with_usable_texts(utterances, alphabet, name)
         if max_utterances is not None:
             usable = fewer_utterances(usable, max_utterances, seed)
-        if len(corpora) > 1 and len({utterance.speaker for utterance in usable}) == 1:
-            logger.info("%s: the utterances are of one speaker, or do not tell speakers apart: training only", name)
-            groups["train"] += usable
-            continue
-        for split, members in split_speakers(usable, *shares, seed, valid_from="train").items():
+        alone = can_only_train(usable, len(corpora))
+        divided = {"train": usable} if alone else split_speakers(usable, *shares, seed, valid_from="train")
+        for split, members in divided.items():
             groups[split] += members
     noises = degradation_noises(noise_folder, noises_left_out) if degraded_copies else []
     cutter = functools.partial(RecordingCutter, max_seconds, sample_rate, degradations, degraded_copies, noises, seed)
