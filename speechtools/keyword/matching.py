@@ -83,7 +83,7 @@ def spoken_keyword(
     ConfigError
         As in :meth:`KeywordDetector.phrases`.
     AudioError
-        The recording cannot be read, or the keyword was not heard in it.
+        The recording cannot be read, the keyword was not heard in it, or its voice cannot be used.
     """
     source = open_source(path, verifier.sample_rate, None, channel)
     samples = np.concatenate([np.zeros(0, dtype=np.float32), *decode(source, verifier.sample_rate)])
@@ -94,7 +94,12 @@ def spoken_keyword(
             f"{phrase.text!r} was not heard in {source.name} (no score of {phrase.threshold:.2f} or more). Record it "
             "again, or lower the threshold."
         )
-    return keyword_samples(verifier, max(hits, key=lambda hit: hit.score), samples)
+    found = keyword_samples(verifier, max(hits, key=lambda hit: hit.score), samples)
+    try:
+        verifier.encode_file_windows(found)
+    except AudioError as error:
+        raise AudioError(f"The keyword in {source.name} cannot be used: {error}") from error
+    return found
 
 
 class VoiceHit(NamedTuple):

@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 import pytest
+import soundfile
 
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.inference import Hit, KeywordDetector, SpeakerVerification, VoiceMatch
@@ -95,7 +96,8 @@ def test_another_rate_and_nobody_enrolled(detector, verifier, tmp_path):
         VoiceMatch(detector, nobody, ["snow"])
 
 
-def test_an_enrollment_takes_the_keyword_alone(detector, verifier, recording):
+def test_an_enrollment_takes_the_keyword_alone(detector, verifier, recording, monkeypatch):
+    monkeypatch.setattr(SpeakerVerification, "REFUSES_NOISE", False)  # these keywords are tones
     samples = spoken_keyword(detector, verifier, recording, "ok google")
     (hit,) = detector.spot(recording, ["ok google"])
     assert len(samples) == pytest.approx((hit.end - hit.start + 0.3) * RATE, abs=2)
@@ -105,6 +107,16 @@ def test_an_enrollment_takes_the_keyword_alone(detector, verifier, recording):
         spoken_keyword(detector, verifier, recording, "hey computer")
     with pytest.raises(ConfigError, match="fewer than 3"):
         spoken_keyword(detector, verifier, recording, "x")
+
+
+def test_a_keyword_whose_voice_cannot_be_used_names_its_recording(detector, verifier, recording, tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AudioError("The samples contain no speech.")
+
+    soundfile.write(tmp_path / "anna.wav", recording, RATE)
+    monkeypatch.setattr(verifier, "encode_file_windows", refuse)
+    with pytest.raises(AudioError, match=r"anna\.wav cannot be used: .* no speech"):
+        spoken_keyword(detector, verifier, tmp_path / "anna.wav", "ok google")
 
 
 @pytest.mark.parametrize(("start", "end"), [(0.0, 0.1), (1.0, 1.5), (4.9, 5.0)])
