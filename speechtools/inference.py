@@ -8,6 +8,7 @@ from speechtools.keyword.search import Hit
 from speechtools.quality.inference import BUNDLED_QUALITY_NET, QualityNet, QualityReport, Region
 from speechtools.speaker.diarization import Diarization, SpeakerDiarization
 from speechtools.speaker.inference import BUNDLED_SPEAKER_ENCODER, SpeakerEncoder, WindowDVectors
+from speechtools.speaker.streams import VoiceStream, WindowVoice
 from speechtools.speaker.verification import Match, SpeakerVerification, Verdict
 
 __all__ = [
@@ -30,7 +31,9 @@ __all__ = [
     "Verdict",
     "VoiceHit",
     "VoiceMatch",
+    "VoiceStream",
     "WindowDVectors",
+    "WindowVoice",
 ]
 
 # Quality-Net is in a layer above that of the speaker encoders.

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import soxr
 import torch
 from torch import Tensor
 
+from speechtools.audio.blocks import Blocks
 from speechtools.audio.io import decode
 from speechtools.audio.recordings import open_source
-from speechtools.audio.sources import Channel, Recording, check_sample_rate, check_samples
+from speechtools.audio.sources import Channel, Recording
 from speechtools.core.checks import check_number
-from speechtools.core.errors import AudioError, ConfigError
+from speechtools.core.errors import ConfigError
 from speechtools.core.pretrained import PretrainedModel
 from speechtools.keyword.search import Hit, Phrase, PhraseSearch
 
@@ -187,7 +187,7 @@ class KeywordDetector(PretrainedModel):
 
     def log_probs(self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix") -> Tensor:
         """Return the log probabilities (steps, num_tokens) that :meth:`spot_file` searches, with 0.3 s of silence."""
-        listener = _Listener(self, self.sample_rate)
+        listener = _Listener(self)
         source = open_source(path, self.sample_rate, sample_rate, channel)
         parts = [part for segment in decode(source, self.sample_rate) for part in listener.feed(segment)]
         parts += listener.silence(_FLUSH_SECONDS)
@@ -202,19 +202,14 @@ class KeywordDetector(PretrainedModel):
 class _Listener:
     """From blocks of samples to log probabilities: what is kept between blocks."""
 
-    def __init__(self, model: KeywordDetector, sample_rate: float):
-        self.model, rate = model, check_sample_rate(sample_rate)
-        self.resampler = None
-        if rate != model.sample_rate:
-            self.resampler = soxr.ResampleStream(rate, model.sample_rate, 1, quality="HQ")
+    def __init__(self, model: KeywordDetector):
+        self.model = model
         self.filter_state: np.ndarray | None = None
         self.samples = np.zeros(0, dtype=np.float32)
         self.state = model.detector.start()
 
-    def feed(self, samples: np.ndarray, is_last: bool = False) -> Iterator[Tensor]:
+    def feed(self, samples: np.ndarray) -> Iterator[Tensor]:
         """Yield the log probabilities (steps, num_tokens) of further samples (samples,)."""
-        if self.resampler is not None:
-            samples = self.resampler.resample_chunk(samples, last=is_last)
         size = round(_BLOCK_SECONDS * self.model.sample_rate)
         for first in range(0, len(samples), size):
             yield self._steps(self._without_offset(samples[first : first + size]))
@@ -262,9 +257,8 @@ class KeywordStream:
     def __init__(
         self, model: KeywordDetector, phrases: Sequence[Phrase], sample_rate: float | None = None, debounce: float = 0.5
     ):
-        self.listener = _Listener(model, model.sample_rate if sample_rate is None else sample_rate)
+        self.blocks, self.listener = Blocks(model.sample_rate, sample_rate), _Listener(model)
         self.search = PhraseSearch(phrases, model.step_seconds, debounce)
-        self.is_finished = False
 
     def feed(self, block: np.ndarray | Tensor) -> list[Hit]:
         """Return the hits that are known after a further block of samples.
@@ -279,22 +273,16 @@ class KeywordStream:
         AudioError
             The block has another shape or type, or contains NaN or infinite samples; or the stream is finished.
         """
-        if self.is_finished:
-            raise AudioError("The stream is finished. Begin another one.")
-        if np.prod(np.shape(block)) == 0:
-            return []
-        samples = check_samples(block, "The block").mean(axis=0)
-        return self._search(samples, is_last=False)
+        return self._search(self.blocks.take(block))
 
     def finish(self) -> list[Hit]:
         """End the stream, and return the hits that were still waiting."""
-        if self.is_finished:
+        if self.blocks.is_finished:
             return []
-        self.is_finished = True
-        hits = self._search(np.zeros(0, dtype=np.float32), is_last=True)
+        hits = self._search(self.blocks.finish())
         # A network may emit the last tokens a little after they were spoken.
         hits += [hit for part in self.listener.silence(_FLUSH_SECONDS) for hit in self.search.feed(part.numpy())]
         return hits + self.search.finish()
 
-    def _search(self, samples: np.ndarray, is_last: bool) -> list[Hit]:
-        return [hit for part in self.listener.feed(samples, is_last) for hit in self.search.feed(part.numpy())]
+    def _search(self, samples: np.ndarray) -> list[Hit]:
+        return [hit for part in self.listener.feed(samples) for hit in self.search.feed(part.numpy())]

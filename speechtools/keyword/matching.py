@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import soxr
 from torch import Tensor
 
+from speechtools.audio.blocks import Blocks
 from speechtools.audio.io import decode
 from speechtools.audio.recordings import open_source
-from speechtools.audio.sources import Channel, Recording, check_sample_rate, check_samples
+from speechtools.audio.sources import Channel, Recording
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.keyword.inference import KeywordDetector
 from speechtools.keyword.search import Hit
@@ -169,8 +169,7 @@ class VoiceMatch:
             raise ConfigError("No voice is enrolled. Call enroll, or load_voices.")
         self.verifier, self.rate, self.voice_threshold = verifier, detector.sample_rate, voice_threshold
         self.stream = detector.stream(keywords, None, threshold, debounce)
-        rate = self.rate if sample_rate is None else check_sample_rate(sample_rate)
-        self.resampler = None if rate == self.rate else soxr.ResampleStream(rate, self.rate, 1, quality="HQ")
+        self.blocks = Blocks(self.rate, sample_rate)
         self.memory, self.first = np.zeros(0, dtype=np.float32), 0
         longest = float(self.stream.search.limits.max()) * detector.step_seconds
         self.memory_seconds = max(self.MEMORY_SECONDS, longest + debounce + 1.5)  # with a part and what is around
@@ -189,12 +188,7 @@ class VoiceMatch:
         AudioError
             As in :meth:`KeywordStream.feed`.
         """
-        if self.stream.is_finished:
-            raise AudioError("The stream is finished. Begin another one.")
-        if np.prod(np.shape(block)) == 0:
-            return []
-        samples = check_samples(block, "The block").mean(axis=0)
-        return self._heard(samples if self.resampler is None else self.resampler.resample_chunk(samples))
+        return self._heard(self.blocks.take(block))
 
     def _heard(self, samples: np.ndarray) -> list[VoiceHit]:
         found, size = [], self.rate
@@ -208,11 +202,9 @@ class VoiceMatch:
 
     def finish(self) -> list[VoiceHit]:
         """End the stream, and return the keywords that were still waiting, with their speakers."""
-        if self.stream.is_finished:
+        if self.blocks.is_finished:
             return []
-        found = []
-        if self.resampler is not None:
-            found = self._heard(self.resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True))
+        found = self._heard(self.blocks.finish())
         return found + [self._matched(hit) for hit in self.stream.finish()]
 
     def _matched(self, hit: Hit) -> VoiceHit:

@@ -1,9 +1,9 @@
 """Enroll voices, and verify or identify the voice of a recording, with a trained d-vector encoder."""
 
+import functools
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,17 @@ from speechtools.audio.sources import Channel, Recording
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError, printable
 from speechtools.speaker import dvectors
-from speechtools.speaker.calibration import COSINE, Calibration, Side, conditions_of, probability
+from speechtools.speaker.calibration import Calibration, Side, conditions_of, probability
+from speechtools.speaker.enrolled import EnrolledVoices
 from speechtools.speaker.inference import SpeakerEncoder
+from speechtools.speaker.streams import VoiceStream
 from speechtools.speaker.verdicts import Match, Verdict
-from speechtools.speaker.voices import Voice, Voices, check_name, now, read_voices, unknown_voice, write_voices
+from speechtools.speaker.voices import Voice, check_name, now
 from speechtools.speaker.weighing import Usable, recording_weights
 from speechtools.speaker.windows import Embedded, WindowDVectors
 
 
-class SpeakerVerification(SpeakerEncoder):
+class SpeakerVerification(EnrolledVoices, SpeakerEncoder):
     """Speaker verification.
 
     A voice is enrolled from one or more recordings; its voiceprint is the mean of their d-vectors (equation 1). A
@@ -48,8 +50,6 @@ class SpeakerVerification(SpeakerEncoder):
     REFUSES_NOISE = True
     #: Least speech in all recordings of an enrollment together.
     MIN_ENROLMENT_SECONDS = 1.0
-    #: What scores are. A subclass with other scores has another name here, so that its voices are not mixed with these.
-    SCALE = COSINE
     #: Enrolling from a smaller share of usable speech gives a warning.
     MIN_USABLE_SHARE = 0.5
 
@@ -62,11 +62,8 @@ class SpeakerVerification(SpeakerEncoder):
         self._threshold: float | None = threshold
         #: Whether it was set, and so counts for every decision, instead of a calibration.
         self._threshold_is_set = False
-        self.voices: dict[str, Tensor] = {}
         #: How much of the speech was usable in the recordings of the voices enrolled with :meth:`weigh_by_quality`.
         self.usable: dict[str, Usable] = {}
-        # The voiceprint of each voice with its details, which are outdated when `voices` has another tensor.
-        self._details: dict[str, tuple[Tensor, Voice]] = {}
 
     @property
     def threshold(self) -> float | None:
@@ -191,10 +188,6 @@ class SpeakerVerification(SpeakerEncoder):
         self.usable[name] = usable
         return torch.from_numpy(recording_weights(margins))
 
-    def _store(self, name: str, voice: Voice) -> None:
-        self.voices[name] = torch.from_numpy(voice.voiceprint)
-        self._details[name] = self.voices[name], voice
-
     def verify(
         self,
         name: str,
@@ -317,43 +310,49 @@ class SpeakerVerification(SpeakerEncoder):
         for path, result in self.embed_files(paths, batch_size, sample_rate=sample_rate, channel=channel):
             yield path, result if isinstance(result, AudioError) else self._rank(result, top, threshold, prior)
 
-    def voice(self, name: str) -> Tensor:
-        """Return the voiceprint (embedding_size,) of an enrolled voice."""
-        if name not in self.voices:
-            raise ConfigError(unknown_voice(name, self.voices))
-        return self.voices[name]
+    def stream(
+        self,
+        name: str | None = None,
+        threshold: float | None = None,
+        *,
+        sample_rate: float | None = None,
+        window: float = 3.0,
+        hop: float = 0.5,
+        prior: float = 0.5,
+    ) -> VoiceStream:
+        """Begin a stream that takes blocks of samples, and gives a decision for its last seconds, again and again.
 
-    def details(self, name: str) -> Voice:
-        """Return an enrolled voice as files of voices store it, with what is known of its recordings."""
-        voiceprint = self.voice(name)
-        tensor, details = self._details.get(name, (None, None))
-        return details if details and tensor is voiceprint else Voice(voiceprint.detach().cpu().float().numpy())
-
-    def save_voices(self, path: str | Path) -> None:
-        """Write the enrolled voices to an .npz file, with the fingerprint of the model and a checksum.
-
-        An earlier file of voices is replaced. :func:`speechtools.speaker.voices.edit_voices` changes a file that other
-        processes change, too.
-
-        Raises
-        ------
-        ConfigError
-            The path is a file of another kind.
-        """
-        voices = {name: self.details(name) for name in self.voices}
-        write_voices(path, Voices(self.model_id, voices, self.SCALE))
-
-    def load_voices(self, path: str | Path) -> None:
-        """Add the voices of a file written by :meth:`save_voices`.
+        Parameters
+        ----------
+        name : str, optional
+            Results are those of :meth:`verify` with this voice. Default: the first of :meth:`identify`.
+        threshold, prior
+            As in :meth:`verify`.
+        sample_rate : float, optional
+            Of the blocks, in Hz. Default: that of the model.
+        window, hop : float
+            Seconds of a window, and from one to the next. Shorter windows know sooner, and less.
 
         Raises
         ------
         ConfigError
-            The file is missing or damaged, or its voices were enrolled with another model or scale of scores.
+            No voice, or none of that name, is enrolled, there is no threshold, or a number is out of range.
+
+        Examples
+        --------
+        >>> stream = verifier.stream("anna", sample_rate=8000)  # doctest: +SKIP
+        >>> [window.result.accepted for window in stream.feed(block) if window.result]  # doctest: +SKIP
+        [True]
         """
-        content = read_voices(path, self.model_id, self.embedding_size, self.SCALE)
-        for name, voice in content.voices.items():
-            self._store(name, voice)
+        decide: Callable[[Embedded], Sequence[Verdict | Match]]
+        if name is None:
+            self._check_search(1, threshold, prior)
+            decide = functools.partial(self._rank, top=1, threshold=threshold, prior=prior)
+        else:
+            self._check_decision(threshold, prior)
+            voice = self.voice(name).unsqueeze(0), [self._side(name)]
+            decide = functools.partial(self._verdicts, *voice, threshold=threshold, prior=prior)
+        return VoiceStream(self, decide, sample_rate=sample_rate, window=window, hop=hop)
 
     def _check_search(self, top: int, threshold: float | None, prior: float) -> None:
         if not self.voices:
@@ -372,10 +371,6 @@ class SpeakerVerification(SpeakerEncoder):
     def _is_calibrated(self, threshold: float | None) -> bool:
         """Whether the calibration has the threshold of a decision for which this one was passed."""
         return threshold is None and self.calibration is not None and not self._threshold_is_set
-
-    def _side(self, name: str) -> Side:
-        voice = self.details(name)
-        return Side(voice.recordings, voice.seconds, voice.quality)
 
     def _rank(self, embedded: Embedded, top: int, threshold: float | None, prior: float) -> list[Match]:
         names = sorted(self.voices)
