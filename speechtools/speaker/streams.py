@@ -37,6 +37,10 @@ class WindowVoice(NamedTuple):
     result: Any = None
     reason: str = ""
 
+    def __repr__(self) -> str:
+        known = self.reason if self.dvector is None else self.result
+        return f"WindowVoice(start={self.start:.2f}, end={self.end:.2f}, {known!r})"
+
 
 class VoiceStream:
     """Embeds the last seconds of a stream, again and again.
