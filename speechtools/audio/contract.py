@@ -129,7 +129,7 @@ register_kind(
     Contract(
         "build(name)(wavs, lens): wavs (batch, samples) float32 and relative lens (batch,) or None -> features "
         "(batch, time, size) float32; frame_lens(lens, num_samples) -> relative lengths of the features (batch,)",
-        modules=("speechtools.audio.features", "speechtools.audio.centred_mel"),
+        modules=("speechtools.audio.features", "speechtools.audio.centred_mel", "speechtools.audio.running_mel"),
         slot=Slot("TI-SV/GE2E", "ge2e.yaml", "features_name"),
         laws=(
             _frames_have_shape,

@@ -245,18 +245,31 @@ class LevelledLogMel(Magnitude):
         feats = super().of_waveform(wavs)
         if not self.parts:
             return feats
-        start, time = (self.n_fft - self.hop_length) // 2, feats.shape[1]
+        mean, largest, differences = self.part_powers(wavs, feats.shape[1])
+        crest = torch.log(largest + self.floor) - torch.log(mean + self.floor)
+        # (batch, time, 1)
+        energies = torch.log(differences + 0.01 * self.floor)
+        # (batch, time, parts)
+        return torch.cat([feats, energies / self.SCALE, crest / self.SCALE], dim=2)
+
+    def part_powers(self, wavs: Tensor, time: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Powers in the steps in the middle of ``time`` frames of waveforms (batch, samples).
+
+        Returns
+        -------
+        mean, largest : Tensor
+            (batch, time, 1): of the samples, without their mean.
+        differences : Tensor
+            (batch, time, parts): of the differences of samples, in which offset and rumble are weak, so that they show
+            short gaps.
+        """
+        start = (self.n_fft - self.hop_length) // 2
         end = start + time * self.hop_length
         steps = wavs[:, start:end].unflatten(1, (time, self.hop_length))
         # (batch, time, hop_length)
-        steps = steps - steps.mean(dim=2, keepdim=True)
-        power = steps.square().mean(dim=2, keepdim=True)
-        crest = torch.log(steps.square().amax(dim=2, keepdim=True) + self.floor) - torch.log(power + self.floor)
-        # (batch, time, 1). Differences of samples, in which offset and rumble are weak, show short gaps:
+        squares = (steps - steps.mean(dim=2, keepdim=True)).square()
         differences = (wavs[:, start:end] - wavs[:, start - 1 : end - 1]).unflatten(1, (time, self.parts, -1))
-        energies = torch.log(differences.square().mean(dim=3) + 0.01 * self.floor)
-        # (batch, time, parts)
-        return torch.cat([feats, energies / self.SCALE, crest / self.SCALE], dim=2)
+        return squares.mean(dim=2, keepdim=True), squares.amax(dim=2, keepdim=True), differences.square().mean(dim=3)
 
     def of_spectrum(self, spectrum: Tensor) -> Tensor:
         """Features (batch, time, n_mels) of complex spectra (batch, time, bins)."""

@@ -104,7 +104,7 @@ register_kind(
         "build(name, input_size=257)(feats, lens): feats (batch, time, input_size) float32 and relative lens (batch,) "
         "or None -> scores (batch,) and frame_scores (batch, time), a score being the mean of its valid frames; a "
         "network with an attribute causes also takes details=True",
-        modules=("speechtools.quality.net", "speechtools.quality.autoencoder", "speechtools.quality.conv_blstm"),
+        modules=tuple(f"speechtools.quality.{name}" for name in ("net", "autoencoder", "conv_blstm", "conv_lstm")),
         slot=Slot("TIMIT/quality", "qnet.yaml", "quality_name"),
         laws=(
             _scores_have_shape,

@@ -61,6 +61,7 @@ class ConvBLSTM(nn.Module):
 
     #: What the outputs ``causes`` are, in their order.
     causes = CAUSES
+    is_bidirectional = True
 
     def __init__(
         self,
@@ -84,10 +85,11 @@ class ConvBLSTM(nn.Module):
         self.conv = nn.Conv1d(channels, channels, kernel_size, padding=padding)
         self.dropout = nn.Dropout(dropout)
         self.lstm_forward = nn.LSTM(channels, hidden_size, batch_first=True)
-        self.lstm_backward = nn.LSTM(channels, hidden_size, batch_first=True)
-        for lstm in (self.lstm_forward, self.lstm_backward):
-            set_forget_gate_bias(lstm, forget_gate_bias)
-        self.linear = nn.Linear(2 * hidden_size + channels, linear_size)
+        set_forget_gate_bias(self.lstm_forward, forget_gate_bias)
+        if self.is_bidirectional:
+            self.lstm_backward = nn.LSTM(channels, hidden_size, batch_first=True)
+            set_forget_gate_bias(self.lstm_backward, forget_gate_bias)
+        self.linear = nn.Linear((1 + self.is_bidirectional) * hidden_size + channels, linear_size)
         self.output = nn.Linear(linear_size, 1)
         nn.init.constant_(self.output.bias, initial_score)
         self.cause_output = nn.Linear(linear_size, len(CAUSES))
@@ -104,13 +106,17 @@ class ConvBLSTM(nn.Module):
         local = nn.functional.elu(self.conv_half(feats.transpose(1, 2) * valid.unsqueeze(1))) * pair_mask
         context = nn.functional.elu(self.conv(local)).transpose(1, 2)
         # (batch, channels, time / 2) and (batch, time / 2, channels)
-        hidden = both_ways(self.lstm_forward, self.lstm_backward, self.dropout(context), pairs)
+        hidden = self.recurrent(self.dropout(context), pairs)
         joined = torch.cat([hidden, local.transpose(1, 2)], dim=2)
         # (batch, time / 2, 2 * hidden_size + channels)
         nodes = self.dropout(nn.functional.elu(self.linear(joined)))
         # (batch, time / 2, linear_size)
         with torch.autocast(feats.device.type, enabled=False):  # scores keep their precision in mixed training
             return self._outputs(nodes.to(self.output.weight), valid, counts, details)
+
+    def recurrent(self, context: Tensor, pairs: Tensor) -> Tensor:
+        """Outputs of the recurrent layer for contexts (batch, time / 2, channels), ``pairs`` (batch,) of them."""
+        return both_ways(self.lstm_forward, self.lstm_backward, context, pairs)
 
     def _outputs(self, nodes: Tensor, valid: Tensor, counts: Tensor, details: bool) -> tuple | QualityOutputs:
         """Outputs from nodes (batch, time / 2, linear_size) of pairs of frames."""
