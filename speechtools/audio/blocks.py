@@ -7,6 +7,30 @@ from torch import Tensor
 from speechtools.audio.sources import check_sample_rate, check_samples
 from speechtools.core.errors import AudioError
 
+#: Pole of :class:`OffsetFilter`.
+_POLE = 0.995
+
+
+class OffsetFilter:
+    """Removes the offset (DC) of a stream, with a filter of one pole: -3 dB at 13 Hz, at 16 kHz.
+
+    The mean of a recording is known at its end only. The samples before a stream are as its first.
+    """
+
+    def __init__(self) -> None:
+        self.state: np.ndarray | None = None
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        """Return the next samples (samples,) without offset."""
+        from scipy.signal import lfilter  # slow to import
+
+        if not len(samples):
+            return samples
+        if self.state is None:
+            self.state = np.array([-float(samples[0])])
+        filtered, self.state = lfilter([1, -1], [1, -_POLE], samples.astype(np.float64), zi=self.state)
+        return filtered.astype(np.float32)
+
 
 class Blocks:
     """The samples of a stream that comes in blocks; any blocks give the same samples.

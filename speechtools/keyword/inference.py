@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechtools.audio.blocks import Blocks
+from speechtools.audio.blocks import Blocks, OffsetFilter
 from speechtools.audio.io import decode
 from speechtools.audio.recordings import open_source
 from speechtools.audio.sources import Channel, Recording
@@ -19,8 +19,6 @@ from speechtools.keyword.search import Hit, Phrase, PhraseSearch
 
 #: Fewer letters are heard everywhere.
 MIN_LETTERS = 3
-#: A pole of the filter that removes a DC offset: -3 dB at 13 Hz, at 16 kHz.
-_POLE = 0.995
 #: Silence after the end of a stream (s).
 _FLUSH_SECONDS = 0.3
 #: Longest block that is computed at once (s).
@@ -204,7 +202,7 @@ class _Listener:
 
     def __init__(self, model: KeywordDetector):
         self.model = model
-        self.filter_state: np.ndarray | None = None
+        self.without_offset = OffsetFilter()
         self.samples = np.zeros(0, dtype=np.float32)
         self.state = model.detector.start()
 
@@ -212,20 +210,12 @@ class _Listener:
         """Yield the log probabilities (steps, num_tokens) of further samples (samples,)."""
         size = round(_BLOCK_SECONDS * self.model.sample_rate)
         for first in range(0, len(samples), size):
-            yield self._steps(self._without_offset(samples[first : first + size]))
+            yield self._steps(self.without_offset(samples[first : first + size]))
 
     def silence(self, seconds: float) -> Iterator[Tensor]:
         """Yield the log probabilities of silence after the last samples."""
-        if self.filter_state is not None:
+        if self.without_offset.state is not None:
             yield self._steps(np.zeros(round(seconds * self.model.sample_rate), dtype=np.float32))
-
-    def _without_offset(self, samples: np.ndarray) -> np.ndarray:
-        from scipy.signal import lfilter  # slow to import
-
-        if self.filter_state is None:
-            self.filter_state = np.array([-float(samples[0])])  # as if the first sample had been there before
-        filtered, self.filter_state = lfilter([1, -1], [1, -_POLE], samples.astype(np.float64), zi=self.filter_state)
-        return filtered.astype(np.float32)
 
     @torch.no_grad()
     def _steps(self, samples: np.ndarray) -> Tensor:

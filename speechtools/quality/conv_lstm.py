@@ -139,7 +139,7 @@ class ConvLSTM(ConvBLSTM):
     @torch.no_grad()
     def finish(self, state: ConvLSTMState) -> tuple[Tensor, Tensor]:
         """Scores and causes, as of :meth:`stream`, of the last frames: after them come zeros."""
-        left, half = state.num_seen - state.num_frames, state.local.shape[2] // 2
+        left, half = state.num_seen - state.num_frames, self.conv.kernel_size[0] // 2
         local, state = self._local(state.frames.new_zeros(1, half, state.frames.shape[2]), state)
         context, state = self._context(torch.cat([local, local.new_zeros(1, local.shape[1], half)], dim=2), state)
         context = pad(context[:, : -(-left // 2)], (0, 0, 0, self.lookahead))

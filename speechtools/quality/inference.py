@@ -33,6 +33,7 @@ from speechtools.quality.outputs import all_outputs, gives_details
 from speechtools.quality.regions import CauseRegion, find_regions, frame_edges
 from speechtools.quality.regions import Region as Region
 from speechtools.quality.silence import MIN_SILENCE_SECONDS, score_without_silence
+from speechtools.quality.streams import QualityStream
 
 #: The bundled model; its README describes its training.
 BUNDLED_QUALITY_NET = BUNDLED_MODELS / "quality-net"
@@ -314,6 +315,21 @@ class QualityNet(PretrainedModel):
             samples_rate=sample_rate,
             channel=channel,
         )
+
+    def stream(self, sample_rate: float | None = None) -> QualityStream:
+        """Begin a stream that takes blocks of samples, and gives scores, causes and regions as soon as they are known.
+
+        Parameters
+        ----------
+        sample_rate : float, optional
+            Of the blocks, in Hz. Default: that of the model.
+
+        Raises
+        ------
+        ConfigError
+            The model needs whole recordings, or the rate is out of range.
+        """
+        return QualityStream(self, sample_rate)
 
     def _score(self, wavs: Tensor, lens: Tensor, levels: Tensor | None, details: bool = False) -> tuple[Tensor, ...]:
         """Score waveforms without offset: scores (batch,), frame scores (batch, time), silent frames (batch, time).
