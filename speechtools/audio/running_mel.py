@@ -54,6 +54,8 @@ class RunningLogMel(LevelledLogMel):
     torch.Size([2, 62, 89])
     """
 
+    #: A training can start from a model with features of this class, too.
+    starts_from = LevelledLogMel
     #: Power of the loudest frames of speech at the level that ``features/mel`` calls loud.
     TARGET = 0.16
 

@@ -1,6 +1,6 @@
 """``quality/conv-lstm``: ``quality/conv-blstm`` for streams, which looks a few frames ahead instead of to the end."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,6 +50,9 @@ class ConvLSTM(ConvBLSTM):
     The score of a pair of frames depends on all frames before it, and on ``2 * lookahead + 6`` after it, four of which
     the convolutions see. With frames of 32 ms every 16 ms and a lookahead of 2, it is known 192 ms after it began.
 
+    Weights of a :class:`~speechtools.quality.conv_blstm.ConvBLSTM` of these sizes can be loaded, for a training that
+    starts from them: those of its backward LSTM are left out.
+
     Parameters
     ----------
     lookahead : int
@@ -72,6 +75,8 @@ class ConvLSTM(ConvBLSTM):
     """
 
     is_bidirectional = False
+    #: A training can start from a network of this class, too.
+    starts_from = ConvBLSTM
 
     def __init__(
         self,
@@ -99,6 +104,7 @@ class ConvLSTM(ConvBLSTM):
         )
         check_number("lookahead", lookahead, 0, 100, whole=True)
         self.lookahead = lookahead
+        self.register_load_state_dict_pre_hook(_without_backward)
 
     def recurrent(self, context: Tensor, pairs: Tensor) -> Tensor:
         """Outputs of the LSTM for contexts (batch, time / 2, channels), of which ``pairs`` (batch,) count."""
@@ -187,3 +193,13 @@ class ConvLSTM(ConvBLSTM):
             num_frames=state.num_frames + 2 * pairs,
         )
         return (self.output(nodes).squeeze(2), self.cause_output(nodes)), state
+
+
+def _without_backward(module: ConvLSTM, state_dict: dict, prefix: str, *_: Any) -> None:
+    """Leave out what is of the backward LSTM, if the weights are of a bidirectional network."""
+    backward = [key for key in state_dict if key.startswith(f"{prefix}lstm_backward.")]
+    for key in backward:
+        del state_dict[key]
+    if backward:
+        size, weight = module.lstm_forward.hidden_size, state_dict[f"{prefix}linear.weight"]
+        state_dict[f"{prefix}linear.weight"] = torch.cat([weight[:, :size], weight[:, 2 * size :]], dim=1)

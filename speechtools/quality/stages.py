@@ -120,6 +120,8 @@ def refuse_other_sets(run: str | Path, sets: PreparedSets, ratings: str = "") ->
 def check_start(start: QualityNet, sample_rate: int, features: nn.Module, quality: nn.Module | None = None) -> None:
     """Check that a model to start from takes the recipe's sample rate (Hz) and features, and is the same network.
 
+    A network or features can also start from a class that it names as ``starts_from``, as those for streams do.
+
     Raises
     ------
     ConfigError
@@ -130,13 +132,15 @@ def check_start(start: QualityNet, sample_rate: int, features: nn.Module, qualit
         (quality, start.mods.quality, "Add --quality_name={}, or name a model of this kind."),
         (features, start.features, "Add --features_name={}, or name a model that takes these features."),
     ):
-        if ours is not None and type(ours) is not type(its):
+        if ours is not None and type(its) not in (type(ours), getattr(ours, "starts_from", None)):
             name = _plugin(its)
             raise ConfigError(
                 f"The model that start_from names has {name}, and this run has {_plugin(ours)}. "
                 f"{remedy.format(name.rpartition('/')[2])}"
             )
-    settings = ("n_fft", "hop_length", "level", "log1p", "n_mels", "floor", "f_min", "parts")
+    settings = ["n_fft", "hop_length", "log1p", "n_mels", "floor", "f_min", "parts"]
+    if type(features) is type(start.features):
+        settings.append("level")
     for name in settings:
         ours, its = getattr(features, name, None), getattr(start.features, name, None)
         if ours != its:
