@@ -20,18 +20,14 @@ from speechtools.cli.common import (
     recordings,
     refuse_inputs,
 )
+from speechtools.cli.live import live_blocks, live_options, name_of
 from speechtools.cli.tables import open_tables, print_summary, table_options, write_all
 from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.rows import Row
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from speechtools.keyword.matching import VoiceHit
     from speechtools.keyword.search import Hit
-
-#: Blocks of a live stream (s).
-_BLOCK_SECONDS = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,13 +85,7 @@ class SpotRow(Row):
     metavar="MODEL",
     help="The model of --voices, as for `speechtools verify`.  [default: the bundled one]",
 )
-@click.option("--live", is_flag=True, help="Listen to the microphone until Ctrl-C.")
-@click.option(
-    "--raw",
-    type=click.IntRange(1000, 192_000),
-    metavar="HZ",
-    help="Listen to standard input: 16-bit samples of one channel at this rate.",
-)
+@live_options
 @table_options(SpotRow)
 @overwrite_option
 @model_options
@@ -138,7 +128,7 @@ def spot(
     refuse_inputs([*files, *([voices] if voices else [])], {option: [path] for option, path in outputs.items() if path})
     tables = open_tables(SpotRow, csv_path, jsonl_path, overwrite, resume=False)
     spotter = _Spotter(keywords, threshold, debounce, voices, voice_model, model, device)
-    name = "microphone" if live else "standard input"
+    name = name_of(raw)
     results = _live_rows(spotter, name, raw) if not paths else _rows(spotter, files, channel)
     searched, errors = set(), []
     for row in write_all(((row, {}) for row in results), tables):
@@ -226,50 +216,12 @@ def _rows(spotter: _Spotter, files: list[Path], channel: Any) -> Iterator[SpotRo
 
 
 def _live_rows(spotter: _Spotter, name: str, raw: int | None) -> Iterator[SpotRow]:
-    blocks = _microphone(spotter.detector.sample_rate) if raw is None else _standard_input(raw)
     stream = spotter.stream(raw)
-    try:
-        for block in blocks:
-            for hit in stream.feed(block):
-                yield _row(name, hit)
-    except KeyboardInterrupt:  # the usual end
-        if raw is not None:
-            raise
+    for block in live_blocks(spotter.detector.sample_rate, raw):
+        for hit in stream.feed(block):
+            yield _row(name, hit)
     for hit in stream.finish():
         yield _row(name, hit)
-
-
-def _standard_input(rate: int) -> Iterator["np.ndarray"]:
-    import numpy as np
-
-    size, rest = 2 * round(_BLOCK_SECONDS * rate), b""
-    stream: Any = sys.stdin.buffer
-    while data := stream.read1(size):
-        data = rest + data
-        whole = len(data) - len(data) % 2
-        rest = data[whole:]
-        yield np.frombuffer(data[:whole], dtype="<i2")
-
-
-def _microphone(rate: int) -> Iterator["np.ndarray"]:
-    try:
-        import sounddevice
-    except (ImportError, OSError) as error:  # OSError: its library, PortAudio, is missing
-        raise ConfigError(
-            f"--live needs the package sounddevice and PortAudio ({error}). Install them with pip install "
-            '"speechtools[live]", on Linux also libportaudio2; or pipe samples to --raw.'
-        ) from error
-    size = round(_BLOCK_SECONDS * rate)
-    try:
-        with sounddevice.InputStream(samplerate=rate, channels=1, dtype="int16", blocksize=size) as microphone:
-            print("Listening. Ctrl-C ends it.", file=sys.stderr)
-            while True:
-                block, is_overrun = microphone.read(size)
-                if is_overrun:
-                    print("Some samples were lost: the computer is too slow, or busy.", file=sys.stderr)
-                yield block[:, 0]
-    except sounddevice.PortAudioError as error:
-        raise ConfigError(f"No microphone can be opened: {error}. Connect one, or pipe samples to --raw.") from error
 
 
 def _row(name: str, found: "Hit | VoiceHit") -> SpotRow:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import signal
 import sys
 import types
 
@@ -93,9 +94,9 @@ def test_a_microphone(model, folder, capsys, monkeypatch):
             pass
 
         def read(self, size):
-            block = next(blocks, None)
-            if block is None:
-                raise KeyboardInterrupt
+            block = next(blocks)
+            if len(block) < size:
+                signal.raise_signal(signal.SIGINT)
             return block, False
 
     fake = types.SimpleNamespace(InputStream=InputStream, PortAudioError=OSError)
