@@ -26,6 +26,7 @@ from speechtools.cli.common import (
     unique_stems,
 )
 from speechtools.cli.explain import Explainer, explain_options, make_explainer
+from speechtools.cli.live import live_options
 from speechtools.cli.tables import is_finished, open_tables, print_summary, table_options, write_all
 from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.rows import Row
@@ -76,6 +77,8 @@ def score_row(measures: Iterable[str]) -> type[ScoreRow]:
         "speechtools score recordings --csv scores.csv --png plots",
         "speechtools score recordings --csv scores.csv --resume     # after an interruption",
         "ffmpeg -i film.mp4 -f wav - | speechtools score -",
+        "speechtools score --live --model pretrained                # needs the extra live",
+        "arecord -t raw -f S16_LE -r 16000 | speechtools score --raw 16000 --model pretrained",
     ]
 )
 @click.argument("paths", nargs=-1, metavar="[FILE_OR_FOLDER]...")
@@ -92,6 +95,7 @@ def score_row(measures: Iterable[str]) -> type[ScoreRow]:
     help="Frames that score worse than this count as degraded.  [default: 2.5 on the scales of PESQ and MOS]",
 )
 @explain_options
+@live_options
 @batch_size_option
 @channel_option
 @output_options
@@ -108,6 +112,8 @@ def score(
     explain: bool,
     num_regions: int | None,
     order: str | None,
+    live: bool,
+    raw: int | None,
     batch_size: int,
     channel: "Channel",
     resume: bool,
@@ -126,6 +132,10 @@ def score(
     With --explain, lines below the score tell what lowers it most: start and end, causes, and cost. The score is the
     mean of frame scores, so the costs add up to what is missing to the best score of the scale.
 
+    With --live or --raw, what is being spoken is scored, with a model for streams: a line for each second, with its
+    score, the score so far, and causes; and a line that begins with # for each region that has ended. No model for
+    streams is bundled yet: pass one that the recipe TIMIT/quality trained with live.yaml as --model.
+
     A recording that cannot be scored is reported; the others are scored, and the exit status is 1.
     """
     from tqdm import tqdm
@@ -133,6 +143,17 @@ def score(
     from speechtools.audio.recordings import find_recordings
     from speechtools.quality.regions import default_threshold
 
+    if live or raw is not None:
+        if paths or sample or csv_path or jsonl_path or png or explain or (live and raw is not None):
+            raise click.UsageError("Pass recordings, or --live, or --raw HZ, which take --model and --device alone.")
+        from speechtools.cli.live_score import score_live
+
+        if model is None:
+            raise ConfigError(
+                "No model for streams is bundled yet. Train one with recipes/TIMIT/quality/hparams/live.yaml, and pass "
+                "its `pretrained` folder as --model."
+            )
+        return score_live(load_model("QualityNet", model, device), raw)
     if not paths and not sample:
         raise ConfigError("Nothing to score. Pass files or folders, or --sample.")
     files = find_recordings([*([SAMPLE] if sample else []), *paths])
