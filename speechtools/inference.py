@@ -6,6 +6,7 @@ from speechtools.keyword.inference import KeywordDetector, KeywordStream
 from speechtools.keyword.matching import VoiceHit, VoiceMatch
 from speechtools.keyword.search import Hit
 from speechtools.quality.inference import BUNDLED_QUALITY_NET, QualityNet, QualityReport, Region
+from speechtools.quality.streams import QualityStream, QualityUpdate
 from speechtools.speaker.diarization import Diarization, SpeakerDiarization
 from speechtools.speaker.inference import BUNDLED_SPEAKER_ENCODER, SpeakerEncoder, WindowDVectors
 from speechtools.speaker.streams import VoiceStream, WindowVoice
@@ -23,6 +24,8 @@ __all__ = [
     "PretrainedModel",
     "QualityNet",
     "QualityReport",
+    "QualityStream",
+    "QualityUpdate",
     "Region",
     "SpeakerDiarization",
     "SpeakerEncoder",
