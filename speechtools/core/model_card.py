@@ -6,8 +6,7 @@ from typing import Any
 
 _CARD = """\
 ---
-library_name: speechtools
-tags: [audio, speech]
+{metadata}
 ---
 # {title}
 
@@ -33,12 +32,13 @@ before you rely on it.
 
 
 def model_card(interface: type | None, values: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
-    """Return the text of a card.
+    """Return the text of a card, which begins with what the Hugging Face hub shows of a model.
 
     Parameters
     ----------
     interface : type, optional
-        The class that loads the model. The first line of its docstring names the task.
+        The class that loads the model. The first line of its docstring names the task, and its attribute ``HUB_TASK``
+        that of the hub.
     values : mapping
         Plain values of the model: the sample rate and the scale are in the card.
     facts : mapping
@@ -69,4 +69,26 @@ def model_card(interface: type | None, values: Mapping[str, Any], facts: Mapping
             f'model = {title}.from_hparams("pretrained")  # this folder, or its id owner/name on the hub\n```'
         )
     results = table if metrics else "The export has no metrics."
-    return _CARD.format(title=title, task=task, use=use, training=training, results=results)
+    metadata = _metadata(title, getattr(interface, "HUB_TASK", ""), facts.get("trained_on") or "unknown", metrics)
+    return _CARD.format(metadata=metadata, title=title, task=task, use=use, training=training, results=results)
+
+
+def _metadata(title: str, task: str, trained_on: str, metrics: Mapping[str, float]) -> str:
+    """The metadata of the hub, as YAML."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    task = task or "audio-classification"
+    results = [
+        EvalResult(task, dataset_type="test-set", dataset_name=trained_on, metric_type=name, metric_value=value)
+        for name, value in metrics.items()
+        if name != "epoch"
+    ]
+    data = ModelCardData(
+        library_name="speechtools",
+        pipeline_tag=task,
+        tags=["audio", "speech"],
+        model_name=title if results else None,
+        eval_results=results or None,
+        ignore_metadata_errors=True,
+    )
+    return data.to_yaml().strip()

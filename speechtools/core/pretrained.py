@@ -47,6 +47,8 @@ class PretrainedModel(Pretrained):
     device: str
     #: The components of a model: name and kind of plugin. A model with others is refused.
     COMPONENTS: dict[str, str] = {}
+    #: The task of the model on the Hugging Face hub.
+    HUB_TASK = "audio-classification"
     #: Attributes that work on waveforms. In half precision they stay in float32, as their range and the FFT need it.
     SIGNAL_MODULES = ("features", "spectrum", "vad", "segment")
     #: Values and components that are fitted to the weights, so that other weights need others.

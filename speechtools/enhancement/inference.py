@@ -50,6 +50,7 @@ class SpeechEnhancer(PretrainedModel):
     HPARAMS_NEEDED = ["sample_rate", "n_fft", "hop_length"]
     MODULES_NEEDED = ["enhancer"]
     COMPONENTS = {"enhancer": "enhancer"}
+    HUB_TASK = "audio-to-audio"
     BUNDLED = BUNDLED_ENHANCER
 
     #: Longer recordings are enhanced in chunks of this length.
