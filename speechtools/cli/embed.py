@@ -22,6 +22,7 @@ from speechtools.cli.common import (
     refuse_inputs,
     weigh_by_quality,
 )
+from speechtools.cli.lists import ListOptions, Selection, list_options
 from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.files import is_stream, write_aside
 
@@ -30,10 +31,18 @@ if TYPE_CHECKING:
 
 #: The file of d-vectors is written this often, so that a killed process loses no more.
 SECONDS_BETWEEN_WRITES = 10.0
+#: Recordings that are computed together.
+BATCH_SIZE = 32
 
 
-@command(examples=["speechtools embed recordings --out d-vectors.npz"])
-@click.argument("paths", nargs=-1, required=True, metavar="FILE_OR_FOLDER...")
+@command(
+    examples=[
+        "speechtools embed recordings --out d-vectors.npz",
+        "speechtools embed --list corpus.scp --shard 3/16 --out d-vectors-3.npz --resume",
+    ]
+)
+@click.argument("paths", nargs=-1, metavar="[FILE_OR_FOLDER]...")
+@list_options
 @click.option(
     "--out", required=True, metavar="FILE", help="The .npz file to write. Its folder is created if it does not exist."
 )
@@ -44,6 +53,7 @@ SECONDS_BETWEEN_WRITES = 10.0
 @module_option
 def embed(
     paths: tuple[str, ...],
+    listed: ListOptions,
     out: str,
     quality: tuple[str | None] | None,
     model: str | None,
@@ -60,13 +70,16 @@ def embed(
 
     A recording that cannot be embedded is reported; the others are embedded, and the exit status is 1.
     """
-    from speechtools.audio.recordings import find_recordings
-
+    listed.check(bool(paths))
+    if not paths and listed.path is None:
+        raise click.UsageError("Nothing to embed. Pass files or folders, or --list.")
     if os.path.isdir(out):
         raise ConfigError(f"--out={out} is a folder. Pass the name of a file, such as d-vectors.npz.")
     check_output("--out", out)
-    files = find_recordings(paths)
+    selection = _select(paths, listed)
+    files = selection.files
     refuse_inputs(files, {"--out": [out]})
+    refuse_inputs(filter(None, [listed.path]), {"--out": [out]}, "lists")
     if os.path.exists(out) and not is_stream(out) and (resume or not overwrite):
         earlier, model_id, earlier_channel, earlier_quality = read_dvectors(out)
     else:
@@ -89,10 +102,13 @@ def embed(
         )
     dvectors = {str(path): earlier[str(path)] for path in files if resume and str(path) in earlier}
     before, errors, written = len(dvectors), [], time.monotonic()
-    remaining = [path for path in files if str(path) not in dvectors]
+    finished = {path for path in files if str(path) in dvectors}
+    remaining = selection.to_compute(finished.__contains__)
     try:
-        results = encoder.encode_files(remaining, channel=channel)
+        results = encoder.encode_files(remaining, BATCH_SIZE, channel=channel)
         for path, result in progress(results, "embedding", len(remaining)):
+            if path in finished:
+                continue
             if isinstance(result, AudioError):
                 errors.append(result)
                 continue
@@ -107,8 +123,16 @@ def embed(
         earlier_count = f" ({before} of them embedded before)" if before else ""
         print(f"{len(dvectors)} d-vectors of size {encoder.embedding_size}{earlier_count}: {printable(out)}")
     else:
-        print(f"No d-vectors, so {printable(out)} was not written.")
+        reason = f" ({selection.note})" if selection.note else ""
+        print(f"No d-vectors, so {printable(out)} was not written{reason}.")
     return print_problems(f"not embedded: {error}" for error in errors)
+
+
+def _select(paths: tuple[str, ...], listed: ListOptions) -> Selection:
+    """The recordings to embed."""
+    from speechtools.audio.recordings import find_recordings, group_size
+
+    return Selection(find_recordings(paths)) if listed.path is None else listed.select(group_size(BATCH_SIZE))
 
 
 def write_dvectors(

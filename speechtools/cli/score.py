@@ -26,7 +26,15 @@ from speechtools.cli.common import (
     unique_stems,
 )
 from speechtools.cli.explain import Explainer, explain_options, make_explainer
-from speechtools.cli.tables import is_finished, open_tables, print_summary, table_options, write_all
+from speechtools.cli.lists import ListOptions, Selection, list_options
+from speechtools.cli.tables import (
+    is_finished,
+    open_tables,
+    print_summary,
+    table_options,
+    table_outputs,
+    write_all,
+)
 from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.rows import Row
 
@@ -75,11 +83,13 @@ def score_row(measures: Iterable[str]) -> type[ScoreRow]:
         "speechtools score call.wav --explain                       # where, why and how much",
         "speechtools score recordings --csv scores.csv --png plots",
         "speechtools score recordings --csv scores.csv --resume     # after an interruption",
+        "speechtools score --list corpus.scp --shard 3/16 --out scores-3.parquet --resume",
         "ffmpeg -i film.mp4 -f wav - | speechtools score -",
     ]
 )
 @click.argument("paths", nargs=-1, metavar="[FILE_OR_FOLDER]...")
 @click.option("--sample", is_flag=True, help="Score the bundled recording: 3 s, with street noise.")
+@list_options
 @model_options
 @table_options(ScoreRow, details="the frame scores and their times")
 @click.option(
@@ -99,10 +109,12 @@ def score_row(measures: Iterable[str]) -> type[ScoreRow]:
 def score(
     paths: tuple[str, ...],
     sample: bool,
+    listed: ListOptions,
     model: str | None,
     device: str | None,
     csv_path: str | None,
     jsonl_path: str | None,
+    out_path: str | None,
     png: str | None,
     below: float | None,
     explain: bool,
@@ -120,8 +132,11 @@ def score(
 
     Further scores of a model, such as MOS, follow the path.
 
-    With --csv or --jsonl, the results are written to a file instead; `-` is the standard output. Missing folders of
-    outputs are created. The file grows with every recording, and --resume continues it.
+    With --csv, --jsonl or --out, the results are written to a file instead; `-` is the standard output. Missing folders
+    of outputs are created. The file grows with every recording, and --resume continues it.
+
+    With --list, the recordings are those of a list, and with --shard a part of it. The tables of all shards have the
+    same rows as that of one run.
 
     With --explain, lines below the score tell what lowers it most: start and end, causes, and cost. The score is the
     mean of frame scores, so the costs add up to what is missing to the best score of the scale.
@@ -130,19 +145,19 @@ def score(
     """
     from tqdm import tqdm
 
-    from speechtools.audio.recordings import find_recordings
     from speechtools.quality.regions import default_threshold
 
-    if not paths and not sample:
-        raise ConfigError("Nothing to score. Pass files or folders, or --sample.")
-    files = find_recordings([*([SAMPLE] if sample else []), *paths])
+    selection = _select(paths, sample, listed, batch_size)
+    files = selection.files
     plots = plot_files(files, png, overwrite or resume) if png else {}
-    outputs = {option: [path] for option, path in (("--csv", csv_path), ("--jsonl", jsonl_path)) if path}
+    outputs = {option: [path] for option, path in table_outputs(csv_path, jsonl_path, out_path).items()}
     refuse_inputs(files, outputs | {"--png": plots.values()})
+    refuse_inputs(filter(None, [listed.path]), outputs, "lists")
     net = load_model("QualityNet", model, device)
     row_model = score_row(net.measure_names)
-    tables = open_tables(row_model, csv_path, jsonl_path, overwrite, resume)
-    remaining = [path for path in files if not is_finished(path, tables)]
+    tables = open_tables(row_model, csv_path, jsonl_path, overwrite, resume, out_path)
+    finished = {path for path in files if is_finished(path, tables)}
+    remaining = selection.to_compute(finished.__contains__)
     below = default_threshold(net.measure) if below is None else below
     explainer = make_explainer(explain, num_regions, order, net, below)
     settings = {"model_id": net.model_id, "channel": str(channel), "below": below}
@@ -153,7 +168,8 @@ def score(
         print(f"# {describe_scale(net.scale, net.measure)}\n# score\tfile")
     rows, columns = [], measure_columns(net.measure_names)
     results = score_rows(net, remaining, batch_size, settings, plots, channel, explainer)
-    for row in write_all(results, tables, files):
+    new_results = (result for result in results if Path(result[0].file) not in finished)
+    for row in write_all(new_results, tables, files):
         lines = explainer.lines.pop(row.file, []) if explainer else []
         if row.score is not None and (not tables or (lines and not any(table.is_stream for table in tables))):
             further = "".join(f"\t{name}={getattr(row, column):.2f}" for name, column in columns.items())
@@ -161,10 +177,22 @@ def score(
         rows.append(row)
     failed = [row for row in rows if row.error]
     summary = f"{recordings(len(rows) - len(failed))} scored on the scale {net.scale}"
-    if len(remaining) < len(files):
-        summary += f", {len(files) - len(remaining)} before"
-    print_summary(summary, tables)
+    if finished:
+        summary += f", {len(finished)} before"
+    print_summary(f"{summary}{selection.note and f' ({selection.note})'}", tables)
     return print_problems(f"not scored: {row.error}" for row in failed)
+
+
+def _select(paths: tuple[str, ...], sample: bool, listed: ListOptions, batch_size: int) -> Selection:
+    """The recordings to score."""
+    from speechtools.audio.recordings import find_recordings, group_size
+
+    listed.check(bool(paths or sample))
+    if listed.path is not None:
+        return listed.select(group_size(batch_size), "--batch_size")
+    if not paths and not sample:
+        raise ConfigError("Nothing to score. Pass files or folders, or --sample.")
+    return Selection(find_recordings([*([SAMPLE] if sample else []), *paths]))
 
 
 def describe_scale(name: str, scale: Any) -> str:
