@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from speechtools.cli.cluster import RemoteModel, dask_option, embed_on_cluster
 from speechtools.cli.command import command
 from speechtools.cli.common import (
     channel_option,
@@ -29,6 +30,8 @@ from speechtools.core.files import is_stream, write_aside
 if TYPE_CHECKING:
     import numpy as np
 
+    from speechtools.audio.sources import Channel
+
 #: The file of d-vectors is written this often, so that a killed process loses no more.
 SECONDS_BETWEEN_WRITES = 10.0
 #: Recordings that are computed together.
@@ -43,6 +46,7 @@ BATCH_SIZE = 32
 )
 @click.argument("paths", nargs=-1, metavar="[FILE_OR_FOLDER]...")
 @list_options
+@dask_option
 @click.option(
     "--out", required=True, metavar="FILE", help="The .npz file to write. Its folder is created if it does not exist."
 )
@@ -54,11 +58,12 @@ BATCH_SIZE = 32
 def embed(
     paths: tuple[str, ...],
     listed: ListOptions,
+    scheduler: str | None,
     out: str,
     quality: tuple[str | None] | None,
     model: str | None,
     device: str | None,
-    channel: int | str,
+    channel: "Channel",
     resume: bool,
     overwrite: bool,
 ) -> int:
@@ -70,6 +75,8 @@ def embed(
 
     A recording that cannot be embedded is reported; the others are embedded, and the exit status is 1.
     """
+    import numpy as np
+
     listed.check(bool(paths))
     if not paths and listed.path is None:
         raise click.UsageError("Nothing to embed. Pass files or folders, or --list.")
@@ -105,14 +112,20 @@ def embed(
     finished = {path for path in files if str(path) in dvectors}
     remaining = selection.to_compute(finished.__contains__)
     try:
-        results = encoder.encode_files(remaining, BATCH_SIZE, channel=channel)
+        if scheduler is None:
+            results = encoder.encode_files(remaining, BATCH_SIZE, channel=channel)
+        else:
+            remote = RemoteModel.of("SpeakerEncoder", model, device, encoder.model_id)
+            remote_net = RemoteModel.of("QualityNet", quality[0], device, quality_id) if quality else None
+            blocks = selection.blocks(remaining)
+            results = embed_on_cluster(scheduler, blocks, remote, remote_net, BATCH_SIZE, channel)
         for path, result in progress(results, "embedding", len(remaining)):
             if path in finished:
                 continue
             if isinstance(result, AudioError):
                 errors.append(result)
                 continue
-            dvectors[str(path)] = result.numpy()
+            dvectors[str(path)] = np.asarray(result)
             if time.monotonic() - written > SECONDS_BETWEEN_WRITES and not is_stream(out):
                 write_dvectors(out, dvectors, encoder.model_id, channel, quality_id)
                 written = time.monotonic()
@@ -132,7 +145,10 @@ def _select(paths: tuple[str, ...], listed: ListOptions) -> Selection:
     """The recordings to embed."""
     from speechtools.audio.recordings import find_recordings, group_size
 
-    return Selection(find_recordings(paths)) if listed.path is None else listed.select(group_size(BATCH_SIZE))
+    block_size = group_size(BATCH_SIZE)
+    if listed.path is not None:
+        return listed.select(block_size)
+    return Selection(find_recordings(paths), block_size, is_list=False)
 
 
 def write_dvectors(

@@ -19,7 +19,7 @@ from speechtools.cli.common import (
     progress,
     recordings,
 )
-from speechtools.cli.lists import ListOptions, Selection, list_options
+from speechtools.cli.lists import ListOptions, list_options
 from speechtools.cli.outputs import check_settings, pair_listed, pair_outputs, remaining_pairs
 from speechtools.core.checks import naming
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, printable
@@ -90,7 +90,7 @@ def enhance(
     """
     from speechtools.audio.settings import as_comment
 
-    selection, files, target = _pairs(source_path, target_path, listed, out)
+    files, target, note = _pairs(source_path, target_path, listed, out)
     conditions = _conditions(where, quality_model)
     remaining = remaining_pairs(files, resume, overwrite)
     enhancer = load_model("SpeechEnhancer", model, device)
@@ -114,15 +114,15 @@ def enhance(
     earlier = f", {len(files) - len(remaining)} before" if len(remaining) < len(files) else ""
     if len(errors) < len(files):
         print(f"{recordings(len(remaining) - len(errors))} enhanced{earlier}: {printable(target)}")
-    elif selection.note:
-        print(f"0 recordings enhanced ({selection.note})")
+    elif note:
+        print(f"0 recordings enhanced ({note})")
     return print_problems(f"not enhanced: {error}" for error in errors)
 
 
 def _pairs(
     source_path: str | None, target_path: str | None, listed: ListOptions, out: str | None
-) -> tuple[Selection, list[tuple[Path, Path]], Path]:
-    """Return the recordings, each with its output, and where the outputs are.
+) -> tuple[list[tuple[Path, Path]], Path, str]:
+    """Return the recordings, each with its output, where the outputs are, and a remark.
 
     Raises
     ------
@@ -139,15 +139,14 @@ def _pairs(
             missing = "FILE_OR_FOLDER" if source_path is None else "OUTPUT"
             raise click.UsageError(f"Missing argument '{missing}'.")
         check_output("OUTPUT", target_path)
-        pairs = pair_outputs(Path(source_path), Path(target_path), "enhanced")
-        return Selection([path for path, _ in pairs]), pairs, Path(target_path)
+        return pair_outputs(Path(source_path), Path(target_path), "enhanced"), Path(target_path), ""
     if out is None:
         raise ConfigError("--list needs --out, the folder of the enhanced recordings.")
     from speechtools.audio.recordings import group_size
 
     check_output("--out", out)
     selection = listed.select(group_size(_BATCH_SIZE))
-    return selection, pair_listed(selection.names, Path(out)), Path(out)
+    return pair_listed(selection.names, Path(out)), Path(out), selection.note
 
 
 def _conditions(where: str | None, quality_model: str | None) -> "Where | None":

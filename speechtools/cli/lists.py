@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,9 @@ class Selection:
     files : list of Path
         The recordings.
     block_size : int
-        Recordings that are computed together; 0 if that does not matter.
+        Recordings that are computed together.
+    is_list : bool
+        Whether they are those of a list.
     names : dict
         The name of each recording in the list.
     note : str
@@ -51,18 +53,19 @@ class Selection:
     """
 
     files: list[Path]
-    block_size: int = 0
+    block_size: int
+    is_list: bool = True
     names: dict[Path, str] = field(default_factory=dict)
     note: str = ""
 
     def to_compute(self, is_finished: Callable[[Path], bool]) -> list[Path]:
         """The recordings that are not finished, and those of their blocks."""
-        blocks = divide(self.files, self.block_size or 1)
+        blocks = divide(self.files, self.block_size if self.is_list else 1)
         return [path for block in blocks if not all(map(is_finished, block)) for path in block]
 
-    def blocks(self, files: Sequence[Path]) -> Iterable[Sequence[Path]]:
-        """Whole blocks of :meth:`to_compute`, which are those of the list."""
-        return divide(files, self.block_size)
+    def blocks(self, files: Sequence[Path]) -> list[Sequence[Path]]:
+        """The files of :meth:`to_compute` in blocks, which are those of the list."""
+        return list(divide(files, self.block_size))
 
 
 @dataclass(frozen=True)
@@ -109,4 +112,4 @@ class ListOptions:
             note = f"shard {self.shard} is empty: the list has {len(blocks)} blocks of {block_size} recordings"
             note += f". A smaller {smaller} makes more." if smaller else "."
         names = {path: entry.name for path, entry in zip(files, entries, strict=True)}
-        return Selection(files, block_size, names, note)
+        return Selection(files, block_size, True, names, note)

@@ -1,7 +1,6 @@
 """``speechtools score``."""
 
 import dataclasses
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from speechtools import SAMPLE
+from speechtools.cli.cluster import RemoteModel, dask_option, score_on_cluster
 from speechtools.cli.command import command
 from speechtools.cli.common import (
     batch_size_option,
@@ -27,9 +27,12 @@ from speechtools.cli.common import (
 )
 from speechtools.cli.explain import Explainer, explain_options, make_explainer
 from speechtools.cli.lists import ListOptions, Selection, list_options
+from speechtools.cli.measured import MeasureOptions, measure_recordings
 from speechtools.cli.tables import (
+    column_names,
     is_finished,
     open_tables,
+    out_option,
     print_summary,
     table_options,
     table_outputs,
@@ -64,8 +67,7 @@ def measure_columns(measures: Iterable[str]) -> dict[str, str]:
     >>> measure_columns(["mos", "si-sdr"])
     {'mos': 'mos', 'si-sdr': 'si_sdr'}
     """
-    names = {name: re.sub(r"\W", "_", name) for name in measures}
-    return {name: f"{column}_score" if column in ScoreRow.columns() else column for name, column in names.items()}
+    return column_names(measures, ScoreRow.columns())
 
 
 def score_row(measures: Iterable[str]) -> type[ScoreRow]:
@@ -84,14 +86,28 @@ def score_row(measures: Iterable[str]) -> type[ScoreRow]:
         "speechtools score recordings --csv scores.csv --png plots",
         "speechtools score recordings --csv scores.csv --resume     # after an interruption",
         "speechtools score --list corpus.scp --shard 3/16 --out scores-3.parquet --resume",
+        "speechtools score enhanced --reference clean --measures pesq-wb,stoi,si-sdr,quality-net --csv measures.csv",
         "ffmpeg -i film.mp4 -f wav - | speechtools score -",
     ]
 )
 @click.argument("paths", nargs=-1, metavar="[FILE_OR_FOLDER]...")
 @click.option("--sample", is_flag=True, help="Score the bundled recording: 3 s, with street noise.")
 @list_options
+@dask_option
 @model_options
 @table_options(ScoreRow, details="the frame scores and their times")
+@out_option
+@click.option(
+    "--reference",
+    metavar="FOLDER_OR_LIST",
+    help="Compare the recordings with these clean ones of the same names, by --measures.",
+)
+@click.option(
+    "--measures",
+    metavar="NAMES",
+    help="Measures for --reference, separated by commas: pesq-wb, stoi, si-sdr or others of `speechtools list`, and "
+    "quality-net, the score without a reference.",
+)
 @click.option(
     "--png", metavar="FOLDER", help="Draw the spectrogram and the frame scores of every recording in this folder."
 )
@@ -110,11 +126,14 @@ def score(
     paths: tuple[str, ...],
     sample: bool,
     listed: ListOptions,
+    scheduler: str | None,
     model: str | None,
     device: str | None,
     csv_path: str | None,
     jsonl_path: str | None,
     out_path: str | None,
+    reference: str | None,
+    measures: str | None,
     png: str | None,
     below: float | None,
     explain: bool,
@@ -138,6 +157,8 @@ def score(
     With --list, the recordings are those of a list, and with --shard a part of it. The tables of all shards have the
     same rows as that of one run.
 
+    With --reference and --measures, the table has a column for each measure, and is computed in processes on all cores.
+
     With --explain, lines below the score tell what lowers it most: start and end, causes, and cost. The score is the
     mean of frame scores, so the costs add up to what is missing to the best score of the scale.
 
@@ -147,12 +168,22 @@ def score(
 
     from speechtools.quality.regions import default_threshold
 
+    if scheduler is not None and (png or explain):
+        raise ConfigError(f"{'--png' if png else '--explain'} is not computed on a cluster. Leave it out, or --dask.")
     selection = _select(paths, sample, listed, batch_size)
+    outputs = table_outputs(csv_path, jsonl_path, out_path)
+    if measures is not None or reference is not None:
+        if measures is None or reference is None:
+            raise ConfigError("--measures and --reference belong together. Pass both.")
+        if others := [name for name, value in {"--png": png, "--below": below, "--explain": explain}.items() if value]:
+            raise ConfigError(f"{others[0]} is not an option of --measures. Leave it out.")
+        shared = (model, device, batch_size, channel, scheduler, outputs, resume, overwrite)
+        return measure_recordings(selection, listed, MeasureOptions(measures, reference, *shared))
     files = selection.files
     plots = plot_files(files, png, overwrite or resume) if png else {}
-    outputs = {option: [path] for option, path in table_outputs(csv_path, jsonl_path, out_path).items()}
-    refuse_inputs(files, outputs | {"--png": plots.values()})
-    refuse_inputs(filter(None, [listed.path]), outputs, "lists")
+    output_paths = {option: [path] for option, path in outputs.items()}
+    refuse_inputs(files, output_paths | {"--png": plots.values()})
+    refuse_inputs(filter(None, [listed.path]), output_paths, "lists")
     net = load_model("QualityNet", model, device)
     row_model = score_row(net.measure_names)
     tables = open_tables(row_model, csv_path, jsonl_path, overwrite, resume, out_path)
@@ -167,8 +198,14 @@ def score(
     if not tables and sys.stdout.isatty():
         print(f"# {describe_scale(net.scale, net.measure)}\n# score\tfile")
     rows, columns = [], measure_columns(net.measure_names)
-    results = score_rows(net, remaining, batch_size, settings, plots, channel, explainer)
-    new_results = (result for result in results if Path(result[0].file) not in finished)
+    if scheduler is None:
+        results = score_rows(net, remaining, batch_size, settings, plots, channel, explainer)
+    else:
+        remote = RemoteModel.of("QualityNet", model, device, net.model_id)
+        blocks = selection.blocks(remaining)
+        results = score_on_cluster(scheduler, blocks, remote, row_model, batch_size, settings, channel)
+    shown = progress(results, "scoring", len(remaining))
+    new_results = (result for result in shown if Path(result[0].file) not in finished)
     for row in write_all(new_results, tables, files):
         lines = explainer.lines.pop(row.file, []) if explainer else []
         if row.score is not None and (not tables or (lines and not any(table.is_stream for table in tables))):
@@ -192,7 +229,7 @@ def _select(paths: tuple[str, ...], sample: bool, listed: ListOptions, batch_siz
         return listed.select(group_size(batch_size), "--batch_size")
     if not paths and not sample:
         raise ConfigError("Nothing to score. Pass files or folders, or --sample.")
-    return Selection(find_recordings([*([SAMPLE] if sample else []), *paths]))
+    return Selection(find_recordings([*([SAMPLE] if sample else []), *paths]), group_size(batch_size), is_list=False)
 
 
 def describe_scale(name: str, scale: Any) -> str:
@@ -230,7 +267,7 @@ def score_rows(
     """
     below = settings["below"]
     row_model, columns = score_row(net.measure_names), measure_columns(net.measure_names)
-    for path, report in progress(net.assess_files(paths, batch_size, channel=channel), "scoring", len(paths)):
+    for path, report in net.assess_files(paths, batch_size, channel=channel):
         if isinstance(report, AudioError):
             yield row_model(file=str(path), error=str(report), **settings), {}
             continue

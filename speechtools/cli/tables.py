@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -34,15 +35,19 @@ def csv_option(model: type[Row]) -> Callable[[Callable], Callable]:
 
 
 def table_options(model: type[Row], details: str = "") -> Callable[[Callable], Callable]:
-    """Make ``--csv``, ``--jsonl`` and ``--out``; ``details`` are what JSON lines have beside the columns."""
+    """Make the options ``--csv`` and ``--jsonl``; ``details`` are what JSON lines have beside the columns."""
 
     def add(command: Callable) -> Callable:
-        out_help = f"Write the same to a file whose ending chooses the format: {_one_of_endings()}."
-        command = click.option("--out", "out_path", metavar="FILE", help=out_help)(command)
         help_text = f"Write the same as JSON lines{details and f', with {details}'}."
         return csv_option(model)(click.option("--jsonl", "jsonl_path", metavar="FILE", help=help_text)(command))
 
     return add
+
+
+def out_option(command: Callable) -> Callable:
+    """Add ``--out``, a table whose ending chooses the format."""
+    help_text = f"Write the same to a file whose ending chooses the format: {_one_of_endings()}."
+    return click.option("--out", "out_path", metavar="FILE", help=help_text)(command)
 
 
 def _one_of_endings() -> str:
@@ -58,6 +63,16 @@ def file_cell(path: str | Path) -> str:
     ('a.wav', 'bad\\\\udcff.wav')
     """
     return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def column_names(measures: Iterable[str], taken: Collection[str]) -> dict[str, str]:
+    """The columns of scores, by measure, in a table that has other columns.
+
+    >>> column_names(["mos", "si-sdr"], ["file", "mos"])
+    {'mos': 'mos_score', 'si-sdr': 'si_sdr'}
+    """
+    names = {name: re.sub(r"\W", "_", name) for name in measures}
+    return {name: f"{column}_score" if column in taken else column for name, column in names.items()}
 
 
 def base_columns(model: type[Row]) -> list[str]:
