@@ -109,7 +109,8 @@ class ListOptions:
             )
         note = ""
         if not files:
-            note = f"shard {self.shard} is empty: the list has {len(blocks)} blocks of {block_size} recordings"
-            note += f". A smaller {smaller} makes more." if smaller else "."
+            count = "1 block" if len(blocks) == 1 else f"{len(blocks)} blocks"
+            note = f"shard {self.shard} is empty: the list has {count} of {block_size} recordings"
+            note += f"; a smaller {smaller} makes more" if smaller else ""
         names = {path: entry.name for path, entry in zip(files, entries, strict=True)}
         return Selection(files, block_size, True, names, note)

@@ -65,7 +65,7 @@ def measure_recordings(selection: Selection, listed: ListOptions, options: Measu
     """Run ``speechtools score --reference … --measures …`` and return its exit status."""
     names = [name.strip() for name in options.measures.split(",")]
     measures = _find_measures(names)
-    columns = column_names([_plugin_name(name, measures) for name in names], MeasuredRow.columns())
+    columns = column_names([_plugin_name(name) for name in names], MeasuredRow.columns())
     references = find_references(selection.files, listed, options.reference)
     files = selection.files
     outputs = {option: [path] for option, path in options.outputs.items()}
@@ -119,7 +119,7 @@ def _find_measures(names: list[str]) -> list[Any]:
         return find_measures(name for name in names if name != QUALITY_NET)
 
 
-def _plugin_name(name: str, measures: Sequence[Any]) -> str:
+def _plugin_name(name: str) -> str:
     """The name of a measure without its kind, also if the option has a former one."""
     from speechtools.measures import find_measure
 

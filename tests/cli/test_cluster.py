@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from speechtools.cli.embed import read_dvectors
+from speechtools.measures.labels import LabelJob, label
 
 distributed = pytest.importorskip("distributed", reason="pip install '.[dask]'")
 pytestmark = pytest.mark.processes
@@ -12,8 +13,9 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture(scope="module")
 def address():
-    """The scheduler of a worker, which needs seconds to import torch."""
-    with distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=None, silence_logs=60) as local:
+    """The scheduler of two workers in this process, where torch is imported already."""
+    options = {"dashboard_address": None, "silence_logs": 60}
+    with distributed.LocalCluster(2, threads_per_worker=1, processes=False, protocol="tcp://", **options) as local:
         yield local.scheduler_address
 
 
@@ -28,7 +30,7 @@ def corpus(tmp_path, tone):
 
 
 def test_the_results_of_a_cluster_are_those_of_one_process(call, address, corpus, pretrained, tmp_path, monkeypatch):
-    monkeypatch.chdir(corpus.parent)  # the workers are elsewhere
+    monkeypatch.chdir(corpus.parent)
     options = ["score", "--list", "list.txt", "--model", pretrained, "--batch_size", "2", "--jsonl"]
     assert call(*options, tmp_path / "one.jsonl")[0] == 1
     status, output, errors = call(*options, tmp_path / "dask.jsonl", "--dask", address)
@@ -46,6 +48,23 @@ def test_dvectors_of_a_cluster_are_those_of_one_process(call, address, corpus, t
     assert whole.keys() == others.keys()
     for file, dvector in whole.items():
         np.testing.assert_array_equal(dvector, others[file])
+
+
+def test_measures_of_a_cluster_are_those_of_one_process(call, address, corpus, tmp_path):
+    options = ["score", "--list", corpus, "--reference", corpus, "--measures", "si-sdr,stoi", "--out"]
+    assert call(*options, tmp_path / "one.csv")[0] == call(*options, tmp_path / "dask.csv", "--dask", address)[0] == 1
+    table, other = ((tmp_path / f"{name}.csv").read_bytes() for name in ("one", "dask"))
+    assert table == other and table.count(b"100.0") == 9
+
+
+def test_labels_of_a_cluster_are_those_of_one_process(address, corpus, tmp_path):
+    files = sorted(corpus.parent.glob("*.wav"))
+    jobs = [LabelJob(path.stem, path, path) for path in [*files, tmp_path / "gone.wav"]]
+    options = {"measure": "si-sdr", "progress": False}
+    labels = label(jobs, tmp_path / "labels.csv", dask=address, **options)
+    assert labels == {path.stem: 100.0 for path in files}
+    assert "gone.wav" in (tmp_path / "rejected.csv").read_text()
+    assert label(jobs, tmp_path / "labels.csv", **options) == labels  # from the journal
 
 
 def test_what_a_cluster_cannot_do_is_refused(refused, corpus, tmp_path, monkeypatch):
