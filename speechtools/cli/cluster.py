@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from speechtools.core.cluster import run_on_cluster
 from speechtools.core.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -100,6 +99,8 @@ def score_on_cluster(
     ConfigError, CorpusError, InstallationError
         The cluster cannot be used, as in :func:`~speechtools.core.cluster.run_on_cluster`.
     """
+    from speechtools.core.cluster import run_on_cluster
+
     jobs = ((number, (remote, _absolute(block), batch_size, settings, channel)) for number, block in enumerate(blocks))
     for finished in run_on_cluster(scheduler, _score_block, jobs, "score"):
         outcome = finished.outcome
@@ -136,6 +137,8 @@ def embed_on_cluster(
     ConfigError, CorpusError, InstallationError
         The cluster cannot be used, as in :func:`~speechtools.core.cluster.run_on_cluster`.
     """
+    from speechtools.core.cluster import run_on_cluster
+
     jobs = ((n, (remote, remote_quality, _absolute(block), batch_size, channel)) for n, block in enumerate(blocks))
     for finished in run_on_cluster(scheduler, _embed_block, jobs, "embed"):
         outcome = finished.outcome
