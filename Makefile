@@ -76,6 +76,7 @@ table3: $(VENV)/installed
 # The last benchmark writes 6 GB to the temporary folder and takes six minutes; --folder changes the place.
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/dask_labels.py
 	$(BIN)/python benchmarks/enhancement.py
 	$(BIN)/python benchmarks/ge2e_loss.py
 	$(BIN)/python benchmarks/speaker_batches.py

@@ -227,6 +227,11 @@ def remove_offset(wavs: Tensor, lens: Tensor | None = None) -> Tensor:
     return clear_padding(wavs - means.unsqueeze(1), lens)
 
 
+def group_size(batch_size: int) -> int:
+    """Recordings in a row that :func:`map_recordings` sorts into batches, independently of all others."""
+    return 2 * batch_size
+
+
 def map_recordings(
     recordings: Iterable[Recording] | Recording,
     sample_rate: int,
@@ -286,7 +291,7 @@ def map_recordings(
         return source, prepare(samples, source)
 
     def read_ahead() -> list[tuple[Any, Future]]:
-        group = islice(remaining, 2 * batch_size)
+        group = islice(remaining, group_size(batch_size))
         return [(_key(recording), pool.submit(load, recording)) for recording in group]
 
     remaining = iter(as_list(recordings))

@@ -79,7 +79,7 @@ def load_model(interface: str, model: str | None, device: str | None, option: st
     run_opts = {"device": check_device(device, "--device")} if device else None
     context = click.get_current_context()
     try:
-        return getattr(inference, interface).from_hparams(model, run_opts=run_opts, trust=context.meta[_TRUST])
+        return getattr(inference, interface).from_hparams(model, run_opts=run_opts, trust=is_trusted())
     except ModelKindError as error:
         commands = _COMMANDS.get(error.interface or "")
         if commands is None:
@@ -88,6 +88,11 @@ def load_model(interface: str, model: str | None, device: str | None, option: st
         taker = f"`{context.command_path}`" if option == "--model" else option
         remedy = f"{taker} takes models such as {bundled.name}." if bundled else f"{taker} takes those of a recipe."
         raise ConfigError(f"{option}={model} is a model for {commands}. {remedy}") from error
+
+
+def is_trusted() -> bool:
+    """Whether the command loads models of an earlier version."""
+    return click.get_current_context().meta[_TRUST]
 
 
 def quality_options(command: Callable[..., int]) -> Callable[..., int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from speechtools.cli.cluster import RemoteModel, dask_option, embed_on_cluster
 from speechtools.cli.command import command
 from speechtools.cli.common import (
     channel_option,
@@ -22,18 +23,30 @@ from speechtools.cli.common import (
     refuse_inputs,
     weigh_by_quality,
 )
+from speechtools.cli.lists import ListOptions, Selection, list_options
 from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.files import is_stream, write_aside
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from speechtools.audio.sources import Channel
+
 #: The file of d-vectors is written this often, so that a killed process loses no more.
 SECONDS_BETWEEN_WRITES = 10.0
+#: Recordings that are computed together.
+BATCH_SIZE = 32
 
 
-@command(examples=["speechtools embed recordings --out d-vectors.npz"])
-@click.argument("paths", nargs=-1, required=True, metavar="FILE_OR_FOLDER...")
+@command(
+    examples=[
+        "speechtools embed recordings --out d-vectors.npz",
+        "speechtools embed --list corpus.scp --shard 3/16 --out d-vectors-3.npz --resume",
+    ]
+)
+@click.argument("paths", nargs=-1, metavar="[FILE_OR_FOLDER]...")
+@list_options
+@dask_option
 @click.option(
     "--out", required=True, metavar="FILE", help="The .npz file to write. Its folder is created if it does not exist."
 )
@@ -44,11 +57,13 @@ SECONDS_BETWEEN_WRITES = 10.0
 @module_option
 def embed(
     paths: tuple[str, ...],
+    listed: ListOptions,
+    scheduler: str | None,
     out: str,
     quality: tuple[str | None] | None,
     model: str | None,
     device: str | None,
-    channel: int | str,
+    channel: "Channel",
     resume: bool,
     overwrite: bool,
 ) -> int:
@@ -60,13 +75,18 @@ def embed(
 
     A recording that cannot be embedded is reported; the others are embedded, and the exit status is 1.
     """
-    from speechtools.audio.recordings import find_recordings
+    import numpy as np
 
+    listed.check(bool(paths))
+    if not paths and listed.path is None:
+        raise click.UsageError("Nothing to embed. Pass files or folders, or --list.")
     if os.path.isdir(out):
         raise ConfigError(f"--out={out} is a folder. Pass the name of a file, such as d-vectors.npz.")
     check_output("--out", out)
-    files = find_recordings(paths)
+    selection = _select(paths, listed)
+    files = selection.files
     refuse_inputs(files, {"--out": [out]})
+    refuse_inputs(filter(None, [listed.path]), {"--out": [out]}, "lists")
     if os.path.exists(out) and not is_stream(out) and (resume or not overwrite):
         earlier, model_id, earlier_channel, earlier_quality = read_dvectors(out)
     else:
@@ -89,14 +109,23 @@ def embed(
         )
     dvectors = {str(path): earlier[str(path)] for path in files if resume and str(path) in earlier}
     before, errors, written = len(dvectors), [], time.monotonic()
-    remaining = [path for path in files if str(path) not in dvectors]
+    finished = {path for path in files if str(path) in dvectors}
+    remaining = selection.to_compute(finished.__contains__)
     try:
-        results = encoder.encode_files(remaining, channel=channel)
+        if scheduler is None:
+            results = encoder.encode_files(remaining, BATCH_SIZE, channel=channel)
+        else:
+            remote = RemoteModel.of("SpeakerEncoder", model, device, encoder.model_id)
+            remote_net = RemoteModel.of("QualityNet", quality[0], device, quality_id) if quality else None
+            blocks = selection.blocks(remaining)
+            results = embed_on_cluster(scheduler, blocks, remote, remote_net, BATCH_SIZE, channel)
         for path, result in progress(results, "embedding", len(remaining)):
+            if path in finished:
+                continue
             if isinstance(result, AudioError):
                 errors.append(result)
                 continue
-            dvectors[str(path)] = result.numpy()
+            dvectors[str(path)] = np.asarray(result)
             if time.monotonic() - written > SECONDS_BETWEEN_WRITES and not is_stream(out):
                 write_dvectors(out, dvectors, encoder.model_id, channel, quality_id)
                 written = time.monotonic()
@@ -107,8 +136,19 @@ def embed(
         earlier_count = f" ({before} of them embedded before)" if before else ""
         print(f"{len(dvectors)} d-vectors of size {encoder.embedding_size}{earlier_count}: {printable(out)}")
     else:
-        print(f"No d-vectors, so {printable(out)} was not written.")
+        reason = f" ({selection.note})" if selection.note else ""
+        print(f"No d-vectors, so {printable(out)} was not written{reason}.")
     return print_problems(f"not embedded: {error}" for error in errors)
+
+
+def _select(paths: tuple[str, ...], listed: ListOptions) -> Selection:
+    """The recordings to embed."""
+    from speechtools.audio.recordings import find_recordings, group_size
+
+    block_size = group_size(BATCH_SIZE)
+    if listed.path is not None:
+        return listed.select(block_size)
+    return Selection(find_recordings(paths), block_size, is_list=False)
 
 
 def write_dvectors(

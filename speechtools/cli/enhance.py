@@ -19,12 +19,17 @@ from speechtools.cli.common import (
     progress,
     recordings,
 )
-from speechtools.cli.outputs import check_settings, pair_outputs, remaining_pairs
+from speechtools.cli.lists import ListOptions, list_options
+from speechtools.cli.outputs import check_settings, pair_listed, pair_outputs, remaining_pairs
 from speechtools.core.checks import naming
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, printable
 
 if TYPE_CHECKING:
     from speechtools.quality.selective import SelectiveEnhancer, Where
+
+
+#: Recordings that are computed together.
+_BATCH_SIZE = 8
 
 
 @command(
@@ -33,10 +38,13 @@ if TYPE_CHECKING:
         "speechtools enhance recordings enhanced",
         "speechtools enhance call.wav better.wav --where below=2.5     # only where the quality is bad",
         "speechtools enhance recordings enhanced --resume     # after an interruption",
+        "speechtools enhance --list corpus.scp --shard 3/16 --out enhanced --resume",
     ]
 )
-@click.argument("source_path", metavar="FILE_OR_FOLDER")
-@click.argument("target_path", metavar="OUTPUT")
+@click.argument("source_path", metavar="FILE_OR_FOLDER", required=False)
+@click.argument("target_path", metavar="OUTPUT", required=False)
+@list_options
+@click.option("--out", metavar="FOLDER", help="The output of --list, a folder.")
 @model_options
 @click.option(
     "--where",
@@ -53,8 +61,10 @@ if TYPE_CHECKING:
 @output_options
 @module_option
 def enhance(
-    source_path: str,
-    target_path: str,
+    source_path: str | None,
+    target_path: str | None,
+    listed: ListOptions,
+    out: str | None,
     model: str | None,
     device: str | None,
     where: str | None,
@@ -68,6 +78,9 @@ def enhance(
     OUTPUT is a file (.wav or .flac) or, for a folder of recordings, a folder, in which the same subfolders are created.
     Enhanced recordings are mono, 16 bit, at the sample rate of the model.
 
+    With --list, the recordings are those of a list, and the outputs in the folder --out are named after their ids or
+    paths in it; with --shard, a part of them.
+
     With --where, Quality-Net scores the recording, and only its bad stretches are enhanced and cross-faded; the rest
     stays as it is. A line tells for each recording how many seconds were enhanced.
 
@@ -77,10 +90,8 @@ def enhance(
     """
     from speechtools.audio.settings import as_comment
 
-    source, target = Path(source_path), Path(target_path)
-    check_output("OUTPUT", target)
+    files, target, note = _pairs(source_path, target_path, listed, out)
     conditions = _conditions(where, quality_model)
-    files = pair_outputs(source, target, "enhanced")
     remaining = remaining_pairs(files, resume, overwrite)
     enhancer = load_model("SpeechEnhancer", model, device)
     settings = {"model": enhancer.model_id, "channel": channel, "where": "", "quality_model": ""}
@@ -96,14 +107,46 @@ def enhance(
     check_settings("enhance", ((output, settings) for _, output in sorted(written)))
     comment = as_comment("enhance", settings)
     if selective is None:
-        results = enhancer.enhance_files(remaining, channel=channel, comment=comment)
+        results = enhancer.enhance_files(remaining, _BATCH_SIZE, channel=channel, comment=comment)
     else:
         results = _enhance_where(remaining, selective, channel, comment)
     errors = [error for _, error in progress(results, "enhancing", len(remaining)) if error]
     earlier = f", {len(files) - len(remaining)} before" if len(remaining) < len(files) else ""
     if len(errors) < len(files):
         print(f"{recordings(len(remaining) - len(errors))} enhanced{earlier}: {printable(target)}")
+    elif note:
+        print(f"0 recordings enhanced ({note})")
     return print_problems(f"not enhanced: {error}" for error in errors)
+
+
+def _pairs(
+    source_path: str | None, target_path: str | None, listed: ListOptions, out: str | None
+) -> tuple[list[tuple[Path, Path]], Path, str]:
+    """Return the recordings, each with its output, where the outputs are, and a remark.
+
+    Raises
+    ------
+    click.UsageError
+        An argument is missing.
+    ConfigError
+        The arguments do not fit each other, or the outputs are wrong.
+    """
+    listed.check(source_path is not None)
+    if listed.path is None:
+        if out is not None:
+            raise ConfigError(f"--out={out} is the output of --list. Pass OUTPUT behind the recordings.")
+        if source_path is None or target_path is None:
+            missing = "FILE_OR_FOLDER" if source_path is None else "OUTPUT"
+            raise click.UsageError(f"Missing argument '{missing}'.")
+        check_output("OUTPUT", target_path)
+        return pair_outputs(Path(source_path), Path(target_path), "enhanced"), Path(target_path), ""
+    if out is None:
+        raise ConfigError("--list needs --out, the folder of the enhanced recordings.")
+    from speechtools.audio.recordings import group_size
+
+    check_output("--out", out)
+    selection = listed.select(group_size(_BATCH_SIZE))
+    return pair_listed(selection.names, Path(out)), Path(out), selection.note
 
 
 def _conditions(where: str | None, quality_model: str | None) -> "Where | None":

@@ -38,6 +38,28 @@ def pair_outputs(source: Path, target: Path, what: str) -> list[tuple[Path, Path
     return files
 
 
+def pair_listed(names: Mapping[Path, str], target: Path) -> list[tuple[Path, Path]]:
+    """List recordings by their names in a list, and their outputs in a folder: ``name.wav``, without a former suffix.
+
+    Folders of a name become subfolders; those of an absolute path, or above the list, do so without what leads there.
+
+    Raises
+    ------
+    ConfigError
+        The target is a file, two outputs are the same, or one would replace a recording.
+    """
+    if target.suffix.lower() in OUTPUT_SUFFIXES or target.is_file():
+        raise ConfigError(f"--out={target} is a file. Pass a folder for the recordings of the list.")
+    files = []
+    for path, name in names.items():
+        parts = [part for part in Path(name).parts if part != ".." and part != Path(name).anchor]
+        inside = Path(*parts)
+        is_suffix = inside.suffix.lower() == path.suffix.lower()  # an id may contain dots
+        files.append((path, target / (inside.with_suffix(".wav") if is_suffix else f"{inside}.wav")))
+    check_pairs(files)
+    return files
+
+
 def check_pairs(files: list[tuple[Path, Path]]) -> None:
     """Raise a :class:`ConfigError` if two outputs are the same, or one would replace a recording."""
     sources: dict[Path, Path] = {}

@@ -1,7 +1,6 @@
 """``speechtools score``."""
 
 import dataclasses
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from speechtools import SAMPLE
+from speechtools.cli.cluster import RemoteModel, dask_option, score_on_cluster
 from speechtools.cli.command import command
 from speechtools.cli.common import (
     batch_size_option,
@@ -26,8 +26,19 @@ from speechtools.cli.common import (
     unique_stems,
 )
 from speechtools.cli.explain import Explainer, explain_options, make_explainer
+from speechtools.cli.lists import ListOptions, Selection, list_options
 from speechtools.cli.live import live_options
-from speechtools.cli.tables import is_finished, open_tables, print_summary, table_options, write_all
+from speechtools.cli.measured import MeasureOptions, measure_recordings
+from speechtools.cli.tables import (
+    column_names,
+    is_finished,
+    open_tables,
+    out_option,
+    print_summary,
+    table_options,
+    table_outputs,
+    write_all,
+)
 from speechtools.core.errors import AudioError, ConfigError, printable
 from speechtools.core.rows import Row
 
@@ -57,8 +68,7 @@ def measure_columns(measures: Iterable[str]) -> dict[str, str]:
     >>> measure_columns(["mos", "si-sdr"])
     {'mos': 'mos', 'si-sdr': 'si_sdr'}
     """
-    names = {name: re.sub(r"\W", "_", name) for name in measures}
-    return {name: f"{column}_score" if column in ScoreRow.columns() else column for name, column in names.items()}
+    return column_names(measures, ScoreRow.columns())
 
 
 def score_row(measures: Iterable[str]) -> type[ScoreRow]:
@@ -76,6 +86,8 @@ def score_row(measures: Iterable[str]) -> type[ScoreRow]:
         "speechtools score call.wav --explain                       # where, why and how much",
         "speechtools score recordings --csv scores.csv --png plots",
         "speechtools score recordings --csv scores.csv --resume     # after an interruption",
+        "speechtools score --list corpus.scp --shard 3/16 --out scores-3.parquet --resume",
+        "speechtools score enhanced --reference clean --measures pesq-wb,stoi,si-sdr,quality-net --csv measures.csv",
         "ffmpeg -i film.mp4 -f wav - | speechtools score -",
         "speechtools score --live --model pretrained                # needs the extra live",
         "arecord -t raw -f S16_LE -r 16000 | speechtools score --raw 16000 --model pretrained",
@@ -83,8 +95,22 @@ def score_row(measures: Iterable[str]) -> type[ScoreRow]:
 )
 @click.argument("paths", nargs=-1, metavar="[FILE_OR_FOLDER]...")
 @click.option("--sample", is_flag=True, help="Score the bundled recording: 3 s, with street noise.")
+@list_options
+@dask_option
 @model_options
 @table_options(ScoreRow, details="the frame scores and their times")
+@out_option
+@click.option(
+    "--reference",
+    metavar="FOLDER_OR_LIST",
+    help="Compare the recordings with these clean ones of the same names, by --measures.",
+)
+@click.option(
+    "--measures",
+    metavar="NAMES",
+    help="Measures for --reference, separated by commas: pesq-wb, stoi, si-sdr or others of `speechtools list`, and "
+    "quality-net, the score without a reference.",
+)
 @click.option(
     "--png", metavar="FOLDER", help="Draw the spectrogram and the frame scores of every recording in this folder."
 )
@@ -103,10 +129,15 @@ def score_row(measures: Iterable[str]) -> type[ScoreRow]:
 def score(
     paths: tuple[str, ...],
     sample: bool,
+    listed: ListOptions,
+    scheduler: str | None,
     model: str | None,
     device: str | None,
     csv_path: str | None,
     jsonl_path: str | None,
+    out_path: str | None,
+    reference: str | None,
+    measures: str | None,
     png: str | None,
     below: float | None,
     explain: bool,
@@ -126,8 +157,13 @@ def score(
 
     Further scores of a model, such as MOS, follow the path.
 
-    With --csv or --jsonl, the results are written to a file instead; `-` is the standard output. Missing folders of
-    outputs are created. The file grows with every recording, and --resume continues it.
+    With --csv, --jsonl or --out, the results are written to a file instead; `-` is the standard output. Missing folders
+    of outputs are created. The file grows with every recording, and --resume continues it.
+
+    With --list, the recordings are those of a list, and with --shard a part of it. The tables of all shards have the
+    same rows as that of one run.
+
+    With --reference and --measures, the table has a column for each measure, and is computed in processes on all cores.
 
     With --explain, lines below the score tell what lowers it most: start and end, causes, and cost. The score is the
     mean of frame scores, so the costs add up to what is missing to the best score of the scale.
@@ -140,30 +176,34 @@ def score(
     """
     from tqdm import tqdm
 
-    from speechtools.audio.recordings import find_recordings
     from speechtools.quality.regions import default_threshold
 
     if live or raw is not None:
-        if paths or sample or csv_path or jsonl_path or png or explain or (live and raw is not None):
+        named = (sample, listed.path, csv_path, jsonl_path, out_path, png)
+        if paths or any(named) or scheduler or reference or measures or explain or (live and raw):
             raise click.UsageError("Pass recordings, or --live, or --raw HZ, which take --model and --device alone.")
-        from speechtools.cli.live_score import score_live
-
-        if model is None:
-            raise ConfigError(
-                "No model for streams is bundled yet. Train one with recipes/TIMIT/quality/hparams/live.yaml, and pass "
-                "its `pretrained` folder as --model."
-            )
-        return score_live(load_model("QualityNet", model, device), raw)
-    if not paths and not sample:
-        raise ConfigError("Nothing to score. Pass files or folders, or --sample.")
-    files = find_recordings([*([SAMPLE] if sample else []), *paths])
+        return score_stream(model, device, raw)
+    if scheduler is not None and (png or explain):
+        raise ConfigError(f"{'--png' if png else '--explain'} is not computed on a cluster. Leave it out, or --dask.")
+    selection = _select(paths, sample, listed, batch_size)
+    outputs = table_outputs(csv_path, jsonl_path, out_path)
+    if measures is not None or reference is not None:
+        if measures is None or reference is None:
+            raise ConfigError("--measures and --reference belong together. Pass both.")
+        if others := [name for name, value in {"--png": png, "--below": below, "--explain": explain}.items() if value]:
+            raise ConfigError(f"{others[0]} is not an option of --measures. Leave it out.")
+        shared = (model, device, batch_size, channel, scheduler, outputs, resume, overwrite)
+        return measure_recordings(selection, listed, MeasureOptions(measures, reference, *shared))
+    files = selection.files
     plots = plot_files(files, png, overwrite or resume) if png else {}
-    outputs = {option: [path] for option, path in (("--csv", csv_path), ("--jsonl", jsonl_path)) if path}
-    refuse_inputs(files, outputs | {"--png": plots.values()})
+    output_paths = {option: [path] for option, path in outputs.items()}
+    refuse_inputs(files, output_paths | {"--png": plots.values()})
+    refuse_inputs(filter(None, [listed.path]), output_paths, "lists")
     net = load_model("QualityNet", model, device)
     row_model = score_row(net.measure_names)
-    tables = open_tables(row_model, csv_path, jsonl_path, overwrite, resume)
-    remaining = [path for path in files if not is_finished(path, tables)]
+    tables = open_tables(row_model, csv_path, jsonl_path, overwrite, resume, out_path)
+    finished = {path for path in files if is_finished(path, tables)}
+    remaining = selection.to_compute(finished.__contains__)
     below = default_threshold(net.measure) if below is None else below
     explainer = make_explainer(explain, num_regions, order, net, below)
     settings = {"model_id": net.model_id, "channel": str(channel), "below": below}
@@ -173,8 +213,15 @@ def score(
     if not tables and sys.stdout.isatty():
         print(f"# {describe_scale(net.scale, net.measure)}\n# score\tfile")
     rows, columns = [], measure_columns(net.measure_names)
-    results = score_rows(net, remaining, batch_size, settings, plots, channel, explainer)
-    for row in write_all(results, tables, files):
+    if scheduler is None:
+        results = score_rows(net, remaining, batch_size, settings, plots, channel, explainer)
+    else:
+        remote = RemoteModel.of("QualityNet", model, device, net.model_id)
+        blocks = selection.blocks(remaining)
+        results = score_on_cluster(scheduler, blocks, remote, row_model, batch_size, settings, channel)
+    shown = progress(results, "scoring", len(remaining))
+    new_results = (result for result in shown if Path(result[0].file) not in finished)
+    for row in write_all(new_results, tables, files):
         lines = explainer.lines.pop(row.file, []) if explainer else []
         if row.score is not None and (not tables or (lines and not any(table.is_stream for table in tables))):
             further = "".join(f"\t{name}={getattr(row, column):.2f}" for name, column in columns.items())
@@ -182,10 +229,34 @@ def score(
         rows.append(row)
     failed = [row for row in rows if row.error]
     summary = f"{recordings(len(rows) - len(failed))} scored on the scale {net.scale}"
-    if len(remaining) < len(files):
-        summary += f", {len(files) - len(remaining)} before"
-    print_summary(summary, tables)
+    if finished:
+        summary += f", {len(finished)} before"
+    print_summary(f"{summary}{selection.note and f' ({selection.note})'}", tables)
     return print_problems(f"not scored: {row.error}" for row in failed)
+
+
+def score_stream(model: str | None, device: str | None, raw: int | None) -> int:
+    """Score what is being spoken."""
+    from speechtools.cli.live_score import score_live
+
+    if model is None:
+        raise ConfigError(
+            "No model for streams is bundled yet. Train one with recipes/TIMIT/quality/hparams/live.yaml, and pass its "
+            "`pretrained` folder as --model."
+        )
+    return score_live(load_model("QualityNet", model, device), raw)
+
+
+def _select(paths: tuple[str, ...], sample: bool, listed: ListOptions, batch_size: int) -> Selection:
+    """The recordings to score."""
+    from speechtools.audio.recordings import find_recordings, group_size
+
+    listed.check(bool(paths or sample))
+    if listed.path is not None:
+        return listed.select(group_size(batch_size), "--batch_size")
+    if not paths and not sample:
+        raise ConfigError("Nothing to score. Pass files or folders, or --sample.")
+    return Selection(find_recordings([*([SAMPLE] if sample else []), *paths]), group_size(batch_size), is_list=False)
 
 
 def describe_scale(name: str, scale: Any) -> str:
@@ -223,7 +294,7 @@ def score_rows(
     """
     below = settings["below"]
     row_model, columns = score_row(net.measure_names), measure_columns(net.measure_names)
-    for path, report in progress(net.assess_files(paths, batch_size, channel=channel), "scoring", len(paths)):
+    for path, report in net.assess_files(paths, batch_size, channel=channel):
         if isinstance(report, AudioError):
             yield row_model(file=str(path), error=str(report), **settings), {}
             continue

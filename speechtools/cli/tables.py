@@ -4,8 +4,10 @@ import abc
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +20,10 @@ from speechtools.cli.common import check_output
 from speechtools.core.errors import ConfigError, printable
 from speechtools.core.files import is_stream, write_aside
 from speechtools.core.rows import Row, RowType, as_cell, parse_row
+from speechtools.core.spelling import did_you_mean
 
+#: Endings of ``--out``.
+_ENDINGS = (".csv", ".jsonl", ".parquet")
 # A name that is not valid UTF-8 is escaped.
 _TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
 
@@ -39,6 +44,18 @@ def table_options(model: type[Row], details: str = "") -> Callable[[Callable], C
     return add
 
 
+def out_option(command: Callable) -> Callable:
+    """Add ``--out``, a table whose ending chooses the format."""
+    help_text = f"Write the same to a file whose ending chooses the format: {_one_of_endings()}."
+    return click.option("--out", "out_path", metavar="FILE", help=help_text)(command)
+
+
+def _one_of_endings() -> str:
+    """The endings of ``--out`` in words."""
+    *first, last = _ENDINGS
+    return f"{', '.join(first)} or {last}"
+
+
 def file_cell(path: str | Path) -> str:
     """A path as a table stores it.
 
@@ -46,6 +63,21 @@ def file_cell(path: str | Path) -> str:
     ('a.wav', 'bad\\\\udcff.wav')
     """
     return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def column_names(measures: Iterable[str], taken: Collection[str]) -> dict[str, str]:
+    """The columns of scores, by measure, in a table that has other columns.
+
+    >>> column_names(["mos", "si-sdr"], ["file", "mos"])
+    {'mos': 'mos_score', 'si-sdr': 'si_sdr'}
+    """
+    names = {name: re.sub(r"\W", "_", name) for name in measures}
+    return {name: f"{column}_score" if column in taken else column for name, column in names.items()}
+
+
+def base_columns(model: type[Row]) -> list[str]:
+    """The columns of a table's rows without those that only some models have."""
+    return [base for base in model.__mro__ if issubclass(base, Row) and base is not Row][-1].columns()
 
 
 class Table(abc.ABC):
@@ -77,20 +109,24 @@ class Table(abc.ABC):
         if path != "-":
             check_output(option, path)
         self.path, self.model = path, model
+        #: The file of the lines, during the run.
+        self.lines_path = self._lines_path()
         self.is_stream = path == "-" or is_stream(path)
         #: Lines of the earlier run, by file.
         self.finished: dict[str, str] = {}
         self.stream: TextIO = sys.stdout
-        if self.is_stream or not os.path.exists(path) or not os.path.getsize(path):
+        if self.is_stream or not os.path.exists(self.lines_path) or not os.path.getsize(self.lines_path):
             return
-        with open(path, encoding="utf-8", errors="replace", newline="") as stream:
+        with open(self.lines_path, encoding="utf-8", errors="replace", newline="") as stream:
             is_table = self._is_table(stream.readline(4096), resume)
         if not is_table and (resume or not overwrite):
             remedy = "Choose another output" + (", or pass --overwrite." if not resume else ".")
-            raise ConfigError(f"{option}={path} exists and is not a table that this command wrote. {remedy}")
+            raise ConfigError(f"{option}={self.lines_path} exists and is not a table that this command wrote. {remedy}")
         if resume:
             try:
-                self.finished = dict(self._finished_lines(Path(path).read_bytes().decode("utf-8", "replace")))
+                self.finished = dict(
+                    self._finished_lines(Path(self.lines_path).read_bytes().decode("utf-8", "replace"))
+                )
             except csv.Error as error:
                 reason = f"{option}={path} is damaged ({error}), so it cannot be continued"
                 raise ConfigError(f"{reason}. Choose another output, or pass --overwrite without --resume.") from error
@@ -102,11 +138,11 @@ class Table(abc.ABC):
             return
         lines = [line for file, line in self.finished.items() if file in files]
         if lines:  # aside, so that an interruption does not lose them
-            with write_aside(self.path) as aside:
+            with write_aside(self.lines_path) as aside:
                 aside.write_text("".join([self._header(), *lines]), **_TEXT)
         else:
-            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-        self.stream = stack.enter_context(open(self.path, "a" if lines else "w", **_TEXT))
+            Path(self.lines_path).parent.mkdir(parents=True, exist_ok=True)
+        self.stream = stack.enter_context(open(self.lines_path, "a" if lines else "w", **_TEXT))
         if not lines:
             self.stream.write(self._header())
 
@@ -139,6 +175,9 @@ class Table(abc.ABC):
         """Add a row; ``details`` are for formats that are not flat."""
         self.stream.write(self._line(row, details))
         self.stream.flush()
+
+    def _lines_path(self) -> str:
+        return self.path
 
     @abc.abstractmethod
     def _is_table(self, first_line: str, same_columns: bool) -> bool:
@@ -175,8 +214,8 @@ class CsvTable(Table):
     def _is_table(self, first_line: str, same_columns: bool) -> bool:
         if same_columns:
             return first_line == self._header()
-        base = [model for model in self.model.__mro__ if issubclass(model, Row) and model is not Row][-1]
-        return next(csv.reader([first_line]), [])[: len(base.columns())] == base.columns()
+        columns = base_columns(self.model)
+        return next(csv.reader([first_line]), [])[: len(columns)] == columns
 
     def _finished_lines(self, text: str) -> Iterator[tuple[str, str]]:
         whole = text[: text.rfind("\n") + 1]  # the last line of a killed process may be torn
@@ -226,25 +265,51 @@ def _csv_line(cells: Collection[str]) -> str:
 
 
 def open_tables(
-    model: type[Row], csv_path: str | None, jsonl_path: str | None, overwrite: bool, resume: bool
+    model: type[Row],
+    csv_path: str | None,
+    jsonl_path: str | None,
+    overwrite: bool,
+    resume: bool,
+    out_path: str | None = None,
 ) -> list[Table]:
-    """Check the outputs ``--csv`` and ``--jsonl`` of a command and return their tables, still closed.
+    """Check the outputs ``--csv``, ``--jsonl`` and ``--out`` of a command and return their tables, still closed.
 
     Raises
     ------
     ConfigError
-        An output is a folder or a file of another kind, or there is none to resume.
+        An output is a folder or a file of another kind, has an unknown ending, or there is none to resume.
+    SpeechtoolsError
+        The package that writes Parquet is not installed.
     """
-    if resume and not (csv_path or jsonl_path):
-        raise ConfigError("--resume continues a table, so it needs --csv or --jsonl.")
-    if csv_path and jsonl_path and _is_same_file(csv_path, jsonl_path):
-        raise ConfigError(f"--csv and --jsonl are both {csv_path}. Choose two files.")
-    tables: list[Table] = []
-    if csv_path:
-        tables.append(CsvTable("--csv", csv_path, model, overwrite, resume))
-    if jsonl_path:
-        tables.append(JsonTable("--jsonl", jsonl_path, model, overwrite, resume))
-    return tables
+    paths = table_outputs(csv_path, jsonl_path, out_path)
+    if resume and not paths:
+        raise ConfigError("--resume continues a table, so it needs --csv, --jsonl or --out.")
+    for (option, path), (other, other_path) in itertools.combinations(paths.items(), 2):
+        if _is_same_file(path, other_path):
+            raise ConfigError(f"{option} and {other} are both {path}. Choose two files.")
+    kinds: dict[str, type[Table]] = {"--csv": CsvTable, "--jsonl": JsonTable}
+    if out_path:
+        kinds["--out"] = _table_of(out_path)
+    return [kinds[option](option, path, model, overwrite, resume) for option, path in paths.items()]
+
+
+def table_outputs(csv_path: str | None, jsonl_path: str | None, out_path: str | None) -> dict[str, str]:
+    """The files of the options that are set, by option."""
+    paths = {"--csv": csv_path, "--jsonl": jsonl_path, "--out": out_path}
+    return {option: path for option, path in paths.items() if path}
+
+
+def _table_of(out_path: str) -> type[Table]:
+    """The class of the table for the ending of ``--out``."""
+    ending = os.path.splitext(out_path)[1].lower()
+    if ending == ".parquet":
+        from speechtools.cli.parquet import ParquetTable
+
+        return ParquetTable
+    if ending not in _ENDINGS:
+        what = f"the ending {ending!r} is unknown" if ending else "the name has no ending"
+        raise ConfigError(f"--out={out_path}: {what}.{did_you_mean(ending, _ENDINGS)} Use {_one_of_endings()}.")
+    return CsvTable if ending == ".csv" else JsonTable
 
 
 def _is_same_file(first: str, second: str) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 import soxr
 
 from speechtools import audio
+from speechtools.core.cluster import run_on_cluster
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
 from speechtools.core.jobs import progress_bar, run_jobs
 from speechtools.core.journal import Journal
@@ -70,8 +71,9 @@ def label(
     progress: bool = True,
     sample_rate: int = 16000,
     rejected_csv: str | Path | None = None,
+    dask: str | None = None,
 ) -> dict[str, float]:
-    """Score many files in worker processes, on all cores.
+    """Score many files in worker processes, on all cores or on a Dask cluster.
 
     Writes ``output_csv`` (columns id, measure, score; in the order of the jobs) and ``rejected_csv`` (id, degraded,
     reason). Both appear at the end. During the run each finished file is added to a journal, ``<output_csv>.journal``;
@@ -100,6 +102,9 @@ def label(
         rate of the measure, if it does not take this one.
     rejected_csv : str or Path, optional
         Where the rejected files go; None: ``rejected.csv`` beside the labels.
+    dask : str, optional
+        The scheduler of a Dask cluster, such as ``tcp://host:8786``, whose workers see the same files and score them.
+        They have no time limit.
 
     Returns
     -------
@@ -109,7 +114,7 @@ def label(
     Raises
     ------
     ConfigError
-        Unknown measure, or ``num_workers`` or ``timeout_s`` is not positive.
+        Unknown measure; ``num_workers`` or ``timeout_s`` is not positive; or the cluster does not answer.
     CorpusError
         An ``item_id`` occurs twice, or the labels cannot be written (a full disk); finished files are kept.
     SpeechtoolsError
@@ -149,7 +154,10 @@ def label(
     del known
     to_do = [index for index, outcome in enumerate(outcomes) if outcome is None]
     rates = sample_rate, score_rate
-    calls = ((index, (scorer, str(jobs[index].reference), str(jobs[index].degraded), *rates)) for index in to_do)
+    calls = (
+        (index, (scorer, os.path.abspath(jobs[index].reference), os.path.abspath(jobs[index].degraded), *rates))
+        for index in to_do
+    )
     done = len(jobs) - len(to_do)
 
     def labels() -> Iterator[LabelRow]:
@@ -167,7 +175,11 @@ def label(
             with (
                 Journal(journal_path) as journal,
                 progress_bar(None, scorer.name, len(jobs), progress, initial=done) as bar,
-                closing(run_jobs(_score_files, calls, min(num_workers, len(to_do)), timeout_s, scorer.name)) as run,
+                closing(
+                    run_on_cluster(dask, _score_files, calls, scorer.name)
+                    if dask
+                    else run_jobs(_score_files, calls, min(num_workers, len(to_do)), timeout_s, scorer.name)
+                ) as run,
             ):
                 for finished in run:
                     if finished.lasting:

@@ -181,6 +181,7 @@ def prepare(
     max_seconds: float | None = None,
     further_measures: str | Sequence[str] = (),
     num_workers: int | None = None,
+    dask: str | None = None,
 ) -> PreparedSets:
     """Make the training, validation and test sets, unless they exist.
 
@@ -219,6 +220,8 @@ def prepare(
         labels that they lack.
     num_workers : int, optional
         Processes; None takes one for each core.
+    dask : str, optional
+        Scheduler of the Dask cluster that computes the labels.
 
     Raises
     ------
@@ -229,7 +232,7 @@ def prepare(
     options = {
         name: value
         for name, value in locals().items()
-        if name not in ("sources", "save_folder", "num_workers", "enhance", "enhancer", "further_measures")
+        if name not in ("sources", "save_folder", "num_workers", "dask", "enhance", "enhancer", "further_measures")
     }
     arguments = locals()
     _check(**{name: arguments[name] for name in inspect.signature(_check).parameters})
@@ -257,7 +260,7 @@ def prepare(
     sets = sources.sets("quality", save_folder, SPLITS, options, noises, VERSION)
     further = further_names(further_measures, scale)
     if sets.complete():
-        return _add_measures(sets, further, sources.sample_rate, num_workers)
+        return _add_measures(sets, further, sources.sample_rate, num_workers, dask)
     if labels == "measure":
         groups = groups or sources.speech(num_workers)
         if max_seconds:
@@ -284,7 +287,7 @@ def prepare(
         ):
             options_of_test = (snrs_db, count, split, sources.seed, enhanced_share > 0, kinds)
             plan += mixing.plan_test(groups[split], noises[split], *options_of_test)
-        rows = _make(plan, sets.folder, sources.sample_rate, scale, enhance, num_workers, noises)
+        rows = _make(plan, sets.folder, sources.sample_rate, scale, enhance, num_workers, noises, dask)
     for split in SPLITS:
         if not rows[split]:
             reasons = f"{sets.folder}/rejected.csv lists the reasons" if labels == "measure" else "no score was usable"
@@ -292,7 +295,7 @@ def prepare(
     sets.write_about()
     for split in SPLITS:
         write_rows(sets.manifests[split], QualityRow, rows[split])
-    return _add_measures(sets, further, sources.sample_rate, num_workers)
+    return _add_measures(sets, further, sources.sample_rate, num_workers, dask)
 
 
 def cause_targets(text: str | None, times: np.ndarray, duration: float = math.inf) -> torch.Tensor:
@@ -353,6 +356,7 @@ def _make(
     enhance: mixing.Enhance | None,
     num_workers: int | None,
     noises: dict[str, NoiseTypes],
+    dask: str | None,
 ) -> dict[str, list[QualityRow]]:
     """Make the files of a plan and label them: rows by split, without the files that were rejected."""
     audio_folder = folder / "audio"
@@ -365,7 +369,7 @@ def _make(
     paths = {name: audio_folder / f"{name}.wav" for name in made}
     mixtures = [mixture for mixture in plan if mixture.mixture_id in made]
     jobs = [LabelJob(mixture.mixture_id, mixture.speech, paths[mixture.mixture_id]) for mixture in mixtures]
-    labels = label(jobs, folder / "labels.csv", scale, num_workers, sample_rate=sample_rate)
+    labels = label(jobs, folder / "labels.csv", scale, num_workers, sample_rate=sample_rate, dask=dask)
     add_rejected(folder / "rejected.csv", rejected)
     if num_rejected := len(plan) - len(labels):
         logger.warning(
@@ -383,13 +387,15 @@ def _make(
     return rows
 
 
-def _add_measures(sets: PreparedSets, names: list[str], sample_rate: int, num_workers: int | None) -> PreparedSets:
+def _add_measures(
+    sets: PreparedSets, names: list[str], sample_rate: int, num_workers: int | None, dask: str | None
+) -> PreparedSets:
     """Add labels of further measures to the manifests, which keep those of other measures."""
     if not names:
         return sets
     rows = {split: read_rows(sets.manifests[split], QualityRow) for split in SPLITS}
     jobs = [LabelJob(row.ID, row.speech, row.path) for split in SPLITS for row in rows[split]]
-    labels = label_further(jobs, sets.folder, names, num_workers, sample_rate)
+    labels = label_further(jobs, sets.folder, names, num_workers, sample_rate, dask)
     for split in SPLITS:
         labelled = []
         for row in read_rows(sets.manifests[split], QualityRow):  # another run may have added its own

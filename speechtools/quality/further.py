@@ -123,12 +123,17 @@ def check_measures(text: str | None) -> Iterator[str]:
 
 
 def label_further(
-    jobs: Sequence[LabelJob], folder: Path, names: Sequence[str], num_workers: int | None, sample_rate: int
+    jobs: Sequence[LabelJob],
+    folder: Path,
+    names: Sequence[str],
+    num_workers: int | None,
+    sample_rate: int,
+    dask: str | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Label files by further measures, in worker processes; labels of earlier runs are not computed again.
+    """Label files by further measures, in worker processes or on a Dask cluster.
 
-    Each measure has a ``labels-<name>.csv`` in the folder, with its journal, and a ``rejected-<name>.csv``; a measure
-    of yours also has the fingerprint of its code in the names.
+    Labels of earlier runs are not computed again. Each measure has a ``labels-<name>.csv`` in the folder, with its
+    journal, and a ``rejected-<name>.csv``; a measure of yours also has the fingerprint of its code in the names.
 
     Returns
     -------
@@ -150,7 +155,9 @@ def label_further(
             scores = {row.id: row.score for row in read_rows(output_csv, LabelRow)}
             done = scores.keys() | {row.id for row in read_rows(rejected_csv, RejectedRow)}
         if not all(job.item_id in done for job in jobs):
-            scores = label(jobs, output_csv, name, num_workers, sample_rate=sample_rate, rejected_csv=rejected_csv)
+            scores = label(
+                jobs, output_csv, name, num_workers, sample_rate=sample_rate, rejected_csv=rejected_csv, dask=dask
+            )
         labels[name] = scores
     return labels
 
