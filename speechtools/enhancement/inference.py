@@ -13,18 +13,10 @@ from torch import Tensor
 from speechtools import audio
 from speechtools.audio.frames import clear_padding
 from speechtools.audio.io import chunks, offset
-from speechtools.audio.recordings import (
-    as_audio_error,
-    check_lens,
-    check_waveforms,
-    map_recordings,
-    open_source,
-    pad,
-    read_short,
-    remove_offset,
-)
+from speechtools.audio.recordings import as_audio_error, map_recordings, open_source, read_short
 from speechtools.audio.sources import AudioSource, Channel, Recording
 from speechtools.audio.spectrum import Spectrum
+from speechtools.audio.waveforms import check_lens, check_waveforms, pad, remove_offset
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
 from speechtools.core.model_folder import Model

@@ -16,16 +16,9 @@ from torch import Tensor
 
 from speechtools.audio.frames import frame_counts
 from speechtools.audio.io import Chunk, OffsetMean, chunks
-from speechtools.audio.recordings import (
-    check_lens,
-    check_waveforms,
-    map_recordings,
-    open_source,
-    pad,
-    read_short,
-    remove_offset,
-)
+from speechtools.audio.recordings import map_recordings, open_source, read_short
 from speechtools.audio.sources import AudioSource, Channel, Recording
+from speechtools.audio.waveforms import check_lens, check_waveforms, pad, remove_offset
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.measures import Scale

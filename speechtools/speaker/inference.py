@@ -14,16 +14,10 @@ from torch import Tensor
 from speechtools.audio import voicing
 from speechtools.audio.frames import frame_counts
 from speechtools.audio.io import chunks, offset
-from speechtools.audio.recordings import (
-    check_lens,
-    check_waveforms,
-    map_recordings,
-    open_source,
-    read_short,
-    remove_offset,
-)
+from speechtools.audio.recordings import map_recordings, open_source, read_short
 from speechtools.audio.sources import AudioSource, Channel, Recording
 from speechtools.audio.vad import speech_samples
+from speechtools.audio.waveforms import check_lens, check_waveforms, remove_offset
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import fingerprint
@@ -464,7 +458,7 @@ class SpeakerEncoder(Scoring, PretrainedModel):
                     f"{self.MIN_SPEECH_SECONDS} s are needed. Use a longer or louder recording."
                 )
             if self.REFUSES_NOISE and self.sample_rate == voicing.SAMPLE_RATE:
-                log_odds = voicing.speech_log_odds(wav.float(), speech, self.vad.hop_length)
+                log_odds = voicing.speech_log_odds(wav.cpu().numpy(), speech.cpu().numpy(), self.vad.hop_length)
                 if log_odds < voicing.LIMIT:
                     raise AudioError(
                         f"No speech was found in {name}: what is loud in it sounds like noise. Use a recording of a "
