@@ -80,6 +80,20 @@ def irfft(spectrum: Tensor | Parts, n_fft: int) -> Tensor:
     return spectrum.real @ (weights * cosines) - spectrum.imag @ (weights * sines)
 
 
+def magnitude(spectrum: Tensor | Parts) -> Tensor:
+    """Magnitudes (…, bins) of a spectrum."""
+    if isinstance(spectrum, Tensor):
+        return spectrum.abs()
+    return (spectrum.real.square() + spectrum.imag.square()).sqrt()
+
+
+def scaled(spectrum: Tensor | Parts, gains: Tensor) -> Tensor | Parts:
+    """A spectrum times real gains (…, bins)."""
+    if isinstance(spectrum, Tensor):
+        return gains * spectrum
+    return Parts(gains * spectrum.real, gains * spectrum.imag)
+
+
 def filter_energies(wavs: Tensor, window: Tensor, hop: int, n_fft: int, filters: Tensor) -> Tensor:
     """Energies (batch, time, filters) of the frames of waveforms (batch, samples) in filters (bins, filters).
 

@@ -145,9 +145,28 @@ def read_short(source: AudioSource, sample_rate: int, max_seconds: float, min_sa
         seconds = f"{count / sample_rate:.2f} s"
         warnings.warn(f"{source.name} has only {seconds} of sound, so its result is unreliable.", stacklevel=2)
     samples = segments[0] if len(segments) == 1 else np.concatenate(segments)
+    return without_offset(samples)
+
+
+def without_offset(samples: np.ndarray) -> np.ndarray:
+    """Subtract from samples (samples,) their mean, a DC offset, as :class:`~speechtools.audio.io.OffsetMean` does."""
     mean = OffsetMean()
     mean.add(samples)
     return samples - np.float32(mean.value)
+
+
+def stack(waveforms: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Pad waveforms on the right: (batch, samples), float32, and their numbers of samples (batch,).
+
+    >>> wavs, counts = stack([np.ones(4), np.ones(2)])
+    >>> wavs.shape, counts.tolist()
+    ((2, 4), [4, 2])
+    """
+    counts = np.array([len(samples) for samples in waveforms])
+    wavs = np.zeros((len(counts), counts.max()), dtype=np.float32)
+    for row, samples in zip(wavs, waveforms, strict=True):
+        row[: len(samples)] = samples
+    return wavs, counts
 
 
 def map_recordings(
