@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from speechtools.audio.fourier import Parts, cut_frames, filter_energies, is_exporting, not_negative, rfft
+from speechtools.audio.fourier import Parts, cut_blocks, cut_frames, filter_energies, is_exporting, not_negative, rfft
 from speechtools.audio.frames import Framing, clear_padding, frame_counts, length_mask
 from speechtools.core.errors import ConfigError
 from speechtools.core.moved import former_names
@@ -102,7 +102,7 @@ class Magnitude(Framing):
         """Level (batch,) that each waveform of (batch, samples) is divided by. Padding must be zero."""
         if self.level == "peak":
             return wavs.abs().amax(dim=1)
-        blocks = nn.functional.pad(wavs, (0, -wavs.shape[1] % self.n_fft)).unflatten(1, (-1, self.n_fft))
+        blocks = cut_blocks(wavs, self.n_fft)
         # (batch, blocks, n_fft)
         if self.level == "robust-peak":
             return self.robust_peak(blocks.abs().amax(dim=2), frame_counts(wavs, lens))
@@ -254,13 +254,14 @@ class LevelledLogMel(Magnitude):
             return feats
         start, time = (self.n_fft - self.hop_length) // 2, feats.shape[1]
         end = start + time * self.hop_length
-        steps = wavs[:, start:end].unflatten(1, (time, self.hop_length))
+        steps = wavs[:, start:end].reshape(wavs.shape[0], -1, self.hop_length)
         # (batch, time, hop_length)
         steps = steps - steps.mean(dim=2, keepdim=True)
         power = steps.square().mean(dim=2, keepdim=True)
         crest = torch.log(steps.square().amax(dim=2, keepdim=True) + self.floor) - torch.log(power + self.floor)
         # (batch, time, 1). Differences of samples, in which offset and rumble are weak, show short gaps:
-        differences = (wavs[:, start:end] - wavs[:, start - 1 : end - 1]).unflatten(1, (time, self.parts, -1))
+        differences = wavs[:, start:end] - wavs[:, start - 1 : end - 1]
+        differences = differences.reshape(wavs.shape[0], -1, self.parts, self.hop_length // self.parts)
         energies = torch.log(differences.square().mean(dim=3) + 0.01 * self.floor)
         # (batch, time, parts)
         return torch.cat([feats, energies / self.SCALE, crest / self.SCALE], dim=2)
@@ -367,7 +368,7 @@ class LogMel(Framing):
         counts = frame_counts(wavs, lens)
         wavs = clear_padding(wavs, lens)
         if self.level is not None:
-            blocks = nn.functional.pad(wavs, (0, -wavs.shape[1] % self.n_fft)).unflatten(1, (-1, self.n_fft))
+            blocks = cut_blocks(wavs, self.n_fft)
             # (batch, blocks, n_fft)
             levels = loud_rms(blocks.square().sum(dim=2), counts, self.n_fft)
             wavs = wavs * (self.level / torch.where(levels > 0, levels, 1.0)).unsqueeze(1)

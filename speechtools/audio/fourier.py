@@ -53,6 +53,12 @@ def cut_frames(wavs: Tensor, length: int, hop: int) -> Tensor:
     return torch.cat(parts, dim=2)
 
 
+def cut_blocks(wavs: Tensor, size: int) -> Tensor:
+    """Cut waveforms (batch, samples) into blocks (batch, blocks, size), the last one filled with zeros."""
+    # Not unflatten: the exporter takes its sizes for constants.
+    return nn.functional.pad(wavs, (0, -wavs.shape[1] % size)).reshape(wavs.shape[0], -1, size)
+
+
 def rfft(frames: Tensor, n_fft: int) -> Tensor | Parts:
     """Fourier transform of frames (…, n_fft or less), which are padded with zeros: (…, n_fft // 2 + 1)."""
     if not is_exporting():

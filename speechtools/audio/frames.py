@@ -25,7 +25,7 @@ def frame_counts(batch: Tensor, lens: Tensor | None = None) -> Tensor:
     [62, 62]
     """
     if lens is None:
-        return torch.full((len(batch),), batch.shape[1], device=batch.device)
+        return torch.full((batch.shape[0],), batch.shape[1], device=batch.device)
     return num_samples(lens, batch.shape[1])
 
 
@@ -41,6 +41,21 @@ def length_mask(counts: Tensor, longest: int) -> Tensor:
 def clear_padding(wavs: Tensor, lens: Tensor | None) -> Tensor:
     """Set the padding of waveforms (batch, samples) to zero."""
     return wavs if lens is None else wavs * length_mask(frame_counts(wavs, lens), wavs.shape[1])
+
+
+def moved_to_front(kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Places (batch, time) of frames after those that are ``kept`` (batch, time) have moved to the front; and back.
+
+    Both orders stay: that of the frames that are kept, and that of the others. The second result says which frame is at
+    each place.
+
+    >>> places, order = moved_to_front(torch.tensor([[False, True, False, True]]))
+    >>> places.tolist(), order.tolist()
+    ([[2, 0, 3, 1]], [[1, 3, 0, 2]])
+    """
+    before, others = kept.long().cumsum(dim=1), (~kept).long().cumsum(dim=1)
+    places = torch.where(kept, before, before[:, -1:] + others) - 1
+    return places, places.argsort(dim=1)
 
 
 class Framing(FrameGrid, nn.Module):

@@ -6,6 +6,7 @@
 (torch.Size([2]), torch.Size([2, 124]))
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from speechtools.audio.waveforms import check_lens, check_waveforms, remove_offs
 from speechtools.core.errors import ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.measures import Scale
+from speechtools.quality.onnx import OnnxQualityNet
 from speechtools.quality.outputs import all_outputs, gives_details
 from speechtools.quality.recordings import RecordingScorer
 from speechtools.quality.regions import Region as Region
@@ -40,6 +42,8 @@ class QualityNet(RecordingScorer, PretrainedModel):
     MODULES_NEEDED = ["quality"]
     COMPONENTS = {"features": "features", "quality": "quality"}
     BUNDLED = BUNDLED_QUALITY_NET
+    #: Largest change of a score by 8-bit weights.
+    INT8_LIMIT = 0.2
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -62,6 +66,22 @@ class QualityNet(RecordingScorer, PretrainedModel):
             ) from error
         #: Range and direction of the scores; None for a scale of which neither a plugin nor the model knows them.
         self.measure = Scale.of(self.scale, self.facts.get("measure"))
+
+    @classmethod
+    def from_onnx(cls, path: str | Path, threads: int | None = None) -> OnnxQualityNet:
+        """Do as :meth:`PretrainedModel.from_onnx`: load a model in ONNX form, to score without torch."""
+        return OnnxQualityNet(path, threads)
+
+    def onnx_graph(self) -> Any:
+        """Return what :meth:`to_onnx` writes."""
+        from speechtools.quality.onnx_graph import quality_graph
+
+        return quality_graph(self)
+
+    def onnx_change(self, expected: list[np.ndarray], results: list[np.ndarray]) -> tuple[float, str]:
+        """How far scores (:meth:`onnx_results`) have moved, and the same in words."""
+        changes = np.abs(expected[0] - results[0])
+        return float(changes.max()), f"scores move by up to {changes.max():.3f} (mean {changes.mean():.3f})"
 
     def response(self, wavs: Tensor) -> Tensor:
         """The frame scores (1, time) of waveforms (1, samples)."""

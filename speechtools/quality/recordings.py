@@ -1,13 +1,13 @@
 """Score recordings in batches and long ones in chunks, by any form of a Quality-Net. Without torch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from speechtools.audio.io import Chunk, chunks
 from speechtools.audio.meter import LevelMeter
-from speechtools.audio.recordings import map_recordings, open_source, read_short, stack
+from speechtools.audio.recordings import map_recordings, open_source, read_short, stack, without_offset
 from speechtools.audio.sources import AudioSource, Channel, Recording
 from speechtools.core.errors import AudioError
 from speechtools.measures import Scale
@@ -60,6 +60,15 @@ class RecordingScorer:
             also the probabilities of the causes (batch, time, causes) and the further scores (batch, measures).
         """
         raise NotImplementedError
+
+    def onnx_results(self, recordings: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Results that are compared between torch and ONNX: of recordings in one batch, and of the first one alone."""
+        waveforms = [without_offset(samples) for samples in recordings]
+        return [
+            np.asarray(result, dtype=np.float32)
+            for batch in (waveforms, waveforms[:1])
+            for result in self.score_arrays(*stack(batch))
+        ]
 
     def assess_samples(
         self, samples: Recording, sample_rate: float | None = None, channel: Channel = "mix"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools.audio.fourier import is_exporting
-from speechtools.audio.frames import frame_counts, length_mask
+from speechtools.audio.frames import frame_counts, length_mask, moved_to_front
 
 #: Mean magnitude of a frame at -80 dB re the level of the recording. Clean pauses of studio recordings are louder.
 SILENT_MAGNITUDE = 1.3e-3
@@ -81,10 +81,8 @@ def score_without_silence(
     kept = valid & ~silent
     kept = kept | valid & ~kept.any(dim=1, keepdim=True)  # nothing but silence is scored as it is
     counts = kept.sum(dim=1)
-    places = torch.where(kept, kept.cumsum(dim=1), counts.unsqueeze(1) + (~kept).cumsum(dim=1)) - 1
-    # (batch, time): where each frame goes, so that those that count come first
-    frames = torch.arange(feats.shape[1], device=feats.device).expand_as(places)
-    order = torch.zeros_like(places).scatter(1, places, frames)
+    places, order = moved_to_front(kept)
+    # (batch, time)
     longest = feats.shape[1] if is_exporting() else int(counts.max())
     cut = _take(feats, order[:, :longest])
     # (batch, longest, bins)
