@@ -138,7 +138,9 @@ class Magnitude(Framing):
         """
         wavs = clear_padding(wavs, lens)
         if self.level != "none":
-            levels = self.levels(wavs, lens) if levels is None else levels
+            if levels is None or is_exporting():
+                own = self.levels(wavs, lens)
+                levels = own if levels is None else torch.where(levels.isnan(), own, levels)
             # A silent waveform stays as it is; dividing by 0 would make it NaN.
             wavs = wavs / torch.where(levels > 0, levels, 1.0).unsqueeze(1)
         samples = wavs.shape[1]

@@ -76,40 +76,12 @@ def remove_offset(wavs: Tensor, lens: Tensor | None = None) -> Tensor:
     tensor([[-1.,  0.,  1.],
             [-1.,  1.,  0.]])
     """
-    return clear_padding(wavs - offsets_of(wavs, lens).unsqueeze(1), lens)
-
-
-def offsets_of(wavs: Tensor, lens: Tensor | None = None) -> Tensor:
-    """DC offsets (batch,) of waveforms (batch, samples), as :class:`~speechtools.audio.io.OffsetMean` finds them."""
     inside = length_mask(frame_counts(wavs, lens), wavs.shape[1])
-    changes = wavs[:, 1:] != wavs[:, :-1]
-    # The first sample has its neighbour behind it.
-    varies = torch.cat([changes[:, :1], changes], dim=1)[:, : wavs.shape[1]] if wavs.shape[1] > 1 else ~inside
+    varies = nn.functional.pad(wavs[:, 1:] != wavs[:, :-1], (1, 0))
+    if wavs.shape[1] > 1:
+        varies[:, 0] = varies[:, 1]
     varies = varies & inside
-    weights = varies | inside & ~varies.any(dim=1, keepdim=True)
+    weights = torch.where(varies.any(dim=1, keepdim=True), varies, inside)
     # (batch, samples)
-    return torch.where(weights, wavs, 0.0).sum(dim=1) / weights.sum(dim=1)
-
-
-def graph_signal(wavs: Tensor, lengths: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """What the graphs of exported models begin with.
-
-    Parameters
-    ----------
-    wavs : Tensor
-        (batch, samples), padded on the right.
-    lengths : Tensor
-        Samples (batch,) of each waveform, whole numbers.
-    offsets : Tensor
-        DC offsets (batch,) to subtract; NaN: that of the waveform.
-
-    Returns
-    -------
-    wavs : Tensor
-        Without offset, and 0 beyond the end of a waveform.
-    lens : Tensor
-        Relative lengths (batch,).
-    """
-    lens = lengths.to(wavs.dtype) / wavs.shape[1]
-    offsets = torch.where(offsets.isnan(), offsets_of(wavs, lens), offsets)
-    return clear_padding(wavs - offsets.unsqueeze(1), lens), lens
+    means = torch.where(weights, wavs, 0.0).sum(dim=1) / weights.sum(dim=1)
+    return clear_padding(wavs - means.unsqueeze(1), lens)

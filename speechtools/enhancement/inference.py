@@ -1,5 +1,6 @@
 """Enhance speech with a trained model."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
 from speechtools.core.model_folder import Model
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
+from speechtools.enhancement.onnx import OnnxSpeechEnhancer
 from speechtools.enhancement.recordings import RecordingEnhancer
 
 #: The bundled model; its README describes its training.
@@ -36,6 +38,8 @@ class SpeechEnhancer(RecordingEnhancer, PretrainedModel):
     MODULES_NEEDED = ["enhancer"]
     COMPONENTS = {"enhancer": "enhancer"}
     BUNDLED = BUNDLED_ENHANCER
+    #: Largest share of the level that 8-bit weights may change.
+    INT8_LIMIT = 0.1
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -63,6 +67,24 @@ class SpeechEnhancer(RecordingEnhancer, PretrainedModel):
         if isinstance(spectrum, Spectrum):
             model.values.update(n_fft=spectrum.n_fft, hop_length=spectrum.hop_length)
         return model
+
+    @classmethod
+    def from_onnx(cls, path: str | Path, threads: int | None = None) -> OnnxSpeechEnhancer:
+        """Do as :meth:`PretrainedModel.from_onnx`: load a model in ONNX form, to enhance without torch."""
+        return OnnxSpeechEnhancer(path, threads)
+
+    def onnx_graph(self) -> Any:
+        """Return what :meth:`to_onnx` writes."""
+        from speechtools.enhancement.onnx_graph import enhancer_graph
+
+        return enhancer_graph(self)
+
+    def onnx_change(self, expected: list[np.ndarray], results: list[np.ndarray]) -> tuple[float, str]:
+        """How far enhanced samples (:meth:`onnx_results`) have moved, relative to their level; the same in words."""
+        pairs = zip(expected, results, strict=True)
+        shares = [np.square(a - b).sum() / max(np.square(a).sum(), 1e-12) for a, b in pairs]
+        change = float(np.sqrt(max(shares)))
+        return change, f"the difference is {100 * change:.1f} % of the level of the enhanced speech"
 
     def response(self, wavs: torch.Tensor) -> torch.Tensor:
         """The enhanced waveforms (1, samples)."""

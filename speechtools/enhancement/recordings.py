@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,10 @@ class RecordingEnhancer:
         """Enhance waveforms (samples,) of any lengths in one batch."""
         enhanced = self.enhance_arrays(*stack([without_offset(samples) for samples in waveforms]))
         return [row[: len(samples)].copy() for row, samples in zip(enhanced, waveforms, strict=True)]
+
+    def onnx_results(self, recordings: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Results that are compared between torch and ONNX: of recordings in one batch, and of the first one alone."""
+        return self.enhance_waveforms([*recordings]) + self.enhance_waveforms([*recordings[:1]])
 
     def enhance_file(
         self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix"

@@ -34,7 +34,6 @@ class OnnxQualityNet(RecordingScorer, OnnxModel):
             {
                 "wavs": wavs,
                 "lengths": counts.astype(np.int64),
-                "offsets": np.zeros(len(wavs), np.float32),
                 "levels": np.full(len(wavs), np.nan, np.float32) if levels is None else levels.astype(np.float32),
             }
         )

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from speechtools.audio.examples import example_recordings
-from speechtools.audio.waveforms import graph_signal
 from speechtools.core.errors import ConfigError
 from speechtools.core.onnx_export import OnnxGraph
 
@@ -16,9 +15,9 @@ class QualityGraph(nn.Module):
 
     Shape
     -----
-    wavs (batch, samples), lengths (batch,) in samples, offsets (batch,), levels (batch,) -> scores (batch,), frame
-    scores (batch, time), silent (batch, time); with causes, also causes (batch, time, causes) and measures (batch,
-    measures). NaN as offset or level stands for that of the waveform.
+    wavs (batch, samples), lengths (batch,) in samples, levels (batch,) -> scores (batch,), frame scores (batch, time),
+    silent (batch, time); with causes, also causes (batch, time, causes) and measures (batch, measures). The waveforms
+    are padded on the right and have no DC offset. NaN as level stands for that of the waveform.
     """
 
     def __init__(self, net: Any):
@@ -26,12 +25,9 @@ class QualityGraph(nn.Module):
         self.features, self.network = net.features, net.mods.quality
         self.score = net._score
 
-    def forward(self, wavs: Tensor, lengths: Tensor, offsets: Tensor, levels: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, wavs: Tensor, lengths: Tensor, levels: Tensor) -> tuple[Tensor, ...]:
         """Score a padded batch."""
-        wavs, lens = graph_signal(wavs, lengths, offsets)
-        if self.features.level != "none":
-            levels = torch.where(levels.isnan(), self.features.levels(wavs, lens), levels)
-        return self.score(wavs, lens, levels, details=True)
+        return self.score(wavs, lengths.to(wavs.dtype) / wavs.shape[1], levels, details=True)
 
 
 def quality_graph(net: Any) -> OnnxGraph:
@@ -53,20 +49,18 @@ def quality_graph(net: Any) -> OnnxGraph:
         outputs = outputs[:4]  # an output without elements would be none in ONNX
     batch = {0: "batch"}
     waveforms = torch.randn(2, 2 * net.sample_rate, generator=torch.Generator().manual_seed(0))
-    unknown = torch.full((2,), torch.nan)
     measure = net.measure
     return OnnxGraph(
         module=QualityGraph(net),
         inputs={
             "wavs": 0.1 * waveforms,
             "lengths": torch.tensor([2 * net.sample_rate, net.sample_rate]),
-            "offsets": unknown,
-            "levels": unknown.clone(),
+            "levels": torch.full((2,), torch.nan),
         },
         outputs=outputs,
         axes={
             "wavs": {0: "batch", 1: "samples"},
-            **{name: batch for name in ("lengths", "offsets", "levels", "scores", "measures")},
+            **{name: batch for name in ("lengths", "levels", "scores", "measures")},
             **{name: {0: "batch", 1: "time"} for name in ("frame_scores", "silent", "causes")},
         },
         values={
