@@ -17,6 +17,7 @@ from speechtools.core.errors import AudioError, ConfigError, SpeechtoolsError, p
 from speechtools.speaker import dvectors
 from speechtools.speaker.calibration import COSINE, Calibration, Side, conditions_of, probability
 from speechtools.speaker.inference import SpeakerEncoder
+from speechtools.speaker.onnx import OnnxSpeakerVerification
 from speechtools.speaker.verdicts import Match, Verdict
 from speechtools.speaker.voices import Voice, Voices, check_name, now, read_voices, unknown_voice, write_voices
 from speechtools.speaker.weighing import Usable, recording_weights
@@ -67,6 +68,11 @@ class SpeakerVerification(SpeakerEncoder):
         self.usable: dict[str, Usable] = {}
         # The voiceprint of each voice with its details, which are outdated when `voices` has another tensor.
         self._details: dict[str, tuple[Tensor, Voice]] = {}
+
+    @classmethod
+    def from_onnx(cls, path: str | Path, threads: int | None = None) -> OnnxSpeakerVerification:
+        """Do as :meth:`PretrainedModel.from_onnx`: load a model in ONNX form, to verify without torch."""
+        return OnnxSpeakerVerification(path, threads)
 
     @property
     def threshold(self) -> float | None:
