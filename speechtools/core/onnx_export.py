@@ -1,7 +1,6 @@
 """Write trained models to ONNX files, and check that they compute what torch computes."""
 
 import contextlib
-import io
 import json
 import logging
 import os
@@ -20,7 +19,15 @@ import speechtools
 from speechtools.core.errors import ConfigError
 from speechtools.core.files import disk_errors, write_aside
 from speechtools.core.installation import optional_package
-from speechtools.core.onnx_file import CHECKSUM, ENTRY, FORMAT, NO_CHECKSUM, SUFFIX, with_checksum
+from speechtools.core.onnx_file import (
+    CHECKSUM,
+    ENTRY,
+    FORMAT,
+    NO_CHECKSUM,
+    SUFFIX,
+    check_target,
+    with_checksum,
+)
 
 #: The version of the operators: old enough for all versions of onnxruntime that the extra ``onnx`` allows.
 OPSET = 17
@@ -82,26 +89,6 @@ class OnnxExport:
     change_text: str = ""
 
 
-def check_target(path: str | Path, overwrite: bool, what: str = "path") -> Path:
-    """Return the path of a model that can be written.
-
-    Raises
-    ------
-    ConfigError
-        The name does not end in .onnx, the folder does not exist, or the file exists and ``overwrite`` is not set.
-    """
-    path = Path(path).expanduser()
-    if path.suffix.lower() != SUFFIX:
-        raise ConfigError(f"{what}={path} does not end in {SUFFIX}. Pass the name of a file such as model{SUFFIX}.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{what}={path}: the folder {path.parent} does not exist. Create it, or choose another.")
-    if path.is_dir():
-        raise ConfigError(f"{what}={path} is a folder. Choose another name.")
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} exists. Pass --overwrite (overwrite=True in Python) to replace it.")
-    return path
-
-
 def export_model(model: Any, path: str | Path, int8: bool = False, overwrite: bool = False) -> OnnxExport:
     """Write a pretrained interface to an ONNX file; see :meth:`PretrainedModel.to_onnx`."""
     path = check_target(path, overwrite)
@@ -141,9 +128,9 @@ def export_model(model: Any, path: str | Path, int8: bool = False, overwrite: bo
                     "int8."
                 )
         result = written.read_bytes()
-    with disk_errors(f"the model {path}", "Free some space, or choose another folder.", len(result) / 1e6):
-        with write_aside(path) as aside:
-            aside.write_bytes(result)
+    remedy = "Free some space, or choose another folder."
+    with disk_errors(f"the model {path}", remedy, len(result) / 1e6), write_aside(path) as aside:
+        aside.write_bytes(result)
     return OnnxExport(path, difference, change, text)
 
 
@@ -157,24 +144,26 @@ def to_onnx(graph: OnnxGraph) -> bytes:
     """
     # The exporter that records operations: it has all operators since torch 2.8 and keeps LSTMs whole. The newer one,
     # which torch.export feeds, has LSTMs since torch 2.10 only, and specialises the lengths of these graphs.
-    buffer = io.BytesIO()
     try:
-        with _quiet():
+        with _quiet(), tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, f"graph{SUFFIX}")
             torch.onnx.export(
                 graph.module.eval(),
                 tuple(graph.inputs.values()),
-                buffer,
+                path,
                 input_names=list(graph.inputs),
                 output_names=list(graph.outputs),
                 dynamic_axes={name: dict(axes) for name, axes in graph.axes.items()},
                 opset_version=OPSET,
                 dynamo=False,
             )
+            return Path(path).read_bytes()
     except Exception as error:  # many types, also of plugins
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise ConfigError(f"The model cannot be exported to ONNX ({reason[:300]}). It has an operation without a form "
-                          "in ONNX; exchange the plugin that uses it.") from error
-    return buffer.getvalue()
+        raise ConfigError(
+            f"The model cannot be exported to ONNX ({reason[:300]}). It has an operation without a form "
+            "in ONNX; exchange the plugin that uses it."
+        ) from error
 
 
 def with_metadata(content: bytes, described: Mapping[str, Any]) -> bytes:

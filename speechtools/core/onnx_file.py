@@ -105,6 +105,26 @@ class OnnxModel:
         return dict(zip(self._outputs, self._session.run(None, feeds), strict=True))
 
 
+def check_target(path: str | Path, overwrite: bool, what: str = "path") -> Path:
+    """Return the path of a model that can be written.
+
+    Raises
+    ------
+    ConfigError
+        The name does not end in .onnx, the folder does not exist, or the file exists and ``overwrite`` is not set.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() != SUFFIX:
+        raise ConfigError(f"{what}={path} does not end in {SUFFIX}. Pass the name of a file such as model{SUFFIX}.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{what}={path}: the folder {path.parent} does not exist. Create it, or choose another.")
+    if path.is_dir():
+        raise ConfigError(f"{what}={path} is a folder. Choose another name.")
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} exists. Pass --overwrite (overwrite=True in Python) to replace it.")
+    return path
+
+
 def encode_array(array: np.ndarray) -> dict[str, Any]:
     """Represent an array in JSON.
 

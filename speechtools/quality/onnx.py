@@ -26,9 +26,7 @@ class OnnxQualityNet(RecordingScorer, OnnxModel):
         self.measure_names = tuple(values["measure_names"])
         self.measure = None if values["measure"] is None else Scale(**values["measure"])
 
-    def score_arrays(
-        self, wavs: np.ndarray, counts: np.ndarray, levels: np.ndarray | None = None
-    ) -> list[np.ndarray]:
+    def score_arrays(self, wavs: np.ndarray, counts: np.ndarray, levels: np.ndarray | None = None) -> list[np.ndarray]:
         """Do as :meth:`RecordingScorer.score_arrays` requires."""
         results = self._run(
             {

@@ -54,9 +54,7 @@ class OnnxSpeakerEncoder(OnnxModel):
         """Embed samples, as :meth:`encode_file` does: (samples,) or (channels, samples), floats or signed integers."""
         return self.encode_file(samples, sample_rate=sample_rate, channel=channel)
 
-    def encode_file(
-        self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix"
-    ) -> np.ndarray:
+    def encode_file(self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix") -> np.ndarray:
         """Embed a recording of any sample rate, number of channels, format and length: (embedding_size,).
 
         Parameters
@@ -219,22 +217,22 @@ class OnnxSpeakerVerification(OnnxSpeakerEncoder):
             As in :meth:`encode_file`; or no voice was found.
         """
         probability(0.0, prior)
-        if threshold is None and self.calibration is None and self.threshold is None:
+        limit = self.threshold if threshold is None else threshold
+        if limit is None and self.calibration is None:
             raise ConfigError("This model has no threshold. Pass threshold=…, or calibrate the model and export it.")
         first, second = (self._embed_file(path, sample_rate, channel) for path in (path_a, path_b))
         sides = [unit(part.windows.mean(axis=0).astype(np.float64)) for part in (first, second)]
         score = float(sides[0] @ sides[1])
         if self.calibration is None:
-            limit = self.threshold if threshold is None else threshold
-            return Verdict(score, score >= limit, threshold=limit)
+            return Verdict(score, limit is not None and score >= limit, threshold=limit)
         known = [[Side(1, part.seconds, part.quality)] for part in (first, second)]
         conditions = conditions_of(*known)
         scale, shift = self._normalization(sides)
         llr = float(self.calibration.llr(np.array([scale * score + shift]), conditions)[0])
-        limit = threshold
-        if limit is None:
+        if threshold is None:
             limit = float((np.atleast_1d(self.calibration.threshold(conditions, prior))[0] - shift) / scale)
-        return Verdict(score, score >= limit, threshold=limit, llr=llr, probability=probability(llr, prior))
+        accepted = limit is not None and score >= limit
+        return Verdict(score, accepted, threshold=limit, llr=llr, probability=probability(llr, prior))
 
     def _normalization(self, sides: Sequence[np.ndarray]) -> tuple[float, float]:
         """Slope and offset of AS-norm (``score-norm/as-norm``) as a function of the score of two unit d-vectors."""
