@@ -15,6 +15,7 @@ from speechtools.core.errors import AudioError, ConfigError, ModelKindError, Spe
 from speechtools.core.model_folder import write_model
 from speechtools.inference import (
     KeywordDetector,
+    PretrainedModel,
     QualityNet,
     SpeakerEncoder,
     SpeakerVerification,
@@ -215,7 +216,7 @@ def test_models_of_other_kinds_are_refused(quality, enhancer):
     with pytest.raises(ModelKindError, match="export of QualityNet"):
         SpeakerEncoder.from_onnx(quality[1])
     with pytest.raises(ConfigError, match="no form in ONNX"):
-        KeywordDetector.from_onnx(quality[1])
+        PretrainedModel.from_onnx(quality[1])
 
 
 @pytest.mark.parametrize(
