@@ -8,6 +8,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import generated  # noqa: E402
+import torch  # noqa: E402, F401 -- before it, speechtools.inference has stand-ins for classes
 
 import speechtools  # noqa: E402
 

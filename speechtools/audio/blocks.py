@@ -2,9 +2,8 @@
 
 import numpy as np
 import soxr
-from torch import Tensor
 
-from speechtools.audio.sources import check_sample_rate, check_samples
+from speechtools.audio.sources import Recording, check_sample_rate, check_samples
 from speechtools.core.errors import AudioError
 
 #: Pole of :class:`OffsetFilter`.
@@ -59,7 +58,7 @@ class Blocks:
         self._resampler = None if sample_rate == rate else soxr.ResampleStream(sample_rate, rate, 1, quality="HQ")
         self.is_finished = False
 
-    def take(self, block: np.ndarray | Tensor) -> np.ndarray:
+    def take(self, block: Recording) -> np.ndarray:
         """Return the samples (samples,) that are known after a further block, the mean of its channels.
 
         Parameters

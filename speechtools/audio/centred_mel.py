@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from speechtools.audio.fourier import filter_energies
 from speechtools.audio.frames import Framing, clear_padding
 from speechtools.audio.level import LEVELS, to_level
 from speechtools.core.errors import ConfigError
@@ -117,9 +118,6 @@ class CentredMel(Framing):
         time = self.num_frames(wavs.shape[1])
         before = self.n_fft // 2
         after = (time - 1) * self.hop_length + self.n_fft - before - wavs.shape[1]
-        frames = nn.functional.pad(wavs, (before, after)).unfold(1, self.n_fft, self.hop_length) * self.window
-        # (batch, time, n_fft)
-        spectrum = torch.fft.rfft(frames)
-        # (batch, time, bins)
-        energies = (spectrum.real.square() + spectrum.imag.square()) @ self.filters
+        wavs = nn.functional.pad(wavs, (before, after))
+        energies = filter_energies(wavs, self.window, self.hop_length, self.n_fft, self.filters)
         return energies if self.scale == "power" else energies.clamp(min=self.floor).log()

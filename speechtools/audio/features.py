@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from speechtools.audio.fourier import Parts, cut_blocks, cut_frames, filter_energies, is_exporting, not_negative, rfft
 from speechtools.audio.frames import Framing, clear_padding, frame_counts, length_mask
 from speechtools.core.errors import ConfigError
 from speechtools.core.moved import former_names
@@ -101,7 +102,7 @@ class Magnitude(Framing):
         """Level (batch,) that each waveform of (batch, samples) is divided by. Padding must be zero."""
         if self.level == "peak":
             return wavs.abs().amax(dim=1)
-        blocks = nn.functional.pad(wavs, (0, -wavs.shape[1] % self.n_fft)).unflatten(1, (-1, self.n_fft))
+        blocks = cut_blocks(wavs, self.n_fft)
         # (batch, blocks, n_fft)
         if self.level == "robust-peak":
             return self.robust_peak(blocks.abs().amax(dim=2), frame_counts(wavs, lens))
@@ -120,7 +121,7 @@ class Magnitude(Framing):
             Samples of each item, (batch,).
         """
         ordered = peaks.sort(dim=1, descending=True).values
-        rank = torch.clamp(-(-counts // self.n_fft) // 10, 1, 10)
+        rank = torch.clamp((counts + self.n_fft - 1) // self.n_fft // 10, 1, 10)
         limit = 1.5 * ordered.gather(1, rank.unsqueeze(1) - 1)
         # (batch, 1)
         return ordered.masked_fill(ordered > limit, 0.0).amax(dim=1)
@@ -137,24 +138,28 @@ class Magnitude(Framing):
         """
         wavs = clear_padding(wavs, lens)
         if self.level != "none":
-            levels = self.levels(wavs, lens) if levels is None else levels
+            if levels is None or is_exporting():
+                own = self.levels(wavs, lens)
+                levels = own if levels is None else torch.where(levels.isnan(), own, levels)
             # A silent waveform stays as it is; dividing by 0 would make it NaN.
-            wavs = wavs / torch.where(levels > 0, levels, torch.ones_like(levels)).unsqueeze(1)
+            wavs = wavs / torch.where(levels > 0, levels, 1.0).unsqueeze(1)
         samples = wavs.shape[1]
         wavs = nn.functional.pad(wavs, (0, self.num_samples(self.num_frames(samples)) - samples))
         return self.of_waveform(wavs)
 
     def of_waveform(self, wavs: Tensor) -> Tensor:
         """Features (batch, time, size) of level-normalised waveforms (batch, samples) that fill whole windows."""
+        if is_exporting():
+            return self.of_spectrum(rfft(cut_frames(wavs, self.n_fft, self.hop_length) * self.window, self.n_fft))
         spectrum = torch.stft(
             wavs, self.n_fft, self.hop_length, window=self.window, center=False, return_complex=True
         ).transpose(1, 2)
         # (batch, time, bins)
         return self.of_spectrum(spectrum)
 
-    def of_spectrum(self, spectrum: Tensor) -> Tensor:
+    def of_spectrum(self, spectrum: Tensor | Parts) -> Tensor:
         """Features (batch, time, size) of complex spectra (batch, time, bins) of the level-normalised waveform."""
-        if spectrum.requires_grad:
+        if isinstance(spectrum, Tensor) and spectrum.requires_grad:
             magnitude = spectrum.abs()
         else:  # twice as fast, but its gradient at zero would be NaN
             magnitude = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).sqrt_()
@@ -242,7 +247,11 @@ class LevelledLogMel(Magnitude):
 
     def of_waveform(self, wavs: Tensor) -> Tensor:
         """Features (batch, time, size) of level-normalised waveforms (batch, samples) that fill whole windows."""
-        feats = super().of_waveform(wavs)
+        if is_exporting():
+            energies = filter_energies(wavs, self.window, self.hop_length, self.n_fft, self.filters)
+            feats = torch.log(energies + self.floor) / self.SCALE
+        else:
+            feats = super().of_waveform(wavs)
         if not self.parts:
             return feats
         mean, largest, differences = self.part_powers(wavs, feats.shape[1])
@@ -265,13 +274,14 @@ class LevelledLogMel(Magnitude):
         """
         start = (self.n_fft - self.hop_length) // 2
         end = start + time * self.hop_length
-        steps = wavs[:, start:end].unflatten(1, (time, self.hop_length))
+        steps = wavs[:, start:end].reshape(wavs.shape[0], -1, self.hop_length)
         # (batch, time, hop_length)
         squares = (steps - steps.mean(dim=2, keepdim=True)).square()
-        differences = (wavs[:, start:end] - wavs[:, start - 1 : end - 1]).unflatten(1, (time, self.parts, -1))
+        differences = wavs[:, start:end] - wavs[:, start - 1 : end - 1]
+        differences = differences.reshape(wavs.shape[0], -1, self.parts, self.hop_length // self.parts)
         return squares.mean(dim=2, keepdim=True), squares.amax(dim=2, keepdim=True), differences.square().mean(dim=3)
 
-    def of_spectrum(self, spectrum: Tensor) -> Tensor:
+    def of_spectrum(self, spectrum: Tensor | Parts) -> Tensor:
         """Features (batch, time, n_mels) of complex spectra (batch, time, bins)."""
         power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
         return torch.log(power @ self.filters + self.floor) / self.SCALE
@@ -373,17 +383,13 @@ class LogMel(Framing):
         counts = frame_counts(wavs, lens)
         wavs = clear_padding(wavs, lens)
         if self.level is not None:
-            blocks = nn.functional.pad(wavs, (0, -wavs.shape[1] % self.n_fft)).unflatten(1, (-1, self.n_fft))
+            blocks = cut_blocks(wavs, self.n_fft)
             # (batch, blocks, n_fft)
             levels = loud_rms(blocks.square().sum(dim=2), counts, self.n_fft)
-            wavs = wavs * (self.level / torch.where(levels > 0, levels, torch.ones_like(levels))).unsqueeze(1)
-        wavs = nn.functional.pad(wavs, (0, max(self.win_length - wavs.shape[1], 0)))
-        frames = wavs.unfold(1, self.win_length, self.hop_length) * self.window
-        # (batch, time, win_length)
-        spectrum = torch.fft.rfft(frames, self.n_fft)
-        # (batch, time, bins)
-        power = spectrum.real.square() + spectrum.imag.square()
-        feats = self.factor * torch.log(power @ self.filters + self.floor)
+            wavs = wavs * (self.level / torch.where(levels > 0, levels, 1.0)).unsqueeze(1)
+        wavs = nn.functional.pad(wavs, (0, not_negative(self.win_length - wavs.shape[1])))
+        energies = filter_energies(wavs, self.window, self.hop_length, self.n_fft, self.filters)
+        feats = self.factor * torch.log(energies + self.floor)
         # (batch, time, n_mels)
         if not self.mean_norm:
             return feats

@@ -3,14 +3,10 @@
 A batch is padded on the right. ``lens`` are SpeechBrain's relative lengths in (0, 1]; counts are whole numbers.
 """
 
-from typing import TypeVar
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-#: Samples or frames: one number, or an integer tensor of them.
-Count = TypeVar("Count", int, Tensor)
+from speechtools.audio.framing import FrameGrid
 
 
 def num_samples(lens: Tensor, longest: int) -> Tensor:
@@ -29,7 +25,7 @@ def frame_counts(batch: Tensor, lens: Tensor | None = None) -> Tensor:
     [62, 62]
     """
     if lens is None:
-        return torch.full((len(batch),), batch.shape[1], device=batch.device)
+        return torch.full((batch.shape[0],), batch.shape[1], device=batch.device)
     return num_samples(lens, batch.shape[1])
 
 
@@ -47,35 +43,24 @@ def clear_padding(wavs: Tensor, lens: Tensor | None) -> Tensor:
     return wavs if lens is None else wavs * length_mask(frame_counts(wavs, lens), wavs.shape[1])
 
 
-class Framing(nn.Module):
-    """Base class of modules that cut waveforms into frames.
+def moved_to_front(kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Places (batch, time) of frames after those that are ``kept`` (batch, time) have moved to the front; and back.
 
-    Attributes
-    ----------
-    win_length, hop_length : int
-        Window and step in samples.
-    padding : int
-        Zeros, at most, that are added to a waveform to fill its windows.
+    Both orders stay: that of the frames that are kept, and that of the others. The second result says which frame is at
+    each place.
+
+    >>> places, order = moved_to_front(torch.tensor([[False, True, False, True]]))
+    >>> places.tolist(), order.tolist()
+    ([[2, 0, 3, 1]], [[1, 3, 0, 2]])
     """
+    before, others = kept.long().cumsum(dim=1), (~kept).long().cumsum(dim=1)
+    places = torch.where(kept, before, before[:, -1:] + others) - 1
+    return places, places.argsort(dim=1)
 
-    win_length: int
-    hop_length: int
-    padding: int = 0
 
-    def num_frames(self, samples: Count) -> Count:
-        """Number of frames of a waveform of ``samples`` samples (int or integer tensor)."""
-        beyond = samples + self.padding - self.win_length
-        beyond = beyond.clamp(min=0) if isinstance(beyond, Tensor) else max(beyond, 0)
-        return 1 + beyond // self.hop_length
-
-    def num_samples(self, frames: int) -> int:
-        """Number of samples that ``frames`` whole windows cover."""
-        return self.win_length + (frames - 1) * self.hop_length
+class Framing(FrameGrid, nn.Module):
+    """Base class of modules that cut waveforms into frames."""
 
     def frame_lens(self, lens: Tensor, samples: int) -> Tensor:
         """Convert relative lengths (batch,) of waveforms padded to ``samples`` to those of their frames, exactly."""
         return self.num_frames(num_samples(lens, samples)).to(lens.dtype) / self.num_frames(samples)
-
-    def frame_times(self, samples: int) -> np.ndarray:
-        """Middle of each frame of a waveform of ``samples`` samples, in samples."""
-        return np.minimum(np.arange(self.num_frames(samples)) * self.hop_length + self.win_length / 2, samples)

@@ -40,5 +40,5 @@ def to_level(
         levels = (wavs.square().sum(dim=1) / frame_counts(wavs, lens)).sqrt()
     # (batch,)
     target = 10.0 ** (level_db / 20)
-    gains = target / torch.where(levels > 0, levels, torch.full_like(levels, target))
+    gains = target / torch.where(levels > 0, levels, target)
     return wavs * (gains.clamp(min=1.0) if only_up else gains).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""What all pretrained interfaces do with recordings: find, check and pad them, and process many of them."""
+"""What all pretrained interfaces do with recordings: find and read them, and process many of them. Without torch."""
 
 import os
 import warnings
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from speechtools.audio import ffmpeg
 from speechtools.audio.finding import (
@@ -21,10 +19,12 @@ from speechtools.audio.finding import (
     walk,
     why_irregular,
 )
-from speechtools.audio.frames import clear_padding, frame_counts, length_mask
 from speechtools.audio.io import OffsetMean, TooLongError, decode
 from speechtools.audio.sources import AudioSource, Channel, Recording, is_path
 from speechtools.core.errors import AudioError, ConfigError, first_of
+from speechtools.core.moved import former_names
+
+__getattr__ = former_names(__name__)
 
 Result = TypeVar("Result")
 
@@ -145,86 +145,28 @@ def read_short(source: AudioSource, sample_rate: int, max_seconds: float, min_sa
         seconds = f"{count / sample_rate:.2f} s"
         warnings.warn(f"{source.name} has only {seconds} of sound, so its result is unreliable.", stacklevel=2)
     samples = segments[0] if len(segments) == 1 else np.concatenate(segments)
+    return without_offset(samples)
+
+
+def without_offset(samples: np.ndarray) -> np.ndarray:
+    """Subtract from samples (samples,) their mean, a DC offset, as :class:`~speechtools.audio.io.OffsetMean` does."""
     mean = OffsetMean()
     mean.add(samples)
     return samples - np.float32(mean.value)
 
 
-def check_waveforms(wavs: Tensor | np.ndarray) -> Tensor:
-    """Return waveforms (batch, samples) or (samples,) as float32 (batch, samples). Gradients flow through.
+def stack(waveforms: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Pad waveforms on the right: (batch, samples), float32, and their numbers of samples (batch,).
 
-    Raises
-    ------
-    AudioError
-        The waveforms have another shape or type, are empty, or contain NaN or infinite samples.
-
-    Examples
-    --------
-    >>> check_waveforms(torch.zeros(100)).shape
-    torch.Size([1, 100])
+    >>> wavs, counts = stack([np.ones(4), np.ones(2)])
+    >>> wavs.shape, counts.tolist()
+    ((2, 4), [4, 2])
     """
-    wavs = torch.as_tensor(wavs)
-    if wavs.dim() not in (1, 2) or 0 in wavs.shape or not wavs.is_floating_point():
-        expected = "floating-point mono waveforms (batch, samples) or (samples,) with at least one sample"
-        raise AudioError(f"Expected {expected}, got shape {tuple(wavs.shape)} of {wavs.dtype}.")
-    if wavs.dim() == 2 and wavs.shape[0] > wavs.shape[1]:
-        reason = "it has more waveforms than samples. Transpose it"
-        raise AudioError(f"Expected waveforms (batch, samples), got shape {tuple(wavs.shape)}: {reason}.")
-    if not torch.isfinite(wavs).all():
-        raise AudioError("The waveforms contain NaN or infinite samples.")
-    return torch.atleast_2d(wavs).float()
-
-
-def check_lens(lens: Tensor | Sequence[float] | None, wavs: Tensor) -> Tensor:
-    """Return relative lengths (batch,) of waveforms (batch, samples) on their device; None means that all are full.
-
-    Raises
-    ------
-    AudioError
-        There is not one length per waveform, or a length is not in (0, 1].
-
-    Examples
-    --------
-    >>> check_lens(None, torch.zeros(2, 100))
-    tensor([1., 1.])
-    """
-    lens = torch.ones(len(wavs)) if lens is None else torch.as_tensor(lens)
-    if lens.shape != (len(wavs),) or not ((lens > 0) & (lens <= 1)).all():
-        raise AudioError(f"Expected {len(wavs)} relative lengths in (0, 1], got {lens.tolist()}.")
-    return lens.to(wavs.device)
-
-
-def pad(waveforms: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Pad waveforms on the right: (batch, samples), and their relative lengths (batch,).
-
-    Examples
-    --------
-    >>> wavs, lens = pad([np.ones(4), np.ones(2)])
-    >>> wavs.shape, lens.tolist()
-    (torch.Size([2, 4]), [1.0, 0.5])
-    """
-    tensors = [torch.from_numpy(np.asarray(samples, dtype=np.float32)) for samples in waveforms]
-    wavs = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True)
-    # float64, since a relative length in float32 can miss a sample of a long recording
-    return wavs, torch.tensor([len(samples) for samples in waveforms], dtype=torch.float64) / wavs.shape[1]
-
-
-def remove_offset(wavs: Tensor, lens: Tensor | None = None) -> Tensor:
-    """Subtract from each waveform of (batch, samples) its DC offset, as :class:`OffsetMean` does. Padding becomes 0.
-
-    >>> remove_offset(torch.tensor([[1.0, 2.0, 3.0], [5.0, 7.0, 9.0]]), torch.tensor([1.0, 2 / 3]))
-    tensor([[-1.,  0.,  1.],
-            [-1.,  1.,  0.]])
-    """
-    inside = length_mask(frame_counts(wavs, lens), wavs.shape[1])
-    varies = nn.functional.pad(wavs[:, 1:] != wavs[:, :-1], (1, 0))
-    if wavs.shape[1] > 1:
-        varies[:, 0] = varies[:, 1]
-    varies = varies & inside
-    weights = torch.where(varies.any(dim=1, keepdim=True), varies, inside)
-    # (batch, samples)
-    means = torch.where(weights, wavs, 0.0).sum(dim=1) / weights.sum(dim=1)
-    return clear_padding(wavs - means.unsqueeze(1), lens)
+    counts = np.array([len(samples) for samples in waveforms])
+    wavs = np.zeros((len(counts), counts.max()), dtype=np.float32)
+    for row, samples in zip(wavs, waveforms, strict=True):
+        row[: len(samples)] = samples
+    return wavs, counts
 
 
 def group_size(batch_size: int) -> int:

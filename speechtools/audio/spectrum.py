@@ -7,6 +7,7 @@ a batch changes neither the valid frames nor the waveform.
 import torch
 from torch import Tensor, nn
 
+from speechtools.audio.fourier import Parts, cut_frames, irfft, overlap_add, rfft
 from speechtools.audio.frames import Framing, clear_padding
 from speechtools.core.errors import ConfigError
 
@@ -53,24 +54,20 @@ class Spectrum(Framing):
         """Number of frequency bins of a frame."""
         return self.n_fft // 2 + 1
 
-    def forward(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor:
+    def forward(self, wavs: Tensor, lens: Tensor | None = None) -> Tensor | Parts:
         """Compute the spectra of a padded batch."""
         samples, before = wavs.shape[1], self.n_fft - self.hop_length
         after = self.num_samples(self.num_frames(samples)) - before - samples
         wavs = nn.functional.pad(clear_padding(wavs, lens), (before, after))
-        frames = wavs.unfold(1, self.n_fft, self.hop_length) * self.window
+        frames = cut_frames(wavs, self.n_fft, self.hop_length) * self.window
         # (batch, time, n_fft)
-        return torch.fft.rfft(frames)
+        return rfft(frames, self.n_fft)
 
-    def inverse(self, spectrum: Tensor, samples: int) -> Tensor:
+    def inverse(self, spectrum: Tensor | Parts, samples: int) -> Tensor:
         """Reconstruct the waveforms (batch, samples) of spectra (batch, time, bins)."""
-        frames = torch.fft.irfft(spectrum, self.n_fft) * self.window
+        frames = irfft(spectrum, self.n_fft) * self.window
         # (batch, time, n_fft)
-        batch, time, _ = frames.shape
-        length = self.num_samples(time)
-        wavs = nn.functional.fold(
-            frames.transpose(1, 2), (1, length), (1, self.n_fft), stride=(1, self.hop_length)
-        ).reshape(batch, length)
+        wavs = overlap_add(frames, self.hop_length)
         # The squared windows, which are Hann windows, add up to n_fft / (2 hop_length) everywhere.
         wavs = wavs * (2 * self.hop_length / self.n_fft)
         before = self.n_fft - self.hop_length

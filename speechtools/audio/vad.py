@@ -97,15 +97,19 @@ class EnergyVAD(nn.Module):
         centred = (wavs - offset.unsqueeze(1)) * inside
         # Rounding leaves a residue of a constant, which is not a signal.
         sounding = centred.abs().amax(dim=1) > 1e-5 * offset.abs()
-        time = -(-samples // self.hop_length)
+        time = (samples + self.hop_length - 1) // self.hop_length
         padded = nn.functional.pad(centred, (0, time * self.hop_length - samples))
         blocks = padded.view(batch, time, self.hop_length)
         # What rounding and the offset leave of digital silence is constant.
         energy = blocks.square().mean(dim=2).masked_fill(blocks.amax(dim=2) == blocks.amin(dim=2), 0.0)
         # (batch, time)
-        energy = nn.functional.avg_pool1d(energy.unsqueeze(1), 3, 1, 1, count_include_pad=False).squeeze(1)
-        frames = -(-counts // self.hop_length)
+        frames = (counts + self.hop_length - 1) // self.hop_length
         valid = length_mask(frames, time)
+        # The mean of each frame and its neighbours, of which there are fewer at both ends of an item.
+        pairs = torch.stack([energy, valid.to(energy.dtype)])
+        # (2, batch, time)
+        sums = nn.functional.avg_pool1d(pairs, 3, 1, 1)
+        energy = sums[0] / sums[1].clamp(min=0.1)
         levels = 10 * torch.log10(energy + 1e-12).masked_fill(~valid, math.inf)
         # Percentiles of the frames with sound; the others, and those beyond an item's length, are sorted to the end.
         sound = valid & (levels > _DIGITAL_SILENCE_DB)
@@ -122,9 +126,10 @@ class EnergyVAD(nn.Module):
         limit = torch.where(loud - background < self.min_range_db, background - 1, limit)
         speech = (levels >= limit.unsqueeze(1)) & valid & sounding.unsqueeze(1)
         # (batch, time)
-        closed = _erode(_dilate(speech, self.hangover_frames), self.hangover_frames) & valid | speech
-        runs = _dilate(_erode(closed, self.min_speech_frames), self.min_speech_frames) & closed
-        runs = torch.where(runs.any(dim=1, keepdim=True), runs, closed)
+        # What is beyond the end of an item counts as speech, as in _erode, so that padding changes nothing.
+        closed = _erode(_dilate(speech, self.hangover_frames) | ~valid, self.hangover_frames) & valid | speech
+        runs = _dilate(_erode(closed | ~valid, self.min_speech_frames) & valid, self.min_speech_frames) & closed
+        runs = runs | closed & ~runs.any(dim=1, keepdim=True)
         return runs & sounding.unsqueeze(1)
 
 

@@ -6,8 +6,8 @@ are the louder ones; few noises do the same.
 
 import math
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import ArrayLike
 
 SAMPLE_RATE = 16000
 _WINDOW, _HOP, _MAX_FRAMES = 512, 160, 200
@@ -30,14 +30,14 @@ _MAX_TONALITY = 0.998
 LIMIT = -4.2
 
 
-def voicing(wav: Tensor, speech: Tensor, hop_length: int) -> dict[str, float]:
+def voicing(wav: ArrayLike, speech: ArrayLike, hop_length: int) -> dict[str, float]:
     """Statistics of the frames of a waveform that a VAD keeps.
 
     Parameters
     ----------
-    wav : Tensor
+    wav : array-like
         (samples,) at 16 kHz, without offset.
-    speech : Tensor
+    speech : array-like
         Booleans (time,) of the VAD, one per ``hop_length`` samples.
     hop_length : int
         In samples.
@@ -50,58 +50,60 @@ def voicing(wav: Tensor, speech: Tensor, hop_length: int) -> dict[str, float]:
         the power below 1 kHz, ``centroid`` the log of the mean frequency in kHz, ``level`` in dB, and ``tonality`` the
         share of the power in two peaks. Empty for less than five frames.
     """
+    wav, speech = np.asarray(wav, dtype=np.float32), np.asarray(speech)
     if len(wav) < _WINDOW:
         return {}
-    frames = wav.unfold(0, _WINDOW, _HOP)
-    middles = (torch.arange(len(frames), device=wav.device) * _HOP + _WINDOW // 2) // hop_length
-    rows = torch.nonzero(speech[middles.clamp(max=len(speech) - 1)]).squeeze(1)
+    frames = np.lib.stride_tricks.sliding_window_view(wav, _WINDOW)[::_HOP]
+    middles = (np.arange(len(frames)) * _HOP + _WINDOW // 2) // hop_length
+    rows = np.flatnonzero(speech[np.minimum(middles, len(speech) - 1)])
     if len(rows) < 5:
         return {}
     if len(rows) > _MAX_FRAMES:
-        rows = rows[torch.linspace(0, len(rows) - 1, _MAX_FRAMES, device=wav.device).long()]
-    window = torch.hann_window(_WINDOW, device=wav.device)
+        rows = rows[np.linspace(0, len(rows) - 1, _MAX_FRAMES).astype(int)]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW)
     frames = frames[rows] * window
     # (frames, window)
-    power = torch.fft.rfft(frames, 2 * _WINDOW).abs().square()
+    power = np.square(np.abs(np.fft.rfft(frames, 2 * _WINDOW)))
     # (frames, bins)
     lags = slice(SAMPLE_RATE // 400, SAMPLE_RATE // 70 + 2)
-    own = torch.fft.irfft(torch.fft.rfft(window, 2 * _WINDOW).abs().square())
-    correlation = torch.fft.irfft(power)
-    pitch = (correlation[:, lags] / (correlation[:, :1] + 1e-12) * (own[0] / own[lags])).amax(dim=1).clamp(max=1.5)
+    own = np.fft.irfft(np.square(np.abs(np.fft.rfft(window, 2 * _WINDOW))))
+    correlation = np.fft.irfft(power)
+    pitch = (correlation[:, lags] / (correlation[:, :1] + 1e-12) * (own[0] / own[lags])).max(axis=1).clip(max=1.5)
     # (frames,)
-    frequency = torch.linspace(0, SAMPLE_RATE / 2, _WINDOW + 1, device=wav.device)
+    frequency = np.linspace(0, SAMPLE_RATE / 2, _WINDOW + 1)
     band = (frequency > 100) & (frequency < 7000)
     in_band = power[:, band] + 1e-10 * power.mean() + 1e-12
-    flatness = in_band.log().mean(dim=1) - in_band.mean(dim=1).log()
-    centroid = ((in_band * frequency[band]).sum(dim=1) / in_band.sum(dim=1) / 1000).log()
-    low_share = power[:, (frequency > 100) & (frequency < 1000)].sum(dim=1) / (
-        power[:, frequency > 100].sum(dim=1) + 1e-12
+    flatness = np.log(in_band).mean(axis=1) - np.log(in_band.mean(axis=1))
+    centroid = np.log((in_band * frequency[band]).sum(axis=1) / in_band.sum(axis=1) / 1000)
+    low_share = power[:, (frequency > 100) & (frequency < 1000)].sum(axis=1) / (
+        power[:, frequency > 100].sum(axis=1) + 1e-12
     )
-    level = 10 * torch.log10(frames.square().mean(dim=1) + 1e-10)
+    level = 10 * np.log10(np.square(frames).mean(axis=1) + 1e-10)
     statistics = {
-        "flatness_deviation": flatness.std(),
+        "flatness_deviation": flatness.std(ddof=1),
         "pitch_and_level": _correlation(pitch, level),
-        "low_share_90": low_share.quantile(0.9),
-        "centroid_90": centroid.quantile(0.9),
-        "pitch_median": pitch.quantile(0.5),
-        "pitch_10": pitch.quantile(0.1),
+        "low_share_90": np.quantile(low_share, 0.9),
+        "centroid_90": np.quantile(centroid, 0.9),
+        "pitch_median": np.quantile(pitch, 0.5),
+        "pitch_10": np.quantile(pitch, 0.1),
         "pitch_and_centroid": _correlation(pitch, centroid),
-        "low_share_10": low_share.quantile(0.1),
-        "low_share_deviation": low_share.std(),
-        "tonality": _share_of_peaks(power).quantile(0.5),
+        "low_share_10": np.quantile(low_share, 0.1),
+        "low_share_deviation": low_share.std(ddof=1),
+        "tonality": np.quantile(_share_of_peaks(power), 0.5),
     }
     return {name: float(value) for name, value in statistics.items()}
 
 
-def speech_log_odds(wav: Tensor, speech: Tensor, hop_length: int) -> float:
+def speech_log_odds(wav: ArrayLike, speech: ArrayLike, hop_length: int) -> float:
     """Log odds that a waveform (samples,) at 16 kHz is speech rather than noise; 0 if it is too short to tell.
 
-    >>> noise = torch.randn(16000, generator=torch.Generator().manual_seed(0))
-    >>> speech_log_odds(noise, torch.ones(100, dtype=torch.bool), 160) < LIMIT
+    >>> noise = np.random.default_rng(0).standard_normal(16000)
+    >>> speech_log_odds(noise, np.ones(100, dtype=bool), 160) < LIMIT
     True
     """
     # The level of the recording must not matter.
-    statistics = voicing(wav / wav.abs().max().clamp(min=1e-9), speech, hop_length)
+    wav = np.asarray(wav, dtype=np.float32)
+    statistics = voicing(wav / max(np.abs(wav).max(), 1e-9), speech, hop_length)
     if not statistics:
         return 0.0
     if statistics["tonality"] > _MAX_TONALITY:
@@ -109,14 +111,15 @@ def speech_log_odds(wav: Tensor, speech: Tensor, hop_length: int) -> float:
     return _BIAS + sum(weight * statistics[name] for name, weight in WEIGHTS.items())
 
 
-def _share_of_peaks(power: Tensor) -> Tensor:
+def _share_of_peaks(power: np.ndarray) -> np.ndarray:
     """Share of the two strongest peaks in the power (frames, bins) of each frame."""
-    rest = power
+    rest = power.copy()
     for _ in range(2):
-        around = rest.argmax(dim=1, keepdim=True) + torch.arange(-6, 7, device=power.device)
-        rest = rest.scatter(1, around.clamp(0, power.shape[1] - 1), 0.0)
-    return 1 - rest.sum(dim=1) / (power.sum(dim=1) + 1e-12)
+        around = rest.argmax(axis=1)[:, None] + np.arange(-6, 7)
+        np.put_along_axis(rest, around.clip(0, power.shape[1] - 1), 0.0, axis=1)
+    return 1 - rest.sum(axis=1) / (power.sum(axis=1) + 1e-12)
 
 
-def _correlation(a: Tensor, b: Tensor) -> Tensor:
-    return torch.corrcoef(torch.stack([a, b]))[0, 1].nan_to_num()
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(np.nan_to_num(np.corrcoef(a, b)[0, 1]))

@@ -27,6 +27,8 @@ _COMMANDS = {
     "SpeakerEncoder": "`speechtools embed`, `enroll`, `verify`, `identify`, `diarize` and `trials`",
     "KeywordDetector": "`speechtools spot`",
 }
+#: The interfaces of commands that take ONNX files.
+_ONNX_INTERFACES = ("QualityNet", "SpeechEnhancer")
 _COMMANDS["SpeakerVerification"] = _COMMANDS["SpeakerDiarization"] = _COMMANDS["SpeakerEncoder"]
 
 
@@ -45,8 +47,8 @@ def model_options(command: Callable) -> Callable:
     return click.option(
         "--model",
         metavar="MODEL",
-        help="The `pretrained` folder of a recipe, an id owner/name on the Hugging Face hub, or the name of a bundled "
-        "model.  [default: the bundled model of the command]",
+        help="The `pretrained` folder of a recipe, an id owner/name on the Hugging Face hub, the name of a bundled "
+        "model or, to score and enhance, a file of `speechtools export`.  [default: the bundled model of the command]",
     )(command)
 
 
@@ -72,13 +74,23 @@ def module_option(command: Callable[..., int]) -> Callable[..., int]:
 def load_model(interface: str, model: str | None, device: str | None, option: str = "--model") -> Any:
     """Load the model of an option with the class ``interface`` of :mod:`speechtools.inference`."""
     from speechtools import inference
-    from speechtools.core.devices import check_device
     from speechtools.core.memory import keep_freed_memory
+    from speechtools.core.onnx_file import SUFFIX
 
+    is_onnx = model is not None and model.lower().endswith(SUFFIX)
+    if is_onnx and interface not in _ONNX_INTERFACES:
+        takers = " and ".join(_COMMANDS[name] for name in _ONNX_INTERFACES)
+        raise ConfigError(f"{option}={model}: only {takers} take ONNX files. Pass the folder of the model.")
+    if is_onnx and device not in (None, "cpu"):
+        raise ConfigError(f"--device={device}: ONNX files are computed on the CPU. Leave the option out.")
     keep_freed_memory()
-    run_opts = {"device": check_device(device, "--device")} if device else None
     context = click.get_current_context()
     try:
+        if is_onnx:
+            return getattr(inference, interface).from_onnx(model)
+        from speechtools.core.devices import check_device  # torch
+
+        run_opts = {"device": check_device(device, "--device")} if device else None
         return getattr(inference, interface).from_hparams(model, run_opts=run_opts, trust=is_trusted())
     except ModelKindError as error:
         commands = _COMMANDS.get(error.interface or "")

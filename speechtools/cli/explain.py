@@ -9,8 +9,8 @@ import click
 from speechtools.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from speechtools.quality.inference import QualityReport
     from speechtools.quality.regions import CauseRegion
+    from speechtools.quality.report import QualityReport
 
 #: Regions of a recording of up to a minute are shown if they cost as much. In a longer one, each costs less, but those
 #: that cost 0.00 are not shown.

@@ -63,6 +63,12 @@ SPLIT = {
 #: Names that have left a module, by module, and their present places.
 MOVED_NAMES = {
     "audio.features": {"num_samples": "audio.frames.num_samples"},
+    "audio.recordings": {
+        "check_lens": "audio.waveforms.check_lens",
+        "check_waveforms": "audio.waveforms.check_waveforms",
+        "pad": "audio.waveforms.pad",
+        "remove_offset": "audio.waveforms.remove_offset",
+    },
     "audio.sources": {"Source": "audio.sources.AudioSource"},
     "core.jobs": {
         "Journal": "core.journal.Journal",

@@ -205,6 +205,63 @@ class PretrainedModel(Pretrained):
         modules = {name: getattr(module, "_orig_mod", module) for name, module in self.mods.items()}  # not compiled
         return write_model(folder, entries, modules, self.facts, card, type(self).__name__, self.half_weights)
 
+    @classmethod
+    def from_onnx(cls, path: str | Path, threads: int | None = None) -> Any:
+        """Load a model that :meth:`to_onnx` or ``speechtools export`` wrote, to compute without torch.
+
+        Parameters
+        ----------
+        path : str or Path
+        threads : int, optional
+            Threads of a computation. Default: as many as the machine has cores.
+
+        Returns
+        -------
+        OnnxModel
+            With the methods of this interface that take recordings.
+
+        Raises
+        ------
+        ConfigError
+            The file does not exist, is damaged or of another program, or is a model of another kind.
+        SpeechtoolsError
+            The package ``onnxruntime`` of the extra ``onnx`` is not installed.
+        """
+        raise ConfigError(f"{cls.__name__} has no form in ONNX. Load the model with from_hparams.")
+
+    def to_onnx(self, path: str | Path, int8: bool = False, overwrite: bool = False) -> Any:
+        """Write the model, features included, to an ONNX file, and check that it computes the same.
+
+        Parameters
+        ----------
+        path : str or Path
+            A name that ends in ``.onnx``.
+        int8 : bool
+            Quantise the weights of the network to 8 bits.
+        overwrite : bool
+            Replace an existing file.
+
+        Returns
+        -------
+        OnnxExport
+            With the differences from torch that were found.
+
+        Raises
+        ------
+        ConfigError
+            The path cannot be written, the model has a component without a form in ONNX, or the results differ from
+            those of torch by more than 1e-4.
+        SpeechtoolsError
+            A package of the extra ``onnx`` is not installed.
+        """
+        from speechtools.core.onnx_export import export_model  # needs packages of an extra
+
+        return export_model(self, path, int8, overwrite)
+
+    def onnx_graph(self) -> Any:
+        """Return what :meth:`to_onnx` writes, an :class:`~speechtools.core.onnx_export.OnnxGraph`."""
+        raise ConfigError(f"{type(self).__name__} has no form in ONNX.")
+
     def response(self, wavs: Tensor) -> Tensor | None:
         """What the model computes from waveforms (1, samples), to compare two models; None: it cannot be compared."""
         return None

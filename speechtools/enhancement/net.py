@@ -65,7 +65,7 @@ class EnhancerBLSTM(nn.Module):
         feats = feats.masked_fill(~valid, 0.0)
         power = feats.square().sum(dim=(1, 2), keepdim=True) / (counts.view(-1, 1, 1) * bins)
         # (batch, 1, 1); 0 for a silent utterance, which stays 0
-        level = torch.where(power > 0, power, torch.ones_like(power)).sqrt()
+        level = torch.where(power > 0, power, 1.0).sqrt()
         logs = torch.log(feats / level + self.floor) * valid
         hidden = logs - logs.sum(dim=1, keepdim=True) / counts.view(-1, 1, 1)
         # (batch, time, input_size)

@@ -1,31 +1,22 @@
 """Find phrases in recordings and streams with a trained keyword detector."""
 
-import re
-from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from speechtools.audio.blocks import Blocks, OffsetFilter
-from speechtools.audio.io import decode
-from speechtools.audio.recordings import open_source
 from speechtools.audio.sources import Channel, Recording
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
 from speechtools.core.pretrained import PretrainedModel
-from speechtools.keyword.search import Hit, Phrase, PhraseSearch
-
-#: Fewer letters are heard everywhere.
-MIN_LETTERS = 3
-#: Silence after the end of a stream (s).
-_FLUSH_SECONDS = 0.3
-#: Longest block that is computed at once (s).
-_BLOCK_SECONDS = 10.0
+from speechtools.keyword.onnx import OnnxKeywordDetector
+from speechtools.keyword.spotting import KeywordSpotter
+from speechtools.keyword.spotting import KeywordStream as KeywordStream
 
 
-class KeywordDetector(PretrainedModel):
+class KeywordDetector(KeywordSpotter, PretrainedModel):
     """Finds any phrases in recordings and streams.
 
     No model is bundled yet: ``recipes/keyword/detection`` trains one.
@@ -39,6 +30,8 @@ class KeywordDetector(PretrainedModel):
 
     HPARAMS_NEEDED = ["features", "sample_rate", "tokens", "threshold"]
     MODULES_NEEDED = ["detector"]
+    #: Largest change of a probability by 8-bit weights.
+    INT8_LIMIT = 0.2
     FITTED = ("threshold",)
     COMPONENTS = {"features": "features", "tokens": "tokens", "detector": "detector"}
 
@@ -51,228 +44,41 @@ class KeywordDetector(PretrainedModel):
         self.features.to(self.device)
         if getattr(self.features, "mean_norm", False) or getattr(self.features, "level", None) is not None:
             raise ConfigError("The features of a detector cannot depend on a whole recording. Set mean_norm: False.")
+        self.win_length, self.hop_length = self.features.win_length, self.features.hop_length
 
     @property
     def step_seconds(self) -> float:
         """Seconds from one step of the log probabilities to the next."""
         return float(self.detector.stride * self.features.hop_length / self.sample_rate)
 
-    def phrases(self, keywords: Sequence[str] | str, threshold: float | None = None) -> list[Phrase]:
-        """Return the phrases of keywords, each of which may have a threshold of its own, as in ``"ok google:0.6"``.
+    def begin(self) -> Any:
+        """Do as :meth:`KeywordSpotter.begin` requires."""
+        return self.detector.start()
 
-        Raises
-        ------
-        ConfigError
-            There is no keyword, one is empty, too short, occurs twice or has characters that the token model lacks, or
-            a threshold is not between 0 and 1.
-        """
-        texts = [keywords] if isinstance(keywords, str) else list(keywords)
-        if not texts:
-            raise ConfigError('No keyword to search for. Pass at least one, such as "ok google".')
-        if threshold is not None:
-            check_number("threshold", threshold, 0, 1)
-        found: dict[tuple[int, ...], Phrase] = {}
-        for text in texts:
-            phrase = self._phrase(text, self.threshold if threshold is None else threshold)
-            if (tokens := tuple(phrase.tokens)) in found:
-                raise ConfigError(f"The keywords {found[tokens].text!r} and {phrase.text!r} are the same. Remove one.")
-            found[tokens] = phrase
-        return list(found.values())
-
-    def _phrase(self, text: str, threshold: float) -> Phrase:
-        if not isinstance(text, str):
-            raise ConfigError(f"The keyword {text!r} is not a text. Write it in quotation marks.")
-        if own := re.fullmatch(r"(.*):\s*(\S*)\s*", text):
-            text = own[1]
-            try:
-                threshold = float(own[2])
-            except ValueError:
-                raise ConfigError(f"The threshold {own[2]!r} of the keyword {text!r} is not a number.") from None
-            if not 0 <= threshold <= 1:
-                raise ConfigError(f"The threshold {threshold:g} of the keyword {text!r} is not between 0 and 1.")
-        text = text.strip()
-        letters = sum(character.isalnum() for character in text)
-        if letters < MIN_LETTERS:
-            raise ConfigError(
-                f"The keyword {text!r} has fewer than {MIN_LETTERS} letters, and would be heard in any "
-                "speech. Use a longer one, best of 6 letters or more."
-            )
-        return Phrase(text, self.tokens.encode(text), threshold)
-
-    def stream(
-        self,
-        keywords: Sequence[str] | str,
-        sample_rate: float | None = None,
-        threshold: float | None = None,
-        debounce: float = 0.5,
-    ) -> "KeywordStream":
-        """Begin a stream, which takes blocks of samples.
-
-        Parameters
-        ----------
-        keywords : sequence of str
-            English phrases, each with a threshold of its own or without, as in ``"ok google:0.6"``.
-        sample_rate : float, optional
-            Of the blocks, in Hz. Default: that of the model.
-        threshold : float, optional
-            Least score of a hit, from 0, which gives every candidate, to 1. Default: that of the model.
-        debounce : float
-            Seconds that a hit waits for a better one.
-
-        Raises
-        ------
-        ConfigError
-            As in :meth:`phrases`, or the rate is out of range.
-        """
-        return KeywordStream(self, self.phrases(keywords, threshold), sample_rate, debounce)
-
-    def spot(
-        self,
-        samples: Recording,
-        keywords: Sequence[str] | str,
-        *,
-        sample_rate: float | None = None,
-        threshold: float | None = None,
-        debounce: float = 0.5,
-        channel: Channel = "mix",
-    ) -> list[Hit]:
-        """Find phrases in samples; see :meth:`spot_file`, which takes them, too."""
-        return self.spot_file(
-            samples, keywords, sample_rate=sample_rate, threshold=threshold, debounce=debounce, channel=channel
-        )
-
-    def spot_file(
-        self,
-        path: Recording,
-        keywords: Sequence[str] | str,
-        *,
-        sample_rate: float | None = None,
-        threshold: float | None = None,
-        debounce: float = 0.5,
-        channel: Channel = "mix",
-    ) -> list[Hit]:
-        """Find phrases in a recording of any sample rate, number of channels, format and length, in bounded memory.
-
-        Parameters
-        ----------
-        path : str, bytes, PathLike, BinaryIO, np.ndarray or Tensor
-            A path, an open binary file, the bytes of a file, or samples: floats in [-1, 1] or signed integers,
-            (samples,) or (channels, samples).
-        keywords, threshold, debounce
-            As in :meth:`stream`.
-        sample_rate : float, optional
-            Rate of samples in Hz, from which they are resampled. Default: that of the model. Files state their own.
-        channel : int or "mix"
-            A channel, counted from 0, or the mean of all.
-
-        Returns
-        -------
-        list of Hit
-            In the order of time.
-
-        Raises
-        ------
-        ConfigError
-            As in :meth:`phrases`.
-        AudioError
-            The recording is missing, not audio or truncated, or lacks the channel.
-        """
-        stream = self.stream(keywords, self.sample_rate, threshold, debounce)
-        source, hits = open_source(path, self.sample_rate, sample_rate, channel), []
-        for segment in decode(source, self.sample_rate):
-            hits += stream.feed(segment)
-        return hits + stream.finish()
+    @torch.no_grad()
+    def listen(self, samples: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+        """Do as :meth:`KeywordSpotter.listen` requires."""
+        feats = self.features(torch.from_numpy(samples).unsqueeze(0).to(self.device))
+        # (1, frames, mels)
+        log_probs, state = self.detector.stream(feats.to(self.dtype), state)
+        return log_probs[0].float().cpu().numpy(), state
 
     def log_probs(self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix") -> Tensor:
         """Return the log probabilities (steps, num_tokens) that :meth:`spot_file` searches, with 0.3 s of silence."""
-        listener = _Listener(self)
-        source = open_source(path, self.sample_rate, sample_rate, channel)
-        parts = [part for segment in decode(source, self.sample_rate) for part in listener.feed(segment)]
-        parts += listener.silence(_FLUSH_SECONDS)
-        return torch.cat(parts) if parts else torch.zeros(0, len(self.tokens))
+        return torch.from_numpy(self.all_log_probs(path, sample_rate=sample_rate, channel=channel))
 
-    def transcribe(self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix") -> str:
-        """Return the most likely tokens of a recording as a text: what a detector hears, without a language model."""
-        best = self.log_probs(path, sample_rate=sample_rate, channel=channel).argmax(dim=1)
-        return str(self.tokens.decode([int(token) for token in best.unique_consecutive() if token]))
+    @classmethod
+    def from_onnx(cls, path: str | Path, threads: int | None = None) -> OnnxKeywordDetector:
+        """Do as :meth:`PretrainedModel.from_onnx`: load a model in ONNX form, to spot without torch."""
+        return OnnxKeywordDetector(path, threads)
 
+    def onnx_graph(self) -> Any:
+        """Return what :meth:`to_onnx` writes."""
+        from speechtools.keyword.onnx_graph import detector_graph
 
-class _Listener:
-    """From blocks of samples to log probabilities: what is kept between blocks."""
+        return detector_graph(self)
 
-    def __init__(self, model: KeywordDetector):
-        self.model = model
-        self.without_offset = OffsetFilter()
-        self.samples = np.zeros(0, dtype=np.float32)
-        self.state = model.detector.start()
-
-    def feed(self, samples: np.ndarray) -> Iterator[Tensor]:
-        """Yield the log probabilities (steps, num_tokens) of further samples (samples,)."""
-        size = round(_BLOCK_SECONDS * self.model.sample_rate)
-        for first in range(0, len(samples), size):
-            yield self._steps(self.without_offset(samples[first : first + size]))
-
-    def silence(self, seconds: float) -> Iterator[Tensor]:
-        """Yield the log probabilities of silence after the last samples."""
-        if self.without_offset.state is not None:
-            yield self._steps(np.zeros(round(seconds * self.model.sample_rate), dtype=np.float32))
-
-    @torch.no_grad()
-    def _steps(self, samples: np.ndarray) -> Tensor:
-        features, device = self.model.features, self.model.device
-        self.samples = np.concatenate([self.samples, samples])
-        frames = (len(self.samples) - features.win_length) // features.hop_length + 1
-        if frames < 1:
-            return torch.zeros(0, len(self.model.tokens))
-        used = features.num_samples(frames)
-        feats = features(torch.from_numpy(self.samples[:used]).unsqueeze(0).to(device))
-        # (1, frames, mels)
-        self.samples = self.samples[frames * features.hop_length :]
-        log_probs, self.state = self.model.detector.stream(feats.to(self.model.dtype), self.state)
-        return log_probs[0].float().cpu()
-
-
-class KeywordStream:
-    """A stream in which phrases are searched for; :meth:`KeywordDetector.stream` begins one.
-
-    The hits are those of the whole recording, however it is cut into blocks.
-
-    Examples
-    --------
-    >>> stream = detector.stream(["ok google"], sample_rate=8000)  # doctest: +SKIP
-    >>> stream.feed(block) + stream.finish()  # doctest: +SKIP
-    []
-    """
-
-    def __init__(
-        self, model: KeywordDetector, phrases: Sequence[Phrase], sample_rate: float | None = None, debounce: float = 0.5
-    ):
-        self.blocks, self.listener = Blocks(model.sample_rate, sample_rate), _Listener(model)
-        self.search = PhraseSearch(phrases, model.step_seconds, debounce)
-
-    def feed(self, block: np.ndarray | Tensor) -> list[Hit]:
-        """Return the hits that are known after a further block of samples.
-
-        Parameters
-        ----------
-        block : np.ndarray or Tensor
-            Any number of samples, (samples,) or (channels, samples), floats in [-1, 1] or signed integers.
-
-        Raises
-        ------
-        AudioError
-            The block has another shape or type, or contains NaN or infinite samples; or the stream is finished.
-        """
-        return self._search(self.blocks.take(block))
-
-    def finish(self) -> list[Hit]:
-        """End the stream, and return the hits that were still waiting."""
-        if self.blocks.is_finished:
-            return []
-        hits = self._search(self.blocks.finish())
-        # A network may emit the last tokens a little after they were spoken.
-        hits += [hit for part in self.listener.silence(_FLUSH_SECONDS) for hit in self.search.feed(part.numpy())]
-        return hits + self.search.finish()
-
-    def _search(self, samples: np.ndarray) -> list[Hit]:
-        return [hit for part in self.listener.feed(samples) for hit in self.search.feed(part.numpy())]
+    def onnx_change(self, expected: list[np.ndarray], results: list[np.ndarray]) -> tuple[float, str]:
+        """How far probabilities of tokens (:meth:`onnx_results`) have moved, and the same in words."""
+        change = max(float(np.abs(a - b).max()) for a, b in zip(expected, results, strict=True))
+        return change, f"probabilities of tokens move by up to {change:.3f}"

@@ -23,7 +23,7 @@ from speechtools.measures import Scale, describe_measure
 
 if TYPE_CHECKING:
     from speechtools.quality.comparison import Comparison
-    from speechtools.quality.inference import QualityReport
+    from speechtools.quality.report import QualityReport
 
 Marks = Mapping[str, tuple[float, float]]
 #: Groups of a comparison that a figure can show.

@@ -13,8 +13,8 @@ from speechtools.measures import Scale, describe_measure
 from speechtools.quality.regions import best_score
 
 if TYPE_CHECKING:
-    from speechtools.quality.inference import QualityReport
     from speechtools.quality.regions import CauseRegion
+    from speechtools.quality.report import QualityReport
 
 #: Inches of a band, and of the digits of a cost.
 _BAND_HEIGHT, _COST_WIDTH = 0.26, 0.36

@@ -17,7 +17,7 @@ from speechtools.core.runs import runs
 from speechtools.measures import Scale
 
 if TYPE_CHECKING:
-    from speechtools.quality.inference import QualityReport
+    from speechtools.quality.report import QualityReport
 
 #: Loss and clipping come in bursts of few frames, and the other causes fade in speech that covers them: shorter gaps
 #: between two stretches with the same cause are a part of them.

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from speechtools.audio.frames import frame_counts, length_mask
+from speechtools.audio.fourier import is_exporting
+from speechtools.audio.frames import frame_counts, length_mask, moved_to_front
 
 #: Mean magnitude of a frame at -80 dB re the level of the recording. Clean pauses of studio recordings are louder.
 SILENT_MAGNITUDE = 1.3e-3
@@ -31,7 +32,7 @@ def silent_frames(magnitudes: Tensor, min_frames: int, valid: Tensor | None = No
         magnitudes = magnitudes.masked_fill(~valid, math.inf)
     silent = _runs(magnitudes < SILENT_MAGNITUDE, min_frames)
     max_click = int(min_frames * MAX_CLICK_SECONDS / MIN_SILENCE_SECONDS)
-    if not max_click or not silent.any():
+    if not max_click or (not is_exporting() and not silent.any()):
         return silent
     # Sound at an end is not between two silences.
     sound = nn.functional.pad(~silent, (max_click, max_click), value=True)
@@ -40,12 +41,12 @@ def silent_frames(magnitudes: Tensor, min_frames: int, valid: Tensor | None = No
 
 def _runs(frames: Tensor, length: int) -> Tensor:
     """Keep the true frames in runs of at least ``length``: booleans (batch, time)."""
-    if length > frames.shape[1] or not frames.any():
+    if not is_exporting() and (length > frames.shape[1] or not frames.any()):
         return torch.zeros_like(frames)
-    runs = nn.functional.max_pool1d(1 - frames.unsqueeze(1).float(), length, 1)
-    # (batch, 1, time - length + 1), 0 where a run begins
-    padded = nn.functional.pad(1 - runs, (length - 1, length - 1))
-    return nn.functional.max_pool1d(padded, length, 1).squeeze(1) > 0
+    others = nn.functional.pad(1 - frames.unsqueeze(1).float(), (0, length - 1), value=1.0)
+    begins = 1 - nn.functional.max_pool1d(others, length, 1)
+    # (batch, 1, time), 1 where a run begins
+    return nn.functional.max_pool1d(nn.functional.pad(begins, (length - 1, 0)), length, 1).squeeze(1) > 0
 
 
 def score_without_silence(
@@ -74,24 +75,31 @@ def score_without_silence(
     counts = frame_counts(feats, lens)
     valid = length_mask(counts, feats.shape[1])
     silent = silent_frames(magnitudes, min_frames, valid) & valid
-    if not silent.any():
+    if not is_exporting() and not silent.any():
         scores, frame_scores, *others = network(feats, lens)
         return scores, frame_scores, silent, *others
     kept = valid & ~silent
-    kept = torch.where(kept.any(dim=1, keepdim=True), kept, valid)  # nothing but silence is scored as it is
-    order = (~kept).long().argsort(dim=1, stable=True)
+    kept = kept | valid & ~kept.any(dim=1, keepdim=True)  # nothing but silence is scored as it is
     counts = kept.sum(dim=1)
-    longest = int(counts.max())
-    cut = feats.gather(1, order[:, :longest].unsqueeze(2).expand(-1, -1, feats.shape[2]))
-    # (batch, longest, bins)
-    scores, cut_scores, *cut_others = network(cut, counts.to(lens.dtype) / longest)
-    frame_scores = feats.new_zeros(valid.shape).scatter(1, order[:, :longest], cut_scores)
+    places, order = moved_to_front(kept)
     # (batch, time)
-    others = []
-    for values in cut_others:  # (batch, longest, size), or (batch, size)
-        if values.dim() == 2:
-            others.append(values)
+    longest = feats.shape[1] if is_exporting() else int(counts.max())
+    cut = _take(feats, order[:, :longest])
+    # (batch, longest, bins)
+    scores, *results = network(cut, counts.to(lens.dtype) / longest)
+    spread: list[Tensor] = []
+    for values in results:  # (batch, longest), (batch, longest, size), or (batch, size) of the recording
+        if values.dim() == 2 and spread:
+            spread.append(values)
             continue
-        places = order[:, :longest].unsqueeze(2).expand(-1, -1, values.shape[2])
-        others.append(feats.new_zeros(*valid.shape, values.shape[2]).scatter(1, places, values))
+        inside = kept if values.dim() == 2 else kept.unsqueeze(2)
+        spread.append(torch.where(inside, _take(values, places.clamp(max=longest - 1)), 0.0))
+    frame_scores, *others = spread
     return scores, torch.where(valid & ~kept, scores.unsqueeze(1), frame_scores), silent, *others
+
+
+def _take(values: Tensor, places: Tensor) -> Tensor:
+    """Values (batch, time) or (batch, time, size) at places (batch, frames) of each item."""
+    if values.dim() == 2:
+        return values.gather(1, places)
+    return values.gather(1, places.unsqueeze(2).expand(-1, -1, values.shape[2]))

@@ -278,7 +278,7 @@ class SpeakerDiarization(SpeakerVerification):
         if not speech.any():
             return np.zeros((0, 2), dtype=np.int64), ""
         if self.sample_rate == voicing.SAMPLE_RATE:
-            log_odds = voicing.speech_log_odds(wav.float(), speech, hop)
+            log_odds = voicing.speech_log_odds(wav.cpu().numpy(), speech.cpu().numpy(), hop)
             if log_odds < voicing.LIMIT:
                 return np.zeros((0, 2), dtype=np.int64), "what is loud in it sounds like noise"
         changes = np.flatnonzero(np.diff(speech.cpu().numpy().astype(np.int8), prepend=0, append=0))

@@ -23,7 +23,8 @@ def last_frames(sequence: Tensor, lens: Tensor | None) -> Tensor:
     if lens is None:
         return sequence[:, -1]
     counts = frame_counts(sequence, lens)
-    return sequence[torch.arange(len(sequence), device=sequence.device), counts - 1]
+    rows = (counts - 1).view(-1, 1, 1).expand(-1, 1, sequence.shape[2])
+    return sequence.gather(1, rows).squeeze(1)
 
 
 @plugin("encoder/lstmp")

@@ -5,32 +5,29 @@ encoder, L2 normalisation, mean.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from speechtools.audio import voicing
 from speechtools.audio.frames import frame_counts
 from speechtools.audio.io import chunks, offset
-from speechtools.audio.recordings import (
-    check_lens,
-    check_waveforms,
-    map_recordings,
-    open_source,
-    read_short,
-    remove_offset,
-)
+from speechtools.audio.recordings import map_recordings, open_source, read_short, without_offset
 from speechtools.audio.sources import AudioSource, Channel, Recording
 from speechtools.audio.vad import speech_samples
+from speechtools.audio.waveforms import check_lens, check_waveforms, remove_offset
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.files import fingerprint
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.speaker import dvectors
 from speechtools.speaker.encoders import LSTMP, folded
+from speechtools.speaker.onnx import OnnxSpeakerEncoder
 from speechtools.speaker.scoring import Scoring
+from speechtools.speaker.speech import check_seconds, check_voice
+from speechtools.speaker.vectors import unit
 from speechtools.speaker.weighing import QualityModel, QualityWeights, speech_quality
 from speechtools.speaker.windows import Embedded, Speech, WindowDVectors, weighed
 
@@ -67,6 +64,8 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         "normalization": "score-norm",
     }
     BUNDLED = BUNDLED_SPEAKER_ENCODER
+    #: Largest difference from 1 of the cosine of a d-vector with the one by 8-bit weights.
+    INT8_LIMIT = 0.01
     FITTED = ("threshold", "normalization", "calibration", "probe", "same_speaker")
 
     #: Longer recordings are embedded in chunks of this length, in bounded memory.
@@ -126,6 +125,27 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         if on_cpu and isinstance(encoder, LSTMP) and encoder.lstm.hidden_size <= self.MAX_FOLDED_SIZE:
             return folded(encoder)
         return encoder
+
+    @classmethod
+    def from_onnx(cls, path: str | Path, threads: int | None = None) -> OnnxSpeakerEncoder:
+        """Do as :meth:`PretrainedModel.from_onnx`: load a model in ONNX form, to embed without torch."""
+        return OnnxSpeakerEncoder(path, threads)
+
+    def onnx_graph(self) -> Any:
+        """Return what :meth:`to_onnx` writes."""
+        from speechtools.speaker.onnx_graph import encoder_graph
+
+        return encoder_graph(self)
+
+    def onnx_results(self, recordings: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Results that are compared between torch and ONNX: d-vectors of a batch, and of the first one alone."""
+        speech = [self._speech(torch.from_numpy(without_offset(samples)), "A recording") for samples in recordings]
+        return [part.dvector.numpy() for batch in (speech, speech[:1]) for part in self._embed(batch)]
+
+    def onnx_change(self, expected: list[np.ndarray], results: list[np.ndarray]) -> tuple[float, str]:
+        """How far d-vectors (:meth:`onnx_results`) have moved, and the same in words."""
+        cosines = [float((unit(a) * unit(b)).sum()) for a, b in zip(expected, results, strict=True)]
+        return 1 - min(cosines), f"d-vectors have a cosine of at least {min(cosines):.4f} with those of float32"
 
     def response(self, wavs: Tensor) -> Tensor:
         """The d-vector (1, emb) of waveforms (1, samples) as a whole."""
@@ -458,18 +478,10 @@ class SpeakerEncoder(Scoring, PretrainedModel):
             # (time,)
             positions = speech_samples(positions, speech, self.vad.hop_length)
             seconds = len(positions) / self.sample_rate
-            if seconds < self.MIN_SPEECH_SECONDS:
-                raise AudioError(
-                    f"{name} ({len(wav) / self.sample_rate:.2f} s) contains {seconds:.2f} s of speech, but at least "
-                    f"{self.MIN_SPEECH_SECONDS} s are needed. Use a longer or louder recording."
-                )
-            if self.REFUSES_NOISE and self.sample_rate == voicing.SAMPLE_RATE:
-                log_odds = voicing.speech_log_odds(wav.float(), speech, self.vad.hop_length)
-                if log_odds < voicing.LIMIT:
-                    raise AudioError(
-                        f"No speech was found in {name}: what is loud in it sounds like noise. Use a recording of a "
-                        "voice with less noise."
-                    )
+            check_seconds(name, len(wav) / self.sample_rate, seconds, self.MIN_SPEECH_SECONDS)
+            if self.REFUSES_NOISE:
+                arrays = wav.cpu().numpy(), speech.cpu().numpy()
+                check_voice(name, *arrays, self.vad.hop_length, self.sample_rate)
         return self._frames(wav[positions]).to(self.dtype), positions.cpu().numpy()
 
     def _frames(self, speech: Tensor) -> Tensor:

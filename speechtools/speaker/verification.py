@@ -4,6 +4,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from speechtools.speaker import dvectors
 from speechtools.speaker.calibration import Calibration, Side, conditions_of, probability
 from speechtools.speaker.enrolled import EnrolledVoices
 from speechtools.speaker.inference import SpeakerEncoder
+from speechtools.speaker.onnx import OnnxSpeakerVerification
 from speechtools.speaker.streams import VoiceStream
 from speechtools.speaker.verdicts import Match, Verdict
 from speechtools.speaker.voices import Voice, check_name, now
@@ -64,6 +66,11 @@ class SpeakerVerification(EnrolledVoices, SpeakerEncoder):
         self._threshold_is_set = False
         #: How much of the speech was usable in the recordings of the voices enrolled with :meth:`weigh_by_quality`.
         self.usable: dict[str, Usable] = {}
+
+    @classmethod
+    def from_onnx(cls, path: str | Path, threads: int | None = None) -> OnnxSpeakerVerification:
+        """Do as :meth:`PretrainedModel.from_onnx`: load a model in ONNX form, to verify without torch."""
+        return OnnxSpeakerVerification(path, threads)
 
     @property
     def threshold(self) -> float | None:

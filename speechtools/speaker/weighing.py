@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from torch import Tensor
 
 from speechtools.audio.sources import Channel, Recording
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError, ConfigError
-from speechtools.speaker.dvectors import window_starts
+from speechtools.speaker.starts import window_starts
 
 #: Defaults on the scale of the bundled Quality-Net, chosen by benchmarks/weighing.py.
 SCALE, LIMIT, SPREAD = "raw_nb", 1.0, 2.0
@@ -179,7 +178,7 @@ class QualityWeights:
         return LIMIT if self.limit is None else self.limit, SPREAD if self.spread is None else self.spread
 
 
-def speech_quality(model: QualityModel, speech: Tensor | np.ndarray, sample_rate: int) -> float | None:
+def speech_quality(model: QualityModel, speech: Recording, sample_rate: int) -> float | None:
     """The quality of speech (samples,) without pauses: the mean score of its frames; None if it cannot be scored.
 
     It is lower than that of the recording: cuts and missing pauses count, too.

@@ -11,14 +11,8 @@ import soundfile
 import torch
 
 from speechtools import audio
-from speechtools.audio.recordings import (
-    check_lens,
-    check_waveforms,
-    find_recordings,
-    map_recordings,
-    pad,
-    remove_offset,
-)
+from speechtools.audio.recordings import find_recordings, map_recordings
+from speechtools.audio.waveforms import check_lens, check_waveforms, pad, remove_offset
 from speechtools.core.errors import AudioError, ConfigError, CorpusError
 
 

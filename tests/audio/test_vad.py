@@ -119,3 +119,12 @@ def test_silero_tells_speech_from_noise():
     assert detector(0.01 * voice[None]).float().mean() > 0.4
     with pytest.raises(ConfigError, match="sample_rate=44100"):
         speechtools.build("vad/silero", sample_rate=44100)
+
+
+def test_padding_of_a_batch_changes_nothing_at_the_end_of_an_item():
+    wav = talk(1e-3)[:, : 29 * RATE // 10 + 24]  # it ends in a burst, with a shorter frame
+    alone = EnergyVAD()(wav)
+    padded = torch.nn.functional.pad(wav, (0, RATE))
+    together = EnergyVAD()(padded, torch.tensor([wav.shape[1] / padded.shape[1]]))
+    assert alone[0, -1] and torch.equal(together[:, : alone.shape[1]], alone)
+    assert not together[:, alone.shape[1] :].any()

@@ -10,8 +10,8 @@ import torch
 import speechtools
 from speechtools import audio
 from speechtools.audio.noises import make_noise
-from speechtools.audio.recordings import pad
 from speechtools.audio.spectrum import Spectrum
+from speechtools.audio.waveforms import pad
 from speechtools.core import model_folder
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.degradations.noise import cut_noise, mix_at_snr

@@ -39,10 +39,10 @@ class ToneDetector(nn.Module):
         frames = torch.cat([state.to(feats), feats], dim=1)
         steps = frames.shape[1] // self.stride
         used, rest = frames[:, : steps * self.stride], frames[:, steps * self.stride :]
-        energies = used.unflatten(1, (steps, self.stride)).mean(dim=2)
+        energies = used.reshape(used.shape[0], -1, self.stride, used.shape[2]).mean(dim=2)
         # (batch, steps, filters)
         bands = energies[:, :, _LOWEST : _LOWEST + self.num_tokens - 1]
-        silence = bands.new_zeros(len(feats), steps, 1)
+        silence = 0 * bands[:, :, :1]
         logits = self.certainty * (4 * torch.cat([silence, bands], dim=2)).softmax(dim=2)
         # (batch, steps, num_tokens): about certainty for the loudest filter, or for the blank if none is above 0
         return logits.log_softmax(dim=2), rest
@@ -55,7 +55,7 @@ def tokens():
 def write_detector(folder, threshold=0.5, **values):
     """Write the `pretrained` folder of a detector of tones."""
     token_model = tokens()
-    net = speechtools.build("detector/tones", num_tokens=len(token_model))
+    net = values.pop("detector", None) or speechtools.build("detector/tones", num_tokens=len(token_model))
     entries = {"sample_rate": RATE, "features": speechtools.build("features/log-mel"), "tokens": token_model}
     entries |= {"detector": net, "threshold": threshold} | values
     return write_model(folder, entries, {"detector": net}, {}, "# A test\n", "KeywordDetector")
