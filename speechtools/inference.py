@@ -14,7 +14,7 @@ from speechtools.core.stand_in import StandIn
 if TYPE_CHECKING:
     from speechtools.core.pretrained import PretrainedModel
     from speechtools.enhancement.inference import BUNDLED_ENHANCER, SpeechEnhancer
-    from speechtools.keyword.inference import KeywordDetector, KeywordStream
+    from speechtools.keyword.inference import BUNDLED_KEYWORD_DETECTOR, KeywordDetector, KeywordStream
     from speechtools.keyword.matching import VoiceHit, VoiceMatch
     from speechtools.keyword.search import Hit
     from speechtools.quality.inference import BUNDLED_QUALITY_NET, QualityNet
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUNDLED_ENHANCER",
+    "BUNDLED_KEYWORD_DETECTOR",
     "BUNDLED_QUALITY_NET",
     "BUNDLED_SPEAKER_ENCODER",
     "Diarization",
@@ -58,7 +59,7 @@ __all__ = [
 _MODULES = {
     "core.pretrained": "PretrainedModel",
     "enhancement.inference": "BUNDLED_ENHANCER SpeechEnhancer",
-    "keyword.inference": "KeywordDetector KeywordStream",
+    "keyword.inference": "BUNDLED_KEYWORD_DETECTOR KeywordDetector KeywordStream",
     "keyword.matching": "VoiceHit VoiceMatch",
     "keyword.search": "Hit",
     "quality.inference": "BUNDLED_QUALITY_NET QualityNet",

@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     metavar="TEXT[:THRESHOLD]",
     help="Enroll this phrase alone, where --detector hears it in each recording.",
 )
-@click.option("--detector", metavar="MODEL", help="The model of --keyword, as for `speechtools spot`.")
+@click.option(
+    "--detector", metavar="MODEL", help="The model of --keyword, as for `speechtools spot`.  [default: the bundled one]"
+)
 @quality_options
 @model_options
 @channel_option
@@ -81,8 +83,8 @@ def enroll(
     check_output("--voices", voices)
     if overwrite and add:
         raise ConfigError("--overwrite and --add exclude each other. Pass one of them.")
-    if (keyword is None) != (detector is None):
-        raise ConfigError("--keyword is what --detector finds. Pass both, or none.")
+    if detector is not None and keyword is None:
+        raise ConfigError("--detector finds the phrase of --keyword. Pass both.")
     if from_folder is None:
         _check_words(words)
         speakers = {check_name(words[0]): find_recordings(words[1:])}

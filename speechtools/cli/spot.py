@@ -49,11 +49,11 @@ class SpotRow(Row):
 
 @command(
     examples=[
-        'speechtools spot kitchen.wav --keyword "ok google" --keyword "hey computer:0.6" --model pretrained',
-        'speechtools spot recordings --keyword "ok google" --model pretrained --csv hits.csv',
-        'speechtools spot kitchen.wav --keyword "ok google" --model pretrained --voices voices.npz',
-        'speechtools spot --live --keyword "ok google" --model pretrained       # needs the extra live',
-        'arecord -t raw -f S16_LE -r 16000 | speechtools spot --raw 16000 --keyword "ok google" --model pretrained',
+        'speechtools spot kitchen.wav --keyword "ok google" --keyword "hey computer:0.6"',
+        'speechtools spot recordings --keyword "ok google" --csv hits.csv',
+        'speechtools spot kitchen.wav --keyword "ok google" --voices voices.npz',
+        'speechtools spot --live --keyword "ok google"       # needs the extra live',
+        'arecord -t raw -f S16_LE -r 16000 | speechtools spot --raw 16000 --keyword "ok google"',
     ]
 )
 @click.argument("paths", nargs=-1, metavar="[FILE_OR_FOLDER...]")
@@ -110,8 +110,7 @@ def spot(
     """Find keywords in recordings, or in what is being spoken. Folders are searched for audio files.
 
     The output has a line for each hit: the recording, start and end in seconds, the keyword and its score from 0 to 1,
-    separated by tabs. With --voices, the speaker follows, or `unknown`, and the score of the voice. No detector is
-    bundled yet: pass one that the recipe keyword/detection trained as --model.
+    separated by tabs. With --voices, the speaker follows, or `unknown`, and the score of the voice.
 
     A recording that cannot be read is reported; the others are searched, and the exit status is 1.
     """
@@ -158,11 +157,6 @@ class _Spotter:
     ):
         if voice_model and not voices:
             raise ConfigError("--voice_model is the model of --voices. Pass both.")
-        if model is None:
-            raise ConfigError(
-                "No keyword detector is bundled yet. Train one with recipes/keyword/detection, and pass its "
-                "`pretrained` folder as --model."
-            )
         self.keywords, self.threshold, self.debounce = keywords, threshold, debounce
         self.detector = load_model("KeywordDetector", model, device)
         self.detector.phrases(keywords, threshold)  # before anything is read

@@ -10,24 +10,26 @@ from torch import Tensor
 from speechtools.audio.sources import Channel, Recording
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
-from speechtools.core.pretrained import PretrainedModel
+from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.keyword.onnx import OnnxKeywordDetector
 from speechtools.keyword.spotting import KeywordSpotter
 from speechtools.keyword.spotting import KeywordStream as KeywordStream
+
+#: The bundled model; its README describes its training and its limits.
+BUNDLED_KEYWORD_DETECTOR = BUNDLED_MODELS / "keyword-detector"
 
 
 class KeywordDetector(KeywordSpotter, PretrainedModel):
     """Finds any phrases in recordings and streams.
 
-    No model is bundled yet: ``recipes/keyword/detection`` trains one.
-
     Examples
     --------
-    >>> detector = KeywordDetector.from_hparams("results/detector-real/1234/pretrained")  # doctest: +SKIP
+    >>> detector = KeywordDetector.from_hparams()  # the bundled model
     >>> detector.spot_file("kitchen.wav", ["ok google", "hey computer:0.6"])  # doctest: +SKIP
     [Hit(keyword='ok google', score=0.83, start=3.21, end=3.87)]
     """
 
+    BUNDLED = BUNDLED_KEYWORD_DETECTOR
     HPARAMS_NEEDED = ["features", "sample_rate", "tokens", "threshold"]
     MODULES_NEEDED = ["detector"]
     #: Largest change of a probability by 8-bit weights.
