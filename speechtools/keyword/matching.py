@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from speechtools.audio.blocks import Blocks
 from speechtools.audio.io import decode
 from speechtools.audio.recordings import open_source
 from speechtools.audio.sources import Channel, Recording
+from speechtools.audio.streams import Blocks
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.keyword.inference import KeywordDetector
 from speechtools.keyword.search import Hit

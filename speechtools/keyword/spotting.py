@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from speechtools.audio.blocks import Blocks, OffsetFilter
 from speechtools.audio.io import decode
 from speechtools.audio.recordings import open_source
 from speechtools.audio.sources import Channel, Recording
+from speechtools.audio.streams import Blocks, OffsetFilter
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
 from speechtools.keyword.search import Hit, Phrase, PhraseSearch

@@ -1,5 +1,6 @@
 """``quality/conv-lstm``: ``quality/conv-blstm`` for streams, which looks a few frames ahead instead of to the end."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -88,7 +89,7 @@ class ConvLSTM(ConvBLSTM):
         dropout: float = 0.1,
         forget_gate_bias: float = 1.0,
         initial_score: float = 2.5,
-        measures: tuple[str, ...] = (),
+        measures: Sequence[str] = (),
         lookahead: int = 2,
     ):
         super().__init__(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechtools.audio.blocks import Blocks, OffsetFilter
+from speechtools.audio.streams import Blocks, OffsetFilter
 from speechtools.core.errors import ConfigError
 from speechtools.quality.regions import CauseRegion
 from speechtools.quality.silence import MIN_SILENCE_SECONDS, SILENT_MAGNITUDE

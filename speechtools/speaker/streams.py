@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from speechtools.audio.blocks import Blocks
+from speechtools.audio.streams import Blocks
 from speechtools.core.checks import check_number
 from speechtools.core.errors import AudioError
 from speechtools.speaker.windows import Embedded

@@ -44,7 +44,7 @@ def _reported(function: Callable) -> Callable:
         try:
             return function(*arguments)
         except SpeechtoolsError as error:
-            raise gr.Error(str(error), title="This did not work") from error
+            raise gr.Error(str(error), title="This did not work", print_exception=False) from error
 
     return reported
 

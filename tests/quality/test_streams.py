@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from speechtools.audio import read
-from speechtools.audio.blocks import OffsetFilter
+from speechtools.audio.streams import OffsetFilter
 from speechtools.core import model_folder
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.registry import build

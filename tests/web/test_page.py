@@ -18,6 +18,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt-get install chromium"),
     pytest.mark.timeout(240),
+    pytest.mark.slow,
 ]
 WAIT = 60_000  # ms
 
@@ -89,6 +90,8 @@ def test_a_broken_file_is_reported(page, tmp_path):
     (tmp_path / "broken.wav").write_text("a text")
     drop(page, tmp_path / "broken.wav")
     page.get_by_text("cannot be read as audio").first.wait_for(timeout=WAIT)
+    page.reload()
+    page.get_by_role("tab", name="Quality").wait_for(timeout=WAIT)
     drop(page, SAMPLE)
     score_of(page)
 
