@@ -8,7 +8,8 @@ from speechtools.cli.embed import read_dvectors
 from speechtools.measures.labels import LabelJob, label
 
 distributed = pytest.importorskip("distributed", reason="pip install '.[dask]'")
-pytestmark = pytest.mark.processes
+# A process that has run a cluster cannot fork workers any more, as other tests do: these run apart, with -m slow.
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

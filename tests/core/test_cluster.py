@@ -16,7 +16,8 @@ from speechtools.core.errors import AudioError, ConfigError, CorpusError, Instal
 
 dask = pytest.importorskip("dask", reason="pip install '.[dask]'")
 distributed = pytest.importorskip("distributed", reason="pip install '.[dask]'")
-pytestmark = pytest.mark.processes
+# A process that has run a cluster cannot fork workers any more, as other tests do: these run apart, with -m slow.
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
