@@ -1,5 +1,6 @@
 """Enhance recordings in batches and long ones in chunks, by any form of an enhancer. Without torch."""
 
+import abc
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from speechtools.core.errors import AudioError, CorpusError
 from speechtools.enhancement.stretches import FADE_SECONDS, Stretches, StretchReplacer
 
 
-class RecordingEnhancer:
+class RecordingEnhancer(abc.ABC):
     """Enhances recordings; a base of :class:`~speechtools.inference.SpeechEnhancer` in torch and in ONNX form.
 
     Attributes
@@ -35,9 +36,9 @@ class RecordingEnhancer:
     spectrum: Any
     sample_rate: int
 
+    @abc.abstractmethod
     def enhance_arrays(self, wavs: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Enhance waveforms (batch, samples) without offset, of ``counts`` (batch,) samples each."""
-        raise NotImplementedError
 
     def enhance_waveforms(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
         """Enhance waveforms (samples,) of any lengths in one batch."""

@@ -1,5 +1,6 @@
 """Find phrases in recordings and streams, by any form of a keyword detector. Without torch."""
 
+import abc
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ _FLUSH_SECONDS = 0.3
 _BLOCK_SECONDS = 10.0
 
 
-class KeywordSpotter:
+class KeywordSpotter(abc.ABC):
     """Finds phrases; a base of :class:`~speechtools.inference.KeywordDetector` in torch and in ONNX form.
 
     Attributes
@@ -48,17 +49,17 @@ class KeywordSpotter:
     block_frames: int = 1
 
     @property
+    @abc.abstractmethod
     def step_seconds(self) -> float:
         """Seconds from one step of the log probabilities to the next."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def begin(self) -> Any:
         """The state at the beginning of a recording."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def listen(self, samples: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
         """Log probabilities (steps, num_tokens) of the next samples (samples,), whole frames, and the next state."""
-        raise NotImplementedError
 
     def all_log_probs(
         self, path: Recording, *, sample_rate: float | None = None, channel: Channel = "mix"

@@ -107,6 +107,11 @@ class ConvLSTM(ConvBLSTM):
         self.lookahead = lookahead
         self.register_load_state_dict_pre_hook(_without_backward)
 
+    @property
+    def frames_ahead(self) -> int:
+        """Frames after the first of a pair that its score depends on."""
+        return self.conv_half.kernel_size[0] // 2 + 2 * (self.conv.kernel_size[0] // 2) + 2 * self.lookahead
+
     def recurrent(self, context: Tensor, pairs: Tensor) -> Tensor:
         """Outputs of the LSTM for contexts (batch, time / 2, channels), of which ``pairs`` (batch,) count."""
         inside = length_mask(pairs, context.shape[1]).unsqueeze(2)

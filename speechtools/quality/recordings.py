@@ -1,5 +1,6 @@
 """Score recordings in batches and long ones in chunks, by any form of a Quality-Net. Without torch."""
 
+import abc
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from speechtools.measures import Scale
 from speechtools.quality.report import QualityReport
 
 
-class RecordingScorer:
+class RecordingScorer(abc.ABC):
     """Scores recordings; a base of :class:`~speechtools.inference.QualityNet` in torch and in ONNX form.
 
     Attributes
@@ -45,6 +46,7 @@ class RecordingScorer:
     measure_names: tuple[str, ...]
     measure: Scale | None
 
+    @abc.abstractmethod
     def score_arrays(self, wavs: np.ndarray, counts: np.ndarray, levels: np.ndarray | None = None) -> list[np.ndarray]:
         """Score waveforms (batch, samples) without offset, of ``counts`` (batch,) samples each.
 
@@ -59,7 +61,6 @@ class RecordingScorer:
             Scores (batch,), frame scores (batch, time) and silent frames (batch, time); where the network gives them,
             also the probabilities of the causes (batch, time, causes) and the further scores (batch, measures).
         """
-        raise NotImplementedError
 
     def onnx_results(self, recordings: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Results that are compared between torch and ONNX: of recordings in one batch, and of the first one alone."""

@@ -95,8 +95,7 @@ class QualityStream:
     @property
     def latency(self) -> float:
         """Seconds from the beginning of a frame until its score is known."""
-        lookahead = self.network.conv_half.kernel_size[0] // 2 + 2 * (self.network.conv.kernel_size[0] // 2)
-        return (lookahead + 2 * self.network.lookahead) * self.model.hop + self.features.n_fft / self.model.sample_rate
+        return self.network.frames_ahead * self.model.hop + self.features.n_fft / self.model.sample_rate
 
     def feed(self, block: np.ndarray | Tensor) -> QualityUpdate:
         """Take a further block.
