@@ -17,8 +17,8 @@ from speechtools.core.registry import definition
 from speechtools.core.rows import read_rows
 from speechtools.corpora.noisy_speech import PreparedSets
 from speechtools.enhancement.inference import SpeechEnhancer
-from speechtools.quality.data import QualityRow
 from speechtools.quality.inference import QualityNet
+from speechtools.quality.rows import QualityRow
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from speechtools.core import metrics
 from speechtools.core.rows import read_rows
 from speechtools.inference import QualityNet
 from speechtools.measures import Scale, find_measure
-from speechtools.quality import data as quality_data
 from speechtools.quality import evaluation
 from speechtools.quality import stages as quality_stages
 from speechtools.quality.objective import cause_objective, contrast_objective, point_of, rank_objective, start_in_range
 from speechtools.quality.outputs import all_outputs, gives_details
+from speechtools.quality.rows import QualityRow, cause_targets, draw_utterances
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split
@@ -147,7 +147,7 @@ def dataio_prepare(rows, sample_rate, features=None, silence_share=0.0, further=
             samples, before = add_silence(samples, rng, sample_rate)
         yield torch.from_numpy(samples)
         times = (features.frame_times(len(samples)) - before) / sample_rate
-        yield quality_data.cause_targets(causes_text, times, spoken / sample_rate)
+        yield cause_targets(causes_text, times, spoken / sample_rate)
 
     return {
         split: DynamicItemDataset(
@@ -181,9 +181,9 @@ if __name__ == "__main__":
     sets = training.on_main_first(prepare)
     record = partial(quality_stages.refuse_other_sets, hparams["output_folder"], sets, ratings.identity)
     training.on_main_first(record)
-    rows = {split: read_rows(path, quality_data.QualityRow, check=True) for split, path in sets.manifests.items()}
+    rows = {split: read_rows(path, QualityRow, check=True) for split, path in sets.manifests.items()}
     prepared = len(rows["train"])
-    rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
+    rows["train"] = draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
     details = features if gives_details(quality) else None
     datasets = dataio_prepare(rows, hparams["sample_rate"], details, hparams["silence_share"], further)
     loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
