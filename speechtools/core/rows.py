@@ -325,7 +325,7 @@ def _wrong_row(path: str | Path, model: type[Row], number: int, problem: str) ->
 def _model_of(path: Path) -> str:
     """The name of the model with the most columns among those whose required columns a manifest has."""
     if not MODELS:
-        raise CorpusError("No manifest is known. Import the module with its model, such as speechtools.quality.data.")
+        raise CorpusError("No manifest is known. Import the module with its model, such as speechtools.quality.rows.")
     with _open_csv(path) as reader:
         header: list[str] = next(reader, [])
 

@@ -176,7 +176,7 @@ def _voices_tab(models: Models) -> None:
             raise SpeechtoolsError("A recording is needed. Drop one, or record one.")
         verifier = models.verifier()
         for known_name, voice in known.items():
-            verifier._store(known_name, voice)
+            verifier.restore_voice(known_name, voice)
         with models.turn():
             matches = verifier.identify(models.read(path, verifier.sample_rate), top=5)
         rows = [f"| {match.name} | {_how_sure(match)} |" for match in matches]
