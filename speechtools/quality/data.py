@@ -116,6 +116,7 @@ def prepare(
     enhanced_share: float = 0.0,
     enhancer: str | Path | None = None,
     enhance: mixing.Enhance | None = None,
+    splits: Sequence[str] = SPLITS,
     scale: str = "raw_nb",
     labels: str = "measure",
     degradations: str | Sequence[str | dict] = (),
@@ -145,6 +146,8 @@ def prepare(
     enhancer, enhance
         The folder of the trained model that enhances, which distinguishes these sets from those of another model, and
         its function from a list of waveforms (samples,) to one of the same lengths.
+    splits : sequence of str
+        The sets to make. Without ``train``, none is made for training, which then takes shards.
     scale : str
         Measure of the labels.
     labels : str
@@ -177,8 +180,11 @@ def prepare(
     options = {
         name: value
         for name, value in locals().items()
-        if name not in ("sources", "save_folder", "num_workers", "dask", "enhance", "enhancer", "further_measures")
+        if name
+        not in ("sources", "save_folder", "num_workers", "dask", "enhance", "enhancer", "further_measures", "splits")
     }
+    if tuple(splits) != SPLITS:
+        options["splits"] = list(splits)
     arguments = locals()
     _check(**{name: arguments[name] for name in inspect.signature(_check).parameters})
     for name in ("degradations", "test_degradations", "max_seconds"):
@@ -199,12 +205,12 @@ def prepare(
     groups = None
     if labels == "corpus":  # read at every start: scores are edited by hand
         groups = sources.speech(num_workers)
-        rows = {split: _labelled(groups[split], scale) for split in SPLITS}
-        options["rows"] = fingerprint({split: [row.cells() for row in rows[split]] for split in SPLITS})
-    elif "builtin" not in sources.corpora and not _exist(sources, save_folder, options):
+        rows = {split: _labelled(groups[split], scale) for split in splits}
+        options["rows"] = fingerprint({split: [row.cells() for row in rows[split]] for split in splits})
+    elif "builtin" not in sources.corpora and not _exist(sources, save_folder, splits, options):
         groups = sources.speech(num_workers)  # a wrong corpus is refused before the noises are made
     noises = sources.noises() if labels == "measure" else {}
-    sets = sources.sets("quality", save_folder, SPLITS, options, noises, VERSION)
+    sets = sources.sets("quality", save_folder, splits, options, noises, VERSION)
     further = further_names(further_measures, scale)
     if sets.complete():
         return _add_measures(sets, further, sources.sample_rate, num_workers, dask)
@@ -213,19 +219,21 @@ def prepare(
         if max_seconds:
             groups = {
                 split: cut_utterances(groups[split], max_seconds, sets.folder / "cut", sources.sample_rate, num_workers)
-                for split in SPLITS
+                for split in splits
             }
-        plan = mixing.plan_training(
-            groups["train"],
-            noises["train"],
-            train_snrs_db,
-            num_clean_train,
-            mixtures_per_utterance,
-            sources.seed + mixture_seed,
-            clean_copies,
-            enhanced_share,
-            degradations,
-        )
+        plan = []
+        if "train" in splits:
+            plan = mixing.plan_training(
+                groups["train"],
+                noises["train"],
+                train_snrs_db,
+                num_clean_train,
+                mixtures_per_utterance,
+                sources.seed + mixture_seed,
+                clean_copies,
+                enhanced_share,
+                degradations,
+            )
         of_test = degradations if test_degradations is None else test_degradations
         of_valid = test_snrs_db if test_snrs_db or _listed(degradations) else train_snrs_db
         for split, snrs_db, count, kinds in (
@@ -234,13 +242,14 @@ def prepare(
         ):
             options_of_test = (snrs_db, count, split, sources.seed, enhanced_share > 0, kinds)
             plan += mixing.plan_test(groups[split], noises[split], *options_of_test)
+        plan = [mixture for mixture in plan if mixture.split in splits]
         rows = _make(plan, sets.folder, sources.sample_rate, scale, enhance, num_workers, noises, dask)
-    for split in SPLITS:
+    for split in splits:
         if not rows[split]:
             reasons = f"{sets.folder}/rejected.csv lists the reasons" if labels == "measure" else "no score was usable"
             raise CorpusError(f"No file of the {split} set is left: {reasons}. Correct the corpus.")
     sets.write_about()
-    for split in SPLITS:
+    for split in splits:
         write_rows(sets.manifests[split], QualityRow, rows[split])
     return _add_measures(sets, further, sources.sample_rate, num_workers, dask)
 
@@ -257,8 +266,8 @@ def _own_labels(labels: str) -> str:
     return "measure" if is_list(labels) else labels
 
 
-def _exist(sources: NoisySpeech, save_folder: str | Path, options: dict) -> bool:
-    sets = sources.sets("quality", save_folder, SPLITS, options, {}, VERSION)
+def _exist(sources: NoisySpeech, save_folder: str | Path, splits: Sequence[str], options: dict) -> bool:
+    sets = sources.sets("quality", save_folder, splits, options, {}, VERSION)
     return all(path.exists() for path in sets.manifests.values())
 
 
@@ -307,10 +316,10 @@ def _add_measures(
     """Add labels of further measures to the manifests, which keep those of other measures."""
     if not names:
         return sets
-    rows = {split: read_rows(sets.manifests[split], QualityRow) for split in SPLITS}
-    jobs = [LabelJob(row.ID, row.speech, row.path) for split in SPLITS for row in rows[split]]
+    rows = {split: read_rows(sets.manifests[split], QualityRow) for split in sets.manifests}
+    jobs = [LabelJob(row.ID, row.speech, row.path) for split in sets.manifests for row in rows[split]]
     labels = label_further(jobs, sets.folder, names, num_workers, sample_rate, dask)
-    for split in SPLITS:
+    for split in sets.manifests:
         labelled = []
         for row in read_rows(sets.manifests[split], QualityRow):  # another run may have added its own
             scores = {name: labels[name].get(row.ID) for name in names}

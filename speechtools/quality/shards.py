@@ -14,8 +14,8 @@ from speechtools.core.rows import row_of
 from speechtools.core.shards import Sample, Shard, index_shards, list_shards
 from speechtools.corpora.row_checks import check_score
 from speechtools.measures import find_measure
-from speechtools.quality.data import QualityRow
 from speechtools.quality.further import check_measures
+from speechtools.quality.rows import QualityRow
 
 logger = logging.getLogger(__name__)
 

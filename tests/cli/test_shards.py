@@ -12,7 +12,7 @@ from speechtools import audio
 from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.core.rows import write_rows
 from speechtools.core.shards import list_shards, read_shard
-from speechtools.quality.data import QualityRow
+from speechtools.quality.rows import QualityRow
 from speechtools.quality.shards import TrainingShards
 from tests.quality.test_data import quality_row
 
