@@ -1,5 +1,6 @@
 """Tar shards of labelled recordings, which replace the prepared training set."""
 
+import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,13 +97,13 @@ class TrainingShards:
         if not self:
             return
         self.shards = index_shards(list_shards(self.patterns), QualityRow, make_row, self.folder)
-        measure = find_measure(self.scale).name
+        measure, find = find_measure(self.scale).name, functools.cache(find_measure)
         for shard in self.shards:
             for row in shard.rows.values():
                 place = f"{shard.url}, sample {row.ID}"
                 for problem in (*check_score(row.score, row.measure), *check_measures(row.measures)):
                     raise CorpusError(f"{place}: {problem}")
-                if find_measure(row.measure).name != measure:
+                if find(row.measure).name != measure:
                     raise ConfigError(
                         f"{place}: its score is of {row.measure}, and scale={self.scale}. Add "
                         f"--scale={row.measure}, or use shards with scores of that measure."
