@@ -51,7 +51,7 @@ def shards(prepared: str, folder: str, shard_megabytes: float, form: str, seed: 
     from speechtools.core.jobs import map_in_processes
     from speechtools.core.rows import read_rows
     from speechtools.core.shards import pattern_of, webdataset, write_shards
-    from speechtools.quality.data import QualityRow
+    from speechtools.quality.rows import QualityRow
 
     webdataset("speechtools shards")
     manifest = Path(prepared) / "train.csv" if os.path.isdir(prepared) else Path(prepared)
