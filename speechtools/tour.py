@@ -47,7 +47,7 @@ for name in ["anna", "ben"]:
 """
 _VERIFY = """\
 verdicts = {}
-for recording in ["anna_4", "ben_4", "clara_1"]:
+for recording in ["anna_4", "ben_4", "clara_4"]:
     verdicts[recording] = verifier.verify("anna", f"{folder}/{recording}.wav")
 """
 
@@ -151,7 +151,7 @@ def tour(folder: str | Path = "tour", png: str | Path | None = None, console: Co
     console.print("\n[bold]4. Next[/bold], with your own recordings:")
     console.print(f"  speechtools score {folder}")
     console.print(f"  speechtools enhance {folder}/very_noisy.wav enhanced.wav")
-    console.print(f"  speechtools verify {folder}/anna_1.wav {folder}/clara_1.wav")
+    console.print(f"  speechtools verify {folder}/anna_1.wav {folder}/clara_4.wav")
     return variables
 
 

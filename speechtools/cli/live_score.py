@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from speechtools.quality.regions import CauseRegion
     from speechtools.quality.streams import QualityUpdate
 
+#: The bundled model for streams.
+MODEL = "quality-net-live"
 #: Scores of the last seconds, each as a bar.
 _BARS = " ▁▂▃▄▅▆▇█"
 _NUM_BARS = 60

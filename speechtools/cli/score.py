@@ -89,8 +89,8 @@ def score_row(measures: Iterable[str]) -> type[ScoreRow]:
         "speechtools score --list corpus.scp --shard 3/16 --out scores-3.parquet --resume",
         "speechtools score enhanced --reference clean --measures pesq-wb,stoi,si-sdr,quality-net --csv measures.csv",
         "ffmpeg -i film.mp4 -f wav - | speechtools score -",
-        "speechtools score --live --model pretrained                # needs the extra live",
-        "arecord -t raw -f S16_LE -r 16000 | speechtools score --raw 16000 --model pretrained",
+        "speechtools score --live                                   # needs the extra live",
+        "arecord -t raw -f S16_LE -r 16000 | speechtools score --raw 16000",
     ]
 )
 @click.argument("paths", nargs=-1, metavar="[FILE_OR_FOLDER]...")
@@ -169,8 +169,8 @@ def score(
     mean of frame scores, so the costs add up to what is missing to the best score of the scale.
 
     With --live or --raw, what is being spoken is scored, with a model for streams: a line for each second, with its
-    score, the score so far, and causes; and a line that begins with # for each region that has ended. No model for
-    streams is bundled yet: pass one that the recipe TIMIT/quality trained with live.yaml as --model.
+    score, the score so far, and causes; and a line that begins with # for each region that has ended. By default, the
+    model is quality-net-live, whose scores are known within 0.2 s.
 
     A recording that cannot be scored is reported; the others are scored, and the exit status is 1.
     """
@@ -237,14 +237,9 @@ def score(
 
 def score_stream(model: str | None, device: str | None, raw: int | None) -> int:
     """Score what is being spoken."""
-    from speechtools.cli.live_score import score_live
+    from speechtools.cli.live_score import MODEL, score_live
 
-    if model is None:
-        raise ConfigError(
-            "No model for streams is bundled yet. Train one with recipes/TIMIT/quality/hparams/live.yaml, and pass its "
-            "`pretrained` folder as --model."
-        )
-    return score_live(load_model("QualityNet", model, device), raw)
+    return score_live(load_model("QualityNet", model or MODEL, device), raw)
 
 
 def _select(paths: tuple[str, ...], sample: bool, listed: ListOptions, batch_size: int) -> Selection:

@@ -180,7 +180,7 @@ def format_value(value: Any) -> str:
     return text if is_word else f'"{text}"'
 
 
-_FORM = "Write it as in 'reverb(rt60=0.5)+opus(kbps=12)+loss(rate=0.05)'."
+_FORM = "Write it as in 'reverb(rt60=0.5)+opus(kbps=12)+loss(rate=0.05)', and paths in quotes."
 _TOKEN = re.compile(
     r"""\s*(?:(?P<number>-?\d+(?:\.\d*)?(?:[eE]-?\d+)?)(?![\w.])
     | (?P<word>[A-Za-z][\w/-]*)

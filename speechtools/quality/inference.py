@@ -146,7 +146,7 @@ class QualityNet(RecordingScorer, PretrainedModel):
         min_frames = round(MIN_SILENCE_SECONDS / self.hop)
         if hasattr(self.features, "mean_magnitudes"):
             magnitudes = self.features.mean_magnitudes(feats.detach())
-        else:  # silence cannot be told
+        else:  # silence is not known
             magnitudes = torch.full(feats.shape[:2], torch.inf, device=feats.device)
         network = self._explained if details and self.cause_names else self.mods.quality
         scores, frame_scores, silent, *others = score_without_silence(network, feats, lens, magnitudes, min_frames)

@@ -58,7 +58,7 @@ class QualityStream:
     Parameters
     ----------
     model : QualityNet
-        One whose network and features score streams, such as ``quality/conv-lstm`` with ``features/running-mel``.
+        One whose network and features score streams, such as the bundled ``quality-net-live``.
     sample_rate : float, optional
         Of the blocks, in Hz. Default: that of the model.
 
@@ -72,8 +72,8 @@ class QualityStream:
         self.model, self.features, self.network = model, model.features, model.mods.quality
         if not (hasattr(self.features, "stream") and hasattr(self.network, "stream")):
             raise ConfigError(
-                "This model hears recordings as a whole. Stream with one that has quality/conv-lstm and "
-                "features/running-mel, as recipes/TIMIT/quality/hparams/live.yaml trains them."
+                "This model hears recordings as a whole. Stream with the bundled quality-net-live, or with one that "
+                "recipes/TIMIT/quality/hparams/live.yaml has trained."
             )
         self.blocks, self.without_offset = Blocks(model.sample_rate, sample_rate), OffsetFilter()
         self.samples = np.zeros(0, dtype=np.float32)

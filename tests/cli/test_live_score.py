@@ -49,6 +49,11 @@ def test_nothing_was_heard(model, monkeypatch, capsys, samples):
     assert "Nothing was heard" in capsys.readouterr().err
 
 
+def test_the_bundled_model_is_the_default(monkeypatch, capsys):
+    assert score(monkeypatch, spoken(1.2)) == 0
+    assert len(capsys.readouterr().out.splitlines()) >= 2
+
+
 def test_an_odd_number_of_bytes(model, monkeypatch, capsys):
     assert score(monkeypatch, spoken(1.0).tobytes()[:-1], "--model", model) == 0
 
@@ -56,8 +61,6 @@ def test_an_odd_number_of_bytes(model, monkeypatch, capsys):
 def test_mistakes(model, monkeypatch, capsys):
     assert score(monkeypatch, b"", "--model", "quality-net") == 1
     assert "as a whole" in capsys.readouterr().err
-    assert score(monkeypatch, b"") == 1
-    assert "live.yaml" in capsys.readouterr().err
     assert score(monkeypatch, b"", "call.wav") == 2
     assert cli.main(["score", "--live", "--sample"]) == 2
     assert "--raw HZ" in capsys.readouterr().err

@@ -63,7 +63,7 @@ def test_a_recording_between_silences_and_a_click(tone):
     assert not report.degraded_regions(below=5.0)[0].start < 4.9
 
 
-@pytest.mark.xfail(reason="a click 30 dB above the signal raises its level, and the score by 0.28")
+@pytest.mark.xfail(reason="a click 30 dB above the signal raises its level, and the score by 0.54")
 def test_a_click_does_not_raise_the_score(tone):
     net = QualityNet.from_hparams()
     samples = torch.from_numpy(0.5 * tone(3.0)).float()
@@ -78,10 +78,10 @@ def test_clicks_in_a_pause_do_not_change_the_score(tone):
     generator = torch.Generator().manual_seed(0)
     samples = 0.5 * torch.from_numpy(tone(3.0)).float()
     samples = (samples + 0.05 * torch.randn(samples.shape, generator=generator)) / 12
-    pause = torch.zeros(5 * 16000)
-    pause[40000] = 1.0
-    score = net.assess_samples(samples.numpy()).score
-    assert net.assess_samples(torch.cat([pause, samples, pause]).numpy()).score == pytest.approx(score, abs=0.1)
+    pause, clicked = torch.zeros(2, 5 * 16000)
+    clicked[40000] = 1.0
+    score = net.assess_samples(torch.cat([pause, samples, pause]).numpy()).score
+    assert net.assess_samples(torch.cat([clicked, samples, clicked]).numpy()).score == pytest.approx(score, abs=0.1)
 
 
 def test_padding_is_not_silence():
