@@ -14,9 +14,9 @@ from speechtools.core.errors import AudioError
 from speechtools.degradations.causes import CAUSES, parse_causes
 from speechtools.enhancement.stretches import replace_stretches
 from speechtools.inference import QualityNet, SpeechEnhancer
-from speechtools.quality.data import QualityRow
 from speechtools.quality.inference import QualityReport
 from speechtools.quality.localization import localization_metrics, partly_degraded_set
+from speechtools.quality.rows import QualityRow
 from speechtools.quality.selective import Where, to_end
 
 #: A third of an utterance, degraded.

@@ -27,8 +27,8 @@ from speechtools.core.results import write_json
 from speechtools.core.rows import read_rows
 from speechtools.degradations.causes import CAUSES
 from speechtools.measures import find_measure
-from speechtools.quality.data import QualityRow
 from speechtools.quality.inference import QualityReport
+from speechtools.quality.rows import QualityRow
 
 #: Groups of kinds (subsets of the manifest). All other kinds are in the last group.
 GROUPS = {

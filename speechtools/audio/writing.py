@@ -167,3 +167,24 @@ def _disk_errors(path: Path) -> Iterator[None]:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = "the disk is full. Free some space" if is_full else f"{error.strerror}. Choose another folder"
         raise CorpusError(f"Cannot write {path}: {reason}, and start again.") from error
+
+
+def as_flac(path: str | Path) -> bytes | None:
+    """Return a recording as FLAC, bit by bit; None if it is not PCM of 8 to 24 bits, which FLAC stores.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be read.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            if file.subtype not in ("PCM_S8", "PCM_16", "PCM_24") or file.channels > 8:
+                return None
+            samples = file.read(dtype="int32", always_2d=True)
+            # (frames, channels)
+            content = io.BytesIO()
+            soundfile.write(content, samples, file.samplerate, format="FLAC", subtype=file.subtype)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(f"{path} cannot be read ({error}). Leave it out, or export it again.") from error
+    return content.getvalue()

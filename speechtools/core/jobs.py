@@ -19,7 +19,7 @@ from speechtools.core.errors import AudioError, CorpusError, SpeechtoolsError
 from speechtools.core.installation import optional_package
 from speechtools.core.moved import former_names
 from speechtools.core.plugin_code import import_plugin_modules, plugin_modules
-from speechtools.core.processes import cpu_count, end_with_parent, process_context
+from speechtools.core.processes import cpu_count, end_with_parent, pickle_plain_errors, process_context
 from speechtools.core.signals import leave_to_parent
 
 Item = TypeVar("Item")
@@ -92,6 +92,7 @@ def _start_worker(function: Callable, modules: Sequence[str]) -> None:
     global _function
     _function = function
     import_plugin_modules(modules)
+    pickle_plain_errors()
     end_with_parent()
     leave_to_parent()
     signal.signal(signal.SIGTERM, _stop)
@@ -216,6 +217,7 @@ def run_jobs(
 
 def _start_scorer(modules: Sequence[str]) -> None:
     import_plugin_modules(modules)
+    pickle_plain_errors()
     end_with_parent()
     leave_to_parent()
 

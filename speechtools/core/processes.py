@@ -1,5 +1,6 @@
 """Processes: how they start, the cores that they may use, and how they end with the process that started them."""
 
+import copyreg
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -56,6 +57,19 @@ def end_with_parent(*_: Any) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def pickle_plain_errors() -> None:
+    """Let this worker pickle errors as Python does, without their causes.
+
+    ``distributed`` makes tblib pickle all errors with their causes, contexts and tracebacks, also in workers that are
+    forked later. That fails where one of these cannot be pickled, such as an error of PyAV, and the worker's pool
+    breaks.
+    """
+    for kind, reduce in list(copyreg.dispatch_table.items()):
+        is_error = isinstance(kind, type) and issubclass(kind, BaseException)
+        if is_error and str(getattr(reduce, "__module__", "")).startswith("tblib."):
+            del copyreg.dispatch_table[kind]
 
 
 def _exists(pid: int) -> bool:

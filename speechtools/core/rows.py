@@ -285,6 +285,21 @@ def parse_row(model: type[RowType], cells: Mapping[str, str]) -> RowType | None:
     return _row(model, defaults, [*enumerate(columns)], [cells[column.name] for column in columns])[0]
 
 
+def row_of(model: type[RowType], values: Mapping[str, Any]) -> tuple[RowType | None, list[str]]:
+    """Return the row of some values by column, such as those of a JSON object, or None and what is wrong with them.
+
+    >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+    ... class Recording(Row):
+    ...     ID: str
+    ...     snr_db: float | None = None
+    >>> row_of(Recording, {"ID": "a"}), row_of(Recording, {"snr_db": 5})
+    ((Recording(ID='a', snr_db=None), []), (None, ['ID is empty.']))
+    """
+    columns = _columns(model)  # type: ignore[arg-type]
+    defaults = {column.name: column.default for column in columns}
+    return _row(model, defaults, [*enumerate(columns)], [as_cell(values.get(column.name)) for column in columns])
+
+
 def _row(
     model: type[RowType], defaults: dict[str, Any], places: Sequence[tuple[int, _Column]], cells: Sequence[str]
 ) -> tuple[RowType | None, list[str]]:
@@ -325,7 +340,7 @@ def _wrong_row(path: str | Path, model: type[Row], number: int, problem: str) ->
 def _model_of(path: Path) -> str:
     """The name of the model with the most columns among those whose required columns a manifest has."""
     if not MODELS:
-        raise CorpusError("No manifest is known. Import the module with its model, such as speechtools.quality.data.")
+        raise CorpusError("No manifest is known. Import the module with its model, such as speechtools.quality.rows.")
     with _open_csv(path) as reader:
         header: list[str] = next(reader, [])
 

@@ -7,33 +7,29 @@ started again: finished files stay, and a folder whose manifests exist is used a
 import hashlib
 import inspect
 import logging
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
 
 from speechtools.core.checks import check_number, checked_by, naming
 from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.core.files import fingerprint
 from speechtools.core.plugin_code import fingerprints_of_plugins
-from speechtools.core.rows import Row, read_rows, write_rows
+from speechtools.core.rows import read_rows, write_rows
 from speechtools.core.spelling import did_you_mean
 from speechtools.corpora import mixtures as mixing
 from speechtools.corpora.cutting import cut_utterances
 from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
-from speechtools.corpora.row_checks import check_length, check_score, check_snr
+from speechtools.corpora.row_checks import check_score
 from speechtools.corpora.utterance import Utterance
-from speechtools.degradations.causes import parse_causes
 from speechtools.degradations.lists import parse_degradations, plugins_of
 from speechtools.degradations.noise import NoiseTypes, check_snrs
 from speechtools.measures import find_measure
 from speechtools.measures.labels import LabelJob, add_rejected, label
-from speechtools.quality.further import check_measures, further_names, label_further, update_text
+from speechtools.quality.further import further_names, label_further, update_text
 from speechtools.quality.rating_lists import is_list
+from speechtools.quality.rows import QualityRow
 
 logger = logging.getLogger(__name__)
 
@@ -43,62 +39,6 @@ LABELS = ("measure", "corpus")
 _MIXTURE_COLUMNS = ("speech", "subset", "speaker", "noise_type", "noise", "snr_db")
 #: Raise it by one when a change of the code makes other files from the same options.
 VERSION = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class QualityRow(Row, manifest="quality"):
-    """A labelled file.
-
-    Attributes
-    ----------
-    ID : str
-    duration : float
-        In seconds.
-    path, speech : Path
-        The file, and the clean utterance that it was made from; in the subset ``corpus`` both are the same.
-    score : float
-    measure : str
-        What the score is on.
-    subset : str
-        ``clean`` or ``corpus`` for a recording as it is, without or with degradations of its own; ``noisy``,
-        ``enhanced`` (noisy and then enhanced), or the name of another degradation, with its options if it has several.
-    speaker : str
-    noise_type, noise, snr_db
-        What was added to the speech: its type, recording and SNR (dB); empty for clean speech.
-    causes : str, optional
-        What makes the quality bad, and when, as :func:`speechtools.degradations.causes.parse_causes` reads it; empty if
-        unknown.
-    measures : str, optional
-        Further scores of the file by measure, as :func:`speechtools.quality.further.parse_measures` reads them.
-    """
-
-    former_columns = {"pesq": "Rename the column pesq to score and add the column measure, or prepare it again."}
-
-    ID: str
-    duration: float
-    path: Path
-    speech: Path
-    score: float
-    measure: str
-    subset: str
-    speaker: str
-    noise_type: str = ""
-    noise: Path | None = None
-    snr_db: float | None = None
-    causes: str | None = None
-    measures: str | None = None
-
-    def check(self) -> Iterator[str]:
-        """Check the file, the score, and that noise and subset agree."""
-        yield from check_length(self.path, self.duration)
-        yield from check_score(self.score, self.measure)
-        yield from check_measures(self.measures)
-        if self.subset == "noisy" and (not self.noise_type or self.snr_db is None):
-            yield "subset=noisy, but noise_type or snr_db is empty."
-        if self.subset in ("clean", "corpus") and (self.noise or self.snr_db is not None):
-            yield f"subset={self.subset}, but noise or snr_db is not empty."
-        if self.snr_db is not None:
-            yield from check_snr(self.snr_db)
 
 
 def _check(
@@ -116,6 +56,7 @@ def _check(
     test_degradations: str | Sequence[str | dict] | None,
     max_seconds: float | None,
     further_measures: str | Sequence[str],
+    mixture_seed: int,
 ) -> None:
     """Check arguments of :func:`prepare`."""
     labels = _own_labels(labels)
@@ -146,6 +87,7 @@ def _check(
     check_number("num_valid_utterances", num_valid_utterances, 1, whole=True)
     check_number("num_test_utterances", num_test_utterances, 1, whole=True)
     check_number("enhanced_share", enhanced_share, 0, 1)
+    check_number("mixture_seed", mixture_seed, 0, whole=True)
     if labels not in LABELS:
         raise ConfigError(
             f"labels={labels!r} is not one of {', '.join(LABELS)}, or a CSV file.{did_you_mean(labels, LABELS)}"
@@ -174,12 +116,14 @@ def prepare(
     enhanced_share: float = 0.0,
     enhancer: str | Path | None = None,
     enhance: mixing.Enhance | None = None,
+    splits: Sequence[str] = SPLITS,
     scale: str = "raw_nb",
     labels: str = "measure",
     degradations: str | Sequence[str | dict] = (),
     test_degradations: str | Sequence[str | dict] | None = None,
     max_seconds: float | None = None,
     further_measures: str | Sequence[str] = (),
+    mixture_seed: int = 0,
     num_workers: int | None = None,
     dask: str | None = None,
 ) -> PreparedSets:
@@ -202,6 +146,8 @@ def prepare(
     enhancer, enhance
         The folder of the trained model that enhances, which distinguishes these sets from those of another model, and
         its function from a list of waveforms (samples,) to one of the same lengths.
+    splits : sequence of str
+        The sets to make. Without ``train``, none is made for training, which then takes shards.
     scale : str
         Measure of the labels.
     labels : str
@@ -218,6 +164,8 @@ def prepare(
     further_measures : str or sequence of str
         Measures that the manifests have besides ``scale``. They do not distinguish sets: those that exist get the
         labels that they lack.
+    mixture_seed : int
+        Another number makes other training mixtures of the same speech and noises; validation and test stay the same.
     num_workers : int, optional
         Processes; None takes one for each core.
     dask : str, optional
@@ -232,14 +180,19 @@ def prepare(
     options = {
         name: value
         for name, value in locals().items()
-        if name not in ("sources", "save_folder", "num_workers", "dask", "enhance", "enhancer", "further_measures")
+        if name
+        not in ("sources", "save_folder", "num_workers", "dask", "enhance", "enhancer", "further_measures", "splits")
     }
+    if tuple(splits) != SPLITS:
+        options["splits"] = list(splits)
     arguments = locals()
     _check(**{name: arguments[name] for name in inspect.signature(_check).parameters})
     for name in ("degradations", "test_degradations", "max_seconds"):
         unused = options[name] is None or (name == "degradations" and not options[name])
         if unused:  # sets of earlier versions are used as they are
             options.pop(name)
+    if not mixture_seed:
+        options.pop("mixture_seed")
     if labels == "measure":  # edited plugins of yours make new sets
         used = plugins_of([*_listed(degradations), *_listed(test_degradations)])
         options["plugins"] = fingerprints_of_plugins([f"measure/{find_measure(scale).name}", *used])
@@ -252,12 +205,12 @@ def prepare(
     groups = None
     if labels == "corpus":  # read at every start: scores are edited by hand
         groups = sources.speech(num_workers)
-        rows = {split: _labelled(groups[split], scale) for split in SPLITS}
-        options["rows"] = fingerprint({split: [row.cells() for row in rows[split]] for split in SPLITS})
-    elif "builtin" not in sources.corpora and not _exist(sources, save_folder, options):
+        rows = {split: _labelled(groups[split], scale) for split in splits}
+        options["rows"] = fingerprint({split: [row.cells() for row in rows[split]] for split in splits})
+    elif "builtin" not in sources.corpora and not _exist(sources, save_folder, splits, options):
         groups = sources.speech(num_workers)  # a wrong corpus is refused before the noises are made
     noises = sources.noises() if labels == "measure" else {}
-    sets = sources.sets("quality", save_folder, SPLITS, options, noises, VERSION)
+    sets = sources.sets("quality", save_folder, splits, options, noises, VERSION)
     further = further_names(further_measures, scale)
     if sets.complete():
         return _add_measures(sets, further, sources.sample_rate, num_workers, dask)
@@ -266,19 +219,21 @@ def prepare(
         if max_seconds:
             groups = {
                 split: cut_utterances(groups[split], max_seconds, sets.folder / "cut", sources.sample_rate, num_workers)
-                for split in SPLITS
+                for split in splits
             }
-        plan = mixing.plan_training(
-            groups["train"],
-            noises["train"],
-            train_snrs_db,
-            num_clean_train,
-            mixtures_per_utterance,
-            sources.seed,
-            clean_copies,
-            enhanced_share,
-            degradations,
-        )
+        plan = []
+        if "train" in splits:
+            plan = mixing.plan_training(
+                groups["train"],
+                noises["train"],
+                train_snrs_db,
+                num_clean_train,
+                mixtures_per_utterance,
+                sources.seed + mixture_seed,
+                clean_copies,
+                enhanced_share,
+                degradations,
+            )
         of_test = degradations if test_degradations is None else test_degradations
         of_valid = test_snrs_db if test_snrs_db or _listed(degradations) else train_snrs_db
         for split, snrs_db, count, kinds in (
@@ -287,48 +242,16 @@ def prepare(
         ):
             options_of_test = (snrs_db, count, split, sources.seed, enhanced_share > 0, kinds)
             plan += mixing.plan_test(groups[split], noises[split], *options_of_test)
+        plan = [mixture for mixture in plan if mixture.split in splits]
         rows = _make(plan, sets.folder, sources.sample_rate, scale, enhance, num_workers, noises, dask)
-    for split in SPLITS:
+    for split in splits:
         if not rows[split]:
             reasons = f"{sets.folder}/rejected.csv lists the reasons" if labels == "measure" else "no score was usable"
             raise CorpusError(f"No file of the {split} set is left: {reasons}. Correct the corpus.")
     sets.write_about()
-    for split in SPLITS:
+    for split in splits:
         write_rows(sets.manifests[split], QualityRow, rows[split])
     return _add_measures(sets, further, sources.sample_rate, num_workers, dask)
-
-
-def cause_targets(text: str | None, times: np.ndarray, duration: float = math.inf) -> torch.Tensor:
-    """Targets of a network's causes at times in seconds (time,), from a row's ``causes``: (time, causes).
-
-    1 is present, -1 absent, 0 unknown. Nothing is known before 0 and after ``duration``.
-
-    Examples
-    --------
-    >>> cause_targets("noise 0-1", np.array([0.5, 1.5]))[:, :2].tolist()
-    [[1.0, -1.0], [-1.0, -1.0]]
-    """
-    targets = torch.from_numpy(2 * parse_causes(text, times) - 1).nan_to_num(0.0)
-    targets[(times < 0) | (times > duration)] = 0.0
-    return targets
-
-
-def draw_utterances(rows: list[QualityRow], count: int | None, seed: int = 0) -> list[QualityRow]:
-    """Keep the rows of ``count`` drawn utterances, in their order; None keeps all. Smaller draws are subsets of larger.
-
-    Raises
-    ------
-    ConfigError
-        There are fewer utterances.
-    """
-    if count is None:
-        return rows
-    utterances = sorted({str(row.speech) for row in rows})
-    if not 0 < count <= len(utterances):
-        raise ConfigError(f"num_train_utterances={count}: the training set has {len(utterances)}. Null takes all.")
-    order = np.random.default_rng([seed, 6]).permutation(len(utterances))
-    drawn = {utterances[i] for i in order[:count]}
-    return [row for row in rows if str(row.speech) in drawn]
 
 
 # ---------------------------------------------------------------------------------------------------------- helpers
@@ -343,8 +266,8 @@ def _own_labels(labels: str) -> str:
     return "measure" if is_list(labels) else labels
 
 
-def _exist(sources: NoisySpeech, save_folder: str | Path, options: dict) -> bool:
-    sets = sources.sets("quality", save_folder, SPLITS, options, {}, VERSION)
+def _exist(sources: NoisySpeech, save_folder: str | Path, splits: Sequence[str], options: dict) -> bool:
+    sets = sources.sets("quality", save_folder, splits, options, {}, VERSION)
     return all(path.exists() for path in sets.manifests.values())
 
 
@@ -393,10 +316,10 @@ def _add_measures(
     """Add labels of further measures to the manifests, which keep those of other measures."""
     if not names:
         return sets
-    rows = {split: read_rows(sets.manifests[split], QualityRow) for split in SPLITS}
-    jobs = [LabelJob(row.ID, row.speech, row.path) for split in SPLITS for row in rows[split]]
+    rows = {split: read_rows(sets.manifests[split], QualityRow) for split in sets.manifests}
+    jobs = [LabelJob(row.ID, row.speech, row.path) for split in sets.manifests for row in rows[split]]
     labels = label_further(jobs, sets.folder, names, num_workers, sample_rate, dask)
-    for split in SPLITS:
+    for split in sets.manifests:
         labelled = []
         for row in read_rows(sets.manifests[split], QualityRow):  # another run may have added its own
             scores = {name: labels[name].get(row.ID) for name in names}

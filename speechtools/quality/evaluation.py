@@ -16,8 +16,8 @@ from speechtools.core.errors import ConfigError
 from speechtools.core.results import print_outputs, write_json
 from speechtools.core.rows import write_rows
 from speechtools.quality import localization, plots
-from speechtools.quality.data import QualityRow
 from speechtools.quality.further import FurtherMeasures, measures_text
+from speechtools.quality.rows import QualityRow
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from speechtools.core.errors import AudioError, ConfigError
 from speechtools.core.moved import former_names
 from speechtools.degradations.chain import Chain
 from speechtools.degradations.noise import partly_noisy
-from speechtools.quality.data import QualityRow
+from speechtools.quality.rows import QualityRow
 
 __getattr__ = former_names(__name__)
 logger = logging.getLogger(__name__)

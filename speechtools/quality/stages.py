@@ -1,6 +1,7 @@
 """Stages before the training of Quality-Net: the sets, whose enhanced speech needs a model, and learnt features."""
 
 import dataclasses
+import functools
 import logging
 import os
 import sys
@@ -17,8 +18,9 @@ from speechtools.core.registry import definition
 from speechtools.core.rows import read_rows
 from speechtools.corpora.noisy_speech import PreparedSets
 from speechtools.enhancement.inference import SpeechEnhancer
-from speechtools.quality.data import QualityRow
+from speechtools.quality.data import SPLITS
 from speechtools.quality.inference import QualityNet
+from speechtools.quality.rows import QualityRow
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 def prepare_sets(hparams: dict, train_first: Callable[..., Path], device: str | None = None) -> PreparedSets:
     """Prepare the sets of the yaml; where speech is to be enhanced and no model is named, train one first.
 
+    Where shards replace the training set, it is not made.
     That training gets the speech and noises of this yaml, and so sets the same speakers and noises aside. Another model
     may have been trained on speakers or noises of the test: a warning says so, and the origin of the sets, which is
     printed with all results.
@@ -46,8 +49,11 @@ def prepare_sets(hparams: dict, train_first: Callable[..., Path], device: str | 
     SpeechtoolsError
         The training of the enhancer failed.
     """
+    prepare = hparams["prepare"]
+    if hparams.get("train_shards"):
+        prepare = functools.partial(prepare, splits=SPLITS[1:])
     if not hparams["enhanced_share"]:
-        return hparams["prepare"]()
+        return _named(hparams, prepare())
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     folder = hparams["enhancer"]
     if not folder:
@@ -56,7 +62,7 @@ def prepare_sets(hparams: dict, train_first: Callable[..., Path], device: str | 
         folder = train_first(recipe, hparams["enhancer_yaml"], hparams["prepared_folder"], _options(hparams, device))
     enhancer = SpeechEnhancer.from_hparams(folder, run_opts={"device": device})
     enhancer.check_rate(hparams["sample_rate"])
-    sets = hparams["prepare"](enhancer=folder, enhance=enhancer.enhance_waveforms)
+    sets = prepare(enhancer=folder, enhance=enhancer.enhance_waveforms)
     test = hparams["sources"].heard(read_rows(sets.manifests["test"], QualityRow))
     overlap = describe_overlap(enhancer.facts.get("heard"), test)
     if overlap:
@@ -67,7 +73,14 @@ def prepare_sets(hparams: dict, train_first: Callable[..., Path], device: str | 
             overlap,
         )
         sets = dataclasses.replace(sets, origin=f"{sets.origin}; the enhancer {overlap}")
-    return sets
+    return _named(hparams, sets)
+
+
+def _named(hparams: dict, sets: PreparedSets) -> PreparedSets:
+    """The sets with an origin that says whether shards replace the training set."""
+    if not hparams.get("train_shards"):
+        return sets
+    return dataclasses.replace(sets, origin=f"{sets.origin}; trained on shards")
 
 
 def describe_overlap(training_set: dict[str, list[str]] | None, test: dict[str, list[str]]) -> str:

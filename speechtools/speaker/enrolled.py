@@ -1,7 +1,8 @@
 """The voices that are enrolled with a model."""
 
+import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -9,6 +10,8 @@ from torch import Tensor
 from speechtools.core.errors import ConfigError
 from speechtools.speaker.calibration import COSINE, Side
 from speechtools.speaker.voices import Voice, Voices, read_voices, unknown_voice, write_voices
+
+_Enrolled = TypeVar("_Enrolled", bound="EnrolledVoices")
 
 
 class EnrolledVoices:
@@ -67,11 +70,18 @@ class EnrolledVoices:
         """
         content = read_voices(path, self.model_id, self.embedding_size, self.SCALE)
         for name, voice in content.voices.items():
-            self._store(name, voice)
+            self.restore_voice(name, voice)
 
-    def _store(self, name: str, voice: Voice) -> None:
+    def restore_voice(self, name: str, voice: Voice) -> None:
+        """Add or replace a voice that was enrolled with this model, as :meth:`details` returns it."""
         self.voices[name] = torch.from_numpy(voice.voiceprint)
         self._details[name] = self.voices[name], voice
+
+    def without_voices(self: _Enrolled) -> _Enrolled:
+        """Return a copy with the same weights and settings, which has no voices and keeps its own."""
+        other = copy.copy(self)
+        other.voices, other._details = {}, {}
+        return other
 
     def _side(self, name: str) -> Side:
         voice = self.details(name)

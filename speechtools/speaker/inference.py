@@ -4,9 +4,9 @@ A recording becomes a d-vector as in the GE2E paper (section 3.2): voice activit
 encoder, L2 normalisation, mean.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,10 +25,11 @@ from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
 from speechtools.speaker import dvectors
 from speechtools.speaker.encoders import LSTMP, folded
 from speechtools.speaker.onnx import OnnxSpeakerEncoder
+from speechtools.speaker.quality import QualityOfSpeech
 from speechtools.speaker.scoring import Scoring
 from speechtools.speaker.speech import check_seconds, check_voice
 from speechtools.speaker.vectors import unit
-from speechtools.speaker.weighing import QualityModel, QualityWeights, speech_quality
+from speechtools.speaker.weighing import speech_quality
 from speechtools.speaker.windows import Embedded, Speech, WindowDVectors, weighed
 
 #: The bundled model; its README describes its training and its limits.
@@ -38,7 +39,7 @@ MAX_WINDOW_FRAMES = 100_000
 _ONE_EXPORT = "Both must come from one export."
 
 
-class SpeakerEncoder(Scoring, PretrainedModel):
+class SpeakerEncoder(QualityOfSpeech, Scoring, PretrainedModel):
     """d-vectors of recordings.
 
     A text-independent model embeds all speech of a recording, in sliding windows. A keyword model, which has a
@@ -76,8 +77,6 @@ class SpeakerEncoder(Scoring, PretrainedModel):
     MIN_SPEECH_SECONDS = 0.25
     #: Largest difference that devices and versions make to an element of a d-vector.
     PROBE_TOLERANCE = 5e-3
-    #: Loads the model of quality for calibrations that use it. :mod:`speechtools.inference` sets it.
-    QUALITY_MODEL: ClassVar[Callable[..., QualityModel] | None] = None
     #: Folding the projection gains nothing above this hidden size.
     MAX_FOLDED_SIZE = 256
 
@@ -103,9 +102,6 @@ class SpeakerEncoder(Scoring, PretrainedModel):
         for module in (self.features, self.vad, self.segment):
             if isinstance(module, torch.nn.Module):
                 module.to(self.device)
-        self._weighing: QualityWeights | None = None
-        self._quality_model: QualityModel | None = None
-        self._quality_is_chosen = False
         self.encoder = self._fastest(self.mods.encoder)
         self._load_scoring(self.embedding_size)
         try:
@@ -180,69 +176,6 @@ class SpeakerEncoder(Scoring, PretrainedModel):
             sums |= {f"features.{key}": float(value.double().abs().sum()) for key, value in buffers}
         weights = {key: f"{value:.6e}" for key, value in sums.items()}
         return fingerprint(weights | {"features": type(self.features).__name__, "options": options})
-
-    def weigh_by_quality(
-        self, model: QualityModel | None, limit: float | None = None, spread: float | None = None
-    ) -> None:
-        """Weigh the windows of every recording by the quality of the speech in them, from now on.
-
-        The quality q of a window is the mean score of its frames of speech. A window has the weight exp(q / spread),
-        and 0 if q is below ``limit``, unless all windows of the recording are.
-
-        Parameters
-        ----------
-        model : QualityModel, optional
-            What scores the frames: :class:`~speechtools.inference.QualityNet`, or another object with its
-            ``assess_file``. It scores each recording once. None: windows count the same again.
-        limit : float, optional
-            Speech of worse scores is not usable. Default: 1, on the scale ``raw_nb`` (raw PESQ).
-        spread : float, optional
-            Difference of scores that divides a weight by e. Default: 2, on the scale ``raw_nb`` (raw PESQ).
-
-        Raises
-        ------
-        ConfigError
-            The object scores no recordings, or a number is out of range.
-
-        Examples
-        --------
-        >>> from speechtools.inference import QualityNet
-        >>> encoder = SpeakerEncoder.from_hparams()
-        >>> encoder.weigh_by_quality(QualityNet.from_hparams())
-        """
-        self._weighing = None if model is None else QualityWeights(model, limit, spread)
-
-    def assess_quality(self, model: QualityModel | None) -> None:
-        """Score the speech of every recording from now on, for a calibration that uses quality; None: no longer.
-
-        :class:`SpeakerVerification` does this by itself, with the bundled Quality-Net, where its calibration uses
-        quality. Call it to choose another model, or with None to decide faster: unknown quality counts as the mean. The
-        score is the mean over the frames of the speech alone, without pauses, as in the stores that calibrations
-        are fitted to. The d-vectors stay as they are.
-
-        Raises
-        ------
-        ConfigError
-            The object scores no recordings.
-
-        Examples
-        --------
-        >>> from speechtools.inference import QualityNet
-        >>> encoder = SpeakerEncoder.from_hparams()
-        >>> encoder.assess_quality(QualityNet.from_hparams())
-        """
-        self._quality_model = None if model is None else QualityWeights(model).model
-        self._quality_is_chosen = True
-
-    def assess_for_calibration(self) -> None:
-        """Score quality from now on if the calibration uses it, unless :meth:`assess_quality` was called."""
-        if self._quality_is_chosen:
-            return
-        load, used = self.QUALITY_MODEL, self.calibration is not None and self.calibration.uses_quality
-        if not used or load is None:
-            self._quality_model = None
-        elif self._quality_model is None:
-            self._quality_model = load(run_opts={"device": str(self.device)})
 
     @torch.no_grad()
     def encode_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Tensor:

@@ -67,6 +67,12 @@ class SpeakerVerification(EnrolledVoices, SpeakerEncoder):
         #: How much of the speech was usable in the recordings of the voices enrolled with :meth:`weigh_by_quality`.
         self.usable: dict[str, Usable] = {}
 
+    def without_voices(self) -> "SpeakerVerification":
+        """Return a copy with the same weights and settings, which has no voices and keeps its own."""
+        other = super().without_voices()
+        other.usable = {}
+        return other
+
     @classmethod
     def from_onnx(cls, path: str | Path, threads: int | None = None) -> OnnxSpeakerVerification:
         """Do as :meth:`PretrainedModel.from_onnx`: load a model in ONNX form, to verify without torch."""
@@ -172,7 +178,7 @@ class SpeakerVerification(EnrolledVoices, SpeakerEncoder):
         voiceprint = dvectors.weighted_mean(torch.stack([windows.mean() for windows in embedded]), weights)
         qualities = [windows.quality for windows in embedded if windows.quality is not None]
         quality = float(np.mean(qualities)) if qualities else None
-        self._store(name, Voice(voiceprint.cpu().numpy(), len(embedded), speech_seconds, now(), quality))
+        self.restore_voice(name, Voice(voiceprint.cpu().numpy(), len(embedded), speech_seconds, now(), quality))
         return self.voices[name]
 
     def _weigh_recordings(self, name: str, embedded: list[WindowDVectors]) -> Tensor | None:

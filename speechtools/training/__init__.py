@@ -28,6 +28,7 @@ from speechtools.training.distributed import end_distributed, on_main_first, ran
 from speechtools.training.export import export
 from speechtools.training.loaders import LengthBatchSampler, batches_by_length, loaders_by_length, make_loader
 from speechtools.training.reproduction import earlier_stage
+from speechtools.training.shards import ShardBatchSampler, ShardDataset
 from speechtools.training.start import start
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
     "LengthBatchSampler",
     "RandomState",
     "RecipeBrain",
+    "ShardBatchSampler",
+    "ShardDataset",
     "Stopwatch",
     "batches_by_length",
     "check_recipe",

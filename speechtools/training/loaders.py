@@ -17,7 +17,7 @@ from speechtools.training.distributed import rank_and_size
 
 def make_loader(
     dataset: Dataset,
-    batches: Iterable[list[int]] | None = None,
+    batches: Iterable[list] | None = None,
     num_workers: int = 0,
     steps: Sampler[int] | None = None,
     spare_cores: int | None = None,
@@ -30,7 +30,7 @@ def make_loader(
     Parameters
     ----------
     dataset : Dataset
-    batches : iterable of list of int, optional
+    batches : iterable of list, optional
         Batch sampler or lists of indices: the items are utterances, which SpeechBrain's PaddedBatch collates. Without
         it, the items are whole batches.
     num_workers : int
@@ -74,7 +74,12 @@ def start_loader(number: int) -> None:
 
 
 def loaders_by_length(
-    datasets: dict[str, Dataset], rows: dict[str, Sequence], batch_size: int, seed: int, num_workers: int = 0
+    datasets: dict[str, Dataset],
+    rows: dict[str, Sequence],
+    batch_size: int,
+    seed: int,
+    num_workers: int = 0,
+    train_batches: Iterable | None = None,
 ) -> dict[str, DataLoader]:
     """Make a loader for every split, of batches of similar length.
 
@@ -89,6 +94,8 @@ def loaders_by_length(
         batches.
     num_workers : int
         As for :func:`make_loader`.
+    train_batches : iterable, optional
+        Batches of ``train`` instead, such as :class:`~speechtools.training.shards.ShardBatchSampler`.
 
     Raises
     ------
@@ -97,6 +104,9 @@ def loaders_by_length(
     """
     loaders = {}
     for split, dataset in datasets.items():
+        if split == "train" and train_batches is not None:
+            loaders[split] = make_loader(dataset, train_batches, num_workers)
+            continue
         lengths = [row.duration for row in rows[split]]
         if len(dataset) != len(lengths):  # type: ignore[arg-type]
             raise ConfigError(
@@ -185,14 +195,21 @@ class LengthBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(len(self.durations))
-        pool = self.batch_size * self.pool_batches
-        batches = []
-        for start in range(0, len(order), pool):
-            members = order[start : start + pool]
-            members = members[np.argsort(self.durations[members], kind="stable")]
-            batches += [members[i : i + self.batch_size] for i in range(0, len(members), self.batch_size)]
-        mine = rng.permutation(len(batches))[self.rank :: self.world_size][: len(self)]
+        batches = shuffled_batches(self.durations, self.batch_size, self.pool_batches, rng)
+        mine = batches[self.rank :: self.world_size][: len(self)]
         first, self.batches_done = self.batches_done, 0
-        for number in mine[first:]:
-            yield batches[number].tolist()
+        for batch in mine[first:]:
+            yield batch.tolist()
+
+
+def shuffled_batches(
+    durations: np.ndarray, batch_size: int, pool_batches: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Return all indices in batches of similar length, in a random order; see :class:`LengthBatchSampler`."""
+    order = rng.permutation(len(durations))
+    pool, batches = batch_size * pool_batches, []
+    for start in range(0, len(order), pool):
+        members = order[start : start + pool]
+        members = members[np.argsort(durations[members], kind="stable")]
+        batches += [members[i : i + batch_size] for i in range(0, len(members), batch_size)]
+    return [batches[number] for number in rng.permutation(len(batches))]

@@ -1,6 +1,5 @@
 """What the page and the endpoint compute, without any web framework."""
 
-import copy
 import csv
 import io
 import json
@@ -98,9 +97,7 @@ class Models:
 
     def verifier(self) -> SpeakerVerification:
         """The speaker verification, without voices: one for each user, with the same weights."""
-        own = copy.copy(self._verifier)
-        own.voices, own.usable, own._details = {}, {}, {}
-        return own
+        return self._verifier.without_voices()
 
     def read(self, recording: Recording, sample_rate: int) -> np.ndarray:
         """Decode a recording: (samples,).

@@ -20,6 +20,11 @@ _MAX_AGE = 1800
 STYLE = """
 .gradio-container { max-width: 60rem !important; margin: auto; }
 .score p { font-size: 1.1rem; }
+.figure img { padding-top: 2rem; }
+@media (max-width: 40rem) {
+  .figure { overflow-x: auto !important; max-width: calc(100vw - 4rem); }
+  .figure .image-container { width: 40rem; }
+}
 footer { display: none !important; }
 """
 #: Events are the page's own; programs use the endpoint.
@@ -76,7 +81,9 @@ def _recording(label: str) -> gr.Audio:
 def _quality_tab(models: Models, folder: Path) -> None:
     recording = _recording("Recording: drop a file, or record")
     words = gr.Markdown(elem_id="score", elem_classes="score")
-    figure = gr.Image(label="Spectrogram, causes, and frame scores", interactive=False, visible=False)
+    figure = gr.Image(
+        label="Spectrogram, causes, and frame scores", interactive=False, visible=False, elem_classes="figure"
+    )
     regions = gr.Radio(
         label="What lowers the score: choose a region to hear it", choices=[], type="index", visible=False
     )
@@ -121,9 +128,9 @@ def _figure(models: Models, scored: Scored, folder: Path) -> str:
 
     path, rate = Path(new_file(folder, f"{Path(scored.name).stem}.png", b"")), models.quality.sample_rate
     if models.quality.measure is None:
-        frame_scores(path, [(scored.name, scored.samples, scored.report)], rate)
+        frame_scores(path, [("", scored.samples, scored.report)], rate)
     else:
-        explained(path, scored.name, scored.samples, scored.report, rate, default_threshold(models.quality.measure))
+        explained(path, "", scored.samples, scored.report, rate, default_threshold(models.quality.measure))
     return str(path)
 
 
@@ -176,7 +183,7 @@ def _voices_tab(models: Models) -> None:
             raise SpeechtoolsError("A recording is needed. Drop one, or record one.")
         verifier = models.verifier()
         for known_name, voice in known.items():
-            verifier._store(known_name, voice)
+            verifier.restore_voice(known_name, voice)
         with models.turn():
             matches = verifier.identify(models.read(path, verifier.sample_rate), top=5)
         rows = [f"| {match.name} | {_how_sure(match)} |" for match in matches]

@@ -9,8 +9,6 @@ import soundfile
 from speechtools.cli.embed import read_dvectors
 from speechtools.measures.labels import LabelJob, label
 
-# A process that has imported distributed cannot pass some errors of its own workers any more, as other tests do: these
-# run apart, with -m slow, and import it late.
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.slow,

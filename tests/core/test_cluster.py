@@ -15,8 +15,6 @@ from speechtools.core import cluster
 from speechtools.core.cluster import run_on_cluster
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, InstallationError, PluginError
 
-# A process that has imported distributed cannot pass some errors of its own workers any more, as other tests do: these
-# run apart, with -m slow, and import it late.
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.slow,

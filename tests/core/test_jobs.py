@@ -1,11 +1,13 @@
 """Work in processes: results in order, a pool that survives its workers, no orphans."""
 
+import copyreg
 import faulthandler
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -39,6 +41,46 @@ def test_results_come_in_order_and_errors_come_through():
         list(map_in_processes(square, ["a"] * 50, 2, "failing", progress=False))
     with pytest.raises(CorpusError, match="dying.*num_workers"):
         list(map_in_processes(die, range(100), 2, "dying", progress=False))
+
+
+class LockedError(Exception):
+    """An error that cannot be pickled."""
+
+    def __init__(self):
+        super().__init__("locked")
+        self.lock = threading.Lock()
+
+
+def fail_by_another(number):
+    try:
+        raise LockedError
+    except LockedError as error:
+        raise CorpusError("it is locked") from error
+
+
+def fail_to_decode(number):
+    b"\xff".decode()
+
+
+@pytest.fixture
+def pickled_with_causes():
+    """tblib pickles all errors, as after `import distributed`."""
+    pickling_support = pytest.importorskip("tblib.pickling_support", reason="pip install '.[dask]'")
+    before = dict(copyreg.dispatch_table)
+    pickling_support.install()
+    yield
+    copyreg.dispatch_table.clear()
+    copyreg.dispatch_table.update(before)
+
+
+@pytest.mark.usefixtures("pickled_with_causes")
+def test_errors_come_through_after_an_import_of_distributed():
+    with pytest.raises(CorpusError, match="it is locked"):
+        list(map_in_processes(fail_by_another, range(50), 2, "failing", progress=False))
+    with pytest.raises(UnicodeDecodeError, match="invalid start byte"):
+        list(map_in_processes(fail_to_decode, range(50), 2, "failing", progress=False))
+    with pytest.raises(CorpusError, match="it is locked"):
+        list(run_jobs(fail_by_another, iter([(0, (0,))]), 1, 30.0, "failing"))
 
 
 def build_by_name(number):

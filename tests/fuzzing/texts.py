@@ -15,7 +15,7 @@ from speechtools.core.checksums import LIST, find_damaged, write_checksums
 from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.core.rows import check_manifest, iterate_rows, read_rows, write_rows
 from speechtools.enhancement.data import JudgedRow
-from speechtools.quality.data import QualityRow
+from speechtools.quality.rows import QualityRow
 from speechtools.speaker.index import SpeakerRow
 from speechtools.speaker.pairs import read_pairs
 

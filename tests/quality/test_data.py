@@ -19,7 +19,8 @@ from speechtools.core.rows import check_manifest, read_rows, write_rows
 from speechtools.corpora.noisy_speech import NoisySpeech
 from speechtools.measures import pesq as pesq_labels
 from speechtools.quality import data as quality_data
-from speechtools.quality.data import QualityRow
+from speechtools.quality.data import SPLITS
+from speechtools.quality.rows import QualityRow, draw_utterances
 from tests.corpora.layouts import put, put_text
 
 SMALL = {
@@ -112,6 +113,15 @@ def test_a_complete_set_is_found_again_and_another_option_makes_another(prepared
     assert {row.snr_db for row in read(other)} == {None, 6}
 
 
+def test_another_mixture_seed_changes_the_training_mixtures_alone(prepared_sets):
+    folder, sets = prepared_sets
+    other = prepare(folder, mixture_seed=1)
+    scores = [{split: [row.score for row in read(either, split)] for split in SPLITS} for either in (sets, other)]
+    assert scores[0]["valid"] == scores[1]["valid"] and scores[0]["test"] == scores[1]["test"]
+    assert scores[0]["train"] != scores[1]["train"]
+    assert {row.speech for row in read(sets, "train")} == {row.speech for row in read(other, "train")}
+
+
 def test_a_lost_file_is_made_again_and_labelled_again(prepared_sets):
     folder, sets = prepared_sets
     before, kept = sets.manifests["test"].read_text(), times(sets.folder / "audio")
@@ -161,11 +171,11 @@ def test_manifests_of_earlier_versions_are_refused_with_a_remedy(tmp_path):
 
 def test_smaller_draws_lie_within_larger_ones():
     rows = [quality_row(ID=f"{number}", path=Path(f"{number % 5}.wav")) for number in range(10)]
-    draws = [quality_data.draw_utterances(rows, count, seed=1) for count in (2, 4, None)]
+    draws = [draw_utterances(rows, count, seed=1) for count in (2, 4, None)]
     assert [len({row.speech for row in draw}) for draw in draws] == [2, 4, 5]
     assert set(draws[0]) < set(draws[1]) < set(draws[2]) == set(rows)
     with pytest.raises(ConfigError, match="num_train_utterances=6"):
-        quality_data.draw_utterances(rows, 6)
+        draw_utterances(rows, 6)
 
 
 # ---------------------------------------------------------------------------------------------------- enhanced speech
@@ -247,7 +257,7 @@ def test_two_corpora_are_joined_in_one_preparation(tmp_path, prepared_sets, buil
     options = {"num_valid_utterances": 6, "num_test_utterances": 6, "test_snrs_db": (6,), "scale": "si-sdr"}
     sets = prepare(tmp_path, corpus=["builtin", "timit"], data_folder=["", folder], **options)
     assert sets.origin == "built-in synthetic speech + timit, generated noises"
-    rows = {split: read(sets, split) for split in quality_data.SPLITS}
+    rows = {split: read(sets, split) for split in SPLITS}
     speakers = [{row.speaker for row in members} for members in rows.values()]
     assert sum(map(len, speakers)) == len(set.union(*speakers))
     for split, members in rows.items():
@@ -258,7 +268,7 @@ def test_two_corpora_are_joined_in_one_preparation(tmp_path, prepared_sets, buil
 @pytest.mark.parametrize("measure, scale", [("", "raw_nb"), ("mos", "raw_nb"), ("", "pesq-raw")])
 def test_scores_of_a_corpus_state_their_measure_or_scale_does(tmp_path, measure, scale):
     lines = ["path,score,measure,split"]
-    for split in quality_data.SPLITS:
+    for split in SPLITS:
         put(tmp_path / f"{split}.wav", 8000)
         lines.append(f"{split}.wav,3,{measure},{split}")
     put_text(tmp_path / "labels.csv", "\n".join(lines))
@@ -277,8 +287,8 @@ def test_a_corpus_divided_by_utterance_is_refused_before_the_noises_are_made(tmp
 
 
 def test_edited_scores_of_a_corpus_make_other_sets(tmp_path):
-    listed = "path,score,split\n" + "".join(f"{split}.wav,3,{split}\n" for split in quality_data.SPLITS)
-    for split in quality_data.SPLITS:
+    listed = "path,score,split\n" + "".join(f"{split}.wav,3,{split}\n" for split in SPLITS)
+    for split in SPLITS:
         put(tmp_path / f"{split}.wav", 8000)
     options = {"corpus": "labelled", "data_folder": tmp_path, "labels": "corpus", "scale": "mos"}
     scores = []
@@ -290,9 +300,9 @@ def test_edited_scores_of_a_corpus_make_other_sets(tmp_path):
 
 
 def test_a_score_out_of_range_is_named_by_its_row(tmp_path):
-    for split in quality_data.SPLITS:
+    for split in SPLITS:
         put(tmp_path / f"{split}.wav", 8000)
-    listed = "path,score,split\n" + "".join(f"{split}.wav,9,{split}\n" for split in quality_data.SPLITS)
+    listed = "path,score,split\n" + "".join(f"{split}.wav,9,{split}\n" for split in SPLITS)
     put_text(tmp_path / "labels.csv", listed)
     options = {"corpus": "labelled", "data_folder": tmp_path, "labels": "corpus", "scale": "mos"}
     with pytest.raises(CorpusError, match=r"labels\.csv, row \d: score=9 "):
@@ -345,6 +355,7 @@ def test_an_edited_measure_makes_other_sets(tmp_path, monkeypatch, builtin_cache
         ({"min_range_db": 300}, ConfigError, "300 dB"),
         ({"train_snrs_db": 5}, ConfigError, "train_snrs_db=5"),
         ({"mixtures_per_utterance": 0}, ConfigError, "mixtures_per_utterance: 0"),
+        ({"mixture_seed": 0.5}, ConfigError, "mixture_seed: 0.5"),
         ({"test_snrs_db": (), "degradations": ["clipping"], "test_degradations": []}, ConfigError, "test_snrs_db"),
         # Without SNRs, a test of degradations alone passes their check.
         ({"test_snrs_db": (), "test_degradations": ["clipping"], "max_seconds": 0}, ConfigError, "max_seconds"),

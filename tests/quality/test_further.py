@@ -11,9 +11,9 @@ from speechtools.core.errors import ConfigError, CorpusError
 from speechtools.core.rows import check_manifest, write_rows
 from speechtools.measures import labels as measure_labels
 from speechtools.quality import evaluation
-from speechtools.quality.data import QualityRow
 from speechtools.quality.further import FurtherMeasures, further_names, parse_measures, update_text
 from speechtools.quality.ratings import Ratings
+from speechtools.quality.rows import QualityRow
 from tests.corpora.layouts import put, put_text
 from tests.quality.test_data import prepare, quality_row, read
 

@@ -11,8 +11,8 @@ from speechtools.core.errors import ConfigError
 from speechtools.core.rows import write_rows
 from speechtools.corpora.noisy_speech import NoisySpeech, PreparedSets
 from speechtools.enhancement.inference import SpeechEnhancer
-from speechtools.quality.data import QualityRow
 from speechtools.quality.inference import QualityNet
+from speechtools.quality.rows import QualityRow
 from speechtools.quality.stages import check_equalizer, check_start, prepare_sets, refuse_other_sets
 from tests.quality.test_data import quality_row
 

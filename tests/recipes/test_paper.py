@@ -11,7 +11,8 @@ from speechtools.core.rows import read_rows
 from speechtools.enhancement.data import MixtureRow
 from speechtools.inference import SpeechEnhancer
 from speechtools.quality import paper as tables
-from speechtools.quality.data import SPLITS, QualityRow
+from speechtools.quality.data import SPLITS
+from speechtools.quality.rows import QualityRow
 from tests.recipes.small import ENHANCEMENT, PAPER, results
 
 #: The first test waits for three trainings.

@@ -16,8 +16,8 @@ from speechtools.core import metrics
 from speechtools.core.rows import read_rows
 from speechtools.corpora.builtin import builtin
 from speechtools.inference import QualityNet
-from speechtools.quality.data import QualityRow
 from speechtools.quality.localization import localization_metrics, partly_noisy_set
+from speechtools.quality.rows import QualityRow
 from speechtools.training import check_recipe, options
 from speechtools.training.command_line import parse
 from tests.recipes.small import DETECTION, ENHANCEMENT, KEYWORD, QUALITY, RECIPES, ROOT, SPEAKER, results

@@ -162,7 +162,7 @@ def test_the_threshold_is_where_the_probability_is_one_half(folder, recordings):
             assert (verdict.score - verdict.threshold) * slope == pytest.approx(log_odds, abs=1e-3)
     # The same voiceprint, had it been enrolled from more recordings, has a higher threshold.
     one = verifier.verify("anna", recordings[3]).threshold
-    verifier._store("anna", Voice(verifier.voice("anna").numpy(), 6, 9.0))
+    verifier.restore_voice("anna", Voice(verifier.voice("anna").numpy(), 6, 9.0))
     assert verifier.verify("anna", recordings[3]).threshold > one
 
 
@@ -182,7 +182,7 @@ def test_voices_are_ranked_by_probability(folder, recordings):
     """A voice of many recordings needs a higher score."""
     verifier = load(folder)
     verifier.enroll("one", recordings[2])
-    verifier._store("many", Voice(verifier.voice("one").numpy(), 7, 20.0))
+    verifier.restore_voice("many", Voice(verifier.voice("one").numpy(), 7, 20.0))
     matches = verifier.identify(recordings[3], top=2)
     assert [match.name for match in matches] == ["one", "many"]
     assert matches[0].score == pytest.approx(matches[1].score) and matches[0].llr > matches[1].llr

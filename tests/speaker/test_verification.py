@@ -65,6 +65,16 @@ def test_details_of_voices_are_stored(verifier, recordings, tmp_path):
     assert np.array_equal(verifier.details("anna").voiceprint, verifier.voice("anna").numpy())
 
 
+def test_a_copy_without_voices_keeps_its_own(verifier, recordings):
+    verifier.voices.clear()
+    verifier.enroll("anna", [recordings[0]])
+    copy = verifier.without_voices()
+    assert copy.voices == {} and copy.encoder is verifier.encoder
+    copy.restore_voice("berta", verifier.details("anna"))
+    assert list(verifier.voices) == ["anna"] and list(copy.voices) == ["berta"]
+    assert copy.details("berta").seconds == verifier.details("anna").seconds > 0
+
+
 def test_a_size_other_than_that_of_the_model_is_refused(verifier, tmp_path):
     np.savez(tmp_path / "v.npz", names=["a"], voiceprints=np.eye(1, 5, dtype=np.float32), model=verifier.model_id)
     with pytest.raises(ConfigError, match="have size 5"):

@@ -17,11 +17,11 @@ from speechtools.core import metrics
 from speechtools.core.rows import read_rows
 from speechtools.inference import QualityNet
 from speechtools.measures import Scale, find_measure
-from speechtools.quality import data as quality_data
 from speechtools.quality import evaluation
 from speechtools.quality import stages as quality_stages
 from speechtools.quality.objective import cause_objective, contrast_objective, point_of, rank_objective, start_in_range
 from speechtools.quality.outputs import all_outputs, gives_details
+from speechtools.quality.rows import QualityRow, cause_targets, draw_utterances
 
 # speechtools comes first, since it explains a torchaudio that does not load.
 # isort: split
@@ -131,62 +131,81 @@ class QualityBrain(training.RecipeBrain):
         return reached | ({"weighted_mse": weighted_mse} if self.further or self.ratings else {})
 
 
-def dataio_prepare(rows, sample_rate, features=None, silence_share=0.0, further=()):
+def dataio_prepare(rows, sample_rate, features=None, silence_share=0.0, further=(), from_shards=False):
     """Datasets by split, of waveforms, scores, further measures, and causes of bad quality in frames of ``features``.
 
-    Silence, which changes no score, is put around a share of the training waveforms.
+    Silence, which changes no score, is put around a share of the training waveforms. With ``from_shards``, the training
+    set takes samples of shards.
     """
 
-    @takes("id", "path", "causes_text", "is_training")
+    @takes("id", "recording", "causes_text", "is_training")
     @provides("wav", "causes")
-    def wav_pipeline(name, path, causes_text, is_training):
-        samples, before = audio.read(path, sample_rate), 0
+    def wav_pipeline(name, recording, causes_text, is_training):
+        samples, before = audio.read(recording, sample_rate), 0
         rng = np.random.default_rng(zlib.crc32(name.encode()))  # the same in every epoch, and when a run is resumed
         spoken = len(samples)
         if is_training and rng.uniform() < silence_share:
             samples, before = add_silence(samples, rng, sample_rate)
         yield torch.from_numpy(samples)
         times = (features.frame_times(len(samples)) - before) / sample_rate
-        yield quality_data.cause_targets(causes_text, times, spoken / sample_rate)
+        yield cause_targets(causes_text, times, spoken / sample_rate)
 
-    return {
+    def values(row, recording, is_training):
+        return {
+            "recording": recording,
+            "score": row.score,
+            "causes_text": row.causes,
+            "is_training": is_training,
+            **({"measures": further.targets(row)} if further else {}),
+        }
+
+    datasets = {
         split: DynamicItemDataset(
-            {
-                row.ID: {
-                    "path": row.path,
-                    "score": row.score,
-                    "causes_text": row.causes,
-                    "is_training": split == "train",
-                    **({"measures": further.targets(row)} if further else {}),
-                }
-                for row in members
-            },
+            {row.ID: values(row, row.path, split == "train") for row in members},
             dynamic_items=[wav_pipeline],
             output_keys=["id", "wav", "score", *(["causes"] if features else []), *(["measures"] if further else [])],
         )
         for split, members in rows.items()
     }
+    if from_shards:
+        compute = datasets["train"].pipeline.compute_outputs
+        datasets["train"] = training.ShardDataset(
+            lambda row, recording: compute({"id": row.ID, **values(row, recording, is_training=True)})
+        )
+    return datasets
 
 
 if __name__ == "__main__":
     hparams, run_opts = training.start()
     quality, features, ratings, further = (hparams[key] for key in ("quality", "features", "ratings", "further"))
+    shards = hparams["shards"]
     quality_stages.check_equalizer(hparams["equalizer_db"], features)
     if hparams["start_from"]:
         start = QualityNet.from_hparams(hparams["start_from"])
         quality_stages.check_start(start, hparams["sample_rate"], features, quality)
     further.check(quality)
+    shards.check(quality)
     ratings.prepare(quality, features.win_length)
     prepare = partial(quality_stages.prepare_sets, hparams, training.earlier_stage, run_opts["device"])
+    training.on_main_first(shards.index)
     sets = training.on_main_first(prepare)
-    record = partial(quality_stages.refuse_other_sets, hparams["output_folder"], sets, ratings.identity)
+    others = f"{ratings.identity} {shards.identity}".strip()
+    record = partial(quality_stages.refuse_other_sets, hparams["output_folder"], sets, others)
     training.on_main_first(record)
-    rows = {split: read_rows(path, quality_data.QualityRow, check=True) for split, path in sets.manifests.items()}
+    rows = {split: read_rows(path, QualityRow, check=True) for split, path in sets.manifests.items()}
+    if shards:
+        rows["train"] = shards.rows
+        shards.compare(rows["test"])
     prepared = len(rows["train"])
-    rows["train"] = quality_data.draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
+    rows["train"] = draw_utterances(rows["train"], hparams["num_train_utterances"], hparams["data_seed"])
     details = features if gives_details(quality) else None
-    datasets = dataio_prepare(rows, hparams["sample_rate"], details, hparams["silence_share"], further)
-    loaders = training.loaders_by_length(datasets, rows, hparams["batch_size"], hparams["seed"], hparams["num_workers"])
+    datasets = dataio_prepare(rows, hparams["sample_rate"], details, hparams["silence_share"], further, bool(shards))
+    order = hparams["batch_size"], hparams["seed"]
+    batches = None
+    if shards:
+        shards.keep(rows["train"])
+        batches = training.ShardBatchSampler(shards.shards, *order, shards.shuffle_buffer, **training.rank_and_size())
+    loaders = training.loaders_by_length(datasets, rows, *order, hparams["num_workers"], batches)
     start_in_range(quality, find_measure(hparams["scale"]), [row.score for row in rows["train"]])
     further.start(quality, rows["train"])
     fit = partial(quality_stages.fit_features, quality, datasets["train"], features, hparams["num_frames"])
