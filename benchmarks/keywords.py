@@ -32,7 +32,6 @@ from speechtools.corpora.utterance import Utterance
 from speechtools.degradations.chain import Chain
 from speechtools.degradations.noise import read_noise_types
 from speechtools.inference import KeywordDetector
-from speechtools.keyword.search import PhraseSearch
 from speechtools.keyword.tokens import normalized
 
 RATE = 16000
@@ -88,7 +87,7 @@ class Detector:
         log_probs = self.model.log_probs(samples).numpy()
         found = {}
         for keyword, phrases in self.phrases.items():
-            search = PhraseSearch(phrases, self.model.step_seconds)
+            search = self.model.search(phrases)
             found[keyword] = [hit.score for hit in search.feed(log_probs) + search.finish()]
         return found
 

@@ -11,6 +11,7 @@ from speechtools.audio.sources import Channel, Recording
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
 from speechtools.core.pretrained import BUNDLED_MODELS, PretrainedModel
+from speechtools.keyword.confusions import Confusions, unpack_confusions
 from speechtools.keyword.onnx import OnnxKeywordDetector
 from speechtools.keyword.spotting import KeywordSpotter
 from speechtools.keyword.spotting import KeywordStream as KeywordStream
@@ -34,7 +35,7 @@ class KeywordDetector(KeywordSpotter, PretrainedModel):
     MODULES_NEEDED = ["detector"]
     #: Largest change of a probability by 8-bit weights.
     INT8_LIMIT = 0.2
-    FITTED = ("threshold",)
+    FITTED = ("threshold", "confusions")
     COMPONENTS = {"features": "features", "tokens": "tokens", "detector": "detector"}
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -43,10 +44,17 @@ class KeywordDetector(KeywordSpotter, PretrainedModel):
         self.tokens, self.threshold = self.hparams.tokens, self.hparams.threshold
         self.detector: Any = self.mods.detector
         check_number("threshold", self.threshold, 0, 1)
+        if packed := getattr(self.hparams, "confusions", ""):
+            self.confusions = unpack_confusions(packed, len(self.tokens))
         self.features.to(self.device)
         if getattr(self.features, "mean_norm", False) or getattr(self.features, "level", None) is not None:
             raise ConfigError("The features of a detector cannot depend on a whole recording. Set mean_norm: False.")
         self.win_length, self.hop_length = self.features.win_length, self.features.hop_length
+
+    def set_confusions(self, confusions: Confusions) -> None:
+        """Search by how tokens are misheard; :meth:`save` writes it with the model. Set the threshold anew."""
+        self.hparams.confusions = confusions.pack()
+        self.confusions = unpack_confusions(self.hparams.confusions, len(self.tokens))
 
     @property
     def step_seconds(self) -> float:

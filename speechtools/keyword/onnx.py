@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from speechtools.core.onnx_file import OnnxModel, decode_array
+from speechtools.keyword.confusions import unpack_confusions
 from speechtools.keyword.spotting import KeywordSpotter
 from speechtools.keyword.tokens import SentencePieceTokens
 
@@ -22,6 +23,8 @@ class OnnxKeywordDetector(KeywordSpotter, OnnxModel):
         values = self.values
         self.tokens = SentencePieceTokens(**values["tokens"])
         self.threshold = float(values["threshold"])
+        if packed := values.get("confusions"):  # lacking in files of earlier versions
+            self.confusions = unpack_confusions(packed, len(self.tokens))
         self.win_length, self.hop_length = int(values["win_length"]), int(values["hop_length"])
         self.block_frames = int(values["stride"])
         self._states = [decode_array(state) for state in values["states"]]

@@ -66,6 +66,7 @@ def detector_graph(model: Any) -> OnnxGraph:
         values={
             "sample_rate": model.sample_rate,
             "threshold": model.threshold,
+            "confusions": getattr(model.hparams, "confusions", ""),
             "tokens": {key: value for key, value in tokens.items() if key != "plugin"},
             "stride": stride,
             "win_length": features.win_length,

@@ -1,5 +1,6 @@
 """The report of a trained detector: errors in tokens and words, and the score from which a phrase counts as heard."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from torch import Tensor
 
 from speechtools.core.plots import LINE_COLORS, save, set_title
 from speechtools.core.results import print_outputs, write_json
+from speechtools.keyword.confusions import Confusions, count_confusions, heard_events
 from speechtools.keyword.inference import KeywordDetector
-from speechtools.keyword.search import Phrase, PhraseSearch
+from speechtools.keyword.search import Phrase
 from speechtools.keyword.tokens import BLANK, SentencePieceTokens
 from speechtools.speaker.store import SpeakerStore
+
+logger = logging.getLogger(__name__)
 
 #: Phrases that are searched for, and their number of words and least number of letters.
 NUM_PHRASES, PHRASE_WORDS, PHRASE_LETTERS = 200, 2, 8
@@ -80,6 +84,38 @@ def phrases_of(texts: Sequence[str], seed: int = 0) -> list[str]:
     return [ordered[k] for k in sorted(chosen)]
 
 
+def confusions_of(model: KeywordDetector, store: SpeakerStore, num_utterances: int, seed: int = 0) -> Confusions | None:
+    """Count how a model mishears tokens in utterances of a store, drawn at random, degraded copies included.
+
+    Parameters
+    ----------
+    model : KeywordDetector
+    store : SpeakerStore
+        With texts, such as that of the training.
+    num_utterances : int
+        At most; 0: none, without a warning.
+    seed : int
+        Seeds the draw.
+
+    Returns
+    -------
+    Confusions or None
+        None, with a warning, if nothing is heard in them.
+    """
+    if not num_utterances:
+        return None
+    items = np.random.default_rng([seed, 32]).permutation(len(store) * store.num_versions)[:num_utterances]
+    heard = []
+    for version, utterance in zip(*divmod(items, len(store)), strict=True):
+        log_probs = model.log_probs(store.read(int(utterance), version=int(version)).astype(np.float32) / 2**15)
+        tokens = model.tokens.encode(store.keywords[int(store.keyword[utterance])])
+        heard.append((heard_events(log_probs.numpy()), tokens))
+    if not any(len(events) and tokens for events, tokens in heard):
+        logger.warning("The detector hears nothing in %d utterances: confusions are not counted.", len(heard))
+        return None
+    return count_confusions(heard, len(model.tokens))[0]
+
+
 def detection_scores(model: KeywordDetector, store: SpeakerStore, phrases: Sequence[str]) -> tuple[np.ndarray, ...]:
     """The best score of phrases in the utterances of a store.
 
@@ -96,8 +132,7 @@ def detection_scores(model: KeywordDetector, store: SpeakerStore, phrases: Seque
     scores = np.zeros(contained.shape)
     for utterance in range(len(texts)):
         log_probs = model.log_probs(store.read(utterance).astype(np.float32) / 2**15)
-        search = PhraseSearch(searched, model.step_seconds)
-        scores[utterance] = search.best_scores(log_probs.numpy())
+        scores[utterance] = model.search(searched).best_scores(log_probs.numpy())
     return scores, contained
 
 

@@ -122,7 +122,8 @@ class PhraseSearch:
         hits = []
         for local in self._relative(log_probs):
             self._advance(local)
-            hits += self._candidates()
+            hits += self._known()
+            self._consider(np.exp(self.scores[self.ends] / self.counts), self.starts[self.ends], self.step - 1)
         return hits
 
     def finish(self) -> list[Hit]:
@@ -162,32 +163,35 @@ class PhraseSearch:
         self.scores, self.starts = best, starts
         self.step += 1
 
-    def _candidates(self) -> list[Hit]:
+    def _known(self) -> list[Hit]:
+        """The hits for which no better one can follow any more."""
         hits: list[Hit] = []
         while self.pending is not None and self.step - 1 - self.pending.last > self.debounce_steps:
             hits += self._flush()
-        scores = np.exp(self.scores[self.ends] / self.counts)
-        firsts = self.starts[self.ends]
-        # (phrases,)
+        return hits
+
+    def _consider(self, scores: np.ndarray, firsts: np.ndarray, last: int) -> None:
+        """Take candidates with scores (phrases,) from the steps firsts (phrases,) to the step last."""
         possible = (scores >= self.thresholds) & (scores > 0) & (firsts >= self.free_from)
         if possible.any():
             after = firsts > self.pending.last if self.pending is not None else np.zeros(len(firsts), bool)
-            before, self.pending = self.pending, self._better(self.pending, scores, firsts, possible & ~after)
+            before, self.pending = self.pending, self._better(self.pending, scores, firsts, last, possible & ~after)
             if self.pending is not before and self.later is not None and self.pending is not None:
                 self.later = self.later if self.later.first > self.pending.last else None
-            self.later = self._better(self.later, scores, firsts, possible & after)
-        return hits
+            if self.pending is not None:  # of this step, too
+                after &= firsts > self.pending.last
+            self.later = self._better(self.later, scores, firsts, last, possible & after)
 
     def _better(
-        self, known: _Candidate | None, scores: np.ndarray, firsts: np.ndarray, possible: np.ndarray
+        self, known: _Candidate | None, scores: np.ndarray, firsts: np.ndarray, last: int, possible: np.ndarray
     ) -> _Candidate | None:
-        """The known candidate, or a possible one that ends at this step and has a higher score."""
+        """The known candidate, or a possible one that ends at the step last and has a higher score."""
         if not possible.any():
             return known
         number = int(np.argmax(np.where(possible, scores, -1.0)))
         if known is not None and scores[number] <= known.score:
             return known
-        return _Candidate(number, float(scores[number]), int(firsts[number]), self.step - 1)
+        return _Candidate(number, float(scores[number]), int(firsts[number]), last)
 
     def _flush(self) -> list[Hit]:
         if self.pending is None:

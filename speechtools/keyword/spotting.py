@@ -13,6 +13,8 @@ from speechtools.audio.sources import Channel, Recording
 from speechtools.audio.streams import Blocks, OffsetFilter
 from speechtools.core.checks import check_number
 from speechtools.core.errors import ConfigError
+from speechtools.keyword.confusion_search import ConfusionSearch
+from speechtools.keyword.confusions import Confusions
 from speechtools.keyword.search import Hit, Phrase, PhraseSearch
 
 #: Fewer letters are heard everywhere.
@@ -33,6 +35,8 @@ class KeywordSpotter(abc.ABC):
     tokens : SentencePieceTokens
     threshold : float
         Least score of a hit.
+    confusions : Confusions or None
+        How tokens are misheard, if the detector knows it.
     step_seconds : float
         Seconds from one step of the log probabilities to the next.
     win_length, hop_length : int
@@ -44,6 +48,7 @@ class KeywordSpotter(abc.ABC):
     sample_rate: int
     tokens: Any
     threshold: float
+    confusions: Confusions | None = None
     win_length: int
     hop_length: int
     block_frames: int = 1
@@ -122,6 +127,12 @@ class KeywordSpotter(abc.ABC):
                 "speech. Use a longer one, best of 6 letters or more."
             )
         return Phrase(text, self.tokens.encode(text), threshold)
+
+    def search(self, phrases: Sequence[Phrase], debounce: float = 0.5) -> PhraseSearch:
+        """Begin a search for phrases in log probabilities; hits wait ``debounce`` seconds for better ones."""
+        if self.confusions is None:
+            return PhraseSearch(phrases, self.step_seconds, debounce)
+        return ConfusionSearch(phrases, self.step_seconds, self.confusions, debounce)
 
     def stream(
         self,
@@ -256,7 +267,7 @@ class KeywordStream:
         self, model: KeywordSpotter, phrases: Sequence[Phrase], sample_rate: float | None = None, debounce: float = 0.5
     ):
         self.blocks, self.listener = Blocks(model.sample_rate, sample_rate), Listener(model)
-        self.search = PhraseSearch(phrases, model.step_seconds, debounce)
+        self.search = model.search(phrases, debounce)
 
     def feed(self, block: Recording) -> list[Hit]:
         """Return the hits that are known after a further block of samples.

@@ -321,6 +321,7 @@ def test_an_operation_without_a_form_is_explained(pretrained, tmp_path, monkeypa
 
 @pytest.mark.parametrize("kind", ["tones", "lstm"])
 def test_hits_are_those_of_torch(kind, tmp_path):
+    from speechtools.keyword.confusions import count_confusions, heard_events
     from tests.keyword import tones
 
     values = {}
@@ -329,8 +330,13 @@ def test_hits_are_those_of_torch(kind, tmp_path):
         options = {"num_tokens": len(tones.tokens()), "channels": 8, "hidden_size": 6}
         values = {"detector": speechtools.build("detector/lstm", **options)}
     model = KeywordDetector.from_hparams(tones.write_detector(tmp_path / "model", **values), run_opts=CPU)
-    exported = KeywordDetector.from_onnx(model.to_onnx(tmp_path / "k.onnx").path)
     samples = np.concatenate([tones.silence(0.4), tones.spoken("hey computer"), tones.silence(0.51)])
+    if kind == "tones":
+        events = heard_events(model.all_log_probs(samples))
+        counted, _ = count_confusions([(events, model.tokens.encode("hey computer"))] * 50, len(model.tokens))
+        model.set_confusions(counted)
+    exported = KeywordDetector.from_onnx(model.to_onnx(tmp_path / "k.onnx").path)
+    assert (exported.confusions is None) == (model.confusions is None) == (kind == "lstm")
     expected, results = model.log_probs(samples).numpy(), exported.all_log_probs(samples)
     np.testing.assert_allclose(results, expected[: len(results)], atol=1e-3)
     assert len(expected) == len(results)

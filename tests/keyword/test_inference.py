@@ -9,6 +9,7 @@ import torch
 import speechtools
 from speechtools.core.errors import AudioError, ConfigError
 from speechtools.inference import KeywordDetector
+from speechtools.keyword.confusions import count_confusions, heard_events
 from speechtools.keyword.tokens import train_tokens
 from tests.keyword.tones import RATE, silence, spoken, tokens, write_detector
 
@@ -119,3 +120,24 @@ def test_a_constant_offset_changes_nothing(detector, recording):
     expected = detector.spot(recording, ["ok google"])
     hits = detector.spot(recording + 0.2, ["ok google"])
     assert [(hit.start, hit.end) for hit in hits] == [(hit.start, hit.end) for hit in expected]
+
+
+def test_confusions_travel_with_a_model(recording, tmp_path):
+    detector = KeywordDetector.from_hparams(write_detector(tmp_path / "a"), run_opts={"device": "cpu"})
+    without = detector.spot(recording, ["ok google", "snow"])
+    events = heard_events(detector.all_log_probs(recording))
+    counted, _ = count_confusions([(events, detector.tokens.encode("ok google snow"))], len(detector.tokens))
+    detector.set_confusions(counted)
+    hits = detector.spot(recording, ["ok google", "snow"])
+    assert [hit.keyword for hit in hits] == ["ok google", "snow"] and hits != without
+    for hit, former in zip(hits, without, strict=True):
+        assert hit.start == pytest.approx(former.start, abs=0.07) and hit.end == pytest.approx(former.end, abs=0.07)
+    stream = detector.stream(["ok google", "snow"])
+    found = [hit for first in range(0, len(recording), 777) for hit in stream.feed(recording[first : first + 777])]
+    found += stream.finish()
+    assert [hit[::2] for hit in found] == [hit[::2] for hit in hits]
+    assert [hit.score for hit in found] == pytest.approx([hit.score for hit in hits], abs=1e-5)
+    again = KeywordDetector.from_hparams(detector.save(tmp_path / "b"), run_opts={"device": "cpu"})
+    assert again.spot(recording, ["ok google", "snow"]) == hits and again.model_id == detector.model_id
+    with pytest.raises(ConfigError, match="do not fit"):
+        KeywordDetector.from_hparams(write_detector(tmp_path / "c", confusions="AAAA"), run_opts={"device": "cpu"})

@@ -56,3 +56,16 @@ def test_a_report_sets_and_saves_the_threshold(tmp_path, capsys):
     output = capsys.readouterr().out
     assert "25.0 %" in output and "0.0 %" in output
     assert (tmp_path / "run" / "results.json").is_file()
+
+
+def test_confusions_are_counted_in_utterances_and_their_copies(tmp_path):
+    text = "hey computer"
+    samples = (np.concatenate([silence(0.3), spoken(text), silence(0.3)]) * 2**15).astype(np.int16)
+    store = store_of(tmp_path / "store", {name: [samples, samples] for name in ("anna", "bert")})
+    store.keywords, store.keyword = [text], np.zeros(4, int)
+    model = KeywordDetector.from_hparams(write_detector(tmp_path / "model"), run_opts={"device": "cpu"})
+    confusions = reports.confusions_of(model, store, 100)
+    (token,) = set(model.tokens.encode("hey")[1:2])
+    assert confusions.heard[token].argmax() == token and confusions.heard.shape == (len(model.tokens),) * 2
+    store.keywords = [""]
+    assert reports.confusions_of(model, store, 100) is None

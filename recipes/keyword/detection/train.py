@@ -115,4 +115,6 @@ if __name__ == "__main__":
             hparams, keys, {"detector": averaged.module}, facts, KeywordDetector, hparams["half_weights"]
         )
         model, per_hour = KeywordDetector.from_hparams(pretrained), hparams["false_alarms_per_hour"]
+        if confusions := reports.confusions_of(model, stores["train"], hparams["confusion_utterances"]):
+            model.set_confusions(confusions)
         reports.report(hparams["output_folder"], model, stores["valid"], facts, per_hour)
