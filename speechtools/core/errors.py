@@ -39,6 +39,9 @@ class ModelKindError(ConfigError):
         super().__init__(message)
         self.interface = interface
 
+    def __reduce__(self) -> tuple:
+        return type(self), (str(self), self.interface)
+
 
 class InstallationError(SpeechtoolsError, ImportError):
     """A required package is installed in a version that does not load."""

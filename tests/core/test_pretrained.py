@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import nn
 
 import speechtools
 from speechtools import cli
-from speechtools.core.errors import ConfigError
+from speechtools.core.errors import ConfigError, ModelKindError
 from speechtools.inference import PretrainedModel, QualityNet, SpeakerVerification, SpeechEnhancer
 
 
@@ -438,3 +439,10 @@ def test_a_model_with_weights_in_half_precision_is_saved_as_such(model, tmp_path
     again = load(net.save(tmp_path / "again").joinpath("model.safetensors").read_bytes())
     before = load((model / "model.safetensors").read_bytes())
     assert all(again[key].dtype == torch.float16 and torch.equal(again[key], before[key]) for key in before)
+
+
+def test_an_error_about_another_kind_of_model_comes_back_from_processes(model):
+    with pytest.raises(ModelKindError) as caught:
+        SpeakerVerification.from_hparams(model)
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert str(copied) == str(caught.value) and copied.interface == "QualityNet"
