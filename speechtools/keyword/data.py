@@ -18,6 +18,7 @@ from speechtools.core.checks import checked_by, naming
 from speechtools.core.errors import AudioError, ConfigError, CorpusError, SpeechtoolsError
 from speechtools.core.files import fingerprint
 from speechtools.core.plugin_code import fingerprints_of_plugins
+from speechtools.core.pretrained import find_folder
 from speechtools.core.registry import build, find
 from speechtools.core.spelling import did_you_mean
 from speechtools.corpora.reading import absolute_folder
@@ -95,8 +96,9 @@ def prepare_sources(
     num_workers : int, optional
         Processes; by default one a core.
     detector : str
-        A trained keyword detector, as its folder. It finds where keywords end, as in the paper, and recordings in which
-        it does not hear the keyword are rejected. Empty: ``segment`` alone finds them.
+        A trained keyword detector, as its folder, or ``keyword-detector`` (bundled). It finds where keywords end, as
+        in the paper, and recordings in which it does not hear the keyword are rejected. Empty: ``segment`` alone finds
+        them.
 
     Returns
     -------
@@ -115,7 +117,7 @@ def prepare_sources(
     _check(sources, segment, segment_seconds, test_splits, heldout_share, valid_share, sample_rate, detector)
     hearing = {}
     if detector:
-        detector = str(Path(detector).expanduser().absolute())
+        detector = str(find_folder(detector).absolute())
         hearing = {"detector": KeywordDetector.from_hparams(detector, run_opts={"device": "cpu"}).model_id}
     prepared: dict[str, SpeakerSets] = {}
     heldout: set[str] = set()

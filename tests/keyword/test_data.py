@@ -238,3 +238,6 @@ def test_a_detector_finds_the_keywords_and_rejects_recordings_without(tmp_path):
     assert [row.path.endswith("s3/1.wav") and "did not hear" in row.reason for row in rejected] == [True]
     with pytest.raises(ConfigError, match="/gone"):
         prepare(tmp_path / "prepared", source(tmp_path / "corpus"), detector="/gone")
+    # Which does not know the tones.
+    with pytest.raises(CorpusError, match="keyword"):
+        prepare(tmp_path / "bundled", source(tmp_path / "corpus"), detector="keyword-detector")
