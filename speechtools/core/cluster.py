@@ -2,6 +2,7 @@
 
 import contextlib
 import enum
+import itertools
 import logging
 import pickle
 import threading
@@ -20,8 +21,10 @@ CONNECT_SECONDS = 10.0
 WORKER_SECONDS = 60.0
 #: Seconds between two looks at the workers while no job finishes.
 _LOOK_SECONDS = 5.0
-#: Jobs that are sent ahead for each thread of the workers, and at least.
+#: Tasks that are sent ahead for each thread of the workers, and at least.
 _AHEAD, _LEAST_AHEAD = 4, 16
+#: Short jobs are sent as one task, of about so many seconds and at most so many jobs: a task costs about 10 ms.
+_TASK_SECONDS, _MOST_JOBS = 0.3, 16
 
 #: The libraries behind the jobs expect one thread at a time.
 _lock = threading.Lock()
@@ -59,25 +62,32 @@ def run_on_cluster(
         The package ``distributed`` is not installed.
     """
     with contextlib.closing(_Cluster(address, description)) as cluster:
-        capacity = cluster.capacity()
-        in_flight: dict[Any, tuple[int, tuple]] = {}
+        capacity, size = cluster.capacity(), 1
+        in_flight: dict[Any, list[tuple[int, tuple]]] = {}
         suspects: list[tuple[int, tuple]] = []
         while True:
-            while len(in_flight) < capacity and (job := next(jobs, None)) is not None:
-                in_flight[cluster.submit(function, job[1])] = job
+            while len(in_flight) < capacity and (task := list(itertools.islice(jobs, size))):
+                in_flight[cluster.submit(function, task)] = task
             if not in_flight:
                 break
             for future in cluster.wait(in_flight):
-                finished = cluster.finished(future, in_flight[future][0])
-                if finished is _Outcome.KILLED:
-                    suspects.append(in_flight.pop(future))
-                elif finished is not _Outcome.LOST:
-                    del in_flight[future]
-                    yield finished
+                outcome = cluster.finished(future, [number for number, _ in in_flight[future]])
+                if outcome is _Outcome.LOST:
+                    continue
+                task = in_flight.pop(future)
+                if isinstance(outcome, _Outcome):  # its workers died
+                    suspects += task
+                    continue
+                results, seconds = outcome
+                yield from (result for result in results if result.outcome is not _Outcome.FAILED)
+                suspects += [
+                    job for job, result in zip(task, results, strict=True) if result.outcome is _Outcome.FAILED
+                ]
+                size = max(1, min(_MOST_JOBS, round(_TASK_SECONDS * len(task) / max(seconds, 1e-3))))
             capacity = cluster.capacity()
         # Dask suspects all jobs that a worker had when it died. Only the one that ends a worker alone is to blame.
-        for number, arguments in suspects:
-            yield cluster.finish_alone(cluster.submit(function, arguments), number)
+        for job in suspects:
+            yield cluster.finish_alone(cluster.submit(function, [job]), job[0])
 
 
 class _Outcome(enum.Enum):
@@ -87,6 +97,8 @@ class _Outcome(enum.Enum):
     LOST = enum.auto()
     #: Workers died while they had it, as often as Dask allows.
     KILLED = enum.auto()
+    #: It failed beside others, and is done again alone, to see how.
+    FAILED = enum.auto()
 
 
 class _Cluster:
@@ -129,13 +141,14 @@ class _Cluster:
             self._looked = time.monotonic()
         return max(_LEAST_AHEAD, _AHEAD * self._threads)
 
-    def submit(self, function: Callable, arguments: tuple) -> Any:
-        """Send a job."""
-        # A job that a worker cannot unpickle would end its connection, so the job itself unpickles its content.
-        return self._client.submit(_attempt, self._modules, pickle.dumps((function, arguments)), pure=False)
+    def submit(self, function: Callable, jobs: Sequence[tuple[int, tuple]]) -> Any:
+        """Send some jobs as one task."""
+        # A job that a worker cannot unpickle would end its connection, so the task itself unpickles its content.
+        content = pickle.dumps((function, [arguments for _, arguments in jobs]))
+        return self._client.submit(_attempt, self._modules, content, pure=False)
 
     def wait(self, futures: Collection[Any]) -> list[Any]:
-        """Wait until some jobs are finished, as long as there are workers."""
+        """Wait until some tasks are finished, as long as there are workers."""
         last_worker = time.monotonic()
         while futures:
             try:
@@ -150,12 +163,13 @@ class _Cluster:
                 raise self._ended("the scheduler has ended") from error
         return []
 
-    def finished(self, future: Any, number: int) -> Finished | _Outcome:
-        """What has become of a job."""
+    def finished(self, future: Any, numbers: Sequence[int]) -> tuple[list[Finished], float] | _Outcome:
+        """What has become of the jobs of a task, and the seconds that it took."""
         error: BaseException | None = None
         try:
             if future.status == "finished":
-                return Finished(number, future.result(timeout=CONNECT_SECONDS))
+                outcomes, seconds = future.result(timeout=CONNECT_SECONDS)
+                return [Finished(number, outcome) for number, outcome in zip(numbers, outcomes, strict=True)], seconds
             if future.status == "error":
                 error = future.exception(timeout=CONNECT_SECONDS)
         except self._dask.TimeoutError:
@@ -174,16 +188,17 @@ class _Cluster:
             raise self._not_installed(error) from error
         if isinstance(error, SpeechtoolsError):
             raise error
-        return Finished(number, f"{type(error).__name__}: {error}. Start again to retry this file.", lasting=False)
+        failure = f"{type(error).__name__}: {error}. Start again to retry this file."
+        return [Finished(number, failure, lasting=False) for number in numbers], 0.0
 
     def finish_alone(self, future: Any, number: int) -> Finished:
         """Wait for a job while no other one is in flight."""
-        finished: Finished | _Outcome = _Outcome.LOST
+        finished: tuple[list[Finished], float] | _Outcome = _Outcome.LOST
         while finished is _Outcome.LOST:
             self.wait([future])
-            finished = self.finished(future, number)
-        if isinstance(finished, Finished):
-            return finished
+            finished = self.finished(future, [number])
+        if not isinstance(finished, _Outcome):
+            return finished[0][0]
         reason = "The workers ended during this work, perhaps for lack of memory"
         return Finished(number, f"{reason}. Give them more, or leave the file out.")
 
@@ -211,12 +226,19 @@ class _Cluster:
         )
 
 
-def _attempt(modules: Sequence[str], content: bytes) -> Any:
-    """The result, or the reason of an AudioError. Runs in a worker."""
+def _attempt(modules: Sequence[str], content: bytes) -> tuple[list[Any], float]:
+    """The results of jobs, each perhaps the reason of an AudioError, and the seconds. Runs in a worker."""
     with _lock:
         import_plugin_modules(modules)
-        function, arguments = pickle.loads(content)
-        try:
-            return function(*arguments)
-        except AudioError as error:
-            return str(error)
+        function, jobs = pickle.loads(content)
+        began, outcomes = time.monotonic(), []
+        for arguments in jobs:
+            try:
+                outcomes.append(function(*arguments))
+            except AudioError as error:
+                outcomes.append(str(error))
+            except Exception as error:
+                if len(jobs) == 1 or isinstance(error, SpeechtoolsError | ImportError):
+                    raise
+                outcomes.append(_Outcome.FAILED)
+        return outcomes, time.monotonic() - began

@@ -59,6 +59,13 @@ def deadly(number):
     return number
 
 
+def sometimes(number):
+    """Fail for two numbers."""
+    if number in (150, 151):
+        raise (KeyError("x"), AudioError("it is silent"))[number - 150]
+    return number
+
+
 def wrong(number):
     """Fail in several ways."""
     raise (AudioError("it is silent"), PluginError("no such plugin"), KeyError("x"))[number]
@@ -73,6 +80,12 @@ def test_the_results_are_complete_although_a_worker_dies(address, tmp_path):
     jobs = outcomes(address, square, arguments)
     assert (tmp_path / "marker").exists()
     assert {number: job.outcome for number, job in jobs.items()} == {number: number**2 for number in range(100)}
+
+
+def test_a_job_that_fails_beside_others_costs_only_itself(address):
+    jobs = outcomes(address, sometimes, [(number,) for number in range(200)])
+    assert len(jobs) == 200 and "KeyError" in jobs[150].outcome and not jobs[150].lasting
+    assert jobs[151].outcome == "it is silent" and jobs[152].outcome == 152
 
 
 @pytest.mark.slow
