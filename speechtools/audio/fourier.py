@@ -1,4 +1,4 @@
-"""Frames of waveforms and their spectra, in a form that ONNX can express where a model is exported to it.
+"""Frames, spectra and running maxima of waveforms, in a form that ONNX can express where a model is exported to it.
 
 The exporter of torch has no complex numbers, and the operators of ONNX for Fourier transforms are slow. In an export,
 spectra are products with matrices of cosines and sines instead. Half of each product is saved by one step of
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 #: A waveform is cut into frames from so many blocks at most; otherwise by a convolution.
 _MOST_BLOCKS = 64
+#: Logarithm to base 2 of the frames that a cumulative maximum reaches back in an export: more than a day.
+_LOG_MOST_FRAMES = 23
 
 
 class Parts(NamedTuple):
@@ -120,6 +122,20 @@ def filter_energies(wavs: Tensor, window: Tensor, hop: int, n_fft: int, filters:
     for half, waves, rows in zip(halves, _half_waves(n_fft), (filters[::2], filters[1::2]), strict=True):
         energies.append((half @ torch.cat(waves, dim=1)).square() @ torch.cat([rows, rows]))
     return energies[0] + energies[1]
+
+
+def cumulative_max(values: Tensor) -> Tensor:
+    """The largest of the values so far, along the time of (batch, time).
+
+    >>> cumulative_max(torch.tensor([[1.0, 3.0, 2.0, 4.0]])).tolist()
+    [[1.0, 3.0, 3.0, 4.0]]
+    """
+    if not is_exporting():
+        return values.cummax(dim=1).values
+    places = torch.arange(values.shape[1])
+    for power in range(_LOG_MOST_FRAMES):  # each step doubles how far back the maximum reaches
+        values = torch.maximum(values, values[:, (places - 2**power).clamp(min=0)])
+    return values
 
 
 def overlap_add(frames: Tensor, hop: int) -> Tensor:

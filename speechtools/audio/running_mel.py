@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from speechtools.audio.features import LevelledLogMel
+from speechtools.audio.fourier import cumulative_max, cut_frames, rfft
 from speechtools.core.checks import check_number
 from speechtools.core.registry import plugin
 
@@ -86,12 +87,12 @@ class RunningLogMel(LevelledLogMel):
 
     def of_waveform(self, wavs: Tensor) -> Tensor:
         """Features (batch, time, size) of waveforms (batch, samples) that fill whole windows."""
-        return self.stream(wavs, self.start(len(wavs)))[0]
+        return self.stream(wavs, self.start(wavs.shape[0]))[0]
 
     def stream(self, wavs: Tensor, state: LevelState) -> tuple[Tensor, LevelState]:
         """Features (batch, time, size) of the next windows of a stream, and the state after them."""
-        spectrum = torch.stft(wavs, self.n_fft, self.hop_length, window=self.window, center=False, return_complex=True)
-        power = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
+        spectrum = rfft(cut_frames(wavs, self.n_fft, self.hop_length) * self.window, self.n_fft)
+        power = spectrum.real.square() + spectrum.imag.square()
         # (batch, time, bins)
         log_level, state = self._running_level(power, state)
         # (batch, time, 1). With x the power and L the level, log(x / L² + floor) is log(x + floor · L²) - log L².
@@ -113,6 +114,6 @@ class RunningLogMel(LevelledLogMel):
         falls = self.fall * torch.arange(1, smooth.shape[1] + 1, device=smooth.device)
         # (time,). Relative to a level that falls all the time, the loudest so far is a cumulative maximum.
         risen = torch.maximum((smooth + 1e-20).log() + falls, state.log_power.unsqueeze(1))
-        log_power = (risen.cummax(dim=1).values - falls).clamp(min=-self.least_db * math.log(10) / 10)
+        log_power = (cumulative_max(risen) - falls).clamp(min=-self.least_db * math.log(10) / 10)
         # (batch, time)
         return log_power.unsqueeze(2) - math.log(self.TARGET), LevelState(log_power[:, -1], frames[:, -2:])

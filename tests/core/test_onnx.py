@@ -125,6 +125,16 @@ def test_another_net_and_features_are_exported(pretrained, tmp_path, tone):
     assert report.causes is None and report.measures == {}
 
 
+def test_the_model_for_streams_is_exported(tmp_path, tone):
+    net = QualityNet.from_hparams("quality-net-live", run_opts=CPU)
+    exported = QualityNet.from_onnx(net.to_onnx(tmp_path / "live.onnx").path)
+    recordings = [tone(3.0), 0.01 * tone(1.3, seed=1), np.concatenate([0.1 * tone(2.0), tone(1.0)]).astype(np.float32)]
+    for recording in recordings:
+        expected, report = net.assess_samples(recording), exported.assess_samples(recording)
+        np.testing.assert_allclose(report.frame_scores, expected.frame_scores, atol=1e-3)
+        assert report.score == pytest.approx(expected.score, abs=1e-4)
+
+
 def test_enhanced_samples_are_those_of_torch(enhancer, tone, tmp_path, monkeypatch):
     model, path = enhancer
     exported = SpeechEnhancer.from_onnx(path)
