@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 QUALITY := recipes/TIMIT/quality
 RUN := $(QUALITY)/results/qnet-builtin/1234
 
-.PHONY: demo test fresh stress fuzz kill coverage quality-net tables table3 bench lint typecheck docs clean
+.PHONY: demo test page fresh stress fuzz kill coverage quality-net tables table3 bench lint typecheck docs clean
 
 # Install the tested versions, again if they or the requirements have changed.
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
@@ -25,6 +25,10 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+# Test the page in a browser. Skipped where there is no Chromium.
+page: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow tests/web
 
 # Install the wheel into a new environment with the newest versions that setup.cfg allows.
 # TORCH="torch<2.11" selects the newest of the older pairs of torch and torchaudio.

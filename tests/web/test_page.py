@@ -43,7 +43,7 @@ def address():
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        launched = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield launched
         launched.close()
 
